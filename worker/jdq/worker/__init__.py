@@ -1,0 +1,1 @@
+"""What Celery executes: the job contract, the ledger, the encoder, the heads."""
