@@ -1,0 +1,6 @@
+"""Reading users' tables: CSV, TSV, JSON Lines, Parquet; every cell is text, exactly as in the file."""
+
+from jdq.store.table.options import TableError, TableOptions
+from jdq.store.table.table import Table, open_table
+
+__all__ = ["Table", "TableError", "TableOptions", "open_table"]

@@ -1,0 +1,102 @@
+"""Records of a delimited text file (CSV, TSV, ...), exactly as they stand in it, with their line numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, TextIO
+
+from jdq.store.table.encoding import undecodable
+from jdq.store.table.options import TableError, TableOptions
+
+Record = tuple[int, list[str]]
+
+SEPARATORS = ",;\t|"
+SPELLED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+HEAD_CHARACTERS = 1 << 16
+# A quote that is never closed makes the rest of the file one cell: without a limit, all of it in memory.
+CELL_CHARACTERS = 1 << 24
+_QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+
+
+def separator_of(file: Path, encoding: str, options: TableOptions) -> str:
+    """The separator that the user names, else the one that the header has most of outside quotes, else a comma."""
+    if options.separator is not None:
+        separator = SPELLED.get(options.separator, options.separator)
+        if len(separator) != 1 or separator in '"\r\n':
+            message = f"{options.separator!r} cannot be a separator: it must be one character, or tab"
+            raise TableError(message + options.try_with(file, "--separator", "tab"))
+        return separator
+    try:
+        with file.open(encoding=encoding, newline="") as stream:
+            head = stream.read(HEAD_CHARACTERS)
+    except UnicodeDecodeError:
+        raise undecodable(file, encoding, options) from None
+    return _most_frequent(head, quotes=options.quoting == "standard")
+
+
+def _most_frequent(head: str, *, quotes: bool) -> str:
+    counts = dict.fromkeys(SEPARATORS, 0)
+    quoted = False
+    for character in head.lstrip("\r\n"):
+        if character == '"' and quotes:
+            quoted = not quoted
+        elif not quoted and character in "\r\n":
+            break
+        elif not quoted and character in counts:
+            counts[character] += 1
+    return max(SEPARATORS, key=lambda separator: counts[separator])
+
+
+def delimited_records(file: Path, encoding: str, separator: str, options: TableOptions) -> Iterator[Record]:
+    """(line on which it begins, cells) of each record that is not a blank line; the header is the first.
+
+    Raises TableError for bytes that are not in the encoding, NUL, a quote that is never closed or stands where none
+    may, and a cell of more than 16 Mi characters.
+    """
+    csv.field_size_limit(CELL_CHARACTERS)  # process-wide in Python; its default of 128 KiB is less than real texts have
+    try:
+        with file.open(encoding=encoding, newline="") as stream:
+            lines = _lines(stream, file, options)
+            reader = csv.reader(lines, delimiter=separator, quoting=_QUOTING[options.quoting], strict=True)
+            yield from _records(reader, file, options)
+    except UnicodeDecodeError:
+        raise undecodable(file, encoding, options) from None
+
+
+def _records(reader: Iterator[list[str]], file: Path, options: TableOptions) -> Iterator[Record]:
+    line = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise _malformed(file, options, line, reader.line_num, str(error)) from None  # type: ignore[attr-defined]
+        if cells:
+            yield line, cells
+        line = reader.line_num + 1  # type: ignore[attr-defined]
+
+
+def _lines(stream: TextIO, file: Path, options: TableOptions) -> Iterator[str]:
+    for number, line in enumerate(iter(lambda: stream.readline(CELL_CHARACTERS), ""), start=1):
+        if "\0" in line:
+            message = f"{file} has a NUL character in line {number}: it is binary, or UTF-16 without a byte-order mark"
+            raise TableError(message + options.try_with(file, "--encoding", "utf-16-le"))
+        if len(line) == CELL_CHARACTERS:
+            raise TableError(f"{file}: line {number} has more than {CELL_CHARACTERS:,} characters; is it a table?")
+        yield line
+
+
+def _malformed(file: Path, options: TableOptions, first: int, last: int, fact: str) -> TableError:
+    """`first` is the line on which the record begins, `last` the one at which the reader gave up."""
+    if "unexpected end" in fact or "field larger" in fact:
+        fact = f"the record that begins in line {first} opens a quote that is not closed"
+    elif "expected after" in fact:
+        fact = f"line {last}: text follows a closing quote (a quote inside a quoted cell must be written twice)"
+        fact += f"; the record begins in line {first}" if first != last else ""
+    else:
+        fact = f"line {last}: {fact}"
+    plain = f"{file}: {fact}\n  if quotes are plain text in this file, --no-quotes reads them so"
+    return TableError(plain + options.try_with(file, "--no-quotes"))

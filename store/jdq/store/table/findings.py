@@ -1,0 +1,114 @@
+"""What is wrong or odd with the rows of a table, gathered in one pass so that one error tells all of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jdq.store.table.columns import Columns
+from jdq.store.table.options import NAMED, TableError, TableOptions, rows, some
+from jdq.store.table.options import columns as listed
+
+
+@dataclass(slots=True)
+class Places:
+    """Row or line numbers: the first ten, and how many there were."""
+
+    first: list[int] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append(number)
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """Rows are counted from 1 as the user counts them: row 7 is the seventh under the header."""
+
+    n_rows: int = 0
+    n_empty: int = 0  # wholly empty rows at the end, dropped
+    ragged: Places = field(default_factory=Places)
+    ragged_cells: int = 0
+    no_text: Places = field(default_factory=Places)
+    no_label: Places = field(default_factory=Places)
+    classes: Counter[str] = field(default_factory=Counter)
+
+    def add_ragged(self, line: int, n_cells: int) -> None:
+        if not self.ragged:
+            self.ragged_cells = n_cells
+        self.ragged.add(line)
+
+    def add_row(self, row: int, text: str, label: str | None, options: TableOptions) -> bool:
+        """Count one row; whether it is to be imported."""
+        if not text.strip():
+            self.no_text.add(row)
+            if options.empty_text == "skip":
+                return False
+        self.n_rows += 1
+        if label is None:
+            return True
+        if label.strip():
+            self.classes[label] += 1
+        else:
+            self.no_label.add(row)
+        return True
+
+    def check(self, file: Path, columns: Columns, options: TableOptions) -> None:
+        """Raise TableError for the first kind of fault that there is."""
+        if self.ragged:
+            raise self._ragged_error(file, columns)
+        if self.no_text and options.empty_text == "error":
+            message = f"{file}: no text in column {columns.text!r} in {rows(self.no_text.first, self.no_text.count)}"
+            raise TableError(message + options.try_with(file, "--empty-text", "skip"))
+        if self.n_rows == 0:
+            raise TableError(f"{file} has a header and no row with text; columns: {listed(columns.names)}")
+        if columns.label is not None:
+            self._check_labels(file, columns.label, options)
+
+    def _ragged_error(self, file: Path, columns: Columns) -> TableError:
+        count = self.ragged.count
+        where = f"line {self.ragged.first[0]} has" if count == 1 else f"lines {some(self.ragged.first, count)} have"
+        first = f" (line {self.ragged.first[0]}: {self.ragged_cells})" if count > 1 else f": {self.ragged_cells}"
+        message = f"{file}: {where} not as many cells as the header, which has {columns.width}{first}"
+        return TableError(f"{message}\n  a separator inside a cell needs quotes around the cell")
+
+    def _check_labels(self, file: Path, label: str, options: TableOptions) -> None:
+        if self.no_label and options.missing_labels == "error":
+            message = f"{file}: no label in column {label!r} in {rows(self.no_label.first, self.no_label.count)}"
+            raise TableError(message + options.try_with(file, "--missing-labels", "keep"))
+        if len(self.classes) < 2:
+            only = repr(next(iter(self.classes))) if self.classes else "no class at all"
+            message = f"{file}: column {label!r} has one class only: {only}, in {self.n_rows} rows"
+            raise TableError(message + options.try_with(file, "--unlabelled"))
+
+    def warnings(self, file: Path, columns: Columns, options: TableOptions) -> list[str]:
+        """What is odd but no error, a sentence each, for the client to print."""
+        found = list(columns.warnings)
+        if self.n_empty:
+            found.append(f"{file}: {self.n_empty} empty rows at the end are left out")
+        if self.no_text:
+            done = "left out" if options.empty_text == "skip" else "imported"
+            found.append(f"{file}: {rows(self.no_text.first, self.no_text.count)} without text, {done}")
+        if self.no_label:
+            found.append(f"{file}: {rows(self.no_label.first, self.no_label.count)} without a label")
+        return found + [f"{file}: {warning}" for warning in self._label_warnings()]
+
+    def _label_warnings(self) -> list[str]:
+        found = []
+        alike: defaultdict[str, list[str]] = defaultdict(list)
+        for label in sorted(self.classes):
+            alike[" ".join(label.casefold().split())].append(label)
+        for labels in [group for group in alike.values() if len(group) > 1][:NAMED]:
+            found.append(f"labels differ only by case or white space and stay apart: {some([repr(x) for x in labels])}")
+        if len(self.classes) > max(20, self.n_rows // 2):
+            found.append(f"{len(self.classes)} classes in {self.n_rows} rows: is it a label column?")
+        elif single := [repr(label) for label, count in sorted(self.classes.items()) if count == 1]:
+            classes = "class" if len(single) == 1 else "classes"
+            found.append(f"{len(single)} {classes} of one row, which a split cannot share out: {some(single)}")
+        return found

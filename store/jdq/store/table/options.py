@@ -1,0 +1,70 @@
+"""What a user may say about a table, and the one error of a table that cannot be used."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jdq.store.errors import StoreError
+
+NAMED = 10
+SHOWN_COLUMNS = 40
+
+
+class TableError(StoreError):
+    """A user's file cannot be used as it is: names the file, the rows and the values, and the next command."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """How to read a user's file; what is None is found from the file, or is an error that says what there is.
+
+    `quoting` "none" takes quote characters for text. `missing_labels` "keep" lets rows have no label. `empty_text`
+    "skip" leaves rows without text out and counts them, "keep" imports them. `unlabelled` looks for no label column.
+    `command` is what the user typed, for the next command that an error gives.
+    """
+
+    text_column: str | None = None
+    label_column: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    quoting: Literal["standard", "none"] = "standard"
+    missing_labels: Literal["error", "keep"] = "error"
+    empty_text: Literal["error", "skip", "keep"] = "error"
+    unlabelled: bool = False
+    command: str = "jdq submit extract"
+
+    def try_with(self, file: Path, *arguments: str) -> str:
+        """The line that an error ends with: the user's command on this file with its options and these arguments."""
+        given: dict[str, str | None] = {
+            "--text-column": self.text_column,
+            "--label-column": self.label_column,
+            "--encoding": self.encoding,
+            "--separator": self.separator,
+            "--missing-labels": "keep" if self.missing_labels == "keep" else None,
+            "--empty-text": None if self.empty_text == "error" else self.empty_text,
+        }
+        kept = [word for name, value in given.items() if value and name not in arguments for word in (name, value)]
+        flags = ["--no-quotes"] * (self.quoting == "none") + ["--unlabelled"] * self.unlabelled
+        words = [*shlex.split(self.command), str(file), *kept, *flags, *arguments]
+        return f"\n  try: {shlex.join(words)}"
+
+
+def some(values: Sequence[object], count: int | None = None, *, limit: int = NAMED) -> str:
+    """At most `limit` values, comma separated, then how many of `count` (or of the values) are not shown."""
+    left = (len(values) if count is None else count) - min(len(values), limit)
+    shown = ", ".join(str(value) for value in values[:limit])
+    return f"{shown} and {left} more" if left > 0 else shown
+
+
+def rows(numbers: Sequence[int], count: int) -> str:
+    """`row 7`, or `rows 7, 9 and 300 more`."""
+    return f"row {numbers[0]}" if count == 1 else f"rows {some(numbers, count)}"
+
+
+def columns(names: Sequence[str]) -> str:
+    """Column names for an error, those that do not print as Python would write them."""
+    return some([name if name.isprintable() else repr(name) for name in names], limit=SHOWN_COLUMNS)

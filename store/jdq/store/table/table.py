@@ -1,0 +1,179 @@
+"""A user's table, opened: its columns are known, and its rows can be read once, in order, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from jdq.store.table.columns import Columns, choose_columns
+from jdq.store.table.delimited import Record, delimited_records, separator_of
+from jdq.store.table.encoding import choose_encoding
+from jdq.store.table.findings import Findings
+from jdq.store.table.jsonl import jsonl_records
+from jdq.store.table.options import TableError, TableOptions, columns, some
+
+Row = tuple[str, ...]
+
+# A block becomes one row group: small enough that reading one row costs milliseconds, large enough to compress.
+BLOCK_ROWS = 2048
+BLOCK_CHARACTERS = 4 << 20
+# What people give instead of a CSV, told by its first bytes.
+FOREIGN = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook: save the sheet as CSV UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save the sheet as CSV UTF-8"),
+    (b"\x1f\x8b", "compressed with gzip: unpack it first"),
+    (b"%PDF", "a PDF"),
+)
+
+
+class Table:
+    """A file with its encoding (None for Parquet), separator and columns; made by `open_table`."""
+
+    def __init__(self, file: Path, options: TableOptions) -> None:
+        self.file = file
+        self.options = options
+        self.kind = _kind(file)
+        self.encoding = None if self.kind == "parquet" else choose_encoding(file, options)
+        self.separator = separator_of(file, self.encoding, options) if self.kind == "csv" and self.encoding else None
+        self.findings = Findings()
+        self.columns = self._choose_columns()
+
+    def blocks(self) -> Iterator[list[Row]]:
+        """The rows in order, cells exactly as in the file, in blocks of at most 2,048 rows and about 4 Mi characters.
+
+        Raises TableError at the end of the file for faulty rows: what was yielded before must then be thrown away.
+        """
+        self.findings = Findings()
+        block: list[Row] = []
+        characters = 0
+        for row in self._rows():
+            block.append(row)
+            characters += sum(map(len, row))
+            if len(block) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:
+                yield block
+                block, characters = [], 0
+        self.findings.check(self.file, self.columns, self.options)
+        if block:
+            yield block
+
+    def warnings(self) -> list[str]:
+        """What is odd but no error, a sentence each; complete once `blocks` is exhausted."""
+        return self.findings.warnings(self.file, self.columns, self.options)
+
+    def _rows(self) -> Iterator[Row]:
+        findings, options, names = self.findings, self.options, self.columns.names
+        places, width = self.columns.places, self.columns.width
+        text = names.index(self.columns.text)
+        label = None if self.columns.label is None else names.index(self.columns.label)
+        for number, (line, cells) in enumerate(self._filled(), start=1):
+            if len(cells) != width and not _cut(cells, width):
+                findings.add_ragged(line, len(cells))
+                continue
+            row = tuple([cells[place] for place in places])
+            if findings.add_row(number, row[text], None if label is None else row[label], options):
+                yield row
+
+    def _filled(self) -> Iterator[Record]:
+        """All records but the header and the wholly empty ones at the end, which are counted."""
+        pending: list[Record] = []
+        for record in self._body():
+            if not any(map(str.strip, record[1])):
+                pending.append((record[0], [""] * self.columns.width))
+                continue
+            yield from pending
+            pending.clear()
+            yield record
+        self.findings.n_empty = len(pending)
+
+    def _body(self) -> Iterator[Record]:
+        return _after_header(self._records())[1]
+
+    def _records(self) -> Iterator[Record]:
+        if self.kind == "parquet":
+            from jdq.store.table.parquet import parquet_records  # pyarrow is slow to load, and a CSV needs it later
+
+            return parquet_records(self.file)
+        assert self.encoding is not None
+        if self.kind == "jsonl":
+            return jsonl_records(self.file, self.encoding, self.options)
+        assert self.separator is not None
+        return delimited_records(self.file, self.encoding, self.separator, self.options)
+
+    def _choose_columns(self) -> Columns:
+        header, body = _after_header(self._records())
+        if header is None:
+            raise TableError(f"{self.file} is empty: it needs a header line and rows")
+        first = next(body, None)
+        if first is None:
+            names = columns([name for name in header if name.strip()])
+            raise TableError(f"{self.file} has a header and no rows; its columns: {names}")
+        used = self._used(header, chain([first], body))
+        return choose_columns(self.file, header, first[1], used, self.options)
+
+    def _used(self, header: list[str], body: Iterator[Record]) -> list[bool]:
+        """Which columns to keep: all but those at the right that have neither a name nor, in any row, a cell.
+
+        Only a file that has such columns is read to its end for it.
+        """
+        named = max(place for place, name in enumerate(header) if name.strip()) + 1
+        used = [True] * named + [False] * (len(header) - named)
+        if not all(used):
+            for _, cells in body:
+                for place in range(named, min(len(cells), len(header))):
+                    used[place] = used[place] or bool(cells[place].strip())
+        return used
+
+
+def open_table(file: str | Path, options: TableOptions | None = None) -> Table:
+    """Open a CSV, TSV, JSON Lines (.jsonl, .ndjson) or Parquet (.parquet) file.
+
+    Raises TableError where the file or its header cannot be used; faulty rows are told by `Table.blocks`.
+    """
+    options = options or TableOptions()
+    file = Path(file)
+    _check_file(file)
+    return Table(file, options)
+
+
+def _check_file(file: Path) -> None:
+    if file.is_dir():
+        tables = sorted(path.name for path in file.iterdir() if path.suffix in (".csv", ".tsv", ".jsonl", ".parquet"))
+        inside = f"; in it: {some(tables)}" if tables else ""
+        raise TableError(f"{file} is a folder, not a table{inside}")
+    if not file.exists():
+        raise TableError(f"no such file: {file} (in {Path.cwd()})")
+    if not file.is_file():
+        raise TableError(f"{file} is not a regular file: a table is read more than once")
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(4)
+    except PermissionError:
+        raise TableError(f"{file} may not be read by this user") from None
+    if not head:
+        raise TableError(f"{file} is empty: it needs a header line and rows")
+    for magic, what in FOREIGN:
+        if head.startswith(magic):
+            raise TableError(f"{file} is {what}")
+
+
+def _kind(file: Path) -> str:
+    suffix = file.suffix.lower()
+    if suffix == ".json":
+        raise TableError(f"{file} is JSON; a table needs one object a line\n  try: jq -c '.[]' {file} > {file}l")
+    return {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(suffix, "csv")
+
+
+def _after_header(records: Iterator[Record]) -> tuple[list[str] | None, Iterator[Record]]:
+    """The first record that is not wholly empty (None where all are), and the records after it."""
+    for _, cells in records:
+        if any(map(str.strip, cells)):
+            return cells, records
+    return None, records
+
+
+def _cut(cells: list[str], width: int) -> bool:
+    """Cut the empty cells that a record has too many; whether it then has `width`."""
+    while len(cells) > width and not cells[-1].strip():
+        cells.pop()
+    return len(cells) == width
