@@ -1,0 +1,167 @@
+"""The heads that are scikit-learn's estimators, and how they predict."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jdq.worker.heads.errors import BadParameter, DamagedHead, UnknownHead
+from jdq.worker.heads.features import in_float32
+from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.options import ParameterValue
+from jdq.worker.heads.payload import dump_estimator, load_estimator
+from jdq.worker.heads.predictors import Array, Float32, apply_link
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recipe:
+    estimator: Callable[..., Any]
+    defaults: Mapping[str, ParameterValue]
+    scale: bool = False
+
+
+RECIPES = {
+    "linear-svm": _Recipe(estimator=LinearSVC, defaults={"C": 0.1, "max_iter": 5000}, scale=True),
+    # break_ties: the class of the largest score is then the predicted one, also where votes are equal.
+    "svm": _Recipe(estimator=SVC, defaults={"C": 1.0, "break_ties": True, "cache_size": 500}, scale=True),
+    # Brute force: trees of more than some 15 dimensions are slower, and cannot be stored without pickle.
+    "knn": _Recipe(
+        estimator=KNeighborsClassifier,
+        defaults={"n_neighbors": 10, "metric": "cosine", "weights": "distance", "algorithm": "brute"},
+    ),
+    "hist-gbm": _Recipe(estimator=HistGradientBoostingClassifier, defaults={"max_iter": 100}),
+    "random-forest": _Recipe(estimator=RandomForestClassifier, defaults={"n_estimators": 300, "n_jobs": -1}),
+    "dummy": _Recipe(estimator=DummyClassifier, defaults={"strategy": "prior"}),
+}
+
+
+def fit_estimator(lesson: Lesson) -> Fitted:
+    """Any head of RECIPES, or a classifier by its dotted name. Raises BadParameter."""
+    recipe = recipe_of(lesson.options.head)
+    params: dict[str, ParameterValue] = {"scale": recipe.scale} | dict(recipe.defaults) | lesson.options.params
+    model = _build(recipe, params, lesson)
+    try:
+        model.fit(in_float32(lesson.X, lesson.train), lesson.train_codes)
+    except (TypeError, ValueError) as error:
+        raise BadParameter(f"{lesson.options.head} cannot be trained so: {error}") from error
+    predictor = EstimatorPredictor(
+        estimator=model,
+        dim=lesson.X.shape[1],
+        outputs=len(lesson.targets.classes),
+        link="sigmoid" if lesson.targets.multi_label else "softmax",
+        temperature=1.0,
+    )
+    return Fitted(predictor=predictor, params=params, uncalibrated=not hasattr(model, "predict_proba"))
+
+
+def recipe_of(head: str) -> _Recipe:
+    """The recipe of a head's name, or of an importable classifier's dotted name. Raises UnknownHead."""
+    if head in RECIPES:
+        return RECIPES[head]
+    module, _, name = head.rpartition(".")
+    try:
+        estimator = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownHead(f"no classifier {head} can be imported: {error}") from error
+    if not (isinstance(estimator, type) and issubclass(estimator, BaseEstimator) and is_classifier(estimator())):
+        raise UnknownHead(f"{head} is no classifier of scikit-learn's kind")
+    return _Recipe(estimator=estimator, defaults={})
+
+
+def _build(recipe: _Recipe, params: dict[str, ParameterValue], lesson: Lesson) -> Any:
+    known = recipe.estimator().get_params()
+    own = {name: value for name, value in params.items() if name != "scale"}
+    unknown = sorted(set(own) - set(known))
+    if unknown:
+        has = ", ".join(sorted({*known, "scale"}))
+        raise BadParameter(f"{lesson.options.head} has no parameter {', '.join(unknown)}; it has: {has}")
+    if "random_state" in known:
+        own.setdefault("random_state", lesson.options.seed)
+    if lesson.options.class_weight is not None:
+        if "class_weight" not in known:
+            raise BadParameter(f"the head {lesson.options.head} takes no class weights")
+        own["class_weight"] = lesson.options.class_weight
+    model = recipe.estimator(**own)
+    if params["scale"]:
+        model = make_pipeline(StandardScaler(), model)
+    return OneVsRestClassifier(model) if lesson.targets.multi_label else model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EstimatorPredictor:
+    """A fitted scikit-learn classifier of class numbers; its scores become probabilities by link and temperature."""
+
+    estimator: Any
+    dim: int
+    outputs: int
+    link: str
+    temperature: float
+
+    @property
+    def kind(self) -> str:
+        return "estimator"
+
+    def predict_block(self, X: Float32) -> Float32:
+        if self.temperature == 1.0 and hasattr(self.estimator, "predict_proba"):
+            return self._all_classes(self.estimator.predict_proba(X), absent=0.0)
+        return apply_link((self.scores(X) / self.temperature).astype(np.float32), self.link)
+
+    def scores(self, X: Float32) -> Float32:
+        """What the link makes probabilities of: (rows, classes)."""
+        if hasattr(self.estimator, "predict_proba"):
+            probabilities = np.clip(self._all_classes(self.estimator.predict_proba(X), absent=0.0), 1e-7, 1 - 1e-7)
+            logits: Float32 = np.log(probabilities)
+            return logits - np.log1p(-probabilities) if self.link == "sigmoid" else logits
+        scores = np.asarray(self.estimator.decision_function(X), dtype=np.float32)
+        if scores.ndim == 1:
+            scores = np.stack([np.zeros_like(scores), scores], axis=1)
+        return self._all_classes(scores, absent=-1e4)
+
+    def _all_classes(self, found: npt.NDArray[Any], *, absent: float) -> Float32:
+        """The columns of classes that no train row had, put in."""
+        if self.link == "sigmoid":
+            return found.astype(np.float32)
+        wide = np.full((len(found), self.outputs), absent, dtype=np.float32)
+        wide[:, self.estimator.classes_] = found
+        return wide
+
+    def arrays(self) -> dict[str, Array]:
+        return {"skops": np.frombuffer(dump_estimator(self.estimator), dtype=np.uint8)}
+
+    def settings(self) -> dict[str, Any]:
+        return {"dim": self.dim, "outputs": self.outputs, "link": self.link, "temperature": self.temperature}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], settings: Mapping[str, Any]) -> "EstimatorPredictor":
+        """Raises DamagedHead, UnsafeHead."""
+        payload, temperature = arrays.get("skops"), settings.get("temperature")
+        if set(arrays) != {"skops"} or payload is None or payload.dtype != np.uint8 or payload.ndim != 1:
+            raise DamagedHead("the head does not hold one estimator")
+        if not isinstance(temperature, float) or not 0 < temperature < 1e6:
+            raise DamagedHead(f"the head's temperature is {temperature!r}")
+        dim, outputs, link = settings.get("dim"), settings.get("outputs"), settings.get("link")
+        if not isinstance(dim, int) or not isinstance(outputs, int) or link not in ("softmax", "sigmoid"):
+            raise DamagedHead(f"the head's settings are not an estimator's: {dict(settings)}")
+        estimator = load_estimator(payload.tobytes(), dim=dim)
+        predictor = cls(estimator=estimator, dim=dim, outputs=outputs, link=link, temperature=temperature)
+        predictor._try()
+        return predictor
+
+    def _try(self) -> None:
+        """One row of zeros through the estimator: what does not fit fails here, and not in the middle of a job."""
+        try:
+            shape = self.predict_block(np.zeros((1, self.dim), dtype=np.float32)).shape
+        except (ValueError, IndexError, TypeError, AttributeError, KeyError) as error:
+            raise DamagedHead(f"the head's estimator does not predict: {error}") from error
+        if shape != (1, self.outputs):
+            raise DamagedHead(f"the head's estimator gives {shape[1]} classes, not {self.outputs}")

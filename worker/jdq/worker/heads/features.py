@@ -1,0 +1,74 @@
+"""Features as heads read them: an array, or anything that gives the rows that are asked for."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.intp]
+Float32 = npt.NDArray[np.float32]
+
+# Called often with (done, total) while something long goes on; it may raise, and the work stops there.
+Check = Callable[[int, int], None]
+
+BLOCK_ROWS = 16384  # 16384 x 768 in float32 are 48 MiB: large enough for full matrix speed
+
+
+class Features(Protocol):
+    """Stored features, (rows, dim) float16 or float32: a numpy array or a memory map is one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        """The rows of a slice or of an integer array, in the order asked."""
+
+
+class RowReader:
+    """Features that are read when they are asked for: `read(rows)` gives (len(rows), dim)."""
+
+    def __init__(self, read: Callable[[Rows], npt.NDArray[Any]], *, rows: int, dim: int) -> None:
+        self._read = read
+        self.shape: tuple[int, ...] = (rows, dim)
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(self.shape[0]))
+        return self._read(np.asarray(rows, dtype=np.intp))
+
+
+def no_check(done: int, total: int) -> None:
+    """Nobody watches and nobody cancels."""
+
+
+def float32_bytes(rows: Rows, X: Features) -> int:
+    return len(rows) * X.shape[1] * 4
+
+
+def float32_blocks(X: Features, rows: Rows, *, block_rows: int = BLOCK_ROWS) -> Iterator[tuple[int, Float32]]:
+    """(position of the block's first row in `rows`, its float32 features), in order."""
+    for start in range(0, len(rows), block_rows):
+        yield start, np.asarray(X[rows[start : start + block_rows]], dtype=np.float32)
+
+
+def in_float32(X: Features, rows: Rows) -> Float32:
+    """A float32 copy of the rows. float16 handed to scikit-learn would become float64: 5x slower, 5x the memory."""
+    copy = np.empty((len(rows), X.shape[1]), dtype=np.float32)
+    for start, block in float32_blocks(X, rows):
+        copy[start : start + len(block)] = block
+    return copy
+
+
+def mean_and_std(X: Features, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Per column, over the rows; a constant column has the standard deviation 1, so that it divides."""
+    total = np.zeros(X.shape[1])
+    for _, block in float32_blocks(X, rows):
+        total += block.sum(axis=0, dtype=np.float64)
+    mean = total / len(rows)
+    squares = np.zeros(X.shape[1])
+    for _, block in float32_blocks(X, rows):
+        squares += np.square(block - mean.astype(np.float32)).sum(axis=0, dtype=np.float64)
+    std = np.sqrt(squares / len(rows))
+    std[std < 1e-12] = 1.0
+    return mean, std

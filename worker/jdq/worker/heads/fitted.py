@@ -1,0 +1,45 @@
+"""What a head learns from, and what comes of it: the border between `train` and the single heads."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from jdq.worker.heads.features import Check, Features, Rows
+from jdq.worker.heads.labels import Targets
+from jdq.worker.heads.options import HeadOptions, ParameterValue
+from jdq.worker.heads.predictors import Predictor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lesson:
+    """The rows to learn from and to choose by, and how."""
+
+    X: Features
+    targets: Targets
+    train: Rows
+    validation: Rows
+    options: HeadOptions
+    check: Check
+
+    @property
+    def train_codes(self) -> npt.NDArray[np.int64] | npt.NDArray[np.bool_]:
+        return self.targets.codes[self.train]
+
+    def present(self) -> npt.NDArray[np.intp]:
+        """The positions of the classes that the train rows have, ascending."""
+        return np.flatnonzero(self.targets.counts(self.train) > 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """A trained predictor with what its record must say.
+
+    params: all that were set, defaults of jdq included. uncalibrated: its probabilities are mere scores.
+    """
+
+    predictor: Predictor
+    params: dict[str, ParameterValue]
+    out_of_core: bool = False
+    uncalibrated: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()

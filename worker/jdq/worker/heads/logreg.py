@@ -1,0 +1,133 @@
+"""The head `logreg`: scikit-learn's LogisticRegression; beyond the memory bound the same optimum, out of core."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jdq.worker.heads.errors import BadParameter
+from jdq.worker.heads.features import float32_bytes, in_float32, mean_and_std
+from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.options import ParameterValue
+from jdq.worker.heads.predictors import LayersPredictor, linear
+from jdq.worker.heads.softmax_regression import Objective, minimise
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
+
+DEFAULTS: dict[str, ParameterValue] = {"C": 1.0, "max_iter": 1000, "scale": False}
+OUT_OF_CORE_PARAMS = {"C", "max_iter", "scale", "tol"}
+
+# The bias of a class that no train row has: its probability is exactly 0 after a softmax in float32.
+NEVER = -1e4
+
+
+def fit_logreg(lesson: Lesson) -> Fitted:
+    """Raises BadParameter for names and values that LogisticRegression does not take."""
+    params = DEFAULTS | lesson.options.params
+    out_of_core = float32_bytes(lesson.train, lesson.X) > lesson.options.memory_bytes
+    mean, std = mean_and_std(lesson.X, lesson.train) if params["scale"] else (None, None)
+    fit = _fit_out_of_core if out_of_core else _fit_in_memory
+    coefficients, intercept, iterations = fit(lesson, params, mean, std)
+    predictor = linear(coefficients, intercept, link=link_of(lesson), mean=mean, std=std)
+    if not lesson.targets.multi_label:
+        predictor = with_absent_classes(predictor, lesson)
+    warnings = []
+    if out_of_core:
+        warnings.append(
+            f"{float32_bytes(lesson.train, lesson.X) >> 20} MiB of float32 features are more than the memory bound of "
+            f"{lesson.options.memory_bytes >> 20} MiB: trained out of core, in blocks of rows"
+        )
+    if iterations >= int(params["max_iter"] or 0):
+        warnings.append(
+            f"stopped after {iterations} iterations, before it converged: --param max_iter={2 * iterations}"
+        )
+    return Fitted(predictor=predictor, params=params, out_of_core=out_of_core, warnings=tuple(warnings))
+
+
+def link_of(lesson: Lesson) -> str:
+    return "sigmoid" if lesson.targets.multi_label else "softmax"
+
+
+def with_absent_classes(predictor: LayersPredictor, lesson: Lesson) -> LayersPredictor:
+    """The same head with a column of probability 0 for each class that no train row has."""
+    present, n_classes = lesson.present(), len(lesson.targets.classes)
+    if len(present) == n_classes:
+        return predictor
+    weights, bias = predictor.layers[-1]
+    wide = np.zeros((weights.shape[0], n_classes), dtype=np.float32)
+    wide_bias = np.full(n_classes, NEVER, dtype=np.float32)
+    wide[:, present], wide_bias[present] = weights, bias
+    return LayersPredictor(layers=(*predictor.layers[:-1], (wide, wide_bias)), link=predictor.link)
+
+
+Coefficients = tuple[npt.NDArray[Any], npt.NDArray[Any], int]
+
+
+def _fit_in_memory(
+    lesson: Lesson, params: dict[str, ParameterValue], mean: npt.NDArray[Any] | None, std: npt.NDArray[Any] | None
+) -> Coefficients:
+    X = in_float32(lesson.X, lesson.train)
+    if mean is not None and std is not None:
+        X -= mean.astype(np.float32)
+        X /= std.astype(np.float32)
+    if not lesson.targets.multi_label:
+        return _fit_one(X, lesson.train_codes, lesson, params)
+    fits = []
+    for i, column in enumerate(lesson.train_codes.T):
+        lesson.check(i, lesson.train_codes.shape[1])
+        fits.append(_fit_one(X, column, lesson, params))
+    return np.vstack([f[0] for f in fits]), np.concatenate([f[1] for f in fits]), max(f[2] for f in fits)
+
+
+def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], lesson: Lesson, params: dict[str, Any]) -> Coefficients:
+    if (codes == codes[0]).all():  # of one label of many: always there, or never
+        return np.zeros((1, X.shape[1])), np.array([-NEVER if codes[0] else NEVER]), 0
+    own = {name: value for name, value in params.items() if name != "scale"}
+    try:
+        model = LogisticRegression(random_state=lesson.options.seed, class_weight=lesson.options.class_weight, **own)
+        model.fit(X, codes)
+    except (TypeError, ValueError) as error:
+        raise BadParameter(f"logreg does not take these parameters: {error}") from error
+    return model.coef_, model.intercept_, int(np.max(model.n_iter_))
+
+
+def _fit_out_of_core(
+    lesson: Lesson, params: dict[str, Any], mean: npt.NDArray[Any] | None, std: npt.NDArray[Any] | None
+) -> Coefficients:
+    unknown = set(params) - OUT_OF_CORE_PARAMS
+    if unknown:
+        raise BadParameter(
+            f"logreg out of core takes {', '.join(sorted(OUT_OF_CORE_PARAMS))}, not {', '.join(sorted(unknown))}\n"
+            "  try: a larger memory bound, or without these parameters"
+        )
+    objective = Objective(
+        X=lesson.X,
+        rows=lesson.train,
+        codes=_dense_codes(lesson),
+        row_weights=_row_weights(lesson),
+        C=float(params["C"]),
+        mean=mean,
+        std=std,
+        check=lesson.check,
+    )
+    return minimise(objective, max_iter=int(params["max_iter"]), tol=float(params.get("tol", 1e-4)))
+
+
+def _dense_codes(lesson: Lesson) -> npt.NDArray[Any]:
+    """Codes without gaps, as `with_absent_classes` expects; of two classes one column of 0 and 1."""
+    if lesson.targets.multi_label:
+        return lesson.train_codes
+    present = lesson.present()
+    codes = np.searchsorted(present, lesson.train_codes)
+    return (codes == 1)[:, None] if len(present) == 2 else codes
+
+
+def _row_weights(lesson: Lesson) -> npt.NDArray[np.float32] | None:
+    if lesson.options.class_weight is None:
+        return None
+    if lesson.targets.multi_label:
+        raise BadParameter("out of core, multi-label targets take no class weights")
+    present = lesson.present()
+    weights = compute_class_weight(lesson.options.class_weight, classes=present, y=lesson.train_codes)
+    by_class = np.zeros(len(lesson.targets.classes), dtype=np.float32)
+    by_class[present] = weights
+    return by_class[lesson.train_codes]

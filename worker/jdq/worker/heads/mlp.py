@@ -1,0 +1,173 @@
+"""The head `mlp`: a small torch net, Adam on the cross-entropy, early stopping on the validation part."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jdq.worker.heads.errors import BadParameter
+from jdq.worker.heads.features import Features, Rows, float32_bytes, in_float32, mean_and_std
+from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.options import ParameterValue
+from jdq.worker.heads.predictors import LayersPredictor
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+DEFAULTS: dict[str, ParameterValue] = {
+    "hidden": 128,
+    "layers": 1,
+    "dropout": 0.2,
+    "learning_rate": 0.001,
+    "weight_decay": 0.0,
+    "batch_size": 64,
+    "max_epochs": 100,
+    "patience": 10,
+}
+LOSS_BLOCK = 8192
+
+
+def fit_mlp(lesson: Lesson) -> Fitted:
+    """Raises BadParameter. The same seed, versions and number of threads give the same net."""
+    params = _checked(lesson.options.params)
+    mean, std = mean_and_std(lesson.X, lesson.train)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(lesson.options.seed)
+        net = _net(lesson.X.shape[1], len(lesson.targets.classes), params)
+        training = _Training(
+            net=net,
+            loss=_loss(lesson),
+            train=_batches_of(lesson, lesson.train, mean, std),
+            # Without a validation part the training loss has to say when to stop.
+            validation=_batches_of(lesson, lesson.validation if len(lesson.validation) else lesson.train, mean, std),
+            params=params,
+        )
+        history = training.run(lesson)
+    link = "sigmoid" if lesson.targets.multi_label else "softmax"
+    return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history)
+
+
+def _checked(given: dict[str, ParameterValue]) -> dict[str, Any]:
+    unknown = set(given) - set(DEFAULTS)
+    if unknown:
+        raise BadParameter(f"mlp has no parameter {', '.join(sorted(unknown))}; it has: {', '.join(DEFAULTS)}")
+    params = DEFAULTS | given
+    for name, value in params.items():
+        whole = isinstance(DEFAULTS[name], int)
+        number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not number or float(value or 0) < (1 if whole else 0) or (name == "dropout" and float(value or 0) >= 1):
+            raise BadParameter(
+                f"mlp's {name} is a {'whole number from 1' if whole else 'number from 0'}, not {value!r}"
+            )
+    return params
+
+
+def _net(dim: int, outputs: int, params: dict[str, Any]) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    width = dim
+    for _ in range(params["layers"]):
+        modules += [nn.Linear(width, params["hidden"]), nn.ReLU(), nn.Dropout(params["dropout"])]
+        width = params["hidden"]
+    return nn.Sequential(*modules, nn.Linear(width, outputs))
+
+
+def _loss(lesson: Lesson) -> nn.Module:
+    if lesson.targets.multi_label:
+        if lesson.options.class_weight is not None:
+            raise BadParameter("multi-label targets of the head mlp take no class weights")
+        return nn.BCEWithLogitsLoss()
+    if lesson.options.class_weight is None:
+        return nn.CrossEntropyLoss()
+    present = lesson.present()
+    weights = torch.zeros(len(lesson.targets.classes))
+    balanced = compute_class_weight(lesson.options.class_weight, classes=present, y=lesson.train_codes)
+    weights[torch.from_numpy(present)] = torch.from_numpy(balanced).float()
+    return nn.CrossEntropyLoss(weight=weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Features and targets of one part; standardised batch by batch, so that no second copy is held."""
+
+    X: torch.Tensor
+    y: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def batch(self, rows: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
+        return (self.X[rows].float() - self.mean) / self.std, self.y[rows]
+
+
+def _batches_of(lesson: Lesson, rows: Rows, mean: npt.NDArray[Any], std: npt.NDArray[Any]) -> _Rows:
+    fits = float32_bytes(rows, lesson.X) <= lesson.options.memory_bytes
+    X = in_float32(lesson.X, rows) if fits else _as_stored(lesson.X, rows)
+    codes = lesson.targets.codes[rows]
+    y = torch.from_numpy(codes.astype(np.float32) if lesson.targets.multi_label else codes.astype(np.int64))
+    return _Rows(torch.from_numpy(X), y, torch.from_numpy(mean).float(), torch.from_numpy(std).float())
+
+
+def _as_stored(X: Features, rows: Rows) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(X[rows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Training:
+    net: nn.Sequential
+    loss: nn.Module
+    train: _Rows
+    validation: _Rows
+    params: dict[str, Any]
+
+    def run(self, lesson: Lesson) -> list[dict[str, float]]:
+        """Trains until the validation loss has not fallen for `patience` epochs; leaves the best epoch's net."""
+        optimizer = torch.optim.Adam(
+            self.net.parameters(), lr=self.params["learning_rate"], weight_decay=self.params["weight_decay"]
+        )
+        history: list[dict[str, float]] = []
+        best, best_loss, since = copy.deepcopy(self.net.state_dict()), float("inf"), 0
+        for epoch in range(1, self.params["max_epochs"] + 1):
+            lesson.check(epoch - 1, self.params["max_epochs"])
+            train_loss, validation_loss = self._epoch(optimizer), self._validation_loss()
+            history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": validation_loss})
+            if validation_loss < best_loss:
+                best, best_loss, since = copy.deepcopy(self.net.state_dict()), validation_loss, 0
+            elif (since := since + 1) >= self.params["patience"]:
+                break
+        self.net.load_state_dict(best)
+        return history
+
+    def _epoch(self, optimizer: torch.optim.Optimizer) -> float:
+        self.net.train()
+        total = 0.0
+        for rows in torch.split(torch.randperm(len(self.train)), self.params["batch_size"]):
+            X, y = self.train.batch(rows)
+            optimizer.zero_grad(set_to_none=True)
+            loss = self.loss(self.net(X), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        return total / len(self.train)
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        self.net.eval()
+        total = 0.0
+        for start in range(0, len(self.validation), LOSS_BLOCK):
+            X, y = self.validation.batch(slice(start, start + LOSS_BLOCK))
+            total += self.loss(self.net(X), y).item() * len(y)
+        return total / len(self.validation)
+
+
+def _as_layers(net: nn.Sequential, mean: npt.NDArray[Any], std: npt.NDArray[Any], link: str) -> LayersPredictor:
+    """The net as numpy layers, with the standardisation folded into the first."""
+    linears = [module for module in net if isinstance(module, nn.Linear)]
+    layers = [(m.weight.detach().double().numpy().T, m.bias.detach().double().numpy()) for m in linears]
+    weights, bias = layers[0]
+    weights = weights / std[:, None]
+    layers[0] = (weights, bias - mean @ weights)
+    as_float32 = tuple((np.ascontiguousarray(w, dtype=np.float32), b.astype(np.float32)) for w, b in layers)
+    return LayersPredictor(layers=as_float32, link=link)

@@ -1,0 +1,77 @@
+"""What a user may ask of a head, without any machine-learning package: the client checks its arguments here."""
+
+import ast
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from jdq.worker.heads.errors import BadParameter, UnknownHead
+
+HEADS = {
+    "logreg": "logistic regression (L2); out of core beyond the memory bound",
+    "linear-svm": "linear support vector machine, standardised features",
+    "svm": "support vector machine with an RBF kernel, standardised features",
+    "mlp": "a small neural net: Adam on the cross-entropy, early stopping on the validation part",
+    "knn": "nearest neighbours by cosine distance",
+    "hist-gbm": "gradient boosted trees on binned features",
+    "random-forest": "a forest of randomised trees",
+    "dummy": "always the most frequent class: what any other head has to beat",
+}
+
+GIB = 1 << 30
+
+ParameterValue = float | int | bool | str | None
+
+
+class HeadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One head as the user asked for it.
+
+    class_weight: "balanced" or None. cv: folds of a stratified cross-validation over the train part, or None.
+    per_class: train on that many distinct texts of each class (few-shot). separator: of multi-label targets.
+    memory_bytes: a larger float32 copy of the train part is not made: logreg then trains out of core.
+    """
+
+    head: str = "logreg"
+    params: dict[str, ParameterValue] = {}
+    seed: int = 0
+    class_weight: str | None = None
+    calibrate: bool = False
+    cv: int | None = None
+    per_class: int | None = None
+    separator: str | None = None
+    memory_bytes: int = GIB
+
+
+def check_head(name: str, allowed: Iterable[str] = ()) -> str:
+    """The name, if there is such a head; dotted names of classifiers must be in `allowed`. Raises UnknownHead."""
+    if name in HEADS or name in set(allowed):
+        return name
+    if "." in name:
+        raise UnknownHead(
+            f"the classifier {name} is not allowed on these workers\n"
+            "  try: ask the administrator to name it in the worker's list of allowed classifiers"
+        )
+    raise UnknownHead(f"no head {name!r}; there are: {', '.join(HEADS)}")
+
+
+def parse_params(items: Iterable[str]) -> dict[str, ParameterValue]:
+    """`["C=0.1", "penalty=l2", "early_stopping=true"]` as values: numbers, true/false, none, or text."""
+    return dict(map(_parse_param, items))
+
+
+def _parse_param(item: str) -> tuple[str, ParameterValue]:
+    name, equals, text = item.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise BadParameter(f"{item!r} is not of the form NAME=VALUE\n  try: --param C=0.1")
+    return name.strip(), _value(text.strip())
+
+
+def _value(text: str) -> ParameterValue:
+    words: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]  # type: ignore[no-any-return]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, (int, float, str)) else text

@@ -1,0 +1,67 @@
+"""What made a head: everything that is needed to trust its numbers, or to make it again."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+from jdq.worker.heads.options import ParameterValue
+
+RECORDED_PACKAGES = ("jdq", "numpy", "scikit-learn", "torch", "skops", "safetensors")
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the features and the labels come from."""
+
+    space: str = ""  # digest of the feature space
+    encoder: str = ""  # what the user calls it
+    dataset: str = ""
+    dataset_version: str = ""
+    label_column: str = ""
+
+
+class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What made a head, and how good it is. JSON-able: `msgspec.to_builtins(record)`.
+
+    rows: rows in the train, validation and test part; `trained_rows` is less where few-shot sampling was asked for.
+    metrics: of the test part (`metrics.evaluate`); `validation_metrics` of the validation part, if it has rows.
+    history: one entry an epoch, of heads that are trained in epochs.
+    """
+
+    head: str
+    params: dict[str, ParameterValue]
+    seed: int
+    classes: tuple[str, ...]
+    dim: int
+    origin: Origin
+    split_digest: str
+    rows: dict[str, int]
+    trained_rows: int
+    multi_label: bool
+    separator: str | None
+    class_weight: str | None
+    out_of_core: bool
+    device: str
+    wall_time_s: float
+    created_at: str  # UTC, ISO 8601
+    versions: dict[str, str]
+    metrics: dict[str, Any]
+    validation_metrics: dict[str, Any] | None = None
+    intervals: dict[str, tuple[float, float]] = {}
+    cv: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    per_class: int | None = None
+    search: dict[str, Any] | None = None
+    history: list[dict[str, float]] = []
+    warnings: tuple[str, ...] = ()
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of Python and of each package that changes a head's numbers."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
