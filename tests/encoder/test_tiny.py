@@ -1,0 +1,70 @@
+"""The tiny BART is small, reproducible, and its tokenizer works like the real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jdq.worker.tiny import main, make_tiny_bart, train_merges, vocabulary_of
+from transformers import AutoTokenizer
+
+DEMO_TABLE = Path(__file__).parents[2] / "demo" / "jobs.csv"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bart(tmp_path_factory.mktemp("tiny"), dim=32, layers=1)
+
+
+def test_the_tokenizer_has_as_many_entries_as_the_model_and_keeps_every_text(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert len(tokenizer) == config["vocab_size"]
+    text = "Nurse (m/f/d), Łódź – 38 h/week 🚑\n안녕"
+    ids = tokenizer(text)["input_ids"]
+    assert ids[0] == 0
+    assert ids[-1] == 2
+    assert tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) == text
+
+
+def test_the_special_tokens_have_the_ids_of_bart(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    last = len(tokenizer) - 1
+    assert tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]) == [0, 1, 2, 3, last]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_bytes(tmp_path: Path, folder: Path) -> None:
+    again = make_tiny_bart(tmp_path / "again", dim=32, layers=1)
+    other = make_tiny_bart(tmp_path / "other", dim=32, layers=1, seed=1)
+    weights = "model.safetensors"
+    assert (again / weights).read_bytes() == (folder / weights).read_bytes()
+    assert (other / weights).read_bytes() != (folder / weights).read_bytes()
+    assert {f.name: f.read_bytes() for f in again.iterdir()} == {f.name: f.read_bytes() for f in folder.iterdir()}
+
+
+def test_the_real_vocabulary_can_be_used(tmp_path: Path, tokenizer_files: Path) -> None:
+    folder = make_tiny_bart(tmp_path / "real", dim=16, layers=1, tokenizer=tokenizer_files)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) == 50_265
+    assert tokenizer("Hello world")["input_ids"] == [0, 31414, 232, 2]
+
+
+def test_the_shipped_merges_are_those_learned_from_the_demo_table(folder: Path) -> None:
+    shipped = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    if DEMO_TABLE.is_file():
+        assert train_merges(DEMO_TABLE.read_text(encoding="utf-8").splitlines()) == shipped
+    assert len(vocabulary_of(shipped)) == 4_000
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="multiple of 16, not 40"):
+        make_tiny_bart(tmp_path / "x", dim=40)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_command_prints_the_folder_alone_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "t"), "--dim", "16", "--layers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 't'}\n"
+    assert "random" in printed.err
