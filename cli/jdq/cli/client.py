@@ -1,0 +1,80 @@
+"""What a command needs: the configuration, the job book, the store, and sending a job on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from jdq.worker.config import Config, read_config
+
+if TYPE_CHECKING:
+    import redis
+
+    from jdq.store.store import Store
+    from jdq.worker.contract import Spec
+    from jdq.worker.ledger.jobbook import Job, JobBook
+
+
+class BadRequest(Exception):
+    """What the user asked for cannot be; the message says what would."""
+
+
+class Client:
+    """One command's things, each made when it is first needed."""
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration; raises ConfigError."""
+        return read_config()
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        """The ledger's Redis, which has answered; raises BrokerUnreachable."""
+        from jdq.worker.connection import checked, connect
+
+        return checked(connect(self.config), self.config)
+
+    @cached_property
+    def jobbook(self) -> JobBook:
+        """Jobs and workers; raises BrokerUnreachable."""
+        from jdq.worker.ledger.jobbook import JobBook
+
+        return JobBook(self.redis)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store."""
+        from jdq.store.store import open_store
+
+        return open_store(self.config.store)
+
+    def job(self, job: str) -> Job:
+        """The job with this id; raises UnknownJob with a message for the user."""
+        from jdq.worker.ledger.jobbook import UnknownJob
+
+        try:
+            return self.jobbook.job(job)
+        except UnknownJob:
+            raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
+
+    def submit(self, spec: Spec, *, after: Sequence[str] = ()) -> str:
+        """Creates the job, sends its tickets, and says on stderr where nobody is there to take them. Returns its id."""
+        from jdq.worker.settings import celery_app
+        from jdq.worker.tickets import send_tickets
+
+        job, tickets = self.jobbook.create(spec, after=after)
+        send_tickets(celery_app(self.config), tickets)
+        self._warn_of_missing_workers(spec)
+        return job
+
+    def _warn_of_missing_workers(self, spec: Spec) -> None:
+        from jdq.worker.contract import Extract
+
+        served = {worker.queue for worker in self.jobbook.workers() if worker.state != "dead"}
+        needed = ["cpu", "gpu"] if isinstance(spec, Extract) else [spec.first_queue]
+        for queue in needed:
+            if queue not in served:
+                click.echo(f"no worker serves the {queue} queue just now; the job waits for one", err=True)

@@ -1,0 +1,106 @@
+"""`jdq status`, `jobs`, `watch`, `result`, `cancel`: jobs as the ledger has them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.exits import Exit
+from jdq.cli.output import clock, duration, json_option, print_json, print_table
+
+
+@click.command()
+@click.argument("job")
+@json_option
+def status(job: str, as_json: bool) -> None:
+    """Show how JOB stands."""
+    from jdq.cli.progress import describe_job
+    from jdq.cli.watch import summary
+
+    found = Client().job(job)
+    if as_json:
+        print_json(describe_job(found))
+        return
+    click.echo(summary(found))
+    click.echo(f"  {found.kind} of dataset {found.spec.dataset} {found.spec.version}, submitted {clock(found.created)}")
+    click.echo(f"  {found.chunks_done} of {found.chunks_total} chunks done, {found.chunks_leased} running")
+    for worker in found.workers:
+        click.echo(f"  worked on by {worker}")
+    for event in found.log:
+        click.echo(f"  chunk {event['chunk']}, attempt {event['attempt']}, {clock(event['at'] / 1000)}: {event['reason']}")
+    if found.error:
+        click.echo(f"  {found.error.message}")
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@json_option
+def jobs(limit: int, as_json: bool) -> None:
+    """List the jobs, newest first."""
+    from jdq.cli.progress import describe_job, progress_of, state_text
+
+    found = Client().jobbook.jobs(limit=limit)
+    if as_json:
+        print_json([describe_job(job) for job in found])
+        return
+    rows = []
+    for job in found:
+        progress = progress_of(job)
+        texts = "-" if progress.texts_total is None else f"{progress.texts_done:,}/{progress.texts_total:,}"
+        rows.append([job.id, state_text(job), job.spec.dataset, texts, duration(job.wall_s), clock(job.created)])
+    print_table(["job", "state", "dataset", "texts", "time", "submitted"], rows)
+
+
+@click.command()
+@click.argument("job")
+@json_option
+def watch(job: str, as_json: bool) -> None:
+    """Show a live bar of JOB until it ends; exit code 1 when it failed."""
+    from jdq.cli.progress import describe_job
+    from jdq.cli.watch import watch_job
+    from jdq.worker.contract import JobState
+
+    ended = watch_job(Client(), job)
+    if as_json:
+        print_json(describe_job(ended))
+    if ended.error:
+        click.echo(f"jdq: {ended.error.message}", err=True)
+    if ended.state != JobState.SUCCEEDED:
+        sys.exit(Exit.FAILED)
+
+
+@click.command()
+@click.argument("job")
+@json_option
+def result(job: str, as_json: bool) -> None:
+    """Print what came out of JOB; exit code 1 when it failed."""
+    from jdq.cli.progress import describe_result
+    from jdq.cli.results import print_result
+    from jdq.worker.contract import JobState
+
+    found = Client().job(job)
+    if not found.state.ended:
+        raise BadRequest(f"job {job} is {found.state}; it has no result yet\n  try: jdq watch {job}")
+    if found.state != JobState.SUCCEEDED:
+        click.echo(f"jdq: job {job} {found.state}" + (f": {found.error.message}" if found.error else ""), err=True)
+        sys.exit(Exit.FAILED)
+    if as_json:
+        print_json(describe_result(found))
+    else:
+        print_result(found)
+
+
+@click.command()
+@click.argument("job")
+def cancel(job: str) -> None:
+    """End JOB; what is computed stays in the store and is reused."""
+    client = Client()
+    client.job(job)
+    if not client.jobbook.cancel(job):
+        raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
+    click.echo(f"{job} cancelled", err=True)
+
+
+COMMANDS = (status, jobs, watch, result, cancel)

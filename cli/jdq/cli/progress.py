@@ -1,0 +1,95 @@
+"""How far a job is, in one value: what `status`, `watch` and `--json` show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jdq.worker.ledger.jobbook import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Texts and tokens of a job, those of chunks in flight included. Rates are a second of the job's running time."""
+
+    texts_done: int
+    texts_total: int | None  # None before the plan is made
+    reused: int
+    computed: int
+    tokens: int
+    texts_per_s: float | None
+    tokens_per_s: float | None
+    eta_s: float | None
+
+
+def progress_of(job: Job) -> Progress:
+    """How far the job is by now."""
+    in_flight = sum(live.get("texts", 0) for live in job.live)
+    computed = job.counts.get("computed", 0) + in_flight
+    tokens = job.counts.get("tokens", 0) + sum(live.get("tokens", 0) for live in job.live)
+    total = job.counts.get("texts_total")
+    done = job.counts.get("texts_done", 0) + in_flight
+    wall = job.wall_s
+    texts_per_s = computed / wall if wall and computed else None
+    left = (total or 0) - done
+    return Progress(
+        texts_done=done,
+        texts_total=total,
+        reused=job.counts.get("reused", 0),
+        computed=computed,
+        tokens=tokens,
+        texts_per_s=texts_per_s,
+        tokens_per_s=tokens / wall if wall and tokens else None,
+        eta_s=left / texts_per_s if texts_per_s and not job.state.ended else None,
+    )
+
+
+def state_text(job: Job) -> str:
+    """The state in the user's words: what a queued job waits for."""
+    if job.waits_for:
+        return f"{job.state} (waits for {', '.join(job.waits_for)})"
+    return str(job.state)
+
+
+def describe_job(job: Job) -> dict[str, Any]:
+    """The job for `--json`: stable names, times in seconds since 1970, `None` where a thing is not known yet."""
+    import msgspec
+
+    progress = asdict(progress_of(job))
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "state": str(job.state),
+        "waits_for": job.waits_for,
+        "dataset": job.spec.dataset,
+        "version": job.spec.version,
+        **progress,
+        "chunks_done": job.chunks_done,
+        "chunks_total": job.chunks_total,
+        "chunks_running": job.chunks_leased,
+        "workers": job.workers,
+        "created": job.created,
+        "started": job.started,
+        "ended": job.ended,
+        "wall_s": job.wall_s,
+        "attempts": job.log,
+        "spec": msgspec.to_builtins(job.spec),
+        "error": None if job.error is None else {"type": job.error.type, "message": job.error.message},
+    }
+
+
+def describe_result(job: Job) -> dict[str, Any]:
+    """What came out of an ended job, for `--json`."""
+    progress = progress_of(job)
+    counts: dict[str, Any] = {}
+    if job.kind == "extract":
+        counts = {
+            "computed": progress.computed,
+            "reused": progress.reused,
+            "cut": job.counts.get("cut", 0),
+            "tokens": progress.tokens,
+            "texts_per_s": progress.texts_per_s,
+            "tokens_per_s": progress.tokens_per_s,
+        }
+    return {"job": job.id, "kind": job.kind, "state": str(job.state), "wall_s": job.wall_s, **counts, **(job.result or {})}

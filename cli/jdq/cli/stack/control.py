@@ -1,0 +1,89 @@
+"""Bringing the local stack up and down from a command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+
+from jdq.cli.stack.errors import StackError
+from jdq.cli.stack.state import StackState, is_locked, read_state
+from jdq.cli.stack.supervisor import START_TIMEOUT_S, STOP_TIMEOUT_S
+from jdq.worker.config import Config
+
+
+def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[StackState, bool]:
+    """Starts the stack unless it runs, and waits until every worker is there.
+
+    Returns its state, and False when it ran already. Raises StackError with the reason when it does not start.
+    """
+    if not config.embedded:
+        raise StackError(
+            "JDQ_BROKER_URL is set, so jobs go to that Redis and there is no local stack to start\n"
+            "  try: celery -A jdq.worker.app worker -Q gpu    (and one with -Q cpu), or unset JDQ_BROKER_URL"
+        )
+    for folder in (config.run_folder, config.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+    if is_locked(config.run_folder):
+        return _await_ready(config), False
+    _end_leftovers(config)
+    (config.run_folder / "stack.json").unlink(missing_ok=True)
+    with (config.logs / "supervisor.log").open("ab") as log:
+        counts = ["--gpu-workers", str(gpu_workers), "--cpu-workers", str(cpu_workers)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jdq.cli.stack.supervisor", *counts],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return _await_ready(config, process), True
+
+
+def bring_down(config: Config) -> bool:
+    """Stops the stack and waits until nothing of it is left; False when nothing ran."""
+    state = read_state(config.run_folder)
+    ran = is_locked(config.run_folder)
+    supervisor = state.supervisor.process() if state else None
+    if supervisor and ran:
+        supervisor.terminate()
+        deadline = time.monotonic() + 3 * STOP_TIMEOUT_S
+        while is_locked(config.run_folder) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    leftovers = _end_leftovers(config)
+    (config.run_folder / "socket").unlink(missing_ok=True)
+    (config.run_folder / "stack.json").unlink(missing_ok=True)
+    return ran or leftovers
+
+
+def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None) -> StackState:
+    deadline = time.monotonic() + 2 * START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        state = read_state(config.run_folder)
+        if state and state.phase == "ready":
+            return state
+        if state and state.phase == "failed":
+            raise StackError(f"the stack does not start: {state.message}")
+        if process and process.poll() is not None and not is_locked(config.run_folder):
+            raise StackError(f"the supervisor ended at once; see {config.logs / 'supervisor.log'}")
+        time.sleep(0.05)
+    raise StackError(f"the stack does not become ready; see {config.logs}\n  try: jdq down, then jdq up")
+
+
+def _end_leftovers(config: Config) -> bool:
+    """Ends what a supervisor that was killed has left behind; True when there was anything."""
+    state = read_state(config.run_folder)
+    if state is None:
+        return False
+    left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
+    # A worker's own children first: their parent's death would hide them from us.
+    left = [child for process in left for child in process.children(recursive=True)] + left
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
+    return bool(left)

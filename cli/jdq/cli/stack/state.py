@@ -1,0 +1,86 @@
+"""What the supervisor writes down, so that `up`, `down` and the next `up` know what runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import psutil
+
+
+class ProcessId(msgspec.Struct, frozen=True):
+    """A process by its pid and its start time: a pid alone may be another program's by now."""
+
+    pid: int
+    started: float
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """The running process with this pid."""
+        return cls(pid, psutil.Process(pid).create_time())
+
+    def process(self) -> psutil.Process | None:
+        """The process while it lives."""
+        try:
+            found = psutil.Process(self.pid)
+            alive = found.create_time() == self.started and found.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return found if alive else None
+
+
+class StackState(msgspec.Struct, frozen=True, kw_only=True):
+    """The stack as its supervisor sees it."""
+
+    phase: Literal["starting", "ready", "failed"]
+    message: str = ""
+    gpu_workers: int
+    cpu_workers: int
+    supervisor: ProcessId
+    children: dict[str, ProcessId] = {}
+
+
+def read_state(run_folder: Path) -> StackState | None:
+    """What the last supervisor wrote; None where there was none or the file is unreadable."""
+    try:
+        return msgspec.json.decode((run_folder / "stack.json").read_bytes(), type=StackState)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def write_state(run_folder: Path, state: StackState) -> None:
+    """Replaces the state whole, so that no reader sees half of it."""
+    partial = run_folder / f".stack.json.{os.getpid()}"
+    partial.write_bytes(msgspec.json.encode(state))
+    partial.replace(run_folder / "stack.json")
+
+
+class Locked(Exception):
+    """Another supervisor holds the lock."""
+
+
+@contextmanager
+def stack_lock(run_folder: Path) -> Iterator[None]:
+    """Holds the lock that one live supervisor has; it ends with the process, however that dies. Raises Locked."""
+    with (run_folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked from None
+        yield
+
+
+def is_locked(run_folder: Path) -> bool:
+    """True while a supervisor lives."""
+    try:
+        with stack_lock(run_folder):
+            return False
+    except Locked:
+        return True
+    except FileNotFoundError:
+        return False

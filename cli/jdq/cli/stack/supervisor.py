@@ -1,0 +1,240 @@
+"""The supervisor: one background process that starts the server and the workers, restarts those that exit, and stops all.
+
+Run as ``python -m jdq.cli.stack.supervisor --gpu-workers N --cpu-workers N`` by `jdq up`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import redis
+
+from jdq.cli.stack.errors import StackError
+from jdq.cli.stack.server import find_server, prepare_socket, server_command
+from jdq.cli.stack.state import Locked, ProcessId, StackState, stack_lock, write_state
+from jdq.worker.config import Config, read_config
+from jdq.worker.connection import connect
+from jdq.worker.ledger.jobbook import JobBook
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0  # a worker hands back its chunk within a beat and a batch
+LONGEST_PAUSE_S = 30.0
+SERVER = "redis"
+
+
+class Child:
+    """A process that is kept running."""
+
+    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        self.name = name
+        self.log = log
+        self._command = command
+        self._environment = environment
+        self._pause_s = 1.0
+        self._start_at = 0.0
+        self._began = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the process in a session of its own, so that it can be ended with all its children."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+        self._began = time.monotonic()
+
+    @property
+    def exited(self) -> bool:
+        """True when the process has ended."""
+        return self.process is None or self.process.poll() is not None
+
+    def restart_when_due(self) -> bool:
+        """Starts an exited process again, after a pause that doubles while it keeps exiting; True when started."""
+        now = time.monotonic()
+        if not self._start_at:
+            ran_long = now - self._began > LONGEST_PAUSE_S
+            self._pause_s = 1.0 if ran_long else min(self._pause_s * 2, LONGEST_PAUSE_S)
+            self.end_group()
+            self._start_at = now + self._pause_s
+        if now < self._start_at:
+            return False
+        self._start_at = 0.0
+        self.start()
+        return True
+
+    def terminate(self) -> None:
+        """Asks the process to end."""
+        if self.process and not self.exited:
+            self.process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Waits for the process until the deadline, then ends it and whatever it started."""
+        if self.process:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(max(0.1, deadline - time.monotonic()))
+            self.end_group()
+            self.process.wait()
+
+    def end_group(self) -> None:
+        """Ends what is left of the process's session: an orphaned child would work beside its successor."""
+        if self.process:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def last_lines(self, count: int = 12) -> str:
+        """The end of the log, for a message."""
+        with suppress(OSError):
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            return "\n".join(f"    {line}" for line in lines[-count:])
+        return ""
+
+
+class Supervisor:
+    """Starts, watches and stops the local stack."""
+
+    def __init__(self, config: Config, *, gpu_workers: int, cpu_workers: int) -> None:
+        self._config = config
+        self._counts = {"gpu": gpu_workers, "cpu": cpu_workers}
+        self._stopping = False
+        self._children: list[Child] = []
+        self._phase = "starting"
+
+    def run(self) -> None:
+        """Runs until it is told to stop (SIGTERM, SIGINT)."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        try:
+            self._start()
+            self._write("ready")
+            while not self._stopping:
+                self._watch()
+                time.sleep(0.2)
+        except (StackError, OSError) as error:
+            self._end_children()
+            self._write("failed", str(error))
+        finally:
+            self._end_children()
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _start(self) -> None:
+        self._write("starting")
+        socket = Path(self._config.broker_url.removeprefix("redis+socket://"))
+        program = find_server()
+        data = self._config.home / program.family
+        data.mkdir(exist_ok=True)
+        prepare_socket(socket)
+        server = self._add(SERVER, server_command(program, data=data, socket=socket))
+        (self._config.run_folder / "socket").write_text(str(socket), encoding="utf-8")
+        client = connect(self._config)
+        self._await(lambda: _answers(client), server)
+        for queue, count in self._counts.items():
+            for number in range(1, count + 1):
+                self._add(f"{queue}-{number}", worker_command(queue, number))
+        jobbook = JobBook(client)
+        began = time.time() - 1.0
+        for child in self._children[1:]:
+            self._await(lambda child=child: _present(jobbook, child, began), child)
+
+    def _add(self, name: str, command: list[str]) -> Child:
+        environment = {**os.environ, "JDQ_HOME": str(self._config.home), "JDQ_STORE": str(self._config.store)}
+        if name.startswith("gpu-"):
+            # Workers on the CPU share its cores; more threads than cores make each of them slower.
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, self._counts["gpu"]))))
+        child = Child(name, command, self._config.logs / f"{name}.log", environment)
+        child.start()
+        self._children.append(child)
+        self._write(self._phase)
+        return child
+
+    def _await(self, ready: object, child: Child) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._stopping and not ready():  # type: ignore[operator]
+            if child.exited:
+                raise StackError(f"{child.name} does not start; its log {child.log} ends:\n{child.last_lines()}")
+            if time.monotonic() > deadline:
+                raise StackError(f"{child.name} does not answer after {START_TIMEOUT_S:g} s; see its log {child.log}")
+            time.sleep(0.1)
+
+    def _watch(self) -> None:
+        for child in self._children:
+            if child.exited and child.restart_when_due():
+                self._write(self._phase)
+
+    def _end_children(self) -> None:
+        """Ends the workers first, then the server: a worker hands its chunk back to it."""
+        workers, server = self._children[1:], self._children[:1]
+        for group in (workers, server):
+            for child in group:
+                child.terminate()
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            for child in group:
+                child.end(deadline)
+
+    def _write(self, phase: str, message: str = "") -> None:
+        self._phase = phase
+        children = {
+            child.name: ProcessId.of(child.process.pid) for child in self._children if child.process and not child.exited
+        }
+        write_state(
+            self._config.run_folder,
+            StackState(
+                phase=phase,  # type: ignore[arg-type]
+                message=message,
+                gpu_workers=self._counts["gpu"],
+                cpu_workers=self._counts["cpu"],
+                supervisor=ProcessId.of(os.getpid()),
+                children=children,
+            ),
+        )
+
+
+def worker_command(queue: str, number: int) -> list[str]:
+    """The command line of a worker."""
+    options = ["-Q", queue, "-n", f"{queue}-{number}@%h", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    return [sys.executable, "-m", "celery", "-A", "jdq.worker.app", "worker", *options]
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _present(jobbook: JobBook, child: Child, since: float) -> bool:
+    """True once this very start of the worker has told the ledger that it lives."""
+    return any(
+        worker.name.startswith(f"{child.name}@") and worker.started >= since and worker.state != "dead"
+        for worker in jobbook.workers()
+    )
+
+
+@click.command()
+@click.option("--gpu-workers", type=int, required=True)
+@click.option("--cpu-workers", type=int, required=True)
+def supervise(gpu_workers: int, cpu_workers: int) -> None:
+    """Runs the local stack until it is told to stop."""
+    config = read_config()
+    try:
+        with stack_lock(config.run_folder):
+            Supervisor(config, gpu_workers=gpu_workers, cpu_workers=cpu_workers).run()
+    except Locked:
+        sys.exit(0)  # another `jdq up` was faster
+
+
+if __name__ == "__main__":
+    supervise()

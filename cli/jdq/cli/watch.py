@@ -1,0 +1,79 @@
+"""A live bar of one job, on stderr."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from jdq.cli.output import duration
+from jdq.cli.progress import progress_of, state_text
+
+if TYPE_CHECKING:
+    from jdq.cli.client import Client
+    from jdq.worker.ledger.jobbook import Job
+
+REFRESH_S = 0.3
+
+
+def watch_job(client: Client, job_id: str) -> Job:
+    """Shows the job until it ends, and returns it as it ended. Raises UnknownJob, BrokerUnreachable."""
+    job = client.job(job_id)
+    if not click.get_text_stream("stderr").isatty():
+        return _wait_quietly(client, job)
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(_bar(job), console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+        while not job.state.ended:
+            time.sleep(REFRESH_S)
+            job = client.job(job_id)
+            live.update(_bar(job))
+    click.echo(summary(job), err=True)
+    return job
+
+
+def _wait_quietly(client: Client, job: Job) -> Job:
+    """Without a terminal, a line only when something changed."""
+    shown = ""
+    while True:
+        line = f"{job.id}  {state_text(job)}"
+        if line != shown:
+            click.echo(summary(job) if job.state.ended else line, err=True)
+            shown = line
+        if job.state.ended:
+            return job
+        time.sleep(REFRESH_S)
+        job = client.job(job.id)
+
+
+def summary(job: Job) -> str:
+    """One line: state, texts done of all, rates, reused, ETA."""
+    progress = progress_of(job)
+    parts = [f"{job.id}  {state_text(job)}"]
+    if progress.texts_total is not None:
+        parts.append(f"{progress.texts_done:,}/{progress.texts_total:,} texts")
+        parts.append(f"{progress.computed:,} computed, {progress.reused:,} reused")
+    if progress.texts_per_s:
+        parts.append(f"{progress.texts_per_s:,.1f} texts/s")
+    if progress.tokens_per_s:
+        parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
+    for live in job.live:
+        parts += [f"{name} {value:.4g}" for name, value in live.items() if name in ("epoch", "step", "loss")]
+    if progress.eta_s is not None:
+        parts.append(f"ETA {duration(progress.eta_s)}")
+    if job.state.ended:
+        parts.append(duration(job.wall_s))
+    return ", ".join(parts)
+
+
+def _bar(job: Job) -> object:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    progress = progress_of(job)
+    total = progress.texts_total or 0
+    bar = ProgressBar(total=total or 1, completed=progress.texts_done, width=60, pulse=not total)
+    return Group(bar, Text(summary(job)))

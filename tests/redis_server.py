@@ -1,0 +1,49 @@
+"""A Redis-compatible server of a test's own, on a unix socket."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from jdq.cli.stack.server import find_server, server_command
+
+
+class RedisServer:
+    """Started in `folder`, killed and started again at will; its data stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "r.sock"
+        self.url = f"redis+socket://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> RedisServer:
+        """Starts the server and waits until it answers."""
+        self.folder.mkdir(exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        command = server_command(find_server(), data=self.folder, socket=self.socket)
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                self.client().ping()
+            except redis.RedisError:
+                time.sleep(0.02)
+            else:
+                return self
+        raise TimeoutError((self.folder / "redis.log").read_text())
+
+    def client(self) -> redis.Redis:
+        """A client of the server."""
+        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+
+    def kill(self) -> None:
+        """Ends the server as `kill -9` does."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -1,0 +1,52 @@
+"""The Celery app of the workers: ``celery -A jdq.worker.app worker -Q gpu``.
+
+The environment is read when this module is imported, which is a worker's entry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import signals
+
+from jdq.worker.config import read_config
+from jdq.worker.contract import QUEUES
+from jdq.worker.devices import device_of
+from jdq.worker.logs import configure_logging
+from jdq.worker.presence import Presence
+from jdq.worker.runtime import Runtime
+from jdq.worker.settings import celery_app
+
+app = celery_app(read_config())
+app.conf.include = ["jdq.worker.tasks"]
+
+_presence: list[Presence] = []
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    configure_logging()
+
+
+@signals.worker_ready.connect
+def _arrive(sender: Any, **_: Any) -> None:
+    queues = [queue for queue in QUEUES if queue in sender.app.amqp.queues.consume_from]
+    if len(queues) != 1:
+        raise SystemExit(f"a worker serves one queue: -Q {' or -Q '.join(QUEUES)}")
+    config = read_config()
+    runtime = Runtime(config, worker=sender.hostname, queue=queues[0])
+    presence = Presence(runtime, device=device_of(config, queues[0]))
+    presence.start()
+    _presence.append(presence)
+
+
+@signals.worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    for presence in _presence:
+        presence.stop()
+
+
+@signals.worker_shutdown.connect
+def _leave(**_: Any) -> None:
+    for presence in _presence:
+        presence.leave()

@@ -1,0 +1,95 @@
+"""What client and workers say to each other: the specification of a job, and the ticket that sends a worker to it.
+
+Both are frozen, typed and versioned. They travel as JSON and carry names and numbers, never texts or features.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from jdq.worker.heads.options import HeadOptions
+
+Queue: TypeAlias = Literal["gpu", "cpu"]
+QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"  # no worker has taken a chunk of it yet, or it waits for another job
+    RUNNING = "running"  # a worker has taken a chunk of it
+    SUCCEEDED = "succeeded"  # every chunk is committed
+    FAILED = "failed"  # it gave up; the error says why
+    CANCELLED = "cancelled"  # the user ended it
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing more will happen to the job."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen value that refuses unknown fields: an old worker must not half-obey a newer client."""
+
+
+class Extract(_Message, tag_field="spec", tag="jdq.extract.v1"):
+    """Compute the features of a dataset version's texts that the store does not have yet."""
+
+    kind: ClassVar[str] = "extract"
+    first_queue: ClassVar[Queue] = "cpu"  # the plan
+    dataset: str
+    version: str
+    encoder: str  # a hub name, or a folder that the workers see
+    max_length: int | None = None  # tokens; None is the encoder's own limit
+    precision: str = "auto"
+    storage_dtype: Literal["float16", "float32"] = "float16"
+
+
+class TrainHead(_Message, tag_field="spec", tag="jdq.train-head.v1"):
+    """Train a head on the stored features of a dataset version."""
+
+    kind: ClassVar[str] = "train-head"
+    first_queue: ClassVar[Queue] = "cpu"
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space that the version was extracted in last
+    options: HeadOptions = HeadOptions()
+    label_column: str | None = None  # None is the dataset's own
+
+
+Spec: TypeAlias = Extract | TrainHead
+
+
+class Ticket(_Message):
+    """Work on a job's chunks until none is pending or the turn is over."""
+
+    task: ClassVar[str] = "jdq.work.v1"
+    job: str
+
+
+class ContractError(Exception):
+    """A message that this version of jdq does not understand; the message says which field."""
+
+
+def encode_spec(spec: Spec) -> str:
+    """The specification as JSON."""
+    return msgspec.json.encode(spec).decode()
+
+
+def decode_spec(text: str | bytes) -> Spec:
+    """The specification back from JSON; raises ContractError."""
+    try:
+        return msgspec.json.decode(text, type=Spec)
+    except msgspec.MsgspecError as error:
+        raise ContractError(f"a job specification that this version of jdq does not understand: {error}") from error
+
+
+def decode_ticket(message: object) -> Ticket:
+    """The ticket from the keyword arguments of a Celery message; raises ContractError."""
+    try:
+        return msgspec.convert(message, Ticket)
+    except msgspec.MsgspecError as error:
+        raise ContractError(f"a ticket that this version of jdq does not understand: {error}") from error

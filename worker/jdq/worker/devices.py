@@ -1,0 +1,41 @@
+"""Which device a worker computes on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from jdq.worker.config import Config
+from jdq.worker.contract import Queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU of this host, by the name that CUDA_VISIBLE_DEVICES takes."""
+
+    uuid: str
+    name: str
+
+
+def gpus() -> list[Gpu]:
+    """The NVIDIA GPUs of this host, without touching CUDA; empty where the driver's tool is absent or fails."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = [tool, "--query-gpu=uuid,name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [line.split(",", 1) for line in answer.splitlines() if "," in line]
+    return [Gpu(uuid=uuid.strip(), name=name.strip()) for uuid, name in rows]
+
+
+def device_of(config: Config, queue: Queue) -> str:
+    """The torch device of a worker's queue: `JDQ_DEVICE` where set, a GPU where there is one, else the CPU."""
+    if queue == "cpu":
+        return "cpu"
+    if config.device != "auto":
+        return config.device
+    return "cuda" if gpus() else "cpu"

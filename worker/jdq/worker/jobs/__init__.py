@@ -1,0 +1,25 @@
+"""What each kind of job does with a chunk."""
+
+from __future__ import annotations
+
+from jdq.worker.contract import Extract, TrainHead
+from jdq.worker.ledger.ledger import Lease
+from jdq.worker.runtime import Runtime
+from jdq.worker.turn import ChunkWork
+
+
+def work_for(lease: Lease, runtime: Runtime) -> ChunkWork:
+    """The work that a leased chunk asks for. A job's modules are imported when the first such job comes."""
+    match lease.spec:
+        case Extract():
+            if lease.chunk == 0:
+                from jdq.worker.jobs.plan import Plan
+
+                return Plan(lease.job, lease.spec, runtime)
+            from jdq.worker.jobs.extract import ExtractChunk
+
+            return ExtractChunk(lease.job, lease.chunk, lease.spec, runtime)
+        case TrainHead():
+            from jdq.worker.jobs.train_head import TrainHeadWork
+
+            return TrainHeadWork(lease.job, lease.spec, runtime)

@@ -1,0 +1,117 @@
+"""Chunk 0 of an extraction: which texts the store lacks, in chunks of a bounded number of tokens."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from jdq.store.datasets import DatasetVersion
+from jdq.worker.contract import Extract
+from jdq.worker.encoder import describe
+from jdq.worker.heart import Pulse
+from jdq.worker.ledger.ledger import More, Outcome
+from jdq.worker.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+# English text has about 4.4 bytes a BART token; a little low, so that chunks are rather too small.
+BYTES_PER_TOKEN = 4
+# About ten seconds of bart-base on two CPU cores; about half a second of an H200.
+CHUNK_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}
+CHUNK_TEXTS = 16_384
+# Small jobs are cut finer, so that each worker gets several chunks.
+CHUNKS_PER_WORKER = 4
+LEAST_TOKENS = 4_096
+
+
+class Plan:
+    """Finds what is new, and stores the rows to compute and the bounds of the chunks."""
+
+    def __init__(self, job: str, spec: Extract, runtime: Runtime) -> None:
+        self._job = job
+        self._spec = spec
+        self._runtime = runtime
+
+    def prepare(self, pulse: Pulse) -> None:
+        """Opens the dataset and the feature space, which loads and fingerprints the encoder's files."""
+        self._version = self._runtime.store.datasets.get(self._spec.dataset, self._spec.version)
+        self._devices = [
+            worker.device for worker in self._runtime.jobbook.workers() if worker.queue == "gpu" and worker.state != "dead"
+        ]
+        definition = describe(
+            self._spec.encoder,
+            max_length=self._spec.max_length,
+            precision=self._precision(),
+            storage_dtype=self._spec.storage_dtype,
+        )
+        self._space = self._runtime.store.space(definition)
+
+    def compute(self, pulse: Pulse) -> None:
+        """Asks the store which texts it lacks."""
+        keys = self._version.keys()
+        rows = first_rows(keys)
+        self._rows = rows[self._space.missing(keys[rows])]
+        self._bounds = chunk_bounds(self._tokens(self._version, self._rows), self._chunk_tokens())
+
+    def publish(self, pulse: Pulse) -> Outcome:
+        """Stores the plan and says how many chunks follow."""
+        runs = self._runtime.store.runs
+        runs.put_array(self._job, "rows", self._rows)
+        runs.put_array(self._job, "bounds", self._bounds)
+        self._version.record_space(self._space.digest, encoder=self._spec.encoder, job=self._job)
+        n_rows, n_chunks = self._version.n_rows, len(self._bounds) - 1
+        reused = n_rows - len(self._rows)
+        log.info("%d rows, %d to compute, %d chunks", n_rows, len(self._rows), n_chunks)
+        return Outcome(
+            counts={"texts_total": n_rows, "texts_done": reused, "reused": reused},
+            result={
+                "dataset": self._version.name,
+                "version": self._version.version,
+                "rows": n_rows,
+                "encoder": self._spec.encoder,
+                "space": self._space.digest,
+                "precision": self._space.definition.precision,
+                "max_length": self._space.definition.max_length,
+                "dim": self._space.definition.dim,
+            },
+            more=More(chunks=n_chunks, queue="gpu") if n_chunks else None,
+        )
+
+    def _precision(self) -> str:
+        """bfloat16 where a GPU worker will compute; fp16 arithmetic overflows in BART, so it is no choice."""
+        if self._spec.precision != "auto":
+            return self._spec.precision
+        return "bfloat16" if any(device.startswith("cuda") for device in self._devices) else "float32"
+
+    def _tokens(self, version: DatasetVersion, rows: np.ndarray) -> np.ndarray:
+        estimate = version.n_bytes()[rows].astype(np.int64) // BYTES_PER_TOKEN + 2
+        return np.minimum(estimate, self._space.definition.max_length)
+
+    def _chunk_tokens(self) -> int:
+        if self._runtime.config.chunk_tokens:
+            return self._runtime.config.chunk_tokens
+        most = CHUNK_TOKENS["cuda" if any(device.startswith("cuda") for device in self._devices) else "cpu"]
+        total = int(self._tokens(self._version, self._rows).sum())
+        return max(LEAST_TOKENS, min(most, total // (CHUNKS_PER_WORKER * max(1, len(self._devices)))))
+
+
+def first_rows(keys: np.ndarray) -> np.ndarray:
+    """The first row of each distinct key (n, 16), in row order: int64."""
+    _, rows = np.unique(np.ascontiguousarray(keys).view("V16").ravel(), return_index=True)
+    return np.sort(rows)
+
+
+def chunk_bounds(tokens: np.ndarray, chunk_tokens: int) -> np.ndarray:
+    """Where chunks begin and end among rows of these token counts: chunk i is bounds[i]:bounds[i + 1].
+
+    A chunk holds at most `chunk_tokens` tokens, or one row, and at most CHUNK_TEXTS rows.
+    """
+    bounds = [0]
+    ends = np.cumsum(tokens)
+    while bounds[-1] < len(tokens):
+        start = bounds[-1]
+        before = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, before + chunk_tokens, side="right"))
+        bounds.append(min(max(stop, start + 1), start + CHUNK_TEXTS))
+    return np.array(bounds, dtype=np.int64)

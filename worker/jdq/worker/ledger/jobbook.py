@@ -1,0 +1,243 @@
+"""The client's side of the ledger: create jobs, see how they stand, cancel them, see the workers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import redis
+
+from jdq.worker.contract import JobState, Queue, Spec, decode_spec, encode_spec
+from jdq.worker.ledger.scripts import call
+
+PRIORITIES = {"high": 3, "normal": 5, "low": 7}  # Redis lists of a queue; 0 is served first and is for repairs
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
+SEEN_MS = 15_000
+
+
+class UnknownJob(Exception):
+    """No job has this id."""
+
+
+class DependencyEnded(Exception):
+    """A job that the new one should wait for has failed or was cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketOrder:
+    """So many tickets for a job, on a queue."""
+
+    job: str
+    queue: Queue
+    count: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job failed; the message ends with what to do where that is known."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """How a job stands. Times are seconds since 1970 on the server's clock."""
+
+    id: str
+    kind: str
+    state: JobState
+    spec: Spec
+    queue: Queue
+    created: float
+    started: float | None
+    ended: float | None
+    read_at: float  # when this was read
+    chunks_done: int
+    chunks_total: int
+    chunks_leased: int
+    waits_for: list[str]
+    counts: dict[str, int]
+    live: list[dict[str, Any]]  # how far the chunks are that are worked on just now
+    workers: list[str]  # who works on them
+    log: list[dict[str, Any]]  # attempts that ended badly, with their reasons
+    result: dict[str, Any] | None
+    error: JobError | None
+
+    @property
+    def planned(self) -> bool:
+        """True once the job's plan is committed, so that its totals are known."""
+        return self.chunks_total > 1 or self.state == JobState.SUCCEEDED
+
+    @property
+    def wall_s(self) -> float | None:
+        """Seconds from the first chunk taken to the end, or to now."""
+        if self.started is None:
+            return None
+        return (self.ended or self.read_at) - self.started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker as it describes itself. `state` is idle, busy, stopping or dead."""
+
+    name: str
+    state: str
+    queue: Queue
+    host: str
+    pid: int
+    device: str
+    job: str | None
+    last_seen: float
+    started: float
+
+
+def new_job_id(kind: str) -> str:
+    """A short id that nobody has: the kind and eight characters."""
+    return f"{kind}-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+def ticket_orders(answer: Sequence[Sequence[Any]]) -> list[TicketOrder]:
+    """The ticket orders of a script's answer."""
+    return [
+        TicketOrder(job=job, queue=queue, count=int(count), priority=int(priority))
+        for job, queue, count, priority in answer
+        if int(count) > 0
+    ]
+
+
+class JobBook:
+    """Jobs and workers as the ledger has them. All methods raise redis.RedisError."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def create(
+        self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal", job: str | None = None
+    ) -> tuple[str, list[TicketOrder]]:
+        """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
+
+        Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
+        """
+        job = job or new_job_id(spec.kind)
+        answer = call(
+            self._client,
+            "create",
+            job,
+            spec.kind,
+            encode_spec(spec),
+            spec.first_queue,
+            PRIORITIES[priority],
+            1,
+            msgspec.json.encode(list(after)).decode(),
+        )
+        if answer[0] == "unknown":
+            raise UnknownJob(answer[1])
+        if answer[0] == "failed":
+            raise DependencyEnded(answer[1])
+        return job, ticket_orders(answer[1]) if answer[0] == "created" else []
+
+    def job(self, job: str) -> Job:
+        """How the job stands; raises UnknownJob."""
+        found = self._read([job])
+        if not found:
+            raise UnknownJob(job)
+        return found[0]
+
+    def jobs(self, *, limit: int | None = None) -> list[Job]:
+        """The jobs, newest first."""
+        ids = self._client.zrevrange("jdq:jobs", 0, -1 if limit is None else limit - 1)
+        return self._read([str(job) for job in ids])
+
+    def cancel(self, job: str) -> bool:
+        """Ends the job at once in the ledger; its workers stop at their next beat. False when it had ended already."""
+        answer = call(self._client, "cancel", job)
+        if answer == "unknown":
+            raise UnknownJob(job)
+        return bool(answer == "cancelled")
+
+    def workers(self) -> list[Worker]:
+        """The workers that said they live, by name; those that fell silent as dead."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hgetall("jdq:workers")
+        pipe.zrange("jdq:workers:seen", 0, -1, withscores=True)
+        pipe.hgetall("jdq:workers:busy")
+        pipe.smembers("jdq:workers:drain")
+        pipe.time()
+        described, seen, busy, draining, (seconds, micros) = pipe.execute()
+        last_seen = dict(seen)
+        now = seconds + micros / 1e6
+        return [
+            _worker(name, msgspec.json.decode(text), last_seen.get(name, 0) / 1000, now, busy.get(name), draining)
+            for name, text in sorted(described.items())
+        ]
+
+    def _read(self, ids: list[str]) -> list[Job]:
+        pipe = self._client.pipeline(transaction=False)
+        pipe.time()
+        for job in ids:
+            pipe.hgetall(f"jdq:job:{job}")
+            pipe.smembers(f"jdq:job:{job}:after")
+            pipe.hvals(f"jdq:job:{job}:holders")
+            pipe.hvals(f"jdq:job:{job}:live")
+            pipe.lrange(f"jdq:job:{job}:log", 0, -1)
+        (seconds, micros), *rest = pipe.execute()
+        now = seconds + micros / 1e6
+        parts = [rest[i : i + 5] for i in range(0, len(rest), 5)]
+        return [_job(job, now, *part) for job, part in zip(ids, parts, strict=True) if part[0]]
+
+
+def _job(
+    job: str, now: float, fields: dict[str, str], after: set[str], holders: list[str], live: list[str], log: list[str]
+) -> Job:
+    return Job(
+        id=job,
+        kind=fields["kind"],
+        state=JobState(fields["state"]),
+        spec=decode_spec(fields["spec"]),
+        queue=fields["queue"],  # type: ignore[arg-type]
+        created=float(fields["created"]) / 1000,
+        started=_seconds(fields.get("started")),
+        ended=_seconds(fields.get("ended")),
+        read_at=now,
+        chunks_done=int(fields["chunks_done"]),
+        chunks_total=int(fields["chunks_total"]),
+        chunks_leased=len(holders),
+        waits_for=sorted(after),
+        counts={name[6:]: int(value) for name, value in fields.items() if name.startswith("count:")},
+        live=[msgspec.json.decode(text) for text in live],
+        workers=sorted({msgspec.json.decode(text)["worker"] for text in holders}),
+        log=[msgspec.json.decode(text) for text in log],
+        result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
+        error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
+    )
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    return None if milliseconds is None else float(milliseconds) / 1000
+
+
+def _worker(
+    name: str, described: dict[str, Any], seen: float, now: float, job: str | None, draining: set[str]
+) -> Worker:
+    if now - seen > SEEN_MS / 1000:
+        state = "dead"
+    elif name in draining:
+        state = "stopping"
+    else:
+        state = "busy" if job else "idle"
+    return Worker(
+        name=name,
+        state=state,
+        queue=described["queue"],
+        host=described["host"],
+        pid=described["pid"],
+        device=described["device"],
+        job=job if state != "dead" else None,
+        last_seen=seen,
+        started=described["started"],
+    )

@@ -1,0 +1,60 @@
+"""What a worker process keeps between tickets: configuration, connections, store, loaded encoders."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+
+from celery import Celery
+
+from jdq.store.store import Store, open_store
+from jdq.worker.config import Config, read_config
+from jdq.worker.connection import connect
+from jdq.worker.contract import Queue
+from jdq.worker.ledger.jobbook import JobBook, TicketOrder
+from jdq.worker.ledger.ledger import Ledger
+from jdq.worker.settings import celery_app
+from jdq.worker.tickets import send_tickets
+
+# How long the ledger may be away before a worker gives up what it was doing, in seconds.
+PATIENCE_S = 120.0
+
+
+class Runtime:
+    """One worker process's own things, each made when it is first needed."""
+
+    def __init__(self, config: Config, *, worker: str, queue: Queue) -> None:
+        self.config = config
+        self.worker = worker
+        self.queue = queue
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, with patience for a server that restarts."""
+        client = connect(self.config, patience_s=PATIENCE_S)
+        return Ledger(
+            client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reap_s=self.config.reap_s
+        )
+
+    @cached_property
+    def jobbook(self) -> JobBook:
+        """The jobs and workers, to look at."""
+        return JobBook(self.ledger.client)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that the workers share."""
+        return open_store(self.config.store)
+
+    @cached_property
+    def _app(self) -> Celery:
+        return celery_app(self.config)
+
+    def send(self, orders: list[TicketOrder], *, repair: bool = False) -> None:
+        """Sends tickets."""
+        send_tickets(self._app, orders, repair=repair)
+
+
+@cache
+def runtime(worker: str, queue: Queue) -> Runtime:
+    """This process's runtime."""
+    return Runtime(read_config(), worker=worker, queue=queue)

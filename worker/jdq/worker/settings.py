@@ -1,0 +1,56 @@
+"""Celery's settings: tickets go through it, and it owns the processes. Reasons stand in docs/queue.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from jdq.worker.config import Config
+
+
+def celery_app(config: Config) -> Celery:
+    """A Celery app on the configured broker, with no tasks."""
+    app = Celery("jdq", broker=config.broker_url)
+    app.conf.update(celery_settings())
+    return app
+
+
+def celery_settings() -> dict[str, Any]:
+    """The settings that hold for client and workers."""
+    return {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_backend": None,
+        "task_ignore_result": True,
+        # Tickets only: the ledger owns recovery.
+        "task_acks_late": False,
+        "task_default_queue": "cpu",
+        "task_default_priority": 5,
+        "task_create_missing_queues": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        # True revokes and loses the running task when Redis restarts.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # One process for each GPU; spawn, because neither CUDA nor OpenMP survives a fork.
+        "worker_pool": "prefork",
+        "worker_concurrency": 1,
+        "worker_pool_start_method": "spawn",
+        # A replacement child that imports for longer than this is killed, again and again.
+        "worker_proc_alive_timeout": 120,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "visibility_timeout": 60,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 10,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "queue_order_strategy": "priority",
+        },
+    }
