@@ -1,0 +1,19 @@
+"""Datasets: users' tables, imported; each version is a folder that never changes."""
+
+from jdq.store.datasets.catalogue import Datasets
+from jdq.store.datasets.names import InvalidName, UnknownDataset, check_name, name_from
+from jdq.store.datasets.records import DamagedDataset, ImportRecord, SpaceRecord
+from jdq.store.datasets.version import DatasetVersion, NoLabels
+
+__all__ = [
+    "DamagedDataset",
+    "DatasetVersion",
+    "Datasets",
+    "ImportRecord",
+    "InvalidName",
+    "NoLabels",
+    "SpaceRecord",
+    "UnknownDataset",
+    "check_name",
+    "name_from",
+]

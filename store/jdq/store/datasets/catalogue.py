@@ -1,0 +1,151 @@
+"""All datasets of a store."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from jdq.store.datasets.importing import (
+    IMPORTS,
+    REMOVED,
+    VERSION_DIGITS,
+    AfterBlock,
+    import_into,
+    import_name,
+    publish_folder,
+    put_import,
+    temporary_folder,
+)
+from jdq.store.datasets.names import VERSION, UnknownDataset, check_name, check_version, name_from
+from jdq.store.datasets.records import DamagedDataset, ImportRecord, now_after
+from jdq.store.datasets.version import DatasetVersion
+from jdq.store.publish import sync_folder
+from jdq.store.table import TableOptions, open_table
+
+
+# Inside the class, `list` is its method.
+Versions = list[DatasetVersion]
+Damages = list[DamagedDataset]
+Names = list[str]
+
+
+class Datasets:
+    """The folder STORE/datasets. Nothing in it is ever changed: an import adds a folder, a removal takes one away."""
+
+    def __init__(self, root: Path) -> None:
+        """`root` is the store's folder."""
+        self._folder = root / "datasets"
+
+    def import_table(
+        self,
+        file: str | Path,
+        *,
+        name: str | None = None,
+        options: TableOptions | None = None,
+        after_block: AfterBlock | None = None,
+    ) -> DatasetVersion:
+        """Import a user's file; equal tables are one version, which an import makes the newest.
+
+        `name` is made from the file's name where it is not given. `after_block` is called with the rows done so far.
+        Memory is bounded by a block and 20 bytes a row. Warnings are in the version's `source.warnings`.
+        Raises TableError, InvalidName, OSError, and leaves nothing behind then.
+        """
+        name = check_name(name_from(Path(file).stem) if name is None else name)
+        table = open_table(file, options)
+        with temporary_folder(self._folder) as partial:
+            record, source = import_into(partial, table, after_block=after_block)
+            target = self._folder / name / record.digest[:VERSION_DIGITS]
+            if not target.is_dir():
+                put_import(partial, self._dated(name, source))
+                publish_folder(partial, target)
+        version = DatasetVersion(target)
+        self._note_import(version, source)
+        return version
+
+    def get(self, name: str, version: str | None = None) -> DatasetVersion:
+        """The version whose digits begin with `version`, or the one imported last.
+
+        Raises UnknownDataset with what there is, InvalidName, DamagedDataset.
+        """
+        folders = list(self._versions(check_name(name)))
+        if not folders:
+            raise UnknownDataset(name, self.names())
+        if version is None:
+            return DatasetVersion(max(folders, key=_last_import))
+        found = [folder for folder in folders if folder.name.startswith(check_version(version))]
+        if len(found) != 1:
+            raise UnknownDataset(f"{name} {version}", [f"{name} {folder.name}" for folder in sorted(folders)])
+        return DatasetVersion(found[0])
+
+    def names(self) -> Names:
+        """The names of all datasets, sorted."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(path.name for path in self._folder.iterdir() if path.name[0] != "." and any(_versions_in(path)))
+
+    def list(self) -> Versions:
+        """All versions that are sound, by name, newest first within a name; `damaged` has the others."""
+        return [found for found in self._opened() if isinstance(found, DatasetVersion)]
+
+    def damaged(self) -> Damages:
+        """What is wrong with the versions that cannot be opened."""
+        return [found for found in self._opened() if isinstance(found, DamagedDataset)]
+
+    def remove(self, name: str, version: str | None = None) -> Names:
+        """Take away one version, or all of a dataset; which versions they were. Features stay in their spaces.
+
+        Raises UnknownDataset, InvalidName.
+        """
+        wanted = "" if version is None else check_version(version)
+        folders = [folder for folder in self._versions(check_name(name)) if folder.name.startswith(wanted)]
+        if not folders or (version is not None and len(folders) > 1):
+            raise UnknownDataset(f"{name} {wanted}".strip(), self.names())
+        for folder in folders:
+            trash = self._folder / f"{REMOVED}{secrets.token_hex(8)}"
+            folder.rename(trash)  # at once gone for readers; a removal that dies leaves trash, not half a version
+            shutil.rmtree(trash)
+        sync_folder(self._folder / name)
+        if not any((self._folder / name).iterdir()):
+            (self._folder / name).rmdir()
+            sync_folder(self._folder)
+        return [folder.name for folder in folders]
+
+    def _versions(self, name: str) -> Iterator[Path]:
+        return _versions_in(self._folder / name)
+
+    def _opened(self) -> Iterator[DatasetVersion | DamagedDataset]:
+        for name in self.names():
+            for folder in sorted(self._versions(name), key=_last_import, reverse=True):
+                try:
+                    yield DatasetVersion(folder)
+                except DamagedDataset as error:
+                    yield error
+
+    def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
+        """`source` with a time later than that of every import of this name."""
+        newest = max((_last_import(folder) for folder in self._versions(name)), default="")
+        if import_name(source.imported_at) > newest:
+            return source
+        last = max(found.source.imported_at for found in map(DatasetVersion, self._versions(name)))
+        return msgspec.structs.replace(source, imported_at=now_after(last))
+
+    def _note_import(self, version: DatasetVersion, source: ImportRecord) -> None:
+        """Make a version that stood already the newest; nothing is written where it is, from the same file."""
+        last = version.source
+        same_file = (last.file, last.sha256) == (source.file, source.sha256)
+        newest = max(map(_last_import, self._versions(version.name)))
+        if not same_file or newest != _last_import(version.path):
+            put_import(version.path, self._dated(version.name, source))
+
+
+def _versions_in(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
+
+
+def _last_import(version: Path) -> str:
+    """The name of the version's newest import record: names sort by time."""
+    return max((path.name for path in (version / IMPORTS).glob("[0-9]*.json")), default="")

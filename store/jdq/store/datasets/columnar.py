@@ -1,0 +1,109 @@
+"""`table.parquet`: all columns as text, in row groups that can be read alone."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Rows = npt.NDArray[np.int64]
+
+
+def table_writer(stream: io.RawIOBase, columns: Sequence[str]) -> Any:
+    """A pyarrow ParquetWriter; each `write` of a block makes one row group.
+
+    No statistics, which would repeat whole texts in the footer; no dictionaries, which cost memory and help no text.
+    Pages carry checksums, so that a damaged file is noticed when it is read.
+    """
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in columns])
+    return pq.ParquetWriter(
+        stream,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=False,
+    )
+
+
+def block_table(columns: Sequence[str], block: Sequence[Sequence[str]]) -> Any:
+    """A block of rows as a pyarrow Table of string columns."""
+    cells = zip(*block, strict=True)
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in columns])
+    return pa.table([pa.array(column, pa.string()) for column in cells], schema=schema)
+
+
+class TableFile:
+    """Reads row groups of one `table.parquet`; safe to use from several threads.
+
+    The row group that was read last stays in memory, so that ranges that follow each other decode nothing twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path, page_checksum_verification=True)
+        metadata = self._file.metadata
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self._ends = np.cumsum(sizes, dtype=np.int64) if sizes else np.zeros(0, np.int64)
+        self.n_rows: int = metadata.num_rows
+        self.columns: tuple[str, ...] = tuple(metadata.schema.to_arrow_schema().names)
+        self._lock = threading.Lock()
+        self._last: tuple[str, int, list[str]] | None = None
+
+    def read(self, column: str, start: int, stop: int) -> list[str]:
+        """The cells of rows start to stop."""
+        texts: list[str] = []
+        for group, first in self._groups(start, stop):
+            cells = self._group(column, group)
+            texts += cells[max(start - first, 0) : stop - first]
+        return texts
+
+    def pick(self, column: str, rows: Rows) -> list[str]:
+        """The cells of these rows, in the order given; row groups that hold none of them are not read."""
+        groups = np.searchsorted(self._ends, rows, side="right")
+        texts = [""] * len(rows)
+        for group in np.unique(groups):
+            cells = self._group(column, int(group))
+            first = int(self._ends[group - 1]) if group else 0
+            for place in np.flatnonzero(groups == group).tolist():
+                texts[place] = cells[int(rows[place]) - first]
+        return texts
+
+    def whole(self, columns: Sequence[str]) -> Any:
+        """These columns of all rows, as a pyarrow Table."""
+        with self._lock:
+            return self._file.read(columns=list(columns), use_threads=False)
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[Any]:
+        """These columns of each row group in turn, as pyarrow Tables."""
+        for group in range(len(self._ends)):
+            with self._lock:
+                block = self._file.read_row_group(group, columns=list(columns), use_threads=False)
+            yield block
+
+    def _groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """(row group, its first row) of each that holds a row of the range."""
+        group = int(np.searchsorted(self._ends, start, side="right"))
+        while start < stop and group < len(self._ends):
+            first = int(self._ends[group - 1]) if group else 0
+            if first >= stop:
+                return
+            yield group, first
+            group += 1
+
+    def _group(self, column: str, group: int) -> list[str]:
+        last = self._last
+        if last is not None and last[:2] == (column, group):
+            return last[2]
+        with self._lock:
+            cells = self._file.read_row_group(group, columns=[column], use_threads=False).column(0).to_pylist()
+        self._last = (column, group, cells)
+        return self._last[2]

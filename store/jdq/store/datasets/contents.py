@@ -1,0 +1,140 @@
+"""Writing a dataset version's files into a folder, block by block, with the digest that names the version."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from jdq.store.datasets.columnar import block_table, table_writer
+from jdq.store.datasets.records import FileRecord
+from jdq.store.keys import KEY_BYTES, text_keys
+
+TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
+DIGEST_BYTES = 16
+
+
+class ContentDigest:
+    """blake2b-128 of a table: of its columns and its cells, whatever file, encoding or separator they came in.
+
+    First a record of "jdq-dataset-1", the text column, the label column ("" for none) and all columns; then a record
+    a row. A record is the length in bytes of each cell (uint32, little-endian), then the cells' UTF-8 bytes.
+    """
+
+    def __init__(self, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
+        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self.add(["jdq-dataset-1", text_column, label_column or "", *columns])
+
+    def add(self, cells: Sequence[str]) -> None:
+        encoded = [cell.encode() for cell in cells]
+        self._hash.update(struct.pack(f"<{len(encoded)}I", *map(len, encoded)) + b"".join(encoded))
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+class DurableFile(io.RawIOBase):
+    """A new file that is digested while it is written, and fsynced when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        self._size += len(view)
+        left = view
+        # A short write comes before ENOSPC and EFBIG: the next one raises.
+        while left:
+            left = left[os.write(self._fd, left) :]
+        return len(view)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            try:
+                os.fsync(self._fd)
+            finally:
+                os.close(self._fd)
+
+    def record(self) -> FileRecord:
+        return FileRecord(size_bytes=self._size, blake2b=self._hash.hexdigest())
+
+
+class ContentsWriter:
+    """Takes blocks of rows and writes table.parquet, keys.npy and n_bytes.npy into `folder`.
+
+    Memory grows by 20 bytes a row: a .npy file begins with its shape, which is known at the end.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
+        self._folder = folder
+        self._columns = tuple(columns)
+        self._text = self._columns.index(text_column)
+        self._digest = ContentDigest(columns, text_column, label_column)
+        self._keys = bytearray()
+        self._n_bytes = bytearray()
+        self._file = DurableFile(folder / TABLE)
+        self._table = table_writer(self._file, columns)
+        self.files: dict[str, FileRecord] = {}
+
+    def __enter__(self) -> ContentsWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the table; with an error under way, what the closing itself raises must not hide it."""
+        if error is None:
+            self._table.close()
+            self._file.close()
+            self.files[TABLE] = self._file.record()
+            return
+        try:
+            self._table.close()
+            self._file.close()
+        except OSError:
+            self._file.close()
+
+    def add(self, block: Sequence[Sequence[str]]) -> None:
+        """Append rows, each with a cell for each column."""
+        texts = [row[self._text] for row in block]
+        for row in block:
+            self._digest.add(row)
+        self._keys += text_keys(texts).tobytes()
+        self._n_bytes += np.array([len(text.encode()) for text in texts], dtype="<u4").tobytes()
+        self._table.write_table(block_table(self._columns, block), row_group_size=len(block))
+
+    def finish(self) -> tuple[str, int]:
+        """Write the arrays; the table's digest and the number of distinct texts. Call it after the `with` block."""
+        keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
+        self._write_array(KEYS, keys)
+        self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))
+        return self._digest.hexdigest(), _distinct(keys)
+
+    def _write_array(self, name: str, array: np.ndarray) -> None:
+        with DurableFile(self._folder / name) as file:
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+            file.write(header.getvalue())
+            file.write(np.ascontiguousarray(array).data if array.size else b"")
+        self.files[name] = file.record()
+
+
+def _distinct(keys: np.ndarray) -> int:
+    numbers = keys.view(">u8")
+    order = np.lexsort((numbers[:, 1], numbers[:, 0]))
+    ordered = numbers[order]
+    return int((ordered[1:] != ordered[:-1]).any(axis=1).sum()) + 1 if len(ordered) else 0

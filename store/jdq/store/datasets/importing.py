@@ -1,0 +1,123 @@
+"""Importing a user's table: into a folder under a temporary name, which becomes the version whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from jdq.store.datasets.contents import RECORD, ContentsWriter
+from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after, to_json
+from jdq.store.publish import make_folder, publish, sync_folder
+from jdq.store.table import Table
+
+IMPORTING, REMOVED = ".importing-", ".removed-"
+IMPORTS = "imports"
+ABANDONED_AFTER_S = 24 * 3600
+VERSION_DIGITS = 12
+
+AfterBlock = Callable[[int], None]
+
+
+def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -> tuple[DatasetRecord, ImportRecord]:
+    """Write the table's files and records into the empty `folder`, all durable.
+
+    Raises TableError for a fault of the table, and OSError.
+    """
+    columns = table.columns
+    done = 0
+    with ContentsWriter(folder, columns.names, columns.text, columns.label) as writer:
+        for block in table.blocks():
+            writer.add(block)
+            done += len(block)
+            if after_block is not None:
+                after_block(done)
+    digest, n_texts = writer.finish()
+    findings = table.findings
+    record = DatasetRecord(
+        digest=digest,
+        columns=columns.names,
+        text_column=columns.text,
+        label_column=columns.label,
+        n_rows=done,
+        n_texts=n_texts,
+        n_unlabelled=findings.no_label.count if columns.label is not None else done,
+        classes=dict(sorted(findings.classes.items())),
+        files=writer.files,
+    )
+    publish(folder / RECORD, to_json(record))
+    return record, import_record(table, n_skipped=findings.no_text.count if table.options.empty_text == "skip" else 0)
+
+
+def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
+    """Where the table came from, at this moment."""
+    with table.file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ImportRecord(
+        file=table.file.name,
+        size_bytes=table.file.stat().st_size,
+        sha256=sha256,
+        imported_at=now_after(None),
+        encoding=table.encoding,
+        separator=table.separator,
+        n_empty_rows=table.findings.n_empty,
+        n_skipped_rows=n_skipped,
+        warnings=tuple(table.warnings()),
+    )
+
+
+def put_import(version: Path, record: ImportRecord) -> None:
+    """Note in the version's folder that this file held its table."""
+    publish(version / IMPORTS / import_name(record.imported_at), to_json(record))
+
+
+def import_name(at: datetime) -> str:
+    """Microseconds since 1970 in 17 digits, so that names sort by time."""
+    return f"{int(at.timestamp()):011d}{at.microsecond:06d}.json"
+
+
+def publish_folder(partial: Path, target: Path) -> bool:
+    """Give the finished folder its name; False where a folder of that name stands. Durable in both cases."""
+    for folder, _, _ in os.walk(partial):
+        sync_folder(Path(folder))
+    make_folder(target.parent)
+    try:
+        partial.rename(target)
+        written = True
+    except OSError:
+        if not target.is_dir():
+            raise
+        written = False
+    sync_folder(target.parent)
+    sync_folder(partial.parent)
+    return written
+
+
+@contextlib.contextmanager
+def temporary_folder(root: Path) -> Iterator[Path]:
+    """A new folder in `root` for an import; gone afterwards unless it was given another name."""
+    make_folder(root)
+    sweep(root)
+    folder = root / f"{IMPORTING}{secrets.token_hex(8)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(root: Path, *, older_than_s: float = ABANDONED_AFTER_S) -> list[Path]:
+    """Delete what imports and removals that died left behind; what was deleted."""
+    swept = []
+    for folder in [*root.glob(f"{IMPORTING}*"), *root.glob(f"{REMOVED}*")]:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > older_than_s:
+                shutil.rmtree(folder, ignore_errors=True)
+                swept.append(folder)
+    return swept

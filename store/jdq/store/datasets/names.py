@@ -1,0 +1,61 @@
+"""Names of datasets and of their versions. They come from users and from the network, and become folders' names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from jdq.store.errors import StoreError
+
+NAME = re.compile(r"\w[\w.-]{0,63}")
+NAME_BYTES = 200
+VERSION = re.compile(r"[0-9a-f]{12}")
+VERSION_BEGINNING = re.compile(r"[0-9a-f]{1,12}")
+
+
+class InvalidName(StoreError):
+    """A name that no dataset can have."""
+
+
+class UnknownDataset(StoreError):
+    """No dataset, or no version of it, has this name."""
+
+    def __init__(self, wanted: str, known: Sequence[str]) -> None:
+        super().__init__(wanted, tuple(known))
+        self.wanted = wanted
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"no dataset {self.wanted!r}: the store has none yet\n  try: jdq submit extract data.csv"
+        shown = ", ".join(self.known[:20]) + (f" and {len(self.known) - 20} more" if len(self.known) > 20 else "")
+        return f"no dataset {self.wanted!r}; the store has: {shown}\n  try: jdq store ls"
+
+
+def name_from(stem: str) -> str:
+    """A dataset's name made from a file's: lower case, letters and digits of any script, `.`, `_` and single dashes."""
+    text = unicodedata.normalize("NFC", stem).lower()
+    text = re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", text)).strip("-.")
+    while len(text) > 64 or len(text.encode()) > NAME_BYTES:
+        text = text[:-1]
+    return text.rstrip("-.") or "dataset"
+
+
+def check_name(name: str) -> str:
+    """`name` where it is one that a dataset may have, else InvalidName: nothing that could leave the folder."""
+    # Lower case and one normal form alone: on some file systems the others are the same folder.
+    one_form = unicodedata.normalize("NFC", name).lower()
+    if NAME.fullmatch(name) and len(name.encode(errors="replace")) <= NAME_BYTES and name == one_form:
+        return name
+    raise InvalidName(
+        f"{name[:80]!r} cannot be a dataset's name: lower-case letters, digits, '.', '_' and '-', at most 64"
+        f"\n  try: --name {name_from(name)}"
+    )
+
+
+def check_version(version: str) -> str:
+    """`version` where it is 12 hexadecimal digits or the beginning of them, else InvalidName."""
+    if VERSION_BEGINNING.fullmatch(version):
+        return version
+    raise InvalidName(f"{version[:80]!r} cannot be a dataset's version: 12 hexadecimal digits, or their beginning")

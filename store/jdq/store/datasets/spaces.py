@@ -1,0 +1,37 @@
+"""Which feature spaces a dataset version was extracted in: `spaces/<space>.json`, the last extraction of each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+from jdq.store.datasets.names import InvalidName
+from jdq.store.datasets.records import DamagedDataset, SpaceRecord, now_after, read_record, to_json
+from jdq.store.publish import replace
+
+SPACES = "spaces"
+SPACE = re.compile(r"[0-9a-f]{32}")
+
+
+def record_space(version: Path, space: str, *, encoder: str, job: str) -> None:
+    """Note the extraction; it is the newest from now on. Raises InvalidName where `space` is no digest."""
+    if not SPACE.fullmatch(space):
+        raise InvalidName(f"{space[:80]!r} cannot be a feature space: 32 hexadecimal digits")
+    known = recorded_spaces(version)
+    at = now_after(known[0].recorded_at if known else None)
+    record = SpaceRecord(space=space, encoder=encoder, job=job, recorded_at=at)
+    replace(version / SPACES / f"{space}.json", to_json(record))
+
+
+def recorded_spaces(version: Path) -> list[SpaceRecord]:
+    """The newest first."""
+    records = []
+    for path in (version / SPACES).glob("*.json"):
+        if not SPACE.fullmatch(path.stem):
+            continue  # a file in the making
+        try:
+            records.append(read_record(path, SpaceRecord))
+        except msgspec.MsgspecError as error:
+            raise DamagedDataset(version, f"{SPACES}/{path.name}: {error}") from None
+    return sorted(records, key=lambda record: record.recorded_at, reverse=True)

@@ -1,0 +1,280 @@
+"""One version of a dataset: an imported table that never changes, read by rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from jdq.store.datasets import spaces
+from jdq.store.datasets.columnar import TableFile
+from jdq.store.datasets.contents import DIGEST_BYTES, KEYS, N_BYTES, RECORD, TABLE
+from jdq.store.datasets.importing import IMPORTS, VERSION_DIGITS
+from jdq.store.datasets.records import (
+    FORMAT_VERSION,
+    DamagedDataset,
+    DatasetRecord,
+    FileRecord,
+    ImportRecord,
+    SpaceRecord,
+    read_record,
+)
+from jdq.store.errors import StoreError, StoreFormatError
+from jdq.store.splits import SplitLike, StoredSplit, get_split, put_split
+from jdq.store.table.options import columns as listed
+from jdq.store.table.options import rows as numbered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL_CHARACTERS = 1000
+READ_BYTES = 1 << 20
+
+
+class NoLabels(StoreError):
+    """A column cannot be used as labels: it is not there, some rows have none, or its cells are too long."""
+
+
+class DatasetVersion:
+    """Made by `Datasets`. `path` is its folder; all else is in the record, or read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DamagedDataset, and StoreFormatError for a version that a newer jdq wrote."""
+        self.path = path
+        self.name = path.parent.name
+        self.version = path.name
+        self.record = _read_dataset_record(path)
+
+    def __repr__(self) -> str:
+        return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
+
+    @property
+    def n_rows(self) -> int:
+        return self.record.n_rows
+
+    @property
+    def n_texts(self) -> int:
+        """How many distinct texts the rows hold."""
+        return self.record.n_texts
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.record.columns
+
+    @property
+    def text_column(self) -> str:
+        return self.record.text_column
+
+    @property
+    def label_column(self) -> str | None:
+        """None for an unlabelled table."""
+        return self.record.label_column
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Rows of each label of the label column, by label; empty where unlabelled."""
+        return self.record.classes
+
+    @property
+    def source(self) -> ImportRecord:
+        """The file that held this table when it was last imported."""
+        return self.imports()[0]
+
+    def imports(self) -> list[ImportRecord]:
+        """Every file that held this table, newest first."""
+        names = sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True)
+        try:
+            records = [read_record(name, ImportRecord) for name in names]
+        except msgspec.MsgspecError as error:
+            raise DamagedDataset(self.path, f"a file of {IMPORTS}/ is not readable: {error}") from None
+        if not records:
+            raise DamagedDataset(self.path, f"{IMPORTS}/ is empty")
+        return records
+
+    def texts(self, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
+        """The texts of a contiguous slice, of the rows in the order given, or of all; only their row groups are read.
+
+        Raises IndexError for a row that is not there, DamagedDataset.
+        """
+        return self.cells(self.text_column, rows)
+
+    def cells(self, column: str, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
+        """As `texts`, of any column."""
+        self._check_column(column)
+        try:
+            if rows is None or isinstance(rows, slice):
+                start, stop, step = (rows or slice(None)).indices(self.n_rows)
+                cells = self._table.read(column, start, stop) if step == 1 else None
+                return self._pick(column, np.arange(start, stop, step)) if cells is None else cells
+            return self._pick(column, np.asarray(rows, dtype=np.int64))
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
+
+    def keys(self) -> npt.NDArray[np.uint8]:
+        """The text key of each row: shape (n_rows, 16), memory-mapped, checked against its digest once."""
+        return self._keys
+
+    def n_bytes(self) -> npt.NDArray[np.uint32]:
+        """The length in UTF-8 bytes of each row's text: shape (n_rows,), memory-mapped."""
+        return self._n_bytes
+
+    def labels(self, column: str | None = None, *, missing: Literal["error", "keep"] = "error") -> npt.NDArray[np.str_]:
+        """The label of each row, exactly as in the file: shape (n_rows,), numpy strings.
+
+        `missing` "keep" gives "" (or the cell's white space) where a row has none. Raises NoLabels.
+        """
+        column = self._label_column(column)
+        try:
+            cells = self._table.whole([column]).column(0)
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
+        values: list[str] = cells.to_pylist()
+        if (longest := max(map(len, values), default=0)) > LABEL_CHARACTERS:
+            fact = f"column {column!r} of {self.name} has a cell of {longest} characters: it is no label column"
+            raise NoLabels(fact + self._other_columns(column))
+        lacking = [row for row, value in enumerate(values, start=1) if not value.strip()] if missing == "error" else []
+        if lacking:
+            fact = f"no label in column {column!r} of {self.name} in {numbered(lacking[:10], len(lacking))}"
+            raise NoLabels(fact + self._other_columns(column))
+        return np.array(values, dtype=np.str_)
+
+    def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """All rows of these columns (of all, by default) as text, in memory at once."""
+        frame: pd.DataFrame = self._table.whole(self._columns(columns)).to_pandas()
+        return frame
+
+    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """As `table`, in blocks of up to 2,048 rows in order: for tables that do not fit in memory."""
+        for block in self._table.blocks(self._columns(columns)):
+            yield block.to_pandas()
+
+    def record_space(self, space: str, *, encoder: str, job: str) -> None:
+        """Note that `job` extracted this version in the feature space of this digest."""
+        spaces.record_space(self.path, space, encoder=encoder, job=job)
+
+    def spaces(self) -> list[SpaceRecord]:
+        """In which feature spaces this version was extracted, newest first."""
+        return spaces.recorded_spaces(self.path)
+
+    def put_split(self, label_column: str | None, split: SplitLike, *, name: str = "default") -> StoredSplit:
+        """Store a split of this version, unless one of that name stands; the one that stands then."""
+        return put_split(self.path, self.n_rows, self._label_column(label_column), split, name=name)
+
+    def get_split(self, label_column: str | None = None, *, name: str = "default") -> StoredSplit | None:
+        """The stored split of this label column (of the table's own, by default), or None.
+
+        Raises DamagedDataset.
+        """
+        return get_split(self.path, self.n_rows, self._label_column(label_column), name=name)
+
+    def verify(self) -> list[str]:
+        """Read every byte; what is damaged, a sentence each."""
+        return [
+            f"{name} is not what was written"
+            for name, written in self.record.files.items()
+            if _digest(self.path / name) != written.blake2b
+        ]
+
+    @cached_property
+    def _table(self) -> TableFile:
+        try:
+            table = TableFile(self.path / TABLE)
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
+        if table.n_rows != self.n_rows or table.columns != self.columns:
+            raise DamagedDataset(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
+        return table
+
+    @cached_property
+    def _keys(self) -> npt.NDArray[np.uint8]:
+        return self._array(KEYS, (self.n_rows, 16), np.dtype(np.uint8))
+
+    @cached_property
+    def _n_bytes(self) -> npt.NDArray[np.uint32]:
+        return self._array(N_BYTES, (self.n_rows,), np.dtype("<u4"))
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
+        path = self.path / name
+        if _digest(path) != self.record.files[name].blake2b:
+            raise DamagedDataset(self.path, f"{name} is not what was written")
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.shape != shape or array.dtype != dtype:
+            raise DamagedDataset(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+        return array
+
+    def _pick(self, column: str, rows: npt.NDArray[np.int64]) -> list[str]:
+        if rows.ndim != 1:
+            raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {rows.shape}")
+        if rows.size and (rows.min() < 0 or rows.max() >= self.n_rows):
+            raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; asked for {rows.min()} to {rows.max()}")
+        return self._table.pick(column, rows)
+
+    def _columns(self, columns: Sequence[str] | None) -> list[str]:
+        wanted = list(self.columns if columns is None else columns)
+        for column in wanted:
+            self._check_column(column)
+        return wanted
+
+    def _check_column(self, column: str) -> None:
+        if column not in self.columns:
+            raise NoLabels(f"no column {column!r} in dataset {self.name}; it has: {listed(self.columns)}")
+
+    def _label_column(self, column: str | None) -> str:
+        column = self.label_column if column is None else column
+        if column is None:
+            raise NoLabels(f"dataset {self.name} was imported without a label column{self._other_columns(None)}")
+        self._check_column(column)
+        return column
+
+    def _other_columns(self, column: str | None) -> str:
+        others = [name for name in self.columns if name not in (column, self.text_column)]
+        choose = f"\n  try: --label-column {others[0]!r}" if others else ""
+        return f"; it has: {listed(self.columns)}{choose}"
+
+
+def _read_dataset_record(path: Path) -> DatasetRecord:
+    try:
+        head = read_record(path / RECORD, _Head)
+        if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
+            raise StoreFormatError(
+                f"{path / RECORD} is of format {head.format} {head.format_version}; this jdq reads jdq-dataset up to "
+                f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
+            )
+        record = read_record(path / RECORD, DatasetRecord)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DamagedDataset(path, f"{RECORD}: {error}") from None
+    if record.digest[:VERSION_DIGITS] != path.name or record.text_column not in record.columns:
+        raise DamagedDataset(path, f"{RECORD} is of another version: {record.digest}")
+    _check_sizes(path, record.files)
+    return record
+
+
+class _Head(msgspec.Struct):
+    format: str
+    format_version: int
+
+
+def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
+    if set(files) != {TABLE, KEYS, N_BYTES}:
+        raise DamagedDataset(path, f"{RECORD} names the files {sorted(files)}")
+    for name, written in files.items():
+        try:
+            size = (path / name).stat().st_size
+        except OSError as error:
+            raise DamagedDataset(path, f"{name}: {error.strerror}") from None
+        if size != written.size_bytes:
+            raise DamagedDataset(path, f"{name} has {size} bytes, {written.size_bytes} were written")
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with path.open("rb") as stream:
+        while block := stream.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""Splits of a dataset version, stored once: `splits/<label column's digest>.<name>.json` and `splits/<digest>.npy`.
+
+The array is published before the JSON that names it, so that a split that can be found is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from jdq.store.datasets.names import InvalidName
+from jdq.store.datasets.records import DamagedDataset
+from jdq.store.publish import publish
+
+SPLITS = "splits"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+PARTS = ("train", "validation", "test")
+
+
+class SplitLike(Protocol):
+    """What a split must have to be stored: a part (0 train, 1 validation, 2 test) a row, and the rest as JSON."""
+
+    @property
+    def parts(self) -> npt.NDArray[np.uint8]: ...
+
+    def to_json(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredSplit:
+    """A split as it stands in the store: `parts` is (rows,) uint8, `fields` what `to_json` gave."""
+
+    label_column: str
+    name: str
+    digest: str
+    parts: npt.NDArray[np.uint8]
+    fields: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return self.fields
+
+
+class _SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
+    label_column: str
+    name: str
+    digest: str
+    rows: int
+    fields: dict[str, Any]
+
+
+def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *, name: str) -> StoredSplit:
+    """Store `split` under its label column and name unless one stands; the one that stands then.
+
+    Raises ValueError where the parts are not one of 0, 1, 2 for each row.
+    """
+    parts = np.asarray(split.parts)
+    if parts.dtype != np.uint8 or parts.shape != (n_rows,) or (parts >= len(PARTS)).any():
+        raise ValueError(f"a split has one of 0, 1, 2 (uint8) for each of {n_rows} rows, not {parts.shape}")
+    digest = _digest(parts)
+    image = io.BytesIO()
+    np.save(image, np.ascontiguousarray(parts), allow_pickle=False)
+    publish(version / SPLITS / f"{digest}.npy", image.getbuffer())
+    record = _SplitRecord(
+        label_column=label_column, name=name, digest=digest, rows=n_rows, fields=dict(split.to_json())
+    )
+    publish(_record_path(version, label_column, name), msgspec.json.encode(record))
+    stored = get_split(version, n_rows, label_column, name=name)
+    if stored is None:
+        raise DamagedDataset(version, f"the split of {label_column!r} was taken away while it was stored")
+    return stored
+
+
+def get_split(version: Path, n_rows: int, label_column: str, *, name: str) -> StoredSplit | None:
+    """The split that stands under this label column and name, or None. Raises DamagedDataset."""
+    path = _record_path(version, label_column, name)
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=_SplitRecord)
+        parts = np.load(version / SPLITS / f"{_checked(record.digest)}.npy", allow_pickle=False)
+    except FileNotFoundError as error:
+        if not path.exists():
+            return None
+        raise DamagedDataset(version, f"{SPLITS}: {error}") from None
+    except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
+        raise DamagedDataset(version, f"{SPLITS}/{path.name}: {error}") from None
+    if parts.dtype != np.uint8 or parts.shape != (n_rows,) or _digest(parts) != record.digest:
+        raise DamagedDataset(version, f"{SPLITS}/{record.digest}.npy is not what was written")
+    if (record.label_column, record.name) != (label_column, name):
+        raise DamagedDataset(version, f"{SPLITS}/{path.name} is the split of {record.label_column!r}")
+    return StoredSplit(label_column=label_column, name=name, digest=record.digest, parts=parts, fields=record.fields)
+
+
+def _record_path(version: Path, label_column: str, name: str) -> Path:
+    if not NAME.fullmatch(name):
+        raise InvalidName(f"{name[:80]!r} cannot be a split's name: lower-case letters, digits, '_' and '-'")
+    # A column may have any name, a file may not.
+    column = hashlib.blake2b(label_column.encode(), digest_size=8).hexdigest()
+    return version / SPLITS / f"{column}.{name}.json"
+
+
+def _digest(parts: npt.NDArray[np.uint8]) -> str:
+    return hashlib.blake2b(b"jdq-split-1\0" + parts.tobytes(), digest_size=16).hexdigest()
+
+
+def _checked(digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", digest):
+        raise ValueError(f"{digest[:80]!r} is no digest")
+    return digest
