@@ -88,35 +88,35 @@ def test_what_is_no_head_is_refused(content: bytes, tmp_path: Path) -> None:
         load_head(path)
 
 
-def _wide(content: Any, arrays: Any) -> None:
+def _wide(_content: Any, arrays: Any) -> None:
     arrays["weights.0"] = np.zeros((17, 4), np.float32)
 
 
-def _not_finite(content: Any, arrays: Any) -> None:
+def _not_finite(_content: Any, arrays: Any) -> None:
     arrays["bias.0"][0] = np.nan
 
 
-def _doubles(content: Any, arrays: Any) -> None:
+def _doubles(_content: Any, arrays: Any) -> None:
     arrays["weights.0"] = arrays["weights.0"].astype(np.float64)
 
 
-def _more_arrays(content: Any, arrays: Any) -> None:
+def _more_arrays(_content: Any, arrays: Any) -> None:
     arrays["more"] = np.zeros(1, np.float32)
 
 
-def _many_layers(content: Any, arrays: Any) -> None:
+def _many_layers(content: Any, _arrays: Any) -> None:
     content["settings"]["layers"] = 10**9
 
 
-def _fewer_classes(content: Any, arrays: Any) -> None:
+def _fewer_classes(content: Any, _arrays: Any) -> None:
     content["record"]["classes"] = ["a", "b"]
 
 
-def _no_record(content: Any, arrays: Any) -> None:
+def _no_record(content: Any, _arrays: Any) -> None:
     del content["record"]["origin"]
 
 
-def _other_kind(content: Any, arrays: Any) -> None:
+def _other_kind(content: Any, _arrays: Any) -> None:
     content["predictor"] = "os.system"
 
 
@@ -132,7 +132,7 @@ def test_a_crafted_head_is_refused(trained: Any, tmp_path: Path, change: Any) ->
 
 
 def _with_payload(payload: bytes) -> Callable[[Any, Any], None]:
-    def change(content: Any, arrays: Any) -> None:
+    def change(_content: Any, arrays: Any) -> None:
         arrays["skops"] = np.frombuffer(payload, dtype=np.uint8)
 
     return change

@@ -80,7 +80,7 @@ def test_repeats_are_counted_and_so_are_texts_of_two_labels() -> None:
 
 
 def test_one_class_only_is_refused_with_the_next_command() -> None:
-    with pytest.raises(OneClassOnly, match="all 3 rows have the label '01'[\\s\\S]*--label-column"):
+    with pytest.raises(OneClassOnly, match=r"all 3 rows have the label '01'[\s\S]*--label-column"):
         make_split(["01"] * 3, keys_of([1, 2, 3]))
 
 

@@ -97,7 +97,7 @@ def test_a_check_that_raises_stops_the_training(made: Any) -> None:
     class Cancelled(Exception):
         pass
 
-    def check(done: int, total: int) -> None:
+    def check(done: int, _total: int) -> None:
         if done == 2:
             raise Cancelled
 
@@ -164,3 +164,17 @@ def test_a_dotted_name_of_something_else_is_refused(made: Any) -> None:
     for name in ("os.system", "sklearn.linear_model.Ridge", "nowhere.Classifier"):
         with pytest.raises(UnknownHead):
             train_head(made.X, made.y, made.split, HeadOptions(head=name), allowed=[name])
+
+
+def test_nearest_neighbours_of_few_rows_take_what_there_is() -> None:
+    from jdq.worker.heads.split import make_split
+    from jdq.worker.heads.train import row_keys
+
+    X, y = np.eye(8, dtype=np.float32), ["a", "b"] * 4
+    record = train_head(X, y, make_split(y, row_keys(8)), HeadOptions(head="knn")).record
+    assert record.params["n_neighbors"] == record.trained_rows
+
+
+def test_what_an_estimator_warns_of_is_in_the_record(made: Any) -> None:
+    record = train_head(made.X, made.y, made.split, HeadOptions(head="linear-svm", params={"max_iter": 1})).record
+    assert any("failed to converge" in warning for warning in record.warnings)

@@ -1,6 +1,7 @@
 """The heads that are scikit-learn's estimators, and how they predict."""
 
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,16 @@ import numpy.typing as npt
 from jdq.worker.heads.errors import BadParameter, DamagedHead, UnknownHead
 from jdq.worker.heads.features import in_float32
 from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.logreg import with_absent_classes
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.payload import dump_estimator, load_estimator
-from jdq.worker.heads.predictors import Array, Float32, apply_link
+from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
@@ -48,20 +50,51 @@ RECIPES = {
 def fit_estimator(lesson: Lesson) -> Fitted:
     """Any head of RECIPES, or a classifier by its dotted name. Raises BadParameter."""
     recipe = recipe_of(lesson.options.head)
-    params: dict[str, ParameterValue] = {"scale": recipe.scale} | dict(recipe.defaults) | lesson.options.params
+    params: dict[str, ParameterValue] = {"scale": recipe.scale} | _defaults(recipe, lesson) | lesson.options.params
     model = _build(recipe, params, lesson)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predictor = _fit(model, lesson)
+    return Fitted(
+        predictor=predictor,
+        params=params,
+        uncalibrated=not hasattr(model, "predict_proba"),
+        warnings=tuple(dict.fromkeys(str(warning.message).split("\n")[0] for warning in caught)),
+    )
+
+
+def _fit(model: Any, lesson: Lesson) -> Predictor:
+    X = in_float32(lesson.X, lesson.train)
+    multi_label = lesson.targets.multi_label
     try:
-        model.fit(in_float32(lesson.X, lesson.train), lesson.train_codes)
+        model.fit(X, lesson.train_codes)
+        predictor = EstimatorPredictor(
+            estimator=model,
+            dim=X.shape[1],
+            outputs=len(lesson.targets.classes),
+            link="sigmoid" if multi_label else "softmax",
+            temperature=1.0,
+        )
+        # Some parameters are looked at only here: more neighbours than there are rows, for one.
+        predictor.predict_block(X[:1])
     except (TypeError, ValueError) as error:
         raise BadParameter(f"{lesson.options.head} cannot be trained so: {error}") from error
-    predictor = EstimatorPredictor(
-        estimator=model,
-        dim=lesson.X.shape[1],
-        outputs=len(lesson.targets.classes),
-        link="sigmoid" if lesson.targets.multi_label else "softmax",
-        temperature=1.0,
-    )
-    return Fitted(predictor=predictor, params=params, uncalibrated=not hasattr(model, "predict_proba"))
+    is_linear_svm = lesson.options.head == "linear-svm" and not multi_label
+    return _linear_svm_layer(model, lesson) if is_linear_svm else predictor
+
+
+def _defaults(recipe: _Recipe, lesson: Lesson) -> dict[str, ParameterValue]:
+    defaults = dict(recipe.defaults)
+    if "n_neighbors" in defaults:
+        defaults["n_neighbors"] = min(int(defaults["n_neighbors"] or 1), len(lesson.train))
+    return defaults
+
+
+def _linear_svm_layer(model: Any, lesson: Lesson) -> LayersPredictor:
+    """As one layer it loads with numpy alone; the scaler is folded in."""
+    *scalers, svm = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    mean, std = (scalers[0].mean_, scalers[0].scale_) if scalers else (None, None)
+    return with_absent_classes(linear(svm.coef_, svm.intercept_, link="softmax", mean=mean, std=std), lesson)
 
 
 def recipe_of(head: str) -> _Recipe:

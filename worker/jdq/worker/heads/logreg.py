@@ -1,5 +1,6 @@
 """The head `logreg`: scikit-learn's LogisticRegression; beyond the memory bound the same optimum, out of core."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from jdq.worker.heads.fitted import Fitted, Lesson
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, linear
 from jdq.worker.heads.softmax_regression import Objective, minimise
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -84,7 +86,9 @@ def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], lesson: Lesson, param
     own = {name: value for name, value in params.items() if name != "scale"}
     try:
         model = LogisticRegression(random_state=lesson.options.seed, class_weight=lesson.options.class_weight, **own)
-        model.fit(X, codes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it, with the next command
+            model.fit(X, codes)
     except (TypeError, ValueError) as error:
         raise BadParameter(f"logreg does not take these parameters: {error}") from error
     return model.coef_, model.intercept_, int(np.max(model.n_iter_))

@@ -93,9 +93,9 @@ def make_split(
     targets = read_targets(labels, separator=separator)
     if len(keys) != targets.rows:
         raise BadSplit(f"{targets.rows} labels, but {len(keys)} text keys")
-    group_of = _groups(keys)
+    group_of = group_numbers(keys)
     sizes = np.bincount(group_of)
-    stratum = _group_strata(_row_strata(targets), group_of, len(sizes))
+    stratum = group_strata(row_strata(targets), group_of, len(sizes))
     group_part = _assign(sizes, stratum, np.random.default_rng(seed), test, validation)
     parts = group_part[group_of].astype(np.uint8)
     _refuse_too_few(targets, parts, len(sizes))
@@ -109,7 +109,7 @@ def make_split(
     )
 
 
-def _groups(keys: npt.NDArray[np.uint8]) -> Rows:
+def group_numbers(keys: npt.NDArray[np.uint8]) -> Rows:
     """The number of each row's text: equal keys, equal numbers, counted from 0."""
     halves = np.ascontiguousarray(keys, dtype=np.uint8).view(np.uint64)
     order = np.lexsort((halves[:, 1], halves[:, 0]))
@@ -124,7 +124,7 @@ def _groups(keys: npt.NDArray[np.uint8]) -> Rows:
     return rank[inverse]
 
 
-def _row_strata(targets: Targets) -> npt.NDArray[np.int64]:
+def row_strata(targets: Targets) -> npt.NDArray[np.int64]:
     """One class a row to stratify by: numbered from the rarest class up, so that the smallest is the rarest."""
     counts = targets.counts()
     by_rarity = np.argsort(counts, kind="stable")
@@ -137,7 +137,7 @@ def _row_strata(targets: Targets) -> npt.NDArray[np.int64]:
     return rarest
 
 
-def _group_strata(strata: npt.NDArray[np.int64], group_of: Rows, n_groups: int) -> npt.NDArray[np.int64]:
+def group_strata(strata: npt.NDArray[np.int64], group_of: Rows, n_groups: int) -> npt.NDArray[np.int64]:
     """The rarest stratum among a text's rows: a text with two labels must not empty the rarer class."""
     found = np.full(n_groups, np.iinfo(np.int64).max)
     np.minimum.at(found, group_of, strata)
@@ -147,13 +147,16 @@ def _group_strata(strata: npt.NDArray[np.int64], group_of: Rows, n_groups: int) 
 def _assign(
     sizes: Rows, strata: npt.NDArray[np.int64], rng: np.random.Generator, test: float, validation: float
 ) -> npt.NDArray[np.uint8]:
-    order = rng.permutation(len(sizes))
-    order = order[np.argsort(strata[order], kind="stable")]
-    ends = np.flatnonzero(np.diff(strata[order])) + 1
     part = np.empty(len(sizes), dtype=np.uint8)
-    for members in np.split(order, ends):
+    for members in by_stratum(strata, rng.permutation(len(sizes))):
         part[members] = _assign_class(sizes[members], test, validation)
     return part
+
+
+def by_stratum(strata: npt.NDArray[np.int64], order: Rows) -> list[Rows]:
+    """The members of each stratum, in the given order."""
+    order = order[np.argsort(strata[order], kind="stable")]
+    return np.split(order, np.flatnonzero(np.diff(strata[order])) + 1)
 
 
 def _assign_class(sizes: Rows, test: float, validation: float) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,54 @@
+"""Fitting one predictor and measuring it: what `train` does once and cross-validation many times."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jdq.worker.heads.errors import OneClassOnly
+from jdq.worker.heads.features import Features, float32_blocks
+from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.labels import Targets
+from jdq.worker.heads.metrics import Metrics, evaluate_codes, evaluate_sets
+from jdq.worker.heads.predictors import Float32, Predictor
+from jdq.worker.heads.split import Rows
+
+
+def fit(lesson: Lesson) -> Fitted:
+    """The predictor that `lesson.options` asks for; only its own packages are imported."""
+    if len(lesson.present()) < 2:
+        raise OneClassOnly(f"the {len(lesson.train)} rows to train on have one class only")
+    lesson.check(0, 1)
+    fitted = _fitter(lesson.options.head)(lesson)
+    lesson.check(1, 1)
+    return fitted
+
+
+def _fitter(head: str) -> Callable[[Lesson], Fitted]:
+    if head == "mlp":
+        from jdq.worker.heads.mlp import fit_mlp
+
+        return fit_mlp
+    if head == "logreg":
+        from jdq.worker.heads.logreg import fit_logreg
+
+        return fit_logreg
+    from jdq.worker.heads.estimators import fit_estimator
+
+    return fit_estimator
+
+
+def measure(predictor: Predictor, X: Features, targets: Targets, rows: Rows) -> Metrics:
+    """The metrics of the rows; empty where there are none."""
+    if not len(rows):
+        return {}
+    probabilities = probabilities_of(predictor, X, rows)
+    codes: npt.NDArray[Any] = targets.codes[rows]
+    if targets.multi_label:
+        return evaluate_sets(codes, probabilities, targets.classes)
+    return evaluate_codes(codes, probabilities.argmax(axis=1), probabilities, targets.classes)
+
+
+def probabilities_of(predictor: Predictor, X: Features, rows: Rows) -> Float32:
+    """Probabilities (len(rows), classes); the features are read a block at a time."""
+    return np.vstack([predictor.predict_block(block) for _, block in float32_blocks(X, rows)])
