@@ -1,1 +1,47 @@
-"""The store."""
+"""Datasets, features, heads and models as plain files. `open_store` is the way in.
+
+Names are looked up on first use, so that a client that needs a path alone does not pay for numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jdq.store.errors import DamagedShard, MissingFeatures, NotFinite, StoreError
+    from jdq.store.features import Space
+    from jdq.store.keys import text_key, text_keys
+    from jdq.store.rows import FeatureRows
+    from jdq.store.space import FeatureSpace
+    from jdq.store.store import Store, open_store
+
+__all__ = [
+    "DamagedShard",
+    "FeatureRows",
+    "FeatureSpace",
+    "MissingFeatures",
+    "NotFinite",
+    "Space",
+    "Store",
+    "StoreError",
+    "open_store",
+    "text_key",
+    "text_keys",
+]
+
+_HOMES = {
+    "errors": ("DamagedShard", "MissingFeatures", "NotFinite", "StoreError"),
+    "features": ("Space",),
+    "keys": ("text_key", "text_keys"),
+    "rows": ("FeatureRows",),
+    "space": ("FeatureSpace",),
+    "store": ("Store", "open_store"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"jdq.store.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,65 @@
+"""A dataset together with its features: what training and export read."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from jdq.store.errors import NotExtracted
+
+if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
+    from jdq.store.features import Space
+    from jdq.store.rows import FeatureRows
+    from jdq.store.shard import Features
+    from jdq.store.store import Store
+
+
+class ExtractedDataset:
+    """A dataset version and the feature space that holds its features. Row i is row i of the table, with repeats."""
+
+    def __init__(self, version: DatasetVersion, space: Space) -> None:
+        self.version = version
+        self.space = space
+
+    def __len__(self) -> int:
+        return self.version.n_rows
+
+    def __repr__(self) -> str:
+        return f"<ExtractedDataset {self.version.name} {self.version.version} in {self.space.digest}: {len(self)} rows>"
+
+    @cached_property
+    def features(self) -> FeatureRows:
+        """(rows, dim), memory-mapped. Raises MissingFeatures or DamagedShard."""
+        return self.space.rows(self.version.keys())
+
+    def read(self) -> Features:
+        """(rows, dim) in memory. Raises MissingFeatures or DamagedShard."""
+        return self.space.read(self.version.keys())
+
+    def n_tokens(self) -> npt.NDArray[np.uint32]:
+        """(rows,): the tokens of each text before cutting."""
+        return self.space.n_tokens(self.version.keys())
+
+    def labels(self, column: str | None = None) -> npt.NDArray[np.str_]:
+        """(rows,) as they stand in the table. Raises NoLabels."""
+        return np.asarray(self.version.labels(column), dtype=np.str_)
+
+    def texts(self) -> list[str]:
+        """The texts of all rows, in memory."""
+        return self.version.texts()
+
+
+def open_extracted(
+    store: Store, dataset: str, *, version: str | None = None, space: str | None = None
+) -> ExtractedDataset:
+    """The dataset in the feature space `space` (a digest or its beginning), else in that of its last extraction."""
+    found = store.datasets.get(dataset, version)
+    if space is None:
+        recorded = found.spaces()
+        if not recorded:
+            raise NotExtracted(found.name, found.version)
+        space = recorded[0].space
+    return ExtractedDataset(found, store.open_space(space))

@@ -1,0 +1,235 @@
+"""A feature space in the store: put rows by text key, ask which are missing, read them in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
+from jdq.store.index import Index, Located, shard_names
+from jdq.store.keys import Keys, checked_keys
+from jdq.store.mapped import MappedShard, identity_of, open_shard, standing_identity
+from jdq.store.publish import publish
+from jdq.store.quarantine import quarantine
+from jdq.store.rows import FeatureRows, places_by_owner
+from jdq.store.segment import Positions
+from jdq.store.shard import Features, ShardImage, Tokens, encode_shard
+from jdq.store.space import FeatureSpace
+
+# How often a read or a put starts again because others replaced files meanwhile. Each turn sees all that was
+# published before it, so more than two need two compactions within milliseconds.
+TURNS = 5
+
+
+class Space:
+    """All features of one feature space. Several processes and threads may use it at once; it can be pickled."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the feature space in the folder `path`; StoreFormatError where its name is not its definition's."""
+        self.path = path
+        self.definition = _read_definition(path)
+        self.digest = self.definition.digest
+        self.shards = path / "shards"
+        self.index = Index(self.digest, self.shards, path / "index")
+        self._open: dict[str, MappedShard] = {}
+
+    def __reduce__(self) -> tuple[type[Space], tuple[Path]]:
+        return Space, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"Space({self.digest}, {self.definition.architecture}, dim={self.definition.dim})"
+
+    def put(
+        self, keys: npt.ArrayLike, features: npt.ArrayLike, n_tokens: npt.ArrayLike, *, producer: Mapping[str, str]
+    ) -> str:
+        """Store one row for each key, durably and whole, as one shard; its name.
+
+        `keys` (n, 16) uint8, all different; `features` (n, dim), cast to the storage dtype; `n_tokens` (n,), before
+        cutting. Rows that lie side by side here can later be read without a copy, so put them in the dataset's order.
+        The same keys again are success, and the shard that stands is kept. Raises NotFinite, DuplicateKeys, CannotWrite
+        and ValueError (shapes); then nothing was stored.
+        """
+        key_rows = checked_keys(keys)
+        rows, tokens = self._checked_rows(key_rows, np.asarray(features), np.asarray(n_tokens))
+        image = encode_shard(self.definition, key_rows, rows, tokens, producer=producer)
+        self._publish(image)
+        self.index.add(image.name, key_rows)
+        return image.name
+
+    def missing(self, keys: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """(n,) bool: True where the key has no row. It sees all that any process has put before the call."""
+        return self._locate(checked_keys(keys)).shards < 0
+
+    def read(self, keys: npt.ArrayLike) -> Features:
+        """(n, dim) in memory, in the order asked, repeats allowed. Raises MissingFeatures or DamagedShard."""
+        key_rows = checked_keys(keys)
+        for _ in range(TURNS):
+            rows = self.rows(key_rows)
+            try:
+                block = rows[:]
+            except DamagedShard as damage:
+                self._forget(damage)
+                continue
+            return block if block.flags.writeable else block.copy()
+        raise _restless(self.path)
+
+    def rows(self, keys: npt.ArrayLike) -> FeatureRows:
+        """The rows of these keys as one memory-mapped array in the order asked. Raises MissingFeatures or DamagedShard.
+
+        A shard's rows are compared with their digest when they are first used, so DamagedShard may come then, too.
+        """
+        shards, owners, rows = self._resolve(checked_keys(keys))
+        return FeatureRows(shards, owners, rows, dim=self.definition.dim, dtype=self.definition.storage_dtype)
+
+    def n_tokens(self, keys: npt.ArrayLike) -> Tokens:
+        """(n,) uint32: the tokens of each text before cutting. Raises MissingFeatures or DamagedShard."""
+        shards, owners, rows = self._resolve(checked_keys(keys))
+        out = np.empty(len(rows), dtype=np.uint32)
+        for owner, places in places_by_owner(owners):
+            out[places] = shards[owner].n_tokens[rows[places]]
+        return out
+
+    def shard_names(self) -> list[str]:
+        """The names of the shards that stand now, sorted."""
+        return sorted(shard_names(self.shards))
+
+    def shard_path(self, name: str) -> Path:
+        """Where the shard of this name is, or would be."""
+        return self.shards / f"{name}.h5"
+
+    def open_shard(self, name: str) -> MappedShard:
+        """The shard of this name, kept open. Raises FileNotFoundError or DamagedShard."""
+        path, known = self.shard_path(name), self._open.get(name)
+        # A file that another has replaced, or written into, is opened and checked anew.
+        if known is None or identity_of(path.lstat()) != known.identity:
+            self._open[name] = known = open_shard(path, space=self.digest)
+        return known
+
+    def _checked_rows(
+        self, keys: Keys, features: npt.NDArray[np.generic], n_tokens: npt.NDArray[np.generic]
+    ) -> tuple[Features, Tokens]:
+        dim, dtype = self.definition.dim, self.definition.storage_dtype
+        if not len(keys) or features.shape != (len(keys), dim) or n_tokens.shape != (len(keys),):
+            raise ValueError(
+                f"a put takes n > 0 keys, features (n, {dim}) and n_tokens (n,), "
+                f"not {len(keys)} keys, {features.shape} and {n_tokens.shape}"
+            )
+        order = np.lexsort(keys.T)
+        repeats = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+        if repeats.any():
+            raise DuplicateKeys(np.sort(order[1:][repeats]).tolist())
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(features, dtype=np.dtype(dtype).newbyteorder("<"))
+        # After the cast: 70,000 is finite in float32 and an infinity in float16.
+        if not (finite := _finite_rows(rows)).all():
+            raise NotFinite(np.flatnonzero(~finite).tolist(), dtype)
+        return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
+
+    def _publish(self, image: ShardImage) -> None:
+        path = self.shard_path(image.name)
+        for _ in range(TURNS):
+            try:
+                if publish(path, image.pieces):
+                    return
+            except OSError as error:
+                raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
+            if self._stands_sound(path):
+                return
+        raise DamagedShard(path, f"it was damaged and put again {TURNS} times")
+
+    def _stands_sound(self, path: Path) -> bool:
+        """Whether the shard that stands already may be relied on; a damaged one goes into quarantine."""
+        try:
+            identity = identity_of(path.lstat())
+            open_shard(path, space=self.digest).check()
+        except FileNotFoundError:
+            return False
+        except DamagedShard:
+            quarantine(self.path, path, identity)
+            return False
+        return True
+
+    def _locate(self, keys: Keys) -> Located:
+        """Where the keys are, by what stands in the folder now; -1 where no shard holds them."""
+        self.index.refresh()
+        located = self.index.locate(keys)
+        # Before a key is called missing, the cache that says so is checked.
+        if (located.shards < 0).any() and self.index.drop_damaged():
+            self.index.refresh()
+            located = self.index.locate(keys)
+        return located
+
+    def _resolve(self, keys: Keys) -> tuple[list[MappedShard], Positions, Positions]:
+        """The shards that hold the keys, and for each key its shard's place among them and its row there."""
+        for turn in range(TURNS):
+            located = self.index.locate(keys)
+            if turn or (located.shards < 0).any():
+                located = self._locate(keys)
+                self._require_all(located, keys)
+            numbers, owners = np.unique(located.shards, return_inverse=True)
+            try:
+                shards = [self.open_shard(self.index.names[number]) for number in numbers]
+            except FileNotFoundError:
+                continue
+            except DamagedShard as damage:
+                self._forget(damage)
+                continue
+            if _hold(shards, owners, located.rows, keys):
+                return shards, owners, located.rows
+            self.index.rebuild()
+        raise _restless(self.path)
+
+    def _forget(self, damage: DamagedShard) -> None:
+        """Look for the damaged shard's rows elsewhere from now on."""
+        name = damage.path.stem
+        known = self._open.pop(name, None)
+        self.index.forget(name, damage.fact, known.identity if known else standing_identity(damage.path))
+
+    def _require_all(self, located: Located, keys: Keys) -> None:
+        missing = np.flatnonzero(located.shards < 0)
+        if len(missing):
+            damaged = [f"shard {name} is damaged: {fact}" for name, fact in self.index.unreadable().items()]
+            names = [bytes(keys[position]).hex() for position in missing]
+            raise MissingFeatures(self.digest, missing.tolist(), names, len(keys), "; ".join(damaged[:3]))
+
+
+def _read_definition(path: Path) -> FeatureSpace:
+    file = path / "space.json"
+    try:
+        definition = msgspec.json.decode(file.read_bytes(), type=FeatureSpace)
+    except FileNotFoundError:
+        raise StoreFormatError(f"{path} is no feature space: it has no space.json") from None
+    except msgspec.MsgspecError as error:
+        raise StoreFormatError(f"{file} does not define a feature space: {error}") from None
+    if definition.digest != path.name:
+        raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder")
+    return definition
+
+
+def _restless(path: Path) -> StoreFormatError:
+    return StoreFormatError(f"feature space {path} changed {TURNS} times while it was read; try again")
+
+
+def _hold(shards: Sequence[MappedShard], owners: Positions, rows: Positions, keys: Keys) -> bool:
+    """Whether each row's key is the one asked for, by the shards themselves."""
+    for owner, places in places_by_owner(owners):
+        held = shards[owner].keys
+        if rows[places].max() >= len(held) or not np.array_equal(held[rows[places]], keys[places]):
+            return False
+    return True
+
+
+def _finite_rows(rows: Features) -> npt.NDArray[np.bool_]:
+    """(n,) bool. By the exponent's bits: np.isfinite converts each half first and takes five times as long."""
+    bits, exponent = (np.uint16, 0x7C00) if rows.dtype == np.float16 else (np.uint32, 0x7F800000)
+    numbers: npt.NDArray[np.unsignedinteger] = rows.view(bits)
+    finite = np.ones(len(rows), dtype=bool)
+    # In pieces that stay in the core's cache.
+    for start in range(0, len(rows), 256):
+        special = (numbers[start : start + 256] & bits(exponent)) == exponent
+        if special.any():
+            finite[start : start + 256] = ~special.any(axis=1)
+    return finite

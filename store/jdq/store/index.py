@@ -1,0 +1,188 @@
+"""Where each key of a feature space is: a cache over the shards, which are the truth.
+
+Segments of sorted keys, merged as a log-structured merge tree merges its runs. Each may be deleted at any time. A
+wrong entry gives no wrong row: readers compare the key that they asked for with the shard's own (rows.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jdq.store import segment
+from jdq.store.errors import DamagedShard
+from jdq.store.index_cache import IndexCache
+from jdq.store.keys import Keys, halves
+from jdq.store.mapped import open_shard, standing_identity
+from jdq.store.segment import Positions, Segment
+
+SHARD_FILE = re.compile(r"([0-9a-f]{32})\.h5")
+# Below this many shards a cache file costs more than opening them (about 1 ms each) saves.
+WORTH_A_FILE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """For each key asked for, in order: the number of a shard that holds it (-1: none does), and the row there."""
+
+    shards: Positions
+    rows: Positions
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    identity: tuple[int, int] | None
+    fact: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    segment: Segment
+    numbers: Positions
+
+
+class Index:
+    """The keys of one feature space as this process knows them. Safe to use from several threads.
+
+    A shard keeps its number while the process lives; `names[number]` is its name.
+    """
+
+    def __init__(self, space: str, shards: Path, cache: Path) -> None:
+        self.names: list[str] = []
+        self._space = space
+        self._shards = shards
+        self._cache = IndexCache(cache)
+        self._numbers: dict[str, int] = {}
+        self._indexed: set[str] = set()
+        self._parts: list[_Part] = []
+        self._unreadable: dict[str, _Unreadable] = {}
+        self._fresh = False
+        self._lock = threading.RLock()
+
+    def locate(self, keys: Keys) -> Located:
+        """Where the keys are, as far as this process knows; `refresh` learns of what others did."""
+        with self._lock:
+            if not self._fresh:
+                self.refresh()
+            high, low = halves(keys)
+            located = Located(shards=np.full(len(keys), -1), rows=np.full(len(keys), -1))
+            # Sorted look-ups share cache lines: 14 M/s in 10 M keys, where unsorted ones reach 0.9 M/s.
+            todo = np.argsort(high)
+            alive = np.fromiter((name in self._indexed for name in self.names), dtype=bool, count=len(self.names))
+            for part in self._parts:
+                found = part.segment.find(high[todo], low[todo], alive[part.numbers])
+                entries = found[found >= 0]
+                hits, todo = todo[found >= 0], todo[found < 0]
+                located.shards[hits] = part.numbers.take(part.segment.shard_numbers(entries), mode="clip")
+                located.rows[hits] = part.segment.rows(entries)
+            return located
+
+    def refresh(self) -> None:
+        """Learn which shards stand: one listing of the folder, and the keys of those that are new."""
+        with self._lock:
+            standing = shard_names(self._shards)
+            self._indexed &= standing
+            self._fresh = True
+            if new := standing - self._indexed - self._still_unreadable(standing):
+                self._read_cache(new)
+                self._read_shards(new - self._indexed)
+                self._tidy()
+
+    def add(self, name: str, keys: Keys) -> None:
+        """Learn of a shard that this process has just published."""
+        with self._lock:
+            if self._fresh and name not in self._indexed:
+                self._attach(segment.build({name: keys}), [name])
+                self._tidy()
+
+    def forget(self, name: str, fact: str, identity: tuple[int, int] | None) -> None:
+        """Take a shard that turned out damaged for absent, until another file stands in its place."""
+        with self._lock:
+            self._unreadable[name] = _Unreadable(identity, fact)
+            self._indexed.discard(name)
+
+    def drop_damaged(self) -> bool:
+        """Check each segment that came from a file, once; True if one was damaged and is gone now."""
+        with self._lock:
+            damaged = [part for part in self._parts if not part.segment.is_sound()]
+            for part in damaged:
+                self._cache.remove(part.segment)
+                self._parts.remove(part)
+                self._indexed.difference_update(part.segment.shards)
+            return bool(damaged)
+
+    def rebuild(self) -> None:
+        """Forget everything, remove the cache, and read the shards again."""
+        with self._lock:
+            self._parts.clear()
+            self._indexed.clear()
+            self._cache.clear()
+            self.refresh()
+
+    def unreadable(self) -> dict[str, str]:
+        """The shards whose keys could not be read, by name, and why."""
+        return {name: found.fact for name, found in self._unreadable.items()}
+
+    def _still_unreadable(self, standing: set[str]) -> set[str]:
+        for name in list(self._unreadable):
+            if (
+                name not in standing
+                or standing_identity(self._shards / f"{name}.h5") != self._unreadable[name].identity
+            ):
+                del self._unreadable[name]
+        return set(self._unreadable)
+
+    def _read_cache(self, wanted: set[str]) -> None:
+        for part in self._cache.segments(but={part.segment.path for part in self._parts}):
+            if not wanted.isdisjoint(part.shards):
+                self._attach(part, wanted)
+                wanted = wanted.difference(part.shards)
+
+    def _read_shards(self, names: Iterable[str]) -> None:
+        keys: dict[str, Keys] = {}
+        for name in sorted(names):
+            path = self._shards / f"{name}.h5"
+            try:
+                # Copied: the mapping goes, and with it the claim on the file.
+                keys[name] = open_shard(path, space=self._space).keys.copy()
+            except FileNotFoundError:
+                continue
+            except DamagedShard as damage:
+                self.forget(name, damage.fact, standing_identity(path))
+        if keys:
+            self._attach(segment.build(keys), keys)
+
+    def _attach(self, part: Segment, standing: Iterable[str]) -> None:
+        for name in part.shards:
+            if name not in self._numbers:
+                self._numbers[name] = len(self.names)
+                self.names.append(name)
+        self._indexed.update(set(part.shards).intersection(standing))
+        numbers = np.array([self._numbers[name] for name in part.shards], dtype=np.int64)
+        self._parts.append(_Part(part, numbers))
+
+    def _tidy(self) -> None:
+        """Merge segments until each is more than twice as long as the next, and write those that are worth a file."""
+        parts = sorted((part.segment for part in self._parts), key=len)
+        self._parts.clear()
+        while len(parts) > 1 and 2 * len(parts[0]) >= len(parts[1]):
+            merged = segment.merge(parts[:2], self._indexed)
+            parts = sorted([merged, *parts[2:]], key=len)
+        for part in reversed(parts):
+            if part.path is None and len(part.shards) >= WORTH_A_FILE:
+                self._cache.write(part)
+            self._attach(part, self._indexed)
+
+
+def shard_names(folder: Path) -> set[str]:
+    """The names of the shards that stand in `folder`, which may lack; what else lies there is no shard."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name[:32] for entry in entries if SHARD_FILE.fullmatch(entry.name)}
+    except FileNotFoundError:
+        return set()

@@ -1,0 +1,37 @@
+"""Text keys: what a text is called in the store, whatever file or job it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+KEY_BYTES = 16
+
+Keys = npt.NDArray[np.uint8]
+
+
+def text_key(text: str) -> bytes:
+    """blake2b-128 of the text's exact UTF-8 bytes: cryptographic, so that nobody can craft two texts of one key."""
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+
+
+def text_keys(texts: Iterable[str]) -> Keys:
+    """The key of each text, in order: shape (n, 16), uint8."""
+    return np.frombuffer(b"".join(map(text_key, texts)), dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
+def checked_keys(keys: npt.ArrayLike) -> Keys:
+    """`keys` as a contiguous (n, 16) uint8 array; ValueError where it is of another shape or type."""
+    array = np.asarray(keys)
+    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != KEY_BYTES:
+        raise ValueError(f"text keys are a (n, {KEY_BYTES}) array of uint8, not {array.shape} of {array.dtype}")
+    return np.ascontiguousarray(array)
+
+
+def halves(keys: Keys) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The high and the low 64 bits of each key, as numbers that sort as the keys' bytes do."""
+    numbers = keys.view(">u8").astype(np.uint64)
+    return numbers[:, 0], numbers[:, 1]

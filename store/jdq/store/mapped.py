@@ -1,0 +1,101 @@
+"""A shard open for reading: its arrays mapped, each compared with its digest once, before the first use."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from jdq.store.errors import DamagedShard
+from jdq.store.keys import KEY_BYTES, Keys
+from jdq.store.mapping import map_file
+from jdq.store.shard import Column, Features, ShardHeader, Tokens, array_sizes, content_digest, shard_name
+from jdq.store.space import FeatureSpace
+from jdq.store.validator import ShardLayout, opened_regular, read_layout
+
+
+class MappedShard:
+    """One shard's rows, mapped. It holds no file handle, and outlives the file's name.
+
+    An array is hashed when it is first asked for (43 GB/s: as fast as memory is read), so what a caller gets was
+    written so. Bits that turn in the page cache after that are not seen.
+    """
+
+    def __init__(
+        self, path: Path, layout: ShardLayout, memory: npt.NDArray[np.uint8], identity: tuple[int, int]
+    ) -> None:
+        self.path = path
+        self.space: FeatureSpace = layout.space
+        self.header: ShardHeader = layout.header
+        self.identity = identity
+        self._layout = layout
+        self._memory = memory
+
+    @cached_property
+    def keys(self) -> Keys:
+        """(rows, 16) uint8."""
+        keys = self._array("keys", np.dtype("u1"), (-1, KEY_BYTES))
+        self._require_digest("keys", shard_name(keys), self.header.keys_digest)
+        return keys
+
+    @cached_property
+    def features(self) -> Features:
+        """(rows, dim), of the space's storage dtype."""
+        dtype = np.dtype(self.space.storage_dtype).newbyteorder("<")
+        features = self._array("features", dtype, (-1, self.header.dim))
+        self._require_digest("features", content_digest(features.data), self.header.features_digest)
+        return features
+
+    @cached_property
+    def n_tokens(self) -> Tokens:
+        """(rows,) uint32: tokens before cutting."""
+        n_tokens = self._array("n_tokens", np.dtype("<u4"), (-1,))
+        self._require_digest("n_tokens", content_digest(n_tokens.data), self.header.n_tokens_digest)
+        return n_tokens
+
+    def check(self) -> None:
+        """Compare every array with its digest; DamagedShard names the first that differs."""
+        _ = self.keys, self.n_tokens, self.features
+
+    def _array(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Column:
+        start = self._layout.offsets[name]
+        size = array_sizes(self.header.rows, self.space)[name]
+        array = self._memory[start : start + size].view(dtype).reshape(shape)
+        # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
+        return array if array.flags.aligned else array.copy()
+
+    def _require_digest(self, name: str, found: str, written: str) -> None:
+        if found != written:
+            raise DamagedShard(self.path, f"/{name} has digest {found}, but {written} was written")
+
+
+def open_shard(path: Path, *, space: str | None = None) -> MappedShard:
+    """The shard at `path`, through the validator, with its keys compared with its name and its digest.
+
+    Raises FileNotFoundError where it is gone, DamagedShard where it is not a sound shard of the feature space `space`.
+    """
+    with opened_regular(path) as (fd, status):
+        layout = read_layout(fd, status.st_size, path)
+        memory = map_file(fd, status.st_size)
+    if space is not None and layout.header.space != space:
+        raise DamagedShard(path, f"it belongs to feature space {layout.header.space}, not {space}")
+    shard = MappedShard(path, layout, memory, identity_of(status))
+    _ = shard.keys
+    if shard.header.keys_digest != path.stem:
+        raise DamagedShard(path, f"its keys have the digest {shard.header.keys_digest}, not its name")
+    return shard
+
+
+def identity_of(status: os.stat_result) -> tuple[int, int]:
+    """What tells two files of one name apart: the inode and the time of the last write."""
+    return status.st_ino, status.st_mtime_ns
+
+
+def standing_identity(path: Path) -> tuple[int, int] | None:
+    """The identity of the file that stands at `path` now, if one does."""
+    try:
+        return identity_of(path.lstat())
+    except FileNotFoundError:
+        return None

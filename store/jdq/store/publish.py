@@ -1,0 +1,104 @@
+"""Files appear whole, durable and under their final name, or not at all.
+
+A temporary name beside the target, `os.write`, fsync, `link` (the first writer wins), fsync of the folder. Without the
+last step acknowledged files were gone after 28 of 30 power cuts; without the fsync of the file, ext4 left them empty.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+Bytes = bytes | bytearray | memoryview
+PARTIAL = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
+# Linux writes at most 2 GiB - 4 KiB at once, and macOS refuses more than 2 GiB - 1.
+LARGEST_WRITE = 1 << 30
+
+
+def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
+    """Put `data` at `path` if nothing stands there; True if it was written, False if a file stood already.
+
+    Both answers are durable: the file's folder is fsynced in either case. Folders that lack are made. Raises OSError,
+    and then leaves no trace at `path`.
+    """
+    make_folder(path.parent)
+    partial = _write_partial(path, data, durable=True)
+    try:
+        written = _link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return written
+
+
+def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True) -> None:
+    """Put `data` at `path` in place of what stands there: for pointers and caches alone, never for shards.
+
+    With `durable` False a power cut may leave the old file or a file of zeros: for caches that check themselves.
+    """
+    make_folder(path.parent)
+    partial = _write_partial(path, data, durable=durable)
+    try:
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it, each durable in its parent."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in `path` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def is_partial(name: str) -> bool:
+    """Whether `name` is that of a file in the making, or left behind by a writer that died."""
+    return PARTIAL.fullmatch(name) is not None
+
+
+def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) -> Path:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:
+            _write_all(fd, memoryview(piece).cast("B"))
+        if durable:
+            os.fsync(fd)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+    return partial
+
+
+def _write_all(fd: int, data: memoryview) -> None:
+    # A short write comes before ENOSPC and EFBIG: the next one raises.
+    while data:
+        data = data[os.write(fd, data[:LARGEST_WRITE]) :]
+
+
+def _link(partial: Path, path: Path) -> bool:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        # NFS repeats a link whose answer was lost: it then "exists", and is ours.
+        return os.path.samestat(partial.stat(), path.lstat())
+    return True

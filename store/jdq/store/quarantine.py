@@ -1,0 +1,45 @@
+"""Taking published files away: one at a time in each feature space, and only the file that was judged."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jdq.store.mapped import identity_of
+from jdq.store.publish import make_folder, sync_folder
+
+
+@contextmanager
+def removal_lock(space: Path) -> Iterator[None]:
+    """Held by whoever takes shards of the feature space away. Readers and writers of new shards never wait for it.
+
+    A name can change its file only by removal and a new publication, so under this lock a file that still is the one
+    that was judged stays so until it is removed.
+    """
+    fd = os.open(space / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def quarantine(space: Path, shard: Path, identity: tuple[int, int]) -> Path | None:
+    """Move the file `identity` that stands at `shard` into the space's quarantine; None if it stands there no more."""
+    folder = space / "quarantine"
+    make_folder(folder)
+    with removal_lock(space):
+        try:
+            if identity_of(shard.lstat()) != identity:
+                return None
+        except FileNotFoundError:
+            return None
+        target = folder / f"{shard.stem}.{secrets.token_hex(4)}.h5"
+        shard.rename(target)
+    sync_folder(folder)
+    sync_folder(shard.parent)
+    return target

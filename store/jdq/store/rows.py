@@ -1,0 +1,100 @@
+"""Features by key, in the order asked for, straight from mapped shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from jdq.store.mapped import MappedShard
+from jdq.store.segment import Positions
+from jdq.store.shard import Features
+
+# A gather from several shards copies each piece twice: at this size it is still in the core's cache the second time.
+GATHER_BYTES = 1 << 19
+
+
+class FeatureRows:
+    """Rows of features in a fixed order, repeats allowed: a memory-mapped array of shape (len, dim) over many shards.
+
+    Rows that lie side by side in one shard come as a view, read-only and without a copy; others as a new array.
+    The shards stay readable while this lives, also when compaction has replaced their files.
+    """
+
+    def __init__(
+        self, shards: Sequence[MappedShard], owners: Positions, rows: Positions, *, dim: int, dtype: str
+    ) -> None:
+        """`owners[i]` is the place in `shards` of the shard that holds row i, `rows[i]` its row there."""
+        self._shards = shards
+        self._owners = owners
+        self._rows = rows
+        self.shape = (len(rows), dim)
+        self.dtype = np.dtype(dtype)
+        breaks = np.flatnonzero((np.diff(owners) != 0) | (np.diff(rows) != 1)) + 1
+        self._run_starts = np.concatenate([np.zeros(min(len(rows), 1), dtype=np.int64), breaks])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, which: int | slice | Sequence[int] | npt.NDArray[np.integer]) -> Features:
+        """Row `which` as (dim,), or the rows of a slice or of positions as (n, dim)."""
+        if isinstance(which, int | np.integer):
+            one: Features = self._shards[self._owners[which]].features[self._rows[which]]
+            return one
+        if isinstance(which, slice):
+            start, stop, step = which.indices(len(self))
+            if step == 1 and start < stop and stop <= self._run_end(start):
+                first = self._rows[start]
+                view: Features = self._shards[self._owners[start]].features[first : first + stop - start]
+                return view
+            return self._gather(self._owners[which], self._rows[which])
+        positions = np.asarray(which, dtype=np.int64)
+        return self._gather(self._owners[positions], self._rows[positions])
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
+        """All rows in memory."""
+        if copy is False:
+            raise ValueError("the rows lie in several shards: a copy is needed")
+        return np.array(self[:], dtype=dtype)
+
+    def blocks(self, rows: int = 8192) -> Iterator[Features]:
+        """All rows in order, in blocks of at most `rows`.
+
+        A block ends where its shard does, so that it needs no copy; where rows are scattered it is a copy of `rows`.
+        """
+        start = 0
+        while start < len(self):
+            stop = min(start + rows, len(self))
+            end = self._run_end(start)
+            # A view of a few rows costs more in calls than the copy that it saves.
+            if end < stop and end - start >= rows // 8:
+                stop = end
+            yield self[start:stop]
+            start = stop
+
+    def _run_end(self, start: int) -> int:
+        """Where the rows that lie side by side with row `start` end."""
+        run = int(np.searchsorted(self._run_starts, start, side="right"))
+        return len(self) if run == len(self._run_starts) else int(self._run_starts[run])
+
+    def _gather(self, owners: Positions, rows: Positions) -> Features:
+        out: Features = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        if len(rows) and (owners == owners[0]).all():
+            # Not mode="raise": numpy would fill a buffer first and copy it to `out` then.
+            self._shards[owners[0]].features.take(rows, axis=0, out=out, mode="clip")
+            return out
+        piece = max(GATHER_BYTES // max(self.shape[1] * self.dtype.itemsize, 1), 1)
+        for owner, places in places_by_owner(owners):
+            features = self._shards[owner].features
+            for start in range(0, len(places), piece):
+                some = places[start : start + piece]
+                out[some] = features[rows[some]]
+        return out
+
+
+def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
+    """Each number that `owners` holds, with the places where it holds it, ascending."""
+    order = np.argsort(owners, kind="stable")
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        yield int(owners[order[start]]), order[start:end]

@@ -1,0 +1,136 @@
+"""One shard as bytes: an HDF5 file whose metadata HDF5 writes, and whose rows are written beside it without a copy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import xxhash
+from jdq.store.keys import KEY_BYTES, Keys
+from jdq.store.metadata_file import MetadataFile
+from jdq.store.space import FeatureSpace
+
+FORMAT = "jdq-shard"
+FORMAT_VERSION = 1
+ARRAYS = ("features", "keys", "n_tokens")
+# Rows begin at a page: a row of 1,024 halves that lies across two pages costs a gather two address translations.
+ALIGNMENT = 4096
+ALIGNED_FROM = 512
+# HDF5 holds an attribute in its object's header only up to 64 KiB.
+LARGEST_ATTRIBUTE = 1 << 15
+
+Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.uint32]
+Column = npt.NDArray[Any]
+
+
+class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The attributes of a shard, but for the digest over them."""
+
+    format: str
+    format_version: int
+    space: str
+    space_json: str
+    rows: int
+    dim: int
+    features_digest: str
+    keys_digest: str
+    n_tokens_digest: str
+    producer: str
+
+    def digest(self) -> str:
+        """xxh3-128 of the attributes as sorted JSON, so that a flipped bit in one of them shows."""
+        return content_digest(msgspec.json.encode(self, order="sorted"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardImage:
+    """The bytes of a shard, in pieces that follow one another, and its name without `.h5`."""
+
+    name: str
+    pieces: tuple[memoryview, ...]
+
+
+def content_digest(*data: bytes | memoryview) -> str:
+    """xxh3-128 of the bytes, in hexadecimal: 43 GB/s where blake2b has 1.3. It finds accidents, it stops no forger."""
+    digest = xxhash.xxh3_128()
+    for piece in data:
+        digest.update(memoryview(piece).cast("B"))
+    return digest.hexdigest()
+
+
+def shard_name(keys: Keys) -> str:
+    """blake2b-128 of the keys in the shard's order: one name, one sequence of keys, for ever."""
+    return hashlib.blake2b(np.ascontiguousarray(keys).data, digest_size=KEY_BYTES).hexdigest()
+
+
+def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
+    """The bytes of each array of a shard."""
+    width = np.dtype(space.storage_dtype).itemsize
+    return {"features": rows * space.dim * width, "keys": rows * KEY_BYTES, "n_tokens": rows * 4}
+
+
+def encode_shard(
+    space: FeatureSpace, keys: Keys, features: Features, n_tokens: Tokens, *, producer: Mapping[str, str]
+) -> ShardImage:
+    """The shard of these rows, in the order given. The arrays are contiguous, not empty, of the space's width and dtype."""
+    columns: dict[str, Column] = {"features": features, "keys": keys, "n_tokens": n_tokens}
+    header = ShardHeader(
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        space=space.digest,
+        space_json=space.canonical_json().decode(),
+        rows=len(keys),
+        dim=space.dim,
+        features_digest=content_digest(features.data),
+        keys_digest=shard_name(keys),
+        n_tokens_digest=content_digest(n_tokens.data),
+        producer=msgspec.json.encode(dict(producer), order="sorted").decode(),
+    )
+    file = MetadataFile()
+    offsets = _write_metadata(file, header, columns)
+    rows = {offsets[name]: array.data.cast("B") for name, array in columns.items()}
+    return ShardImage(name=header.keys_digest, pieces=tuple(file.pieces_around(rows)))
+
+
+def _write_metadata(file: MetadataFile, header: ShardHeader, columns: Mapping[str, Column]) -> dict[str, int]:
+    """Let HDF5 lay out the file without its rows; the offset at which each array's rows belong."""
+    import h5py
+
+    with h5py.File(
+        file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
+    ) as h5:
+        offsets = {name: _declare(h5.id, name, array) for name, array in columns.items()}
+        for name, value in (msgspec.to_builtins(header) | {"header_digest": header.digest()}).items():
+            _write_attribute(h5, name, value)
+    return offsets
+
+
+def _declare(file: Any, name: str, array: Column) -> int:
+    from h5py import h5d, h5p, h5s, h5t
+
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_layout(h5d.CONTIGUOUS)
+    layout.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5d.FILL_TIME_NEVER)
+    disk_type = h5t.py_create(array.dtype.newbyteorder("<"))
+    space = h5s.create_simple(array.shape)
+    return int(h5d.create(file, name.encode(), disk_type, space, layout).get_offset())
+
+
+def _write_attribute(h5: Any, name: str, value: str | int) -> None:
+    import h5py
+
+    if isinstance(value, int):
+        h5.attrs.create(name, value, dtype="<u8")
+        return
+    data = value.encode()
+    if len(data) > LARGEST_ATTRIBUTE:
+        raise ValueError(f"attribute {name} has {len(data)} bytes; a shard holds {LARGEST_ATTRIBUTE}")
+    # Of fixed length: text of variable length lies in a heap that a reader would have to trust.
+    h5.attrs.create(name, np.array(data), dtype=h5py.string_dtype("utf-8", max(len(data), 1)))

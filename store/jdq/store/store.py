@@ -1,0 +1,121 @@
+"""A store: a folder that holds datasets, features, heads and models as plain files."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from jdq.store.errors import AmbiguousSpace, StoreFormatError, UnknownSpace
+from jdq.store.features import Space
+from jdq.store.location import store_root
+from jdq.store.publish import make_folder, publish
+from jdq.store.shard import Features
+from jdq.store.space import FeatureSpace
+
+if TYPE_CHECKING:
+    from jdq.store.datasets import Datasets
+    from jdq.store.extracted import ExtractedDataset
+
+FORMAT = "jdq-store"
+FORMAT_VERSION = 1
+
+
+class _StoreFile(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+
+
+class Store:
+    """The store in the folder `root`, which `open_store` has checked."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """The imported tables."""
+        from jdq.store.datasets import Datasets
+
+        return Datasets(self.root)
+
+    def space(self, definition: FeatureSpace) -> Space:
+        """The feature space of this definition, made if the store does not have it yet."""
+        path = self._spaces / definition.digest
+        publish(path / "space.json", definition.canonical_json())
+        make_folder(path / "shards")
+        return Space(path)
+
+    def open_space(self, digest: str) -> Space:
+        """The feature space whose digest is, or begins with, `digest`. Raises UnknownSpace."""
+        known = self._digests()
+        found = [name for name in known if digest and name.startswith(digest)]
+        if len(found) > 1:
+            raise AmbiguousSpace(digest, found)
+        if not found:
+            raise UnknownSpace(digest, known)
+        return Space(self._spaces / found[0])
+
+    def spaces(self) -> list[Space]:
+        """All feature spaces, by digest."""
+        return [Space(self._spaces / name) for name in self._digests()]
+
+    def load(
+        self, dataset: str, *, version: str | None = None, space: str | None = None, label_column: str | None = None
+    ) -> tuple[Features, npt.NDArray[np.str_], list[str]]:
+        """Features (rows, dim), labels (rows,) and texts of a dataset, in the table's row order, repeats included.
+
+        Without `version` the newest; without `space` the feature space in which it was extracted last. Raises
+        UnknownDataset, UnknownSpace, MissingFeatures, DamagedShard, and an error where it has no labels.
+        """
+        table = self.open(dataset, version=version, space=space)
+        return table.read(), table.labels(label_column), table.texts()
+
+    def open(self, dataset: str, *, version: str | None = None, space: str | None = None) -> ExtractedDataset:
+        """A dataset with its features, nothing of it read yet; the arguments and errors are those of `load`."""
+        from jdq.store.extracted import open_extracted
+
+        return open_extracted(self, dataset, version=version, space=space)
+
+    @property
+    def _spaces(self) -> Path:
+        return self.root / "spaces"
+
+    def _digests(self) -> list[str]:
+        if not self._spaces.is_dir():
+            return []
+        return sorted(path.parent.name for path in self._spaces.glob("*/space.json") if len(path.parent.name) == 32)
+
+
+def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
+    """The store at `path` (else $JDQ_STORE, $JDQ_HOME/store, ~/.jdq/store), made if it lacks and `create` is true.
+
+    Raises StoreFormatError where the folder is not a store, or is one of a version that this jdq does not know.
+    """
+    root = store_root(path)
+    file = root / "STORE.json"
+    if not file.exists():
+        _require_creatable(root, create)
+        publish(file, msgspec.json.encode(_StoreFile(format=FORMAT, version=FORMAT_VERSION)))
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_StoreFile)
+    except msgspec.MsgspecError as error:
+        raise StoreFormatError(f"{file} does not describe a store: {error}") from None
+    if found != _StoreFile(format=FORMAT, version=FORMAT_VERSION):
+        raise StoreFormatError(
+            f"{root} is {found.format} version {found.version}; this jdq reads {FORMAT} version {FORMAT_VERSION}"
+        )
+    return Store(root)
+
+
+def _require_creatable(root: Path, create: bool) -> None:
+    if not create:
+        raise StoreFormatError(f"no store at {root}\n  try: jdq submit extract data.csv, or set JDQ_STORE")
+    if root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
+        raise StoreFormatError(f"{root} holds other files and no STORE.json: it is not a store\n  try: an empty folder")

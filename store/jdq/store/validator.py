@@ -1,0 +1,158 @@
+"""The one way in for a shard that jdq did not just write: what it accepts can be mapped and cannot reach elsewhere.
+
+HDF5 itself obeys external links and raw storage (any file of the machine), virtual sources, and shapes of 2^40 rows.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from jdq.store.errors import DamagedShard
+from jdq.store.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
+from jdq.store.space import FeatureSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Offsets = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardLayout:
+    """What a shard says of itself and where its arrays begin; their bytes are not yet compared with the digests."""
+
+    header: ShardHeader
+    space: FeatureSpace
+    offsets: Offsets
+
+
+@contextmanager
+def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """A handle on `path` and what it is: a regular file, by no symbolic link, and never a wait for a fifo's writer."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        # A link under O_NOFOLLOW, a socket, a device without a driver. No handles left or no such file is no damage.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise DamagedShard(path, "not a regular file") from error
+        raise
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedShard(path, "not a regular file")
+        yield fd, status
+    finally:
+        os.close(fd)
+
+
+def read_layout(fd: int, size: int, path: Path) -> ShardLayout:
+    """The layout of the shard open at `fd`; DamagedShard with the fact where it is not one of version 1."""
+    import h5py
+
+    try:
+        # Through Python's own reads: HDF5 gets no path, takes no lock, and opens nothing by itself.
+        with io.FileIO(fd, closefd=False) as raw, h5py.File(raw, "r") as h5:
+            return _layout(h5.id, size)
+    except _Fault as fault:
+        raise DamagedShard(path, str(fault)) from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
+        raise DamagedShard(path, f"not readable as HDF5: {error}") from error
+
+
+class _Fault(Exception):
+    """One thing that the format does not allow."""
+
+
+def _require(holds: bool, fact: str) -> None:
+    if not holds:
+        raise _Fault(fact)
+
+
+def _layout(file: Any, size: int) -> ShardLayout:
+    from h5py import h5g, h5l, h5o, h5t
+
+    root = h5g.open(file, b"/")
+    # Counted before they are listed: a hostile group holds millions.
+    _require(root.get_num_objs() == len(ARRAYS), f"the root holds {root.get_num_objs()} objects, not {len(ARRAYS)}")
+    for name in ARRAYS:
+        _require(root.links.exists(name.encode()), f"no array /{name}")
+        _require(root.links.get_info(name.encode()).type == h5l.TYPE_HARD, f"/{name} is not a hard link")
+        _require(h5o.get_info(root, name.encode()).type == h5o.TYPE_DATASET, f"/{name} is not an array")
+    header, space = _header(root)
+    kind = h5t.IEEE_F16LE if space.storage_dtype == "float16" else h5t.IEEE_F32LE
+    offsets = {
+        "features": _array(root, "features", (header.rows, header.dim), kind, size),
+        "keys": _array(root, "keys", (header.rows, 16), h5t.STD_U8LE, size),
+        "n_tokens": _array(root, "n_tokens", (header.rows,), h5t.STD_U32LE, size),
+    }
+    _require_apart(offsets, header, space)
+    return ShardLayout(header=header, space=space, offsets=offsets)
+
+
+def _header(root: Any) -> tuple[ShardHeader, FeatureSpace]:
+    version = _attribute(root, "format_version")
+    _require(_attribute(root, "format") == FORMAT, "not a jdq shard")
+    _require(version == FORMAT_VERSION, f"format version {version}; this jdq reads {FORMAT_VERSION}")
+    header = msgspec.convert({name: _attribute(root, name) for name in ShardHeader.__struct_fields__}, ShardHeader)
+    _require(_attribute(root, "header_digest") == header.digest(), "the attributes are not those that were written")
+    space = msgspec.json.decode(header.space_json, type=FeatureSpace)
+    _require(space.digest == header.space, "space_json is not the definition of the feature space")
+    _require(space.dim == header.dim, f"{header.dim} columns in a feature space of {space.dim}")
+    _require(header.rows > 0, "no rows")
+    return header, space
+
+
+def _attribute(root: Any, name: str) -> str | int:
+    import numpy as np
+    from h5py import h5a, h5s, h5t
+
+    _require(h5a.exists(root, name.encode()), f"no attribute {name}")
+    attribute = h5a.open(root, name.encode())
+    kind = attribute.get_type()
+    _require(attribute.get_space().get_simple_extent_type() == h5s.SCALAR, f"attribute {name} is not a scalar")
+    if kind.equal(h5t.STD_U64LE):
+        number = np.empty((), "<u8")
+        attribute.read(number)
+        return int(number)
+    text = isinstance(kind, h5t.TypeStringID) and not kind.is_variable_str()
+    _require(text and kind.get_size() <= LARGEST_ATTRIBUTE, f"attribute {name} is not a short text or a number")
+    data = np.empty((), f"S{kind.get_size()}")
+    attribute.read(data, mtype=kind)
+    return bytes(data[()]).decode()
+
+
+def _array(root: Any, name: str, shape: tuple[int, ...], kind: Any, size: int) -> int:
+    """The offset of an array's bytes in the file."""
+    from h5py import h5d
+
+    array = h5d.open(root, name.encode())
+    layout = array.get_create_plist()
+    _require(layout.get_layout() == h5d.CONTIGUOUS, f"/{name} is not contiguous (chunked, compact or virtual)")
+    _require(layout.get_external_count() == 0, f"/{name} lies in other files")
+    _require(layout.get_nfilters() == 0, f"/{name} is filtered")
+    _require(array.get_type().equal(kind), f"/{name} is of a wrong type")
+    extent = array.get_space()
+    _require(extent.is_simple() and extent.get_simple_extent_dims() == shape, f"/{name} is not of shape {shape}")
+    offset = array.get_offset()
+    _require(offset is not None, f"/{name} was never written")
+    _require(
+        offset + math.prod(shape) * kind.get_size() <= size, f"/{name} reaches past the end of the file ({size} bytes)"
+    )
+    return int(offset)
+
+
+def _require_apart(offsets: Offsets, header: ShardHeader, space: FeatureSpace) -> None:
+    sizes = array_sizes(header.rows, space)
+    end = 0
+    for name in sorted(offsets, key=offsets.__getitem__):
+        _require(offsets[name] >= end, f"/{name} begins inside another array")
+        end = offsets[name] + sizes[name]
