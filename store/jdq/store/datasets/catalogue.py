@@ -25,7 +25,6 @@ from jdq.store.datasets.version import DatasetVersion
 from jdq.store.publish import sync_folder
 from jdq.store.table import TableOptions, open_table
 
-
 # Inside the class, `list` is its method.
 Versions = list[DatasetVersion]
 Damages = list[DamagedDataset]

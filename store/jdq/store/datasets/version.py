@@ -86,6 +86,11 @@ class DatasetVersion:
         """The file that held this table when it was last imported."""
         return self.imports()[0]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was odd with the file of the last import but no error, a sentence each."""
+        return self.source.warnings
+
     def imports(self) -> list[ImportRecord]:
         """Every file that held this table, newest first."""
         names = sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True)
@@ -143,6 +148,13 @@ class DatasetVersion:
             fact = f"no label in column {column!r} of {self.name} in {numbered(lacking[:10], len(lacking))}"
             raise NoLabels(fact + self._other_columns(column))
         return np.array(values, dtype=np.str_)
+
+    def check_labels(self, column: str | None = None) -> None:
+        """Raise NoLabels where a head cannot learn this column (the table's label column, by default)."""
+        classes = np.unique(self.labels(column))
+        if len(classes) < 2:
+            fact = f"column {self._label_column(column)!r} of {self.name} has one class only: {str(classes[0])!r}"
+            raise NoLabels(fact + self._other_columns(column or self.label_column))
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows of these columns (of all, by default) as text, in memory at once."""

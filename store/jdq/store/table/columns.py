@@ -41,12 +41,14 @@ LABEL_NAMES = frozenset(["labels", "category", "class", "target", "intent", "top
 class Columns:
     """The columns to import: `places[i]` is where a record of the file holds the cell of column `names[i]`.
 
-    `width` is how many cells a record of the file must have; `text` and `label` are names.
+    `width` is how many cells the header has, `least` how many up to the last that has a name: a record may lack cells
+    of columns without a name. `text` and `label` are names.
     """
 
     names: tuple[str, ...]
     places: tuple[int, ...]
     width: int
+    least: int
     text: str
     label: str | None
     warnings: tuple[str, ...] = ()
@@ -62,6 +64,11 @@ def named_columns(file: Path, header: Sequence[str], used: Sequence[bool]) -> di
         message = f"{file} has more than one column {some([repr(name) for name in twice])}"
         raise TableError(f"{message}; it has: {listed(names)}\n  rename them in the file's header")
     return {name: place for place, (name, keep) in enumerate(zip(names, used, strict=True)) if keep}
+
+
+def named_cells(header: Sequence[str]) -> int:
+    """How many cells the header has up to the last that is a name."""
+    return max((place for place, name in enumerate(header, start=1) if name.strip()), default=0)
 
 
 def choose_columns(
@@ -87,6 +94,7 @@ def choose_columns(
         names=tuple(names),
         places=tuple(places.values()),
         width=len(header),
+        least=named_cells(header),
         text=text,
         label=label,
         warnings=tuple(warnings),

@@ -65,7 +65,7 @@ class Findings:
             raise self._ragged_error(file, columns)
         if self.no_text and options.empty_text == "error":
             message = f"{file}: no text in column {columns.text!r} in {rows(self.no_text.first, self.no_text.count)}"
-            raise TableError(message + options.try_with(file, "--empty-text", "skip"))
+            raise TableError(message + options.try_with(file, "--skip-empty"))
         if self.n_rows == 0:
             raise TableError(f"{file} has a header and no row with text; columns: {listed(columns.names)}")
         if columns.label is not None:

@@ -45,11 +45,15 @@ class TableOptions:
             "--encoding": self.encoding,
             "--separator": self.separator,
             "--missing-labels": "keep" if self.missing_labels == "keep" else None,
-            "--empty-text": None if self.empty_text == "error" else self.empty_text,
         }
         kept = [word for name, value in given.items() if value and name not in arguments for word in (name, value)]
-        flags = ["--no-quotes"] * (self.quoting == "none") + ["--unlabelled"] * self.unlabelled
-        words = [*shlex.split(self.command), str(file), *kept, *flags, *arguments]
+        flags = {
+            "--no-quotes": self.quoting == "none",
+            "--skip-empty": self.empty_text == "skip",
+            "--unlabelled": self.unlabelled,
+        }
+        kept += [name for name, is_set in flags.items() if is_set and name not in arguments]
+        words = [*shlex.split(self.command), str(file), *kept, *arguments]
         return f"\n  try: {shlex.join(words)}"
 
 

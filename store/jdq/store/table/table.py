@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from jdq.store.table.columns import Columns, choose_columns
+from jdq.store.table.columns import Columns, choose_columns, named_cells
 from jdq.store.table.delimited import Record, delimited_records, separator_of
 from jdq.store.table.encoding import choose_encoding
 from jdq.store.table.findings import Findings
@@ -63,11 +63,11 @@ class Table:
 
     def _rows(self) -> Iterator[Row]:
         findings, options, names = self.findings, self.options, self.columns.names
-        places, width = self.columns.places, self.columns.width
+        places, width, least = self.columns.places, self.columns.width, self.columns.least
         text = names.index(self.columns.text)
         label = None if self.columns.label is None else names.index(self.columns.label)
         for number, (line, cells) in enumerate(self._filled(), start=1):
-            if len(cells) != width and not _cut(cells, width):
+            if len(cells) != width and not _fit(cells, width, least):
                 findings.add_ragged(line, len(cells))
                 continue
             row = tuple([cells[place] for place in places])
@@ -116,7 +116,7 @@ class Table:
 
         Only a file that has such columns is read to its end for it.
         """
-        named = max(place for place, name in enumerate(header) if name.strip()) + 1
+        named = named_cells(header)
         used = [True] * named + [False] * (len(header) - named)
         if not all(used):
             for _, cells in body:
@@ -172,8 +172,10 @@ def _after_header(records: Iterator[Record]) -> tuple[list[str] | None, Iterator
     return None, records
 
 
-def _cut(cells: list[str], width: int) -> bool:
-    """Cut the empty cells that a record has too many; whether it then has `width`."""
+def _fit(cells: list[str], width: int, least: int) -> bool:
+    """Cut the empty cells that a record has too many, add those of columns without a name; whether it then fits."""
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
+    if least <= len(cells) < width:
+        cells += [""] * (width - len(cells))
     return len(cells) == width

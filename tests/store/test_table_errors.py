@@ -1,0 +1,201 @@
+"""Bad input: each error names the file, the rows or lines, the values, and the next command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jdq.store.table import TableError, TableOptions, open_table
+
+
+def error_of(file: Path, options: TableOptions | None = None) -> str:
+    with pytest.raises(TableError) as caught:
+        for _ in open_table(file, options).blocks():
+            pass
+    return str(caught.value)
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Writes data.csv and gives the message of the error that reading it ends with."""
+    monkeypatch.chdir(tmp_path)
+
+    def message(content: str | bytes, options: TableOptions | None = None, name: str = "data.csv") -> str:
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return error_of(Path(name), options)
+
+    return message
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "none.csv").startswith(f"no such file: {tmp_path}/none.csv (in ")
+
+
+def test_a_folder_names_the_tables_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    assert error_of(tmp_path) == f"{tmp_path} is a folder, not a table; in it: a.csv"
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a regular file" in error_of(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", ",,\n", " \n", "\ufeff"])
+def test_an_empty_file(failing, content: str) -> None:  # type: ignore[no-untyped-def]
+    assert failing(content) == "data.csv is empty: it needs a header line and rows"
+
+
+@pytest.mark.parametrize("content", ["text,label\n", "text,label", "text,label\n\n"])
+def test_a_header_without_rows(failing, content: str) -> None:  # type: ignore[no-untyped-def]
+    assert failing(content) == "data.csv has a header and no rows; its columns: text, label"
+
+
+def test_rows_that_are_all_empty(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("text,label\n,\n,\n") == "data.csv has a header and no row with text; columns: text, label"
+
+
+def test_no_such_column_suggests_the_nearest(failing) -> None:  # type: ignore[no-untyped-def]
+    options = TableOptions(text_column="descripton", label_column="category")
+    assert failing("title,Description,category\na,b,c\n", options) == (
+        "no column 'descripton' in data.csv; it has: title, Description, category"
+        "\n  try: jdq submit extract data.csv --label-column category --text-column Description"
+    )
+
+
+def test_no_text_column_suggests_the_column_with_the_longest_cell(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("a,b b,label\nx,a long sentence,1\n") == (
+        "no column 'text' in data.csv; it has: a, b b, label\n  try: jdq submit extract data.csv --text-column 'b b'"
+    )
+
+
+def test_several_text_columns_are_named(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing("id,review,comment\n1,a,bb\n")
+    assert message.startswith("data.csv: review, comment could each be the text; it has: id, review, comment")
+    assert message.endswith("--text-column comment")
+
+
+def test_the_next_command_keeps_what_the_user_typed(failing) -> None:  # type: ignore[no-untyped-def]
+    options = TableOptions(
+        encoding="cp949", separator="tab", quoting="none", empty_text="skip", command="jdq submit fine-tune"
+    )
+    message = failing("a\tb\nx\ty\n", options)
+    given = "--encoding cp949 --separator tab --no-quotes --skip-empty"
+    assert message.endswith(f"\n  try: jdq submit fine-tune data.csv {given} --text-column a")
+
+
+def test_duplicate_columns(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing("text,label,label\na,b,c\n")
+    assert message.startswith("data.csv has more than one column 'label'; it has: text, label, label")
+
+
+def test_one_column_cannot_be_text_and_label(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing("text,label\na,b\n", TableOptions(text_column="text", label_column="text"))
+    assert message.startswith("data.csv: column 'text' cannot be both the text and the label")
+
+
+def test_rows_without_text_are_numbered_as_the_user_counts(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("text,label\na,1\n   ,0\nb,1\n,0\nc,1\n") == (
+        "data.csv: no text in column 'text' in rows 2, 4\n  try: jdq submit extract data.csv --skip-empty"
+    )
+
+
+def test_at_most_ten_rows_are_named_and_the_others_counted(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing("text,label\n" + ",1\n" * 310 + "a,1\nb,0\n")
+    assert "in rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 300 more\n" in message
+
+
+def test_rows_without_a_label(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("text,label\na,1\nb, \nc,0\n") == (
+        "data.csv: no label in column 'label' in row 2\n  try: jdq submit extract data.csv --missing-labels keep"
+    )
+
+
+def test_one_class_only(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("text,label\na,1\nb,1\n") == (
+        "data.csv: column 'label' has one class only: '1', in 2 rows\n  try: jdq submit extract data.csv --unlabelled"
+    )
+
+
+def test_ragged_rows_are_told_by_their_lines(failing) -> None:  # type: ignore[no-untyped-def]
+    content = 'text,label\n"two\nlines",1\nb\nc,0\nd,1,2\n'
+    assert failing(content).startswith(
+        "data.csv: lines 4, 6 have not as many cells as the header, which has 2 (line 4: 1)"
+    )
+
+
+def test_a_quote_that_is_never_closed_is_told_by_the_line_it_began_in(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing('text,label\na,1\n"b,0\nc,1\n')
+    assert "data.csv: the record that begins in line 3 opens a quote that is not closed" in message
+    assert message.endswith("try: jdq submit extract data.csv --no-quotes")
+
+
+def test_text_after_a_closing_quote(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing('text,label\na,1\n"b" c,0\n')
+    assert "line 3: text follows a closing quote" in message
+
+
+def test_quotes_can_be_taken_for_text(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text('text,label\n"b" c,0\n"d,1\n')
+    blocks = list(open_table(file, TableOptions(quoting="none")).blocks())
+    assert blocks == [[('"b" c', "0"), ('"d', "1")]]
+
+
+def test_nul_bytes(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing(b"text,label\na,1\nb\0,0\n").startswith("data.csv has a NUL character in line 3")
+    utf16 = failing("text,label\na,1\n".encode("utf-16-le"))
+    assert utf16.endswith("--encoding utf-16-le")
+
+
+def test_bytes_that_are_not_utf_8_name_byte_and_line_and_how_they_would_read(failing) -> None:  # type: ignore[no-untyped-def]
+    korean = "text,label\nfine,1\n영화가 정말 재미있었다 다시 보고 싶다,1\n별로였다 시간이 아깝다,0\n"
+    message = failing(korean.encode("cp949"))
+    assert message.startswith("data.csv is not UTF-8: byte 18, line 3 has bf b5 c8 ad")
+    assert "as cp949 it reads: '영화가 정말" in message
+    assert message.endswith("try: jdq submit extract data.csv --encoding cp949")
+
+
+def test_one_latin_letter_suggests_the_common_encoding(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("text,label\ncafé,1\n".encode("latin-1")).endswith("--encoding cp1252")
+
+
+def test_a_wrong_encoding_that_was_given_names_the_byte(failing) -> None:  # type: ignore[no-untyped-def]
+    message = failing("text,label\nπ\n".encode(), TableOptions(encoding="ascii"))
+    assert message.startswith("data.csv is not ASCII: byte 11, line 2 has cf 80")
+    cut = failing("text,label\nx,1\n".encode("utf-16")[:-1])
+    assert cut.startswith("data.csv is not UTF-16")
+
+
+def test_an_unknown_encoding_and_a_bad_separator(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("text\na\n", TableOptions(encoding="kp949")).startswith("no encoding 'kp949' is known")
+    assert failing("text\na\n", TableOptions(separator="::")).startswith("'::' cannot be a separator")
+
+
+@pytest.mark.parametrize(("magic", "what"), [(b"PK\x03\x04", "Excel"), (b"\x1f\x8b\x08", "gzip"), (b"%PDF-1.7", "PDF")])
+def test_what_is_no_text_is_called_by_its_name(failing, magic: bytes, what: str) -> None:  # type: ignore[no-untyped-def]
+    assert what in failing(magic + b"...")
+
+
+def test_json_lines(failing) -> None:  # type: ignore[no-untyped-def]
+    def message(content: str) -> str:
+        found: str = failing(content, name="data.jsonl")
+        return found
+
+    assert message('{"text": "a"}\n[1]\n').startswith("data.jsonl: line 2 is not one JSON object")
+    assert message('{"text": "a"}\n{"text": "b", "x": 1}\n').startswith("data.jsonl: line 2 has x, which the first")
+    assert message('{"text": "a\\u0000"}\n') == "data.jsonl has a NUL character in line 1"
+    assert "line 1" in message('{"text": "\\ud800"}\n')
+    assert failing("[]", name="data.json").startswith("data.json is JSON; a table needs one object a line")
+
+
+def test_a_file_that_is_no_parquet(failing) -> None:  # type: ignore[no-untyped-def]
+    assert failing("PAR1 or so", name="data.parquet").startswith("data.parquet is not a Parquet file")
+
+
+def test_rows_are_faulty_only_after_the_whole_file_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("text,label\n" + "a,1\n" * 3000 + "b\n" + "c,0\n" * 3000 + "d\n")
+    assert "lines 3002, 6003 have not as many cells" in error_of(file)
