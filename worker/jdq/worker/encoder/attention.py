@@ -1,0 +1,86 @@
+"""Attention over packed texts: each text sees its own rows alone, and no row is padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jdq.worker.encoder.batch import Batch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where the texts of a packed batch lie, in the forms that the attention kernels take.
+
+    `groups` are runs of texts of one length, as (first row, texts, length): on the CPU each is one call. `edges`
+    (texts + 1,) int32 on the device are the texts' first rows and the end, for the variable-length kernel.
+    """
+
+    groups: tuple[tuple[int, int, int], ...]
+    edges: Tensor
+    ones: Tensor
+    firsts: Tensor
+    longest: int
+    varlen: bool
+
+
+def layout_of(batch: Batch, device: str, dtype: torch.dtype) -> Layout:
+    """The layout of a batch, moved to the device; CUDA's kernel takes half precision only."""
+    edges = torch.from_numpy(batch.edges).to(device, non_blocking=True)
+    groups, start = [], 0
+    for length, run in groupby(batch.lengths.tolist()):
+        texts = sum(1 for _ in run)
+        groups.append((start, texts, length))
+        start += texts * length
+    return Layout(
+        groups=tuple(groups),
+        edges=edges,
+        ones=torch.from_numpy(np.arange(len(batch.lengths) + 1, dtype=np.int32)).to(device, non_blocking=True),
+        firsts=edges[:-1].long(),
+        longest=int(batch.lengths.max()),
+        varlen=device != "cpu" and dtype != torch.float32,
+    )
+
+
+def attend(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
+    """Self-attention of every row: (tokens, 3 dim) of queries, keys and values -> (tokens, dim)."""
+    dim = qkv.shape[1] // 3
+    q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)
+    if layout.varlen:
+        return _varlen(q, k, v, layout.edges, layout, layout.longest)
+    out = qkv.new_empty(len(qkv), dim)
+    for start, texts, length in layout.groups:
+        rows = slice(start, start + texts * length)
+        queries, keys, values = (part[rows].view(texts, length, heads, -1).transpose(1, 2) for part in (q, k, v))
+        attended = F.scaled_dot_product_attention(queries, keys, values)
+        out[rows] = attended.transpose(1, 2).reshape(texts * length, dim)
+    return out
+
+
+def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
+    """Attention of each text's first row alone: queries (texts, dim), (tokens, 2 dim) keys, values -> (texts, dim)."""
+    dim = q.shape[1]
+    q = q.view(len(q), heads, -1)
+    k, v = kv.view(len(kv), 2, heads, -1).unbind(1)
+    if layout.varlen:
+        return _varlen(q, k, v, layout.ones, layout, 1)
+    out, text = q.new_empty(len(q), dim), 0
+    for start, texts, length in layout.groups:
+        rows = slice(start, start + texts * length)
+        keys, values = (part[rows].view(texts, length, heads, -1).transpose(1, 2) for part in (k, v))
+        attended = F.scaled_dot_product_attention(q[text : text + texts].unsqueeze(2), keys, values)
+        out[text : text + texts] = attended.reshape(texts, dim)
+        text += texts
+    return out
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, q_edges: Tensor, layout: Layout, longest_q: int) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    attended = varlen_attn(q, k, v, q_edges, layout.edges, longest_q, layout.longest)
+    assert isinstance(attended, Tensor)  # a pair only where return_aux is asked for
+    return attended.flatten(1)

@@ -1,0 +1,54 @@
+"""Batches of texts for one forward pass each: longest first, as many as the token budget holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from jdq.worker.encoder.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some texts of a `Tokens`, packed one after another without padding.
+
+    `members` (texts,) are their positions in the `Tokens`; `ids` and `positions` (tokens,) int64 are each token's id
+    and its place in its text; `edges` (texts + 1,) int32 the first row of each text, and the end.
+    """
+
+    members: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    edges: npt.NDArray[np.int32]
+
+
+def longest_first(tokens: Tokens) -> npt.NDArray[np.int64]:
+    """Positions of the texts, longest first: memory that does not suffice then shows in the first second."""
+    return np.argsort(-tokens.lengths, kind="stable")
+
+
+def count_within(lengths: npt.NDArray[np.int64], budget: int, *, padded: bool) -> int:
+    """How many of the next texts, longest first, one forward pass of `budget` tokens takes: at least one.
+
+    A padded batch pays its longest text's length for every text.
+    """
+    if padded:
+        return max(1, budget // max(1, int(lengths[0])))
+    return max(1, int(np.searchsorted(np.cumsum(lengths), budget, side="right")))
+
+
+def pack(tokens: Tokens, members: npt.NDArray[np.int64]) -> Batch:
+    """The texts at `members`, in that order."""
+    starts = np.concatenate([[0], np.cumsum(tokens.lengths)])[members]
+    lengths = tokens.lengths[members]
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    positions = np.arange(edges[-1]) - np.repeat(edges[:-1], lengths)
+    return Batch(
+        members=members,
+        lengths=lengths,
+        ids=tokens.ids[np.repeat(starts, lengths) + positions].astype(np.int64),
+        positions=positions,
+        edges=edges.astype(np.int32),
+    )

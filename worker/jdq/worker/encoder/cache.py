@@ -1,0 +1,55 @@
+"""Encoders that stay in memory between chunks and jobs, up to a bound."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from jdq.worker.encoder.encoder import Encoder
+from jdq.worker.encoder.folder import find_folder
+from jdq.worker.encoder.identity import read_files
+from jdq.worker.encoder.loading import build_encoder, stamp
+
+MAX_BYTES = 6 * 2**30  # three bart-large encoders in float32, with room
+
+Key = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class EncoderCache:
+    """Loaded encoders, the least lately used dropped when their weights exceed `max_bytes`. Thread-safe.
+
+    An encoder whose files have changed is loaded anew. The newest stays even where it alone exceeds the bound.
+    """
+
+    max_bytes: int = MAX_BYTES
+    _loaded: OrderedDict[Key, Encoder] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, name: str, *, max_length: int | None, precision: str, device: str) -> Encoder:
+        """The encoder as `load_encoder` makes it, from memory where it is there. Raises as `load_encoder`."""
+        folder = find_folder(name)
+        key = (folder, stamp(folder), max_length, precision, device)
+        with self._lock:
+            if key not in self._loaded:
+                files = read_files(folder, max_length=max_length, precision=precision)
+                self._drop(lambda kept: kept[0] == folder and kept[1] != key[1])
+                self._loaded[key] = build_encoder(files, device=device)
+                self._shrink()
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that the weights of all loaded encoders take."""
+        return sum(encoder.network.size_bytes for encoder in self._loaded.values())
+
+    def _shrink(self) -> None:
+        while len(self._loaded) > 1 and self.size_bytes > self.max_bytes:
+            self._loaded.popitem(last=False)
+
+    def _drop(self, stale: object) -> None:
+        assert callable(stale)
+        for key in [key for key in self._loaded if stale(key)]:
+            del self._loaded[key]

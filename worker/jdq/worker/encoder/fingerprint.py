@@ -1,0 +1,75 @@
+"""Fingerprints: digests of all that the weights and the tokenizer do, and of nothing else.
+
+The same encoder in another kind of folder (with a decoder, with a classifier, in shards, under other names) has the
+same fingerprint; one changed number gives another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from jdq.worker.encoder.weights import StoredTensor
+
+DIGEST_BYTES = 16
+
+# Keys of a config.json that say nothing about the numbers of an encoder in evaluation mode.
+WITHOUT_EFFECT = frozenset(
+    {
+        "architectures",
+        "transformers_version",
+        "dtype",
+        "torch_dtype",
+        "_name_or_path",
+        "name_or_path",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
+        "use_cache",
+        "finetuning_task",
+        "task_specific_params",
+        "gradient_checkpointing",
+        "tie_word_embeddings",
+        "tie_encoder_decoder",
+        "output_past",
+        "torchscript",
+        "return_dict",
+        "output_attentions",
+        "output_hidden_states",
+        "summary_activation",
+        "summary_proj_to_labels",
+        "summary_type",
+        "summary_use_proj",
+        "init_std",
+        "initializer_range",
+        "initializer_factor",
+    }
+)
+
+
+def of_weights(tensors: Mapping[str, StoredTensor]) -> str:
+    """Digest of names, dtypes, shapes and bytes, 32 hexadecimal digits; the order of the mapping does not matter."""
+    names = sorted(tensors)
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing releases the GIL
+        digests = pool.map(lambda name: hashlib.blake2b(tensors[name].data, digest_size=DIGEST_BYTES).digest(), names)
+    whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, digest in zip(names, digests, strict=True):
+        whole.update(f"{name}\n{tensors[name].dtype}\n{list(tensors[name].shape)}\n".encode())
+        whole.update(digest)
+    return whole.hexdigest()
+
+
+def of_tokenizer(behaviour: str) -> str:
+    """Digest of a tokenizer's own description of all its steps, as JSON; its spelling does not matter."""
+    spelled = json.dumps(json.loads(behaviour), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(spelled.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def of_config(config: Mapping[str, Any]) -> str:
+    """Short digest of what a config.json says about the numbers: without labels, versions and dropout."""
+    effective = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT and "dropout" not in key}
+    return hashlib.blake2b(json.dumps(effective, sort_keys=True).encode(), digest_size=6).hexdigest()

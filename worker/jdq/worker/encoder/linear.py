@@ -1,0 +1,123 @@
+"""Linear layers: y = act(x W^T + b) (+ residual), by the fastest exact product that the device has.
+
+On x86 CPUs oneDNN multiplies with weights laid out once, and adds the activation or the residual while a tile of the
+result is still in cache. PyTorch's own `linear` goes to MKL, which on AMD's processors reaches half of oneDNN's rate
+(`benchmarks/extract.py` prints both).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Linear(Protocol):
+    """One linear layer of a network that is not trained: rows in, rows out, (tokens, inside) -> (tokens, outside)."""
+
+    size_bytes: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x W^T + b."""
+
+    def activated(self, x: Tensor) -> Tensor:
+        """act(x W^T + b)."""
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        """x W^T + b + residual. May reuse the memory of nothing but its own result."""
+
+
+class TorchLinear:
+    """PyTorch's product, in the weights' dtype and on their device."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: str) -> None:
+        self._weight, self._bias = weight, bias
+        self._activation = F.gelu if activation == "gelu" else torch.relu
+        self.size_bytes = weight.nbytes + bias.nbytes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self._weight, self._bias)
+
+    def activated(self, x: Tensor) -> Tensor:
+        return self._activation(F.linear(x, self._weight, self._bias))
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        return F.linear(x, self._weight, self._bias).add_(residual)
+
+
+class OneDnnLinear:
+    """oneDNN's product in float32 with its own layout of the weights, which replaces the plain one."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: str, *, rows: int) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        self._bias = bias.contiguous()
+        self._activation = activation
+        self._product = torch.ops.mkldnn._linear_pointwise
+        self.size_bytes = weight.nbytes + bias.nbytes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y: Tensor = self._product(x, self._weight, self._bias, "none", [], "")
+        return y
+
+    def activated(self, x: Tensor) -> Tensor:
+        y: Tensor = self._product(x, self._weight, self._bias, self._activation, [], "none")
+        return y
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        y: Tensor = self._product.binary(x, residual, self._weight, self._bias, "add")
+        return y
+
+
+class Float8Linear:
+    """CUDA's float8 product: one scale a weight row, one a token, bfloat16 in and out."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: str) -> None:
+        quantised, self._weight_scale = _to_float8(weight.to(torch.bfloat16))
+        self._weight = quantised.t()  # the product wants the second factor by columns
+        self._weight_scale = self._weight_scale.t().contiguous()
+        self._bias = bias.to(torch.bfloat16)
+        self._activation = F.gelu if activation == "gelu" else torch.relu
+        self.size_bytes = quantised.nbytes + bias.nbytes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        quantised, scale = _to_float8(x)
+        return torch._scaled_mm(
+            quantised,
+            self._weight,
+            scale_a=scale,
+            scale_b=self._weight_scale,
+            bias=self._bias,
+            out_dtype=torch.bfloat16,
+        )
+
+    def activated(self, x: Tensor) -> Tensor:
+        return self._activation(self(x))
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self(x).add_(residual)
+
+
+def make_linear(weight: Tensor, bias: Tensor, *, activation: str, precision: str, device: str, rows: int) -> Linear:
+    """The layer for float32 `weight` (outside, inside) and `bias`; `rows` is the usual number of tokens a batch."""
+    if precision == "float8":
+        return Float8Linear(weight.to(device), bias.to(device), activation)
+    if precision == "float32" and device == "cpu" and has_onednn():
+        return OneDnnLinear(weight, bias, activation, rows=rows)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return TorchLinear(weight.to(device, dtype), bias.to(device, dtype), activation)
+
+
+def has_onednn() -> bool:
+    """Whether this PyTorch was built with the oneDNN products that `OneDnnLinear` calls."""
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    built: bool = torch._C._has_mkldnn  # what torch.backends.mkldnn.is_available says
+    return built and all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def _to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows as float8 and their scales (rows, 1) float32: the largest value of each row becomes float8's largest."""
+    largest = torch.finfo(torch.float8_e4m3fn).max
+    scale = x.abs().amax(dim=1, keepdim=True).to(torch.float32).clamp_(min=1e-12) / largest
+    return (x.to(torch.float32) / scale).clamp_(-largest, largest).to(torch.float8_e4m3fn), scale

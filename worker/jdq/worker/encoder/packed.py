@@ -1,0 +1,146 @@
+"""The packed BART encoder: no padding, fused products, and in the last layer only what position 0 needs.
+
+All of it is exact: the same sums as Hugging Face's encoder does for one text alone, without those that do not reach
+the feature. Linear layers and norms run on (tokens, dim), whatever texts the tokens belong to; attention sees each
+text's own rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of
+from jdq.worker.encoder.batch import Batch
+from jdq.worker.encoder.linear import Linear, make_linear
+from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
+from torch import Tensor
+
+Norm = tuple[Tensor, Tensor]
+Read = Callable[[str], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One encoder layer. The last one has `q` and `kv` apart, because it needs fewer queries than keys."""
+
+    qkv: Linear | None
+    q: Linear | None
+    kv: Linear | None
+    out: Linear
+    attention_norm: Norm
+    fc1: Linear
+    fc2: Linear
+    final_norm: Norm
+
+
+class PackedBart:
+    """A BART or mBART encoder that gives the last hidden state at position 0 of each text of a batch."""
+
+    padded = False
+
+    def __init__(self, shape: BartShape, read: Read, *, precision: str, device: str, rows: int) -> None:
+        """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` is the usual tokens of a batch."""
+        self.shape = shape
+        self.device = device
+        self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        self._precision, self._rows = precision, rows
+        self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)
+        self._positions = self._place(read("embed_positions.weight")[POSITION_OFFSET:])
+        self._embedding_norm = self._norm(read, "layernorm_embedding")
+        self._last_norm = self._norm(read, "layer_norm") if shape.pre_norm else None
+        self._layers = [self._layer(read, i) for i in range(shape.layers)]
+        self.size_bytes = self._tokens.nbytes + self._positions.nbytes + sum(map(_layer_bytes, self._layers))
+
+    def first_states(self, batch: Batch) -> Tensor:
+        """(texts, dim), on the device, in the order of the batch."""
+        with torch.inference_mode():
+            layout = layout_of(batch, self.device, self.dtype)
+            x = self._embed(batch)
+            step, last = (self._pre_norm, self._pre_norm_last) if self.shape.pre_norm else (self._post, self._post_last)
+            for layer in self._layers[:-1]:
+                x = step(layer, x, layout)
+            return last(self._layers[-1], x, layout)
+
+    def _embed(self, batch: Batch) -> Tensor:
+        ids = torch.from_numpy(batch.ids).to(self.device, non_blocking=True)
+        positions = torch.from_numpy(batch.positions).to(self.device, non_blocking=True)
+        x = F.embedding(ids, self._tokens).add_(F.embedding(positions, self._positions))
+        return self._normed(x, self._embedding_norm)
+
+    def _post(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+        """BART's order: attention, add, norm, feed-forward, add, norm."""
+        assert layer.qkv is not None
+        attended = attend(layer.qkv(x), self.shape.heads, layout)
+        x = self._normed(layer.out.added(attended, x), layer.attention_norm)
+        return self._normed(layer.fc2.added(layer.fc1.activated(x), x), layer.final_norm)
+
+    def _post_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+        """The same for each text's first row; of the other rows only keys and values are needed."""
+        first = x[layout.firsts]
+        attended = self._attend_first(layer, x, first, layout)
+        first = self._normed(layer.out.added(attended, first), layer.attention_norm)
+        return self._normed(layer.fc2.added(layer.fc1.activated(first), first), layer.final_norm)
+
+    def _pre_norm(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+        """mBART's order: norm, attention, add, norm, feed-forward, add."""
+        assert layer.qkv is not None
+        attended = attend(layer.qkv(self._normed(x, layer.attention_norm)), self.shape.heads, layout)
+        x = layer.out.added(attended, x)
+        return layer.fc2.added(layer.fc1.activated(self._normed(x, layer.final_norm)), x)
+
+    def _pre_norm_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+        assert self._last_norm is not None
+        first = x[layout.firsts]
+        normed = self._normed(x, layer.attention_norm)
+        attended = self._attend_first(layer, normed, normed[layout.firsts], layout)
+        first = layer.out.added(attended, first)
+        first = layer.fc2.added(layer.fc1.activated(self._normed(first, layer.final_norm)), first)
+        return self._normed(first, self._last_norm)
+
+    def _attend_first(self, layer: Layer, x: Tensor, first: Tensor, layout: Layout) -> Tensor:
+        assert layer.q is not None
+        assert layer.kv is not None
+        return attend_first(layer.q(first), layer.kv(x), self.shape.heads, layout)
+
+    def _normed(self, x: Tensor, norm: Norm) -> Tensor:
+        return F.layer_norm(x, (self.shape.dim,), norm[0], norm[1])
+
+    def _layer(self, read: Read, i: int) -> Layer:
+        attention, last = f"layers.{i}.self_attn", i == self.shape.layers - 1
+        queries = [f"{attention}.q_proj"]
+        keys_values = [f"{attention}.k_proj", f"{attention}.v_proj"]
+        return Layer(
+            qkv=None if last else self._linear(read, *queries, *keys_values),
+            q=self._linear(read, *queries) if last else None,
+            kv=self._linear(read, *keys_values) if last else None,
+            out=self._linear(read, f"{attention}.out_proj"),
+            attention_norm=self._norm(read, f"layers.{i}.self_attn_layer_norm"),
+            fc1=self._linear(read, f"layers.{i}.fc1"),
+            fc2=self._linear(read, f"layers.{i}.fc2"),
+            final_norm=self._norm(read, f"layers.{i}.final_layer_norm"),
+        )
+
+    def _linear(self, read: Read, *names: str) -> Linear:
+        """One layer that does several linear maps of the same rows, one result beside the other."""
+        return make_linear(
+            torch.cat([read(f"{name}.weight") for name in names]),
+            torch.cat([read(f"{name}.bias") for name in names]),
+            activation=self.shape.activation,
+            precision=self._precision,
+            device=self.device,
+            rows=self._rows,
+        )
+
+    def _norm(self, read: Read, name: str) -> Norm:
+        return self._place(read(f"{name}.weight")), self._place(read(f"{name}.bias"))
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self.dtype)
+
+
+def _layer_bytes(layer: Layer) -> int:
+    linears = (layer.qkv, layer.q, layer.kv, layer.out, layer.fc1, layer.fc2)
+    return sum(linear.size_bytes for linear in linears if linear is not None)

@@ -1,0 +1,130 @@
+"""The plain path: any text encoder that `AutoModel` loads, padded, position 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jdq.worker.encoder.batch import Batch
+from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
+from torch import Tensor, nn
+
+# Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
+WITHOUT_EFFECT = ("pooler.",)
+
+
+class PlainEncoder:
+    """A Hugging Face encoder that gives the last hidden state at position 0 of each text of a batch."""
+
+    padded = True
+
+    def __init__(self, network: nn.Module, *, pad_id: int, precision: str, device: str) -> None:
+        if precision == "float8":
+            raise UnsupportedEncoder("float8 needs BART's packed path; for this encoder take float32 or bfloat16")
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self._network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self._pad_id = pad_id
+        self.device = device
+        self.size_bytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
+
+    def first_states(self, batch: Batch) -> Tensor:
+        """(texts, dim), on the device, in the order of the batch."""
+        ids, mask = self._pad(batch)
+        with torch.inference_mode():
+            output = self._network(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
+            states: Tensor = output.last_hidden_state[:, 0]
+            return states
+
+    def _pad(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Ids (texts, longest), padded on the right, and the mask that tells text from padding."""
+        shape = (len(batch.lengths), int(batch.lengths.max()))
+        mask = np.arange(shape[1]) < batch.lengths[:, None]
+        ids = np.full(shape, self._pad_id, dtype=np.int64)
+        ids[mask] = batch.ids
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+def load_network(folder: Path) -> nn.Module:
+    """The encoder of a model's folder, in float32. Raises where a weight that matters is missing from its files."""
+    from transformers import AutoModel
+
+    network, info = _loading(AutoModel.from_pretrained)(
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    encoder = encoder_of(network)
+    names = names_inside(network, encoder)
+    bad = [*info["missing_keys"], *(entry[0] for entry in info.get("mismatched_keys", ()))]
+    missing = [name for name in bad if name in names]
+    if missing:
+        raise DamagedEncoder(
+            f"{folder} lacks {len(missing)} weights of the encoder, or has them in another shape, such as {missing[0]}"
+        )
+    return encoder
+
+
+def skeleton(folder: Path) -> tuple[nn.Module, nn.Module]:
+    """The model of a folder's config and its encoder, without memory for any weight."""
+    from transformers import AutoConfig, AutoModel
+
+    config = _loading(AutoConfig.from_pretrained)(folder, trust_remote_code=False, local_files_only=True)
+    if not isinstance(getattr(config, "vocab_size", None), int):
+        raise UnsupportedEncoder(f"{folder} is a {config.model_type} model, which does not read text")
+    if _is_decoder(config):
+        raise UnsupportedEncoder(f"{config.model_type} is a decoder: its position 0 sees nothing but itself")
+    with torch.device("meta"):
+        network = _loading(AutoModel.from_config)(config, trust_remote_code=False)
+    return network, encoder_of(network)
+
+
+def _is_decoder(config: Any) -> bool:
+    """Whether each position sees only those before it: a model for generation that no masked model shares."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    kind = config.model_type
+    causal_only = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return bool(getattr(config, "is_decoder", False)) or (causal_only and not config.is_encoder_decoder)
+
+
+def encoder_of(network: Any) -> nn.Module:
+    """The text encoder of an `AutoModel`: half of an encoder-decoder, else the whole."""
+    encoder: Any = network.get_encoder() if network.config.is_encoder_decoder else network
+    kind = network.config.model_type
+    if getattr(encoder, "main_input_name", "input_ids") != "input_ids":
+        raise UnsupportedEncoder(f"{kind} reads {encoder.main_input_name}, not text")
+    if not isinstance(encoder, nn.Module):
+        raise UnsupportedEncoder(f"{kind} has no encoder that jdq knows")
+    return encoder
+
+
+def names_inside(network: nn.Module, encoder: nn.Module) -> Mapping[str, str]:
+    """The encoder's weights that reach its last hidden state: name in the whole model -> name in the encoder."""
+    prefix = next(name for name, module in network.named_modules() if module is encoder)
+    prefix = prefix and prefix + "."
+    names = [name for name in encoder.state_dict() if not name.startswith(WITHOUT_EFFECT)]
+    return {prefix + name: name for name in names}
+
+
+def _loading(load: Any) -> Any:
+    """`load`, with its errors about what stands in the folder turned into this package's."""
+
+    def loaded(source: Any, **options: Any) -> Any:
+        try:
+            return load(source, **options)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+            if "trust_remote_code" in str(error):
+                raise UnsafeWeights(f"{source} needs code of its own to be run, which jdq never does") from error
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UnsupportedEncoder(f"transformers cannot load this model: {first}") from error
+
+    return loaded

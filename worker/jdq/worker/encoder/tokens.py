@@ -1,0 +1,157 @@
+"""From texts to token ids, the way a feature is defined: special tokens' strings are plain text, cut on the right."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jdq.worker.encoder.errors import TokenizerMismatch, UnsafeWeights
+
+FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model")
+NO_LIMIT = 1_000_000  # transformers writes "no limit" as 1e30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Token ids of some texts, one text after another, each with its special tokens.
+
+    `ids` is flat, int32; `lengths` (texts,) int64 counts each text's ids in it, after cutting; `n_tokens` (texts,)
+    uint32 counts them before cutting; `n_unknown` (texts,) uint32 the unknown tokens among them.
+    """
+
+    ids: npt.NDArray[np.int32]
+    lengths: npt.NDArray[np.int64]
+    n_tokens: npt.NDArray[np.uint32]
+    n_unknown: npt.NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def n_cut(self) -> int:
+        """How many texts were longer than the limit."""
+        return int((self.n_tokens > self.lengths).sum())
+
+    @property
+    def unknown_share(self) -> float:
+        """The share of all tokens before cutting that the vocabulary does not know, 0.0 to 1.0."""
+        return float(self.n_unknown.sum() / max(1, int(self.n_tokens.sum())))
+
+
+class TextTokenizer:
+    """A model's tokenizer with jdq's settings. Safe to use from several threads at once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self.vocabulary_size: int = len(tokenizer)
+        self.highest_id: int = _highest_plain_id(tokenizer)
+        limit = getattr(tokenizer, "model_max_length", None)
+        self.limit: int | None = int(limit) if limit is not None and limit < NO_LIMIT else None
+        self._unknown_id: int | None = tokenizer.unk_token_id
+        self._encode = _Fast(tokenizer) if getattr(tokenizer, "is_fast", False) else _Slow(tokenizer)
+        self._head, self._tail = _frame(self._encode)
+        if len(self._head) + len(self._tail) == 0 and not self._encode(["a"], True)[0]:
+            raise TokenizerMismatch("the tokenizer makes no token of the text 'a'")
+
+    @property
+    def behaviour(self) -> str:
+        """All steps of the tokenizer as JSON, for its fingerprint."""
+        return self._encode.behaviour
+
+    def tokenize(self, texts: Sequence[str], max_length: int) -> Tokens:
+        """Ids of the texts in order, each of at most `max_length` tokens with its special tokens."""
+        encoded = [np.asarray(ids, dtype=np.int32) for ids in self._encode(texts, True)]
+        n_tokens = np.fromiter((len(ids) for ids in encoded), dtype=np.uint32, count=len(encoded))
+        n_unknown = np.zeros(len(encoded), dtype=np.uint32)
+        if self._unknown_id is not None:
+            n_unknown[:] = [int((ids == self._unknown_id).sum()) for ids in encoded]
+        cut = [self._cut(ids, max_length) for ids in encoded]
+        return Tokens(
+            ids=np.concatenate(cut) if cut else np.empty(0, dtype=np.int32),
+            lengths=np.fromiter((len(ids) for ids in cut), dtype=np.int64, count=len(cut)),
+            n_tokens=n_tokens,
+            n_unknown=n_unknown,
+        )
+
+    def _cut(self, ids: npt.NDArray[np.int32], max_length: int) -> npt.NDArray[np.int32]:
+        """Drop the last tokens of the text itself; its special tokens stay, as in `truncation=True`."""
+        if len(ids) <= max_length:
+            return ids
+        kept = max_length - len(self._tail)
+        return np.concatenate([ids[:kept], np.asarray(self._tail, dtype=np.int32)])
+
+    @property
+    def least_length(self) -> int:
+        """The smallest limit that leaves a token for the text itself."""
+        return len(self._head) + len(self._tail) + 1
+
+
+def load_tokenizer(folder: Path) -> TextTokenizer:
+    """The tokenizer of a model's folder. Raises TokenizerMismatch where its files are missing or unreadable."""
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in FILES):
+        raise TokenizerMismatch(
+            f"{folder} has no tokenizer (none of {', '.join(FILES)})\n"
+            "  save it beside the weights: AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise UnsafeWeights(f"the tokenizer of {folder} needs code of its own, which jdq never runs") from error
+        raise TokenizerMismatch(f"the tokenizer of {folder} cannot be loaded: {error}") from error
+    return TextTokenizer(tokenizer)
+
+
+class _Fast:
+    """The Rust tokenizer: all its threads, the GIL released, nothing of it changed after this."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        from tokenizers import Tokenizer
+
+        # A copy of our own: transformers changes the cutting and padding of its own with every call.
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.behaviour: str = self._backend.to_str()
+        self._backend.encode_special_tokens = True  # "</s>" in a text is five characters, not the end of it
+
+    def __call__(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=special)]
+
+
+class _Slow:
+    """A tokenizer in Python, one call at a time, for the few models that have no other."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        import json
+
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self.behaviour: str = json.dumps({"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()})
+
+    def __call__(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        with self._lock:
+            encode = self._tokenizer.encode
+            return [encode(text, add_special_tokens=special, split_special_tokens=True) for text in texts]
+
+
+def _highest_plain_id(tokenizer: Any) -> int:
+    """The largest id that a text can have: special tokens' strings are split, so theirs do not come up."""
+    special = set(tokenizer.all_special_ids)
+    return max((i for i in tokenizer.get_vocab().values() if i not in special), default=0)
+
+
+def _frame(encode: _Fast | _Slow) -> tuple[list[int], list[int]]:
+    """The special tokens before and after every text, seen on a sample."""
+    (bare,), (framed,) = encode(["a"], False), encode(["a"], True)
+    for start in range(len(framed) - len(bare) + 1):
+        if framed[start : start + len(bare)] == bare:
+            return framed[:start], framed[start + len(bare) :]
+    raise TokenizerMismatch("the tokenizer changes a text's own tokens when it adds its special tokens")
