@@ -3,7 +3,7 @@
 from jdq.store.datasets.catalogue import Datasets
 from jdq.store.datasets.names import InvalidName, UnknownDataset, check_name, name_from
 from jdq.store.datasets.records import DamagedDataset, ImportRecord, SpaceRecord
-from jdq.store.datasets.version import DatasetVersion, NoLabels
+from jdq.store.datasets.version import DatasetVersion, NoLabels, UnknownColumn
 
 __all__ = [
     "DamagedDataset",
@@ -13,6 +13,7 @@ __all__ = [
     "InvalidName",
     "NoLabels",
     "SpaceRecord",
+    "UnknownColumn",
     "UnknownDataset",
     "check_name",
     "name_from",

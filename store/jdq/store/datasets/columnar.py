@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jdq.store.datasets.records import digest_of
+
+TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 
 Rows = npt.NDArray[np.int64]
 
@@ -40,6 +44,21 @@ def block_table(columns: Sequence[str], block: Sequence[Sequence[str]]) -> Any:
     cells = zip(*block, strict=True)
     schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in columns])
     return pa.table([pa.array(column, pa.string()) for column in cells], schema=schema)
+
+
+def footer_digest(path: Path) -> str:
+    """The digest of the footer of a Parquet file: its metadata, their length and the last four bytes.
+
+    Raises OSError, and ValueError where the file is too short for what it says.
+    """
+    with path.open("rb") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(max(end - TAIL_BYTES, 0))
+        length = int.from_bytes(stream.read(4), "little") + TAIL_BYTES
+        if length > end:
+            raise ValueError(f"a footer of {length} bytes in a file of {end}")
+        stream.seek(end - length)
+        return digest_of(stream.read())
 
 
 class TableFile:

@@ -12,11 +12,10 @@ from types import TracebackType
 
 import numpy as np
 from jdq.store.datasets.columnar import block_table, table_writer
-from jdq.store.datasets.records import FileRecord
+from jdq.store.datasets.records import DIGEST_BYTES, FileRecord
 from jdq.store.keys import KEY_BYTES, text_keys
 
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
-DIGEST_BYTES = 16
 
 
 class ContentDigest:

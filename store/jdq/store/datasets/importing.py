@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from jdq.store.datasets.contents import RECORD, ContentsWriter
+from jdq.store.datasets.columnar import footer_digest
+from jdq.store.datasets.contents import RECORD, TABLE, ContentsWriter
 from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after, to_json
 from jdq.store.publish import make_folder, publish, sync_folder
 from jdq.store.table import Table
@@ -50,7 +51,8 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
         n_unlabelled=findings.no_label.count if columns.label is not None else done,
         classes=dict(sorted(findings.classes.items())),
         files=writer.files,
-    )
+        footer=footer_digest(folder / TABLE),
+    ).sealed()
     publish(folder / RECORD, to_json(record))
     return record, import_record(table, n_skipped=findings.no_text.count if table.options.empty_text == "skip" else 0)
 

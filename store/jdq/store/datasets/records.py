@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -10,8 +11,14 @@ import msgspec
 from jdq.store.errors import StoreError
 
 FORMAT_VERSION = 1
+DIGEST_BYTES = 16
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+def digest_of(data: bytes) -> str:
+    """blake2b-128, 32 hexadecimal digits: what all digests of a dataset's files are."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 class DamagedDataset(StoreError):
@@ -38,7 +45,9 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`dataset.json`: what the table is; nothing of where it came from, which `imports/` tells.
 
-    `digest` has 32 hexadecimal digits, the version its first 12. `classes` counts the rows of each label.
+    `digest` has 32 hexadecimal digits, the version its first 12. `classes` counts the rows of each label. `footer` is
+    the digest of table.parquet's footer, which has no checksum of its own and says where all else is. `self_digest` is
+    that of this record with "" in its place.
     """
 
     format: Literal["jdq-dataset"] = "jdq-dataset"
@@ -52,6 +61,13 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     n_unlabelled: int
     classes: dict[str, int]
     files: dict[str, FileRecord]
+    footer: str
+    self_digest: str = ""
+
+    def sealed(self) -> DatasetRecord:
+        """The record with its own digest."""
+        bare = msgspec.structs.replace(self, self_digest="")
+        return msgspec.structs.replace(bare, self_digest=digest_of(msgspec.json.encode(bare)))
 
 
 class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):

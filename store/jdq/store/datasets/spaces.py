@@ -31,7 +31,10 @@ def recorded_spaces(version: Path) -> list[SpaceRecord]:
         if not SPACE.fullmatch(path.stem):
             continue  # a file in the making
         try:
-            records.append(read_record(path, SpaceRecord))
+            record = read_record(path, SpaceRecord)
         except msgspec.MsgspecError as error:
             raise DamagedDataset(version, f"{SPACES}/{path.name}: {error}") from None
+        if record.space != path.stem:
+            raise DamagedDataset(version, f"{SPACES}/{path.name} is of the feature space {record.space}")
+        records.append(record)
     return sorted(records, key=lambda record: record.recorded_at, reverse=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,19 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from jdq.store.datasets import spaces
-from jdq.store.datasets.columnar import TableFile
-from jdq.store.datasets.contents import DIGEST_BYTES, KEYS, N_BYTES, RECORD, TABLE
-from jdq.store.datasets.importing import IMPORTS, VERSION_DIGITS
-from jdq.store.datasets.records import (
-    FORMAT_VERSION,
-    DamagedDataset,
-    DatasetRecord,
-    FileRecord,
-    ImportRecord,
-    SpaceRecord,
-    read_record,
-)
-from jdq.store.errors import StoreError, StoreFormatError
+from jdq.store.datasets.columnar import TableFile, footer_digest
+from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
+from jdq.store.datasets.importing import IMPORTS
+from jdq.store.datasets.records import DamagedDataset, ImportRecord, SpaceRecord, read_record
+from jdq.store.datasets.soundness import file_digest, read_dataset_record
+from jdq.store.errors import StoreError
 from jdq.store.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -34,11 +26,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_CHARACTERS = 1000
-READ_BYTES = 1 << 20
 
 
 class NoLabels(StoreError):
-    """A column cannot be used as labels: it is not there, some rows have none, or its cells are too long."""
+    """A column cannot be used as labels: some rows have none, it has one class only, or its cells are too long."""
+
+
+class UnknownColumn(StoreError):
+    """The table has no column of this name."""
 
 
 class DatasetVersion:
@@ -49,7 +44,7 @@ class DatasetVersion:
         self.path = path
         self.name = path.parent.name
         self.version = path.name
-        self.record = _read_dataset_record(path)
+        self.record = read_dataset_record(path)
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
@@ -132,7 +127,7 @@ class DatasetVersion:
     def labels(self, column: str | None = None, *, missing: Literal["error", "keep"] = "error") -> npt.NDArray[np.str_]:
         """The label of each row, exactly as in the file: shape (n_rows,), numpy strings.
 
-        `missing` "keep" gives "" (or the cell's white space) where a row has none. Raises NoLabels.
+        `missing` "keep" gives "" (or the cell's white space) where a row has none. Raises NoLabels, UnknownColumn.
         """
         column = self._label_column(column)
         try:
@@ -190,14 +185,16 @@ class DatasetVersion:
         return [
             f"{name} is not what was written"
             for name, written in self.record.files.items()
-            if _digest(self.path / name) != written.blake2b
+            if file_digest(self.path / name) != written.blake2b
         ]
 
     @cached_property
     def _table(self) -> TableFile:
         try:
+            if footer_digest(self.path / TABLE) != self.record.footer:
+                raise DamagedDataset(self.path, f"the footer of {TABLE} is not what was written")
             table = TableFile(self.path / TABLE)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
         if table.n_rows != self.n_rows or table.columns != self.columns:
             raise DamagedDataset(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
@@ -213,7 +210,7 @@ class DatasetVersion:
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
         path = self.path / name
-        if _digest(path) != self.record.files[name].blake2b:
+        if file_digest(path) != self.record.files[name].blake2b:
             raise DamagedDataset(self.path, f"{name} is not what was written")
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         if array.shape != shape or array.dtype != dtype:
@@ -235,7 +232,7 @@ class DatasetVersion:
 
     def _check_column(self, column: str) -> None:
         if column not in self.columns:
-            raise NoLabels(f"no column {column!r} in dataset {self.name}; it has: {listed(self.columns)}")
+            raise UnknownColumn(f"no column {column!r} in dataset {self.name}; it has: {listed(self.columns)}")
 
     def _label_column(self, column: str | None) -> str:
         column = self.label_column if column is None else column
@@ -248,45 +245,3 @@ class DatasetVersion:
         others = [name for name in self.columns if name not in (column, self.text_column)]
         choose = f"\n  try: --label-column {others[0]!r}" if others else ""
         return f"; it has: {listed(self.columns)}{choose}"
-
-
-def _read_dataset_record(path: Path) -> DatasetRecord:
-    try:
-        head = read_record(path / RECORD, _Head)
-        if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
-            raise StoreFormatError(
-                f"{path / RECORD} is of format {head.format} {head.format_version}; this jdq reads jdq-dataset up to "
-                f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
-            )
-        record = read_record(path / RECORD, DatasetRecord)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DamagedDataset(path, f"{RECORD}: {error}") from None
-    if record.digest[:VERSION_DIGITS] != path.name or record.text_column not in record.columns:
-        raise DamagedDataset(path, f"{RECORD} is of another version: {record.digest}")
-    _check_sizes(path, record.files)
-    return record
-
-
-class _Head(msgspec.Struct):
-    format: str
-    format_version: int
-
-
-def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
-    if set(files) != {TABLE, KEYS, N_BYTES}:
-        raise DamagedDataset(path, f"{RECORD} names the files {sorted(files)}")
-    for name, written in files.items():
-        try:
-            size = (path / name).stat().st_size
-        except OSError as error:
-            raise DamagedDataset(path, f"{name}: {error.strerror}") from None
-        if size != written.size_bytes:
-            raise DamagedDataset(path, f"{name} has {size} bytes, {written.size_bytes} were written")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    with path.open("rb") as stream:
-        while block := stream.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,0 +1,236 @@
+"""Dataset versions under faults: whole or not there, never silently wrong, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion
+from jdq.store.errors import StoreFormatError
+from jdq.store.table import TableError, TableOptions
+
+IMPORT = """
+import sys
+from pathlib import Path
+from jdq.store.datasets import Datasets
+{before}
+version = Datasets(Path(sys.argv[1])).import_table(sys.argv[2])
+print(version.version)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def write(tmp_path: Path, n: int, name: str = "data.csv") -> Path:
+    file = tmp_path / name
+    rng = random.Random(n)
+    lines = (f"text {i} {rng.random()} {rng.random()},class {i % 3}\n" for i in range(n))
+    file.write_text("text,label\n" + "".join(lines))
+    return file
+
+
+def command(store: Path, file: Path, before: str = "") -> list[str]:
+    return [sys.executable, "-c", IMPORT.format(before=before), str(store), str(file)]
+
+
+def content(store: Path) -> list[str]:
+    return sorted(str(path.relative_to(store)) for path in store.rglob("*") if path.is_file())
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "text", ["text,label\na,1\n,2\n", "text,label\na,1\nb,1\n", 'text,label\na,"1\n', "text,label\na\n", "text,label\n"]
+)
+def test_a_bad_table_leaves_nothing_behind(tmp_path: Path, store: Path, text: str) -> None:
+    (tmp_path / "data.csv").write_text(text)
+    with pytest.raises(TableError):
+        Datasets(store).import_table(tmp_path / "data.csv")
+    assert not store.exists() or list((store / "datasets").iterdir()) == []
+
+
+def test_an_interrupted_import_leaves_nothing_behind(tmp_path: Path, store: Path) -> None:
+    def interrupt(rows: int) -> None:
+        if rows > 3000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Datasets(store).import_table(write(tmp_path, 5000), after_block=interrupt)
+    assert list((store / "datasets").iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [1_000, 40_000, 90_000])
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path: Path, store: Path, limit: int) -> None:
+    """RLIMIT_FSIZE refuses writes as a full disk does; keys.npy of 5,000 rows has 80,128 bytes."""
+    before = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    )
+    done = subprocess.run(command(store, write(tmp_path, 5000), before), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "OSError: [Errno 27] File too large" in done.stderr.splitlines()[-1]
+    assert list((store / "datasets").iterdir()) == []
+
+
+def test_a_killed_import_is_not_seen_and_does_not_stop_the_next(tmp_path: Path, store: Path) -> None:
+    file = write(tmp_path, 60_000)
+    rng = random.Random(3)
+    for _ in range(5):
+        child = subprocess.Popen(command(store, file), stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while not list(store.glob("datasets/.importing-*")) and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(rng.random() * 0.15)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        for version in Datasets(store).list():
+            assert version.verify() == []
+            assert version.n_rows == 60_000
+    assert list(store.glob("datasets/.importing-*")), "no import was killed in its middle"
+    version = Datasets(store).import_table(file)
+    assert version.verify() == []
+    assert len(Datasets(store).list()) == 1
+
+
+def test_what_dead_imports_left_is_deleted_after_a_day(tmp_path: Path, store: Path) -> None:
+    for name, age in (("old", 25 * 3600), ("new", 3600)):
+        left = store / "datasets" / f".importing-{name}"
+        left.mkdir(parents=True)
+        (left / "table.parquet").touch()
+        os.utime(left, (time.time() - age, time.time() - age))
+    Datasets(store).import_table(write(tmp_path, 5))
+    assert sorted(path.name for path in (store / "datasets").iterdir()) == [".importing-new", "data"]
+    assert Datasets(store).names() == ["data"]
+
+
+def test_racing_imports_of_one_table_make_one_version(tmp_path: Path, store: Path) -> None:
+    file = write(tmp_path, 3000)
+    children = [subprocess.Popen(command(store, file), stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    versions = {child.communicate()[0].strip() for child in children}
+    assert [child.returncode for child in children] == [0, 0, 0, 0]
+    assert versions == {Datasets(store).get("data").version}
+    assert len(list((store / "datasets").iterdir())) == 1
+
+
+def test_no_flipped_bit_is_read_silently(tmp_path: Path, store: Path) -> None:
+    sound = Datasets(store).import_table(write(tmp_path, 3000))
+    expected = (sound.texts(), sound.labels().tolist(), sound.keys().tobytes(), sound.n_bytes().tolist(), sound.classes)
+    rng = random.Random(0)
+    noticed = 0
+    for name in ["table.parquet"] * 60 + ["keys.npy", "n_bytes.npy", "dataset.json"] * 20:
+        path = sound.path / name
+        whole = path.read_bytes()
+        flip(path, rng)
+        try:
+            found = DatasetVersion(sound.path)
+            read = (
+                found.texts(),
+                found.labels().tolist(),
+                found.keys().tobytes(),
+                found.n_bytes().tolist(),
+                found.classes,
+            )
+        except (DamagedDataset, StoreFormatError):
+            noticed += 1
+        else:
+            assert read == expected, name
+        path.write_bytes(whole)
+    assert noticed > 100
+
+
+def test_no_flipped_bit_of_the_footer_is_read_silently(tmp_path: Path, store: Path) -> None:
+    sound = Datasets(store).import_table(write(tmp_path, 3000))
+    path = sound.path / "table.parquet"
+    whole = path.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    rng = random.Random(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        data[-1 - rng.randrange(footer)] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        with pytest.raises(DamagedDataset):
+            DatasetVersion(sound.path).texts(slice(0, 1))
+
+
+def test_only_the_row_groups_that_are_needed_are_read(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 10_000))
+    texts = version.texts()
+    path = version.path / "table.parquet"
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1  # in the first row group
+    path.write_bytes(data)
+    again = Datasets(store).get("data")
+    assert again.texts(slice(5000, 5010)) == texts[5000:5010]
+    assert again.texts([2048, 9999]) == [texts[2048], texts[9999]]
+    with pytest.raises(DamagedDataset, match=r"table\.parquet"):
+        again.texts(slice(0, 1))
+    assert again.verify() == ["table.parquet is not what was written"]
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "keys.npy", "n_bytes.npy", "dataset.json", "imports"])
+def test_a_file_that_lacks_is_named_and_the_other_datasets_stay_readable(
+    tmp_path: Path, store: Path, name: str
+) -> None:
+    datasets = Datasets(store)
+    version = datasets.import_table(write(tmp_path, 5))
+    datasets.import_table(write(tmp_path, 6, "other.csv"))
+    path = version.path / name
+    path.rename(tmp_path / "away")
+    with pytest.raises(DamagedDataset, match=name) as caught:
+        _ = datasets.get("data").source
+    assert f"jdq store rm data --version {version.version}" in str(caught.value)
+    assert "other" in [found.name for found in datasets.list()]
+    if name != "imports":
+        assert [error.path for error in datasets.damaged()] == [version.path]
+
+
+def test_a_truncated_file_is_noticed_when_the_version_is_opened(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    os.truncate(version.path / "keys.npy", 100)
+    with pytest.raises(DamagedDataset, match=r"keys\.npy has 100 bytes, 208 were written"):
+        Datasets(store).get("data")
+
+
+def test_a_version_of_a_newer_format_is_refused(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    record = version.path / "dataset.json"
+    record.write_bytes(record.read_bytes().replace(b'"format_version": 1', b'"format_version": 2'))
+    with pytest.raises(StoreFormatError, match="jdq-dataset 2; this jdq reads jdq-dataset up to 1"):
+        Datasets(store).get("data")
+
+
+def test_several_threads_may_read_one_version(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 10_000))
+    texts = version.texts()
+
+    def read(seed: int) -> bool:
+        start = random.Random(seed).randrange(9_000)
+        return version.texts(slice(start, start + 500)) == texts[start : start + 500]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(100)))
+
+
+def test_no_file_is_ever_changed_once_it_can_be_seen(tmp_path: Path, store: Path) -> None:
+    datasets = Datasets(store)
+    version = datasets.import_table(write(tmp_path, 50))
+    before = {name: (store / name).read_bytes() for name in content(store)}
+    version.record_space("1" * 32, encoder="e", job="j")
+    datasets.import_table(write(tmp_path, 60))
+    datasets.import_table(write(tmp_path, 50, "again.csv"), name="data", options=TableOptions(separator=","))
+    assert {name: (store / name).read_bytes() for name in before} == before

@@ -1,0 +1,100 @@
+"""Splits are stored once for a label column, and come back as they were or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName, NoLabels, UnknownColumn
+from jdq.store.table import TableOptions
+
+
+@dataclass
+class Split:
+    """The least that can be stored."""
+
+    parts: np.ndarray
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> Mapping[str, Any]:
+        return self.fields
+
+
+def split_of(*parts: int, **fields: Any) -> Split:
+    return Split(np.array(parts, dtype=np.uint8), fields)
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> DatasetVersion:
+    (tmp_path / "data.csv").write_text("text,label,../odd name\na,1,x\nb,2,y\nc,1,x\nd,2,y\n")
+    return Datasets(tmp_path / "store").import_table(tmp_path / "data.csv")
+
+
+def test_a_split_comes_back_with_its_fields(version: DatasetVersion) -> None:
+    assert version.get_split() is None
+    version.put_split(None, split_of(0, 1, 2, 0, seed=7, warnings=["w"]))
+    stored = version.get_split("label")
+    assert stored is not None
+    assert stored.parts.tolist() == [0, 1, 2, 0]
+    assert stored.parts.dtype == np.uint8
+    assert stored.to_json() == {"seed": 7, "warnings": ["w"]}
+
+
+def test_the_first_split_stays_and_is_what_a_second_put_gives(version: DatasetVersion) -> None:
+    version.put_split("label", split_of(0, 1, 2, 0, seed=1))
+    again = version.put_split("label", split_of(2, 2, 2, 0, seed=2))
+    assert again.parts.tolist() == [0, 1, 2, 0]
+    assert again.fields == {"seed": 1}
+
+
+def test_each_label_column_and_name_has_its_own_split(version: DatasetVersion) -> None:
+    version.put_split("label", split_of(0, 0, 0, 0))
+    version.put_split("../odd name", split_of(1, 1, 1, 1))
+    version.put_split("label", split_of(2, 2, 2, 2), name="seed-7")
+    found = [version.get_split("label"), version.get_split("../odd name"), version.get_split("label", name="seed-7")]
+    assert [int(split.parts[0]) for split in found if split is not None] == [0, 1, 2]
+    assert {path.parent for path in version.path.rglob("*.npy")} == {version.path, version.path / "splits"}
+
+
+@pytest.mark.parametrize("parts", [[0, 1, 2], [0, 1, 2, 3], [[0, 1, 2, 0]]])
+def test_a_split_that_does_not_fit_is_refused(version: DatasetVersion, parts: list[int]) -> None:
+    with pytest.raises(ValueError, match="for each of 4 rows"):
+        version.put_split("label", Split(np.array(parts, dtype=np.uint8)))
+    with pytest.raises(ValueError, match="uint8"):
+        version.put_split("label", Split(np.array([0, 1, 2, 0])))
+    assert not (version.path / "splits").exists()
+
+
+def test_columns_and_names_are_checked(version: DatasetVersion, tmp_path: Path) -> None:
+    with pytest.raises(UnknownColumn, match="no column 'none'"):
+        version.get_split("none")
+    for name in ("", "../x", "A", "x" * 65, "a.b"):
+        with pytest.raises(InvalidName):
+            version.get_split("label", name=name)
+    unlabelled = Datasets(tmp_path).import_table(tmp_path / "data.csv", options=TableOptions(unlabelled=True))
+    with pytest.raises(NoLabels):
+        unlabelled.get_split()
+
+
+def test_a_damaged_split_is_an_error(version: DatasetVersion) -> None:
+    stored = version.put_split("label", split_of(0, 1, 2, 0))
+    array = version.path / "splits" / f"{stored.digest}.npy"
+    whole = array.read_bytes()
+    for data in (whole[:-1], whole[:-1] + b"\2", whole[:30], b""):
+        array.write_bytes(data)
+        with pytest.raises(DamagedDataset):
+            version.get_split("label")
+    array.unlink()
+    with pytest.raises(DamagedDataset):
+        version.get_split("label")
+
+
+def test_a_pickle_in_the_place_of_a_split_is_not_loaded(version: DatasetVersion) -> None:
+    stored = version.put_split("label", split_of(0, 1, 2, 0))
+    np.save(version.path / "splits" / f"{stored.digest}.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DamagedDataset):
+        version.get_split("label")
