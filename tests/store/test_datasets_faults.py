@@ -153,6 +153,19 @@ def test_no_flipped_bit_is_read_silently(tmp_path: Path, store: Path) -> None:
     assert noticed > 100
 
 
+def test_no_changed_byte_of_the_record_is_read_silently(tmp_path: Path, store: Path) -> None:
+    sound = Datasets(store).import_table(write(tmp_path, 30))
+    path = sound.path / "dataset.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (1, 2, 4):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            try:
+                assert DatasetVersion(sound.path).record == sound.record
+            except (DamagedDataset, StoreFormatError):
+                continue
+
+
 def test_no_flipped_bit_of_the_footer_is_read_silently(tmp_path: Path, store: Path) -> None:
     sound = Datasets(store).import_table(write(tmp_path, 3000))
     path = sound.path / "table.parquet"
