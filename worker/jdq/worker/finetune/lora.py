@@ -1,0 +1,56 @@
+"""Low-rank updates of the attention's weights, merged into them at the end: the saved model is a plain one.
+
+W + B A with B (out, rank) and A (rank, in); only A and B learn. (Hu et al., 2021, "LoRA".)
+"""
+
+import math
+
+import torch
+from jdq.worker.finetune.errors import BadOption
+from torch import Tensor, nn
+
+# The queries' and values' projections, by the names that BART, BERT, RoBERTa, MPNet, DistilBERT and DeBERTa give them.
+TARGETS = ("q_proj", "v_proj", "query", "value", "attn.q", "attn.v", "q_lin", "v_lin", "query_proj", "value_proj")
+
+
+class LowRank(nn.Module):
+    """A linear layer that does not learn, with an update of a low rank that does."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base = base
+        self.down = nn.Parameter(torch.empty(rank, base.in_features))
+        self.up = nn.Parameter(torch.zeros(base.out_features, rank))  # the first step starts from the plain model
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        base.requires_grad_(False)
+
+    def forward(self, X: Tensor) -> Tensor:
+        update: Tensor = X @ self.down.T @ self.up.T
+        found: Tensor = self.base(X)
+        return found + 2.0 * update
+
+    def merged(self) -> nn.Linear:
+        with torch.no_grad():
+            self.base.weight += (2.0 * self.up @ self.down).to(self.base.weight.dtype)
+        return self.base
+
+
+def add_low_rank(model: nn.Module, rank: int) -> None:
+    """Freezes the model but for its classifier, and puts an update beside each query and value. Raises BadOption."""
+    base = getattr(model, getattr(model, "base_model_prefix", ""), model)
+    base.requires_grad_(False)
+    found = [name for name, module in base.named_modules() if name.endswith(TARGETS) and isinstance(module, nn.Linear)]
+    if not found:
+        raise BadOption(f"--lora: no attention weights that jdq knows by name in {type(model).__name__}")
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        owner = base.get_submodule(parent)
+        setattr(owner, child, LowRank(getattr(owner, child), rank))
+
+
+def merge_low_rank(model: nn.Module) -> None:
+    """Puts the plain linear layers back, with the updates added to their weights."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LowRank):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.merged())

@@ -1,0 +1,141 @@
+"""A fine-tuned model as it lies on disk: a plain Hugging Face folder with jdq.json beside the weights."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from jdq.worker.encoder.errors import EncoderError
+from jdq.worker.encoder.folder import PATTERNS
+from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
+from jdq.worker.finetune.batches import padded
+from jdq.worker.finetune.errors import DamagedModel
+from jdq.worker.finetune.network import forward_logits, load_classifier
+from jdq.worker.finetune.quiet import quiet_transformers
+from jdq.worker.finetune.record import RECORD, FineTuneRecord
+from jdq.worker.heads.features import Check, no_check
+from jdq.worker.heads.predictors import Float32, apply_link
+
+BATCH_TOKENS = 8192
+WEIGHT_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FineTuned:
+    """A fine-tuned model in memory, ready to predict."""
+
+    network: Any
+    tokenizer: TextTokenizer
+    record: FineTuneRecord
+    device: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.record.classes
+
+    def predict_proba(self, texts: Sequence[str], *, check: Check = no_check) -> Float32:
+        """(texts, classes) in the order of the texts; check(done, total) after every batch may raise to stop."""
+        tokens = self.tokenizer.tokenize(texts, self.record.max_length)
+        logits = predict_logits(self.network, tokens, pad_id=self.tokenizer.pad_id, device=self.device, check=check)
+        return apply_link(logits, "sigmoid" if self.record.multi_label else "softmax")
+
+    def predict(self, texts: Sequence[str], *, check: Check = no_check) -> list[str]:
+        """The most probable class of each text; of multi-label models those of 0.5 or more, joined by the separator."""
+        probabilities = self.predict_proba(texts, check=check)
+        if not self.record.multi_label:
+            return [self.classes[i] for i in probabilities.argmax(axis=1)]
+        separator = self.record.options.separator or "|"
+        return [separator.join(self.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
+
+
+def load_fine_tuned(folder: Path, *, device: str | None = None) -> FineTuned:
+    """The model of a folder that `finetune` or an export wrote. Raises DamagedModel."""
+    record = read_fine_tune_record(folder)
+    device = device or default_device()
+    try:
+        network = load_classifier(folder, record.classes, multi_label=record.multi_label, seed=0)
+        tokenizer = load_tokenizer(folder)
+    except EncoderError as error:
+        raise DamagedModel(str(error)) from error
+    return FineTuned(network=network.eval().to(device), tokenizer=tokenizer, record=record, device=device)
+
+
+def read_fine_tune_record(folder: Path) -> FineTuneRecord:
+    """What made the model of a folder. Raises DamagedModel."""
+    try:
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=FineTuneRecord)
+    except FileNotFoundError as error:
+        raise DamagedModel(f"{folder} has no {RECORD}: jdq did not fine-tune this model") from error
+    except msgspec.MsgspecError as error:
+        raise DamagedModel(f"{folder / RECORD} cannot be read: {error}") from error
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def predict_logits(
+    network: Any, tokens: Tokens, *, pad_id: int, device: str, check: Check = no_check
+) -> npt.NDArray[np.float32]:
+    """(texts, classes) float32, in the order of `tokens`; computed longest first, in batches of bounded size."""
+    network.eval()
+    ends = np.cumsum(tokens.lengths)
+    order = np.argsort(-tokens.lengths, kind="stable")
+    found = np.empty((len(tokens), network.config.num_labels), dtype=np.float32)
+    start = 0
+    on_cuda = device.startswith("cuda")
+    with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_cuda):
+        while start < len(order):
+            rows = order[start : start + max(1, BATCH_TOKENS // int(tokens.lengths[order[start]]))]
+            ids, mask = padded([tokens.ids[ends[r] - tokens.lengths[r] : ends[r]] for r in rows], pad_id)
+            inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+            found[rows] = forward_logits(network, inputs).cpu().numpy()
+            start += len(rows)
+            check(start, len(order))
+    return found
+
+
+def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:
+    """Writes the folder under another name, flushes it, and renames it: it appears whole or not at all.
+
+    A folder that stands already, from an earlier attempt that got this far, is kept.
+    """
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with quiet_transformers():
+        network.save_pretrained(partial)
+    _copy_tokenizer(tokenizer_folder, partial)
+    (partial / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
+    for path in partial.iterdir():
+        path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read
+        _flush(path)
+    _flush(partial)
+    try:
+        partial.rename(output)
+    except OSError:
+        read_fine_tune_record(output)  # raises where what stands in the way is not such a model
+        shutil.rmtree(partial)
+    _flush(output.parent)
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    """The tokenizer's own files as they are: saving it anew could change how it cuts words."""
+    for pattern in PATTERNS:
+        for path in source.glob(pattern):
+            if path.name not in WEIGHT_FILES and path.suffix != ".safetensors":
+                shutil.copyfile(path, target / path.name)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

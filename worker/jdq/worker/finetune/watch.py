@@ -1,0 +1,85 @@
+"""The Trainer's callback: progress after every step, checkpoints by the clock and on request, seals."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from jdq.worker.finetune.batches import ByLength
+from jdq.worker.finetune.checkpoints import PREFIX, seal
+from jdq.worker.finetune.errors import StopAfterCheckpoint
+from jdq.worker.finetune.progress import Progress, Report
+from transformers import TrainerCallback
+
+
+class Watch(TrainerCallback):
+    """Reports, saves and seals; what `report` raises ends the training.
+
+    spent_s, resumed: of earlier sittings, from the checkpoint that this one goes on from.
+    """
+
+    def __init__(self, report: Report, order: ByLength, *, every_s: float, spent_s: float, resumed: int) -> None:
+        self._report = report
+        self._order = order
+        self._every_s = every_s
+        self._resumed = resumed
+        self._started = time.perf_counter() - spent_s
+        self._saved = time.perf_counter()
+        self._first: tuple[int, float] | None = None
+        self._loss: float | None = None
+        self._stopping: StopAfterCheckpoint | None = None
+
+    @property
+    def training_time_s(self) -> float:
+        """Of all sittings."""
+        return time.perf_counter() - self._started
+
+    def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._order.epoch = int((state.epoch or 0.0) + 1e-6)
+
+    def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        if self._first is None:
+            self._first = (state.global_step, time.perf_counter())
+
+    def on_log(self, _args: Any, _state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
+        try:
+            self._report(self._progress(state, "train"))
+        except StopAfterCheckpoint as stop:
+            self._stopping = stop
+        if self._stopping is not None or time.perf_counter() - self._saved > self._every_s:
+            control.should_save = True
+
+    def on_prediction_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        # A stop that asks for a checkpoint waits for the next step; one that does not is obeyed here too.
+        try:
+            self._report(self._progress(state, "evaluate"))
+        except StopAfterCheckpoint as stop:
+            self._stopping = stop
+
+    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        facts = {"training_time_s": self.training_time_s, "resumed": float(self._resumed)}
+        seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}", facts)
+        self._saved = time.perf_counter()
+        if self._stopping is not None:
+            raise self._stopping
+
+    def _progress(self, state: Any, phase: str) -> Progress:
+        return Progress(
+            phase=phase,
+            epoch=float(state.epoch or 0.0),
+            epochs=int(state.num_train_epochs),
+            step=state.global_step,
+            steps=state.max_steps,
+            loss=self._loss,
+            eta_s=self._eta_s(state),
+        )
+
+    def _eta_s(self, state: Any) -> float | None:
+        if self._first is None or state.global_step <= self._first[0]:
+            return None
+        step, since = self._first
+        per_step = (time.perf_counter() - since) / (state.global_step - step)
+        remaining: float = per_step * (state.max_steps - state.global_step)
+        return remaining
