@@ -22,6 +22,7 @@ from jdq.store.space import FeatureSpace
 # How often a read or a put starts again because others replaced files meanwhile. Each turn sees all that was
 # published before it, so more than two need two compactions within milliseconds.
 TURNS = 5
+REPAIR = "\n  try: jdq store verify --repair"
 
 
 class Space:
@@ -95,6 +96,10 @@ class Space:
     def shard_names(self) -> list[str]:
         """The names of the shards that stand now, sorted."""
         return sorted(shard_names(self.shards))
+
+    def count(self) -> int:
+        """How many different keys have a row."""
+        return self.index.count()
 
     def shard_path(self, name: str) -> Path:
         """Where the shard of this name is, or would be."""
@@ -203,9 +208,9 @@ def _read_definition(path: Path) -> FeatureSpace:
     except FileNotFoundError:
         raise StoreFormatError(f"{path} is no feature space: it has no space.json") from None
     except msgspec.MsgspecError as error:
-        raise StoreFormatError(f"{file} does not define a feature space: {error}") from None
+        raise StoreFormatError(f"{file} does not define a feature space: {error}{REPAIR}") from None
     if definition.digest != path.name:
-        raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder")
+        raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder{REPAIR}")
     return definition
 
 

@@ -124,6 +124,15 @@ class Index:
             self._cache.clear()
             self.refresh()
 
+    def count(self) -> int:
+        """How many different keys the shards hold (two that share a half of 64 bits count as one)."""
+        with self._lock:
+            self.refresh()
+            if not self._indexed:
+                return 0
+            high = segment.merge([part.segment for part in self._parts], self._indexed).high
+            return 1 + int(np.count_nonzero(high[1:] != high[:-1]))
+
     def unreadable(self) -> dict[str, str]:
         """The shards whose keys could not be read, by name, and why."""
         return {name: found.fact for name, found in self._unreadable.items()}

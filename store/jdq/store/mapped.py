@@ -6,6 +6,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from jdq.store.errors import DamagedShard
@@ -54,6 +55,11 @@ class MappedShard:
         n_tokens = self._array("n_tokens", np.dtype("<u4"), (-1,))
         self._require_digest("n_tokens", content_digest(n_tokens.data), self.header.n_tokens_digest)
         return n_tokens
+
+    @property
+    def producer(self) -> dict[str, str]:
+        """What made the rows: versions and device."""
+        return msgspec.json.decode(self.header.producer, type=dict[str, str])
 
     def check(self) -> None:
         """Compare every array with its digest; DamagedShard names the first that differs."""

@@ -68,13 +68,18 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
+def partial_beside(path: Path) -> Path:
+    """A temporary name for `path`, in its folder, that nobody else uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+
+
 def is_partial(name: str) -> bool:
     """Whether `name` is that of a file in the making, or left behind by a writer that died."""
     return PARTIAL.fullmatch(name) is not None
 
 
 def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) -> Path:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    partial = partial_beside(path)
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:

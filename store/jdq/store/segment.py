@@ -99,6 +99,15 @@ def build(shards: Mapping[str, Keys]) -> Segment:
     return _sorted(list(shards), high, low, where)
 
 
+def find(part: Segment, keys: Keys) -> Positions:
+    """For each key, in any order, its entry in the segment, or -1."""
+    high, low = halves(keys)
+    order = np.argsort(high)
+    entries = np.empty(len(keys), dtype=np.int64)
+    entries[order] = part.find(high[order], low[order], np.ones(len(part.shards), dtype=bool))
+    return entries
+
+
 def merge(segments: Sequence[Segment], alive: frozenset[str] | set[str]) -> Segment:
     """One segment of all that these say about the shards in `alive`, each shard once."""
     numbers: dict[str, int] = {}

@@ -78,7 +78,7 @@ def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
 def encode_shard(
     space: FeatureSpace, keys: Keys, features: Features, n_tokens: Tokens, *, producer: Mapping[str, str]
 ) -> ShardImage:
-    """The shard of these rows, in the order given. The arrays are contiguous, not empty, of the space's width and dtype."""
+    """The shard of these rows, in the order given. The arrays are contiguous and of the space's form."""
     columns: dict[str, Column] = {"features": features, "keys": keys, "n_tokens": n_tokens}
     header = ShardHeader(
         format=FORMAT,

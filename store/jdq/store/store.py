@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = "jdq-store"
 FORMAT_VERSION = 1
+# What others may have made before the store was opened here for the first time.
+FOLDERS = {"STORE.json", "datasets", "heads", "models", "runs", "spaces"}
 
 
 class _StoreFile(msgspec.Struct, frozen=True):
@@ -117,5 +119,5 @@ def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
 def _require_creatable(root: Path, create: bool) -> None:
     if not create:
         raise StoreFormatError(f"no store at {root}\n  try: jdq submit extract data.csv, or set JDQ_STORE")
-    if root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
+    if root.is_dir() and any(entry.name not in FOLDERS and entry.name[0] != "." for entry in root.iterdir()):
         raise StoreFormatError(f"{root} holds other files and no STORE.json: it is not a store\n  try: an empty folder")

@@ -108,6 +108,7 @@ def _header(root: Any) -> tuple[ShardHeader, FeatureSpace]:
     _require(space.digest == header.space, "space_json is not the definition of the feature space")
     _require(space.dim == header.dim, f"{header.dim} columns in a feature space of {space.dim}")
     _require(header.rows > 0, "no rows")
+    msgspec.json.decode(header.producer, type=dict[str, str])
     return header, space
 
 

@@ -1,0 +1,145 @@
+"""A dataset's features, labels and texts as one plain file that other programs read without jdq."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.extracted import ExtractedDataset
+from jdq.store.lasting_file import LastingFile
+from jdq.store.publish import partial_beside, sync_folder
+from jdq.store.table.options import columns as listed
+
+BLOCK_ROWS = 4096
+# numpy holds each text at the length of the longest, four bytes a character.
+LARGEST_TEXT_ARRAY = 1 << 30
+
+AfterBlock = Callable[[int], None]
+Write = Callable[[ExtractedDataset, IO[bytes], str | None, AfterBlock], None]
+
+
+class CannotExport(StoreError):
+    """The file cannot be made: its ending is not known, it exists, or the form cannot hold the data."""
+
+
+def export(
+    table: ExtractedDataset,
+    path: Path,
+    *,
+    label_column: str | None = None,
+    overwrite: bool = False,
+    after_block: AfterBlock | None = None,
+) -> None:
+    """Write features, labels (where the dataset has them) and texts in row order to `path`, whole or not at all.
+
+    `.h5`: /features (rows, dim), /labels and /texts, UTF-8. `.npz`: the same as numpy arrays, features in
+    the storage dtype. `.parquet`: a column each. HDF5 and Parquet hold float32, which every reader of them knows.
+    `after_block` is called with the rows done so far.
+    Raises CannotExport, CannotWrite, MissingFeatures, DamagedShard.
+    """
+    if path.suffix not in FORMS:
+        raise CannotExport(f"cannot export to {path}: the file's ending must be one of {listed(list(FORMS))}")
+    if path.exists() and not overwrite:
+        raise CannotExport(f"{path} exists\n  try: another name, or --force")
+    label_column = label_column or table.version.label_column
+    partial = partial_beside(path)
+    try:
+        with partial.open("x+b") as file:
+            FORMS[path.suffix](table, file, label_column, after_block or _nothing)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _nothing(_rows: int) -> None:
+    """For who does not ask."""
+
+
+def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
+    import h5py
+
+    lasting = LastingFile(file)
+    with h5py.File(lasting, "w", libver=("v108", "v110")) as h5:
+        h5.attrs.update(_origin(table, label_column))
+        features = h5.create_dataset("features", (len(table), table.space.definition.dim), "<f4")
+        texts = h5.create_dataset("texts", (len(table),), h5py.string_dtype())
+        if label_column is not None:
+            h5.create_dataset("labels", data=table.labels(label_column).tolist(), dtype=h5py.string_dtype())
+        for start, stop in _blocks(table):
+            features[start:stop] = table.features[start:stop]
+            texts[start:stop] = table.version.texts(slice(start, stop))
+            lasting.raise_failure()
+            after_block(stop)
+    lasting.raise_failure()
+
+
+def _write_npz(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
+    longest = int(table.version.n_bytes().max(initial=1))
+    if 4 * longest * len(table) > LARGEST_TEXT_ARRAY:
+        raise CannotExport(
+            f"{len(table)} texts of up to {longest} bytes are too much for a numpy array\n  try: .h5 or .parquet"
+        )
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        dtype = np.dtype(table.space.definition.storage_dtype)
+        with archive.open("features.npy", "w", force_zip64=True) as member:
+            header = {"descr": dtype.str, "fortran_order": False, "shape": table.features.shape}
+            np.lib.format.write_array_header_2_0(member, header)
+            for start, stop in _blocks(table):
+                member.write(np.ascontiguousarray(table.features[start:stop]).data)
+                after_block(stop)
+        columns = {"texts": np.array(table.texts(), dtype=np.str_)}
+        if label_column is not None:
+            columns["labels"] = table.labels(label_column)
+        for name, column in columns.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, column, allow_pickle=False)
+
+
+def _write_parquet(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    dim = table.space.definition.dim
+    fields = {"features": pa.list_(pa.float32(), dim), "texts": pa.large_string()}
+    if label_column is not None:
+        fields["labels"] = pa.string()
+    schema = pa.schema(fields, metadata=_origin(table, label_column))
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for start, stop in _blocks(table):
+            numbers = pa.array(np.asarray(table.features[start:stop], dtype=np.float32).ravel())
+            block = [pa.FixedSizeListArray.from_arrays(numbers, dim), table.version.texts(slice(start, stop))]
+            if label_column is not None:
+                block.append(table.version.cells(label_column, slice(start, stop)))
+            columns = [pa.array(column, kind) for column, kind in zip(block, fields.values(), strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            after_block(stop)
+
+
+FORMS: dict[str, Write] = {".h5": _write_hdf5, ".npz": _write_npz, ".parquet": _write_parquet}
+
+
+def _blocks(table: ExtractedDataset) -> Iterator[tuple[int, int]]:
+    for start in range(0, len(table), BLOCK_ROWS):
+        yield start, min(start + BLOCK_ROWS, len(table))
+
+
+def _origin(table: ExtractedDataset, label_column: str | None) -> dict[str, str]:
+    """What the exported file tells of where it came from."""
+    return {
+        "dataset": table.version.name,
+        "version": table.version.version,
+        "text_column": table.version.text_column,
+        "label_column": label_column or "",
+        "space": table.space.digest,
+        "space_json": table.space.definition.canonical_json().decode(),
+    }

@@ -1,0 +1,159 @@
+"""What nobody needs any more: leftovers of writers that died, and shards whose rows stand in larger shards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jdq.store import segment
+from jdq.store.datasets.importing import IMPORTING, REMOVED
+from jdq.store.errors import DamagedShard
+from jdq.store.features import Space
+from jdq.store.keys import halves
+from jdq.store.mapped import MappedShard, open_shard
+from jdq.store.publish import is_partial, sync_folder
+from jdq.store.quarantine import removal_lock
+from jdq.store.segment import Positions
+from jdq.store.store import Store
+
+# A reader that took the names of shards before a compaction has this long to open them, a copy of the store to end.
+GRACE_S = 3600.0
+
+
+@dataclass(slots=True, kw_only=True)
+class GarbageReport:
+    """What was removed, or would be (`dry_run`), and what stays for now."""
+
+    dry_run: bool
+    leftovers: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    quarantined: list[str] = field(default_factory=list)
+    waiting: int = 0
+    size_bytes: int = 0
+
+
+def collect_garbage(
+    store: Store, *, dry_run: bool = False, unused: bool = False, quarantined: bool = False, grace_s: float = GRACE_S
+) -> GarbageReport:
+    """Remove what is older than `grace_s` seconds and not needed, while others use the store.
+
+    Always: partial files and folders, and shards each of whose rows stands in a larger shard that was read and found
+    sound. `unused`: also shards none of whose texts is in any dataset. `quarantined`: also what failed a check.
+    """
+    report = GarbageReport(dry_run=dry_run)
+    cutoff = _file_system_time(store.root) - grace_s
+    for path in _leftovers(store.root):
+        _remove(report, report.leftovers, path, cutoff)
+    for space in store.spaces():
+        with removal_lock(space.path):
+            shards = _sound_shards(space)
+            gone = _remove_replaced(report, shards, cutoff)
+            if unused:
+                _remove_unused(report, [shard for shard in shards if shard not in gone], store, cutoff)
+        if quarantined:
+            for path in sorted((space.path / "quarantine").glob("*.h5")):
+                _remove(report, report.quarantined, path, cutoff)
+    return report
+
+
+def _leftovers(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        yield from (Path(folder) / name for name in files if is_partial(name))
+        for name in [name for name in folders if name.startswith((IMPORTING, REMOVED))]:
+            folders.remove(name)
+            yield Path(folder) / name
+
+
+def _sound_shards(space: Space) -> list[MappedShard]:
+    """The shards whose keys can be relied on, the smallest first. A damaged one is neither removed nor counted on."""
+    shards = []
+    for name in space.shard_names():
+        with contextlib.suppress(DamagedShard, FileNotFoundError):
+            shards.append(open_shard(space.shard_path(name), space=space.digest))
+    return sorted(shards, key=lambda shard: (shard.header.rows, shard.path.name))
+
+
+def _remove_replaced(report: GarbageReport, shards: Sequence[MappedShard], cutoff: float) -> set[MappedShard]:
+    """Of several shards with one key the largest owns it; shards that own nothing may go.
+
+    No row can be lost so: a key's owner is never among those that go.
+    """
+    gone: set[MappedShard] = set()
+    sound: dict[int, bool] = {}
+    for number, owners in _owners_of_replaced(shards).items():
+        if all(_replaces(shards[owner], owner, sound, cutoff) for owner in owners):
+            gone.add(shards[number])
+            _remove(report, report.replaced, shards[number].path, cutoff=None)
+        else:
+            report.waiting += 1
+    return gone
+
+
+def _owners_of_replaced(shards: Sequence[MappedShard]) -> dict[int, Positions]:
+    """For each shard (by its place, from the smallest) that owns no key: the places of those that own its keys."""
+    if len(shards) < 2:
+        return {}
+    high, low = halves(np.concatenate([shard.keys for shard in shards]))
+    holder = np.repeat(np.arange(len(shards)), [len(shard.keys) for shard in shards])
+    order = np.lexsort((-holder, low, high))
+    high, low, holder = high[order], low[order], holder[order]
+    first = np.ones(len(high), dtype=bool)
+    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    owner = holder[first][np.cumsum(first) - 1]
+    owned = np.bincount(owner, minlength=len(shards))
+    return {int(number): np.unique(owner[holder == number]) for number in np.flatnonzero(owned == 0)}
+
+
+def _replaces(shard: MappedShard, place: int, sound: dict[int, bool], cutoff: float) -> bool:
+    """Whether the shard has stood long enough and its bytes are those that were written."""
+    if place not in sound:
+        try:
+            sound[place] = shard.path.stat().st_mtime <= cutoff
+            shard.check()
+        except (DamagedShard, FileNotFoundError):
+            sound[place] = False
+    return sound[place]
+
+
+def _remove_unused(report: GarbageReport, shards: Sequence[MappedShard], store: Store, cutoff: float) -> None:
+    if store.datasets.damaged():
+        return  # which texts it holds is not known
+    used = [version.keys() for version in store.datasets.list()]
+    known = segment.build({"datasets": np.concatenate(used)}) if used else None
+    for shard in shards:
+        if known is None or (segment.find(known, shard.keys) < 0).all():
+            _remove(report, report.unused, shard.path, cutoff)
+
+
+def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float | None) -> None:
+    """Remove a file or folder if it was last changed before `cutoff`, and note it."""
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        if cutoff is not None and status.st_mtime > cutoff:
+            report.waiting += 1
+            return
+        if not report.dry_run:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+                sync_folder(path.parent)
+        listed.append(str(path))
+        report.size_bytes += status.st_size
+
+
+def _file_system_time(root: Path) -> float:
+    """Now, by the clock that stamps the store's files: that of a file server may differ from this machine's."""
+    fd, name = tempfile.mkstemp(prefix=".clock-", dir=root)
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+        os.unlink(name)  # noqa: PTH108

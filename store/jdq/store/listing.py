@@ -1,0 +1,114 @@
+"""What a store holds, as values for people and for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from jdq.store.datasets import DatasetVersion
+from jdq.store.errors import StoreError
+from jdq.store.features import Space
+from jdq.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceSummary:
+    """A feature space: whose features, how many, in how much."""
+
+    space: str
+    encoder: str
+    dim: int
+    rows: int
+    shards: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """How much of a dataset version a feature space holds; `missing` is None where the space cannot be read."""
+
+    space: str
+    encoder: str
+    missing: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSummary:
+    """A dataset version: its rows, its labels, and where its features are."""
+
+    dataset: str
+    version: str
+    rows: int
+    texts: int
+    text_column: str
+    label_column: str | None
+    classes: dict[str, int]
+    file: str
+    imported_at: datetime
+    extracted: list[Extraction]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSummary:
+    """Everything, and the dataset versions that cannot be read."""
+
+    root: str
+    datasets: list[DatasetSummary]
+    spaces: list[SpaceSummary]
+    damaged: list[str]
+
+
+def list_store(store: Store) -> StoreSummary:
+    """What the store holds now."""
+    return StoreSummary(
+        root=str(store.root),
+        datasets=[summarize_dataset(store, version) for version in store.datasets.list()],
+        spaces=[summarize_space(store, space) for space in store.spaces()],
+        damaged=[str(damage) for damage in store.datasets.damaged()],
+    )
+
+
+def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
+    """One version, with the rows that each of its feature spaces lacks."""
+    source = version.source
+    return DatasetSummary(
+        dataset=version.name,
+        version=version.version,
+        rows=version.n_rows,
+        texts=version.n_texts,
+        text_column=version.text_column,
+        label_column=version.label_column,
+        classes=version.classes,
+        file=source.file,
+        imported_at=source.imported_at,
+        extracted=[
+            Extraction(space=record.space, encoder=record.encoder, missing=_missing(store, record.space, version))
+            for record in version.spaces()
+        ],
+    )
+
+
+def summarize_space(store: Store, space: Space) -> SpaceSummary:
+    """One feature space. Its encoder is named as the last job that used it named it, if a dataset recalls one."""
+    names = space.shard_names()
+    sizes = [path.stat().st_size for path in map(space.shard_path, names) if path.exists()]
+    records = [
+        record for version in store.datasets.list() for record in version.spaces() if record.space == space.digest
+    ]
+    newest = max(records, key=lambda record: record.recorded_at, default=None)
+    return SpaceSummary(
+        space=space.digest,
+        encoder=newest.encoder if newest else space.definition.architecture,
+        dim=space.definition.dim,
+        rows=space.count(),
+        shards=len(names),
+        size_bytes=sum(sizes),
+    )
+
+
+def _missing(store: Store, space: str, version: DatasetVersion) -> int | None:
+    try:
+        return int(np.count_nonzero(store.open_space(space).missing(version.keys())))
+    except StoreError:
+        return None

@@ -1,0 +1,157 @@
+"""Look at every file of a store, say what is wrong, and take damaged shards away so that they are computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jdq.store import segment
+from jdq.store.datasets import DamagedDataset, DatasetVersion
+from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.features import Space
+from jdq.store.index_cache import SUFFIX
+from jdq.store.mapped import open_shard, standing_identity
+from jdq.store.publish import replace
+from jdq.store.quarantine import quarantine
+from jdq.store.store import Store
+from jdq.store.validator import opened_regular, read_layout
+
+Kind = Literal["shard", "space", "index", "dataset", "missing-rows"]
+AfterShard = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, where, and what was done about it ("" where nothing was)."""
+
+    kind: Kind
+    path: str
+    fact: str
+    repaired: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class VerifyReport:
+    """What was read and what was found."""
+
+    quick: bool
+    spaces: int = 0
+    shards: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    datasets: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def verify(
+    store: Store, *, quick: bool = False, repair: bool = False, after_shard: AfterShard | None = None
+) -> VerifyReport:
+    """Check the store while others use it. `after_shard` is called with the shards done and all shards.
+
+    Each shard: its form, its keys, and (not when `quick`) each digest. Each dataset version: its record, and (not when
+    `quick`) its files' digests and whether the spaces in which it was extracted hold all of its rows. `repair` moves
+    damaged shards into quarantine, so that the next extraction computes their rows again, removes damaged index files,
+    and restores a damaged space.json from a shard.
+    """
+    report = VerifyReport(quick=quick)
+    folders = sorted(path for path in (store.root / "spaces").glob("*") if len(path.name) == 32)
+    shards = [shard for folder in folders for shard in sorted((folder / "shards").glob("[0-9a-f]*.h5"))]
+    for folder in folders:
+        report.spaces += 1
+        report.findings.extend(_check_space(folder, repair))
+        report.findings.extend(_check_index(folder, repair))
+    for done, shard in enumerate(shards, start=1):
+        report.findings.extend(_check_shard(report, shard, quick, repair))
+        if after_shard:
+            after_shard(done, len(shards))
+    _check_datasets(store, report)
+    return report
+
+
+def _check_space(folder: Path, repair: bool) -> Iterator[Finding]:
+    try:
+        Space(folder)
+    except StoreFormatError as error:
+        repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
+        yield Finding(kind="space", path=str(folder / "space.json"), fact=str(error), repaired=repaired)
+
+
+def _restore_definition(folder: Path) -> bool:
+    """Write space.json anew from the first shard that tells it."""
+    for shard in sorted((folder / "shards").glob("*.h5")):
+        try:
+            with opened_regular(shard) as (fd, status):
+                space = read_layout(fd, status.st_size, shard).space
+        except (DamagedShard, FileNotFoundError):
+            continue
+        if space.digest == folder.name:
+            replace(folder / "space.json", space.canonical_json())
+            return True
+    return False
+
+
+def _check_index(folder: Path, repair: bool) -> Iterator[Finding]:
+    for path in sorted((folder / "index").glob(f"*{SUFFIX}")):
+        part = segment.read(path)
+        if (part is None or not part.is_sound()) and path.exists():
+            if repair:
+                path.unlink(missing_ok=True)
+            repaired = "removed; it comes back by itself" if repair else ""
+            yield Finding(kind="index", path=str(path), fact="not what was written", repaired=repaired)
+
+
+def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) -> Iterator[Finding]:
+    identity = standing_identity(path)
+    try:
+        shard = open_shard(path, space=path.parent.parent.name)
+        if not quick:
+            shard.check()
+    except FileNotFoundError:
+        return  # compaction or another verify took it meanwhile
+    except DamagedShard as damage:
+        moved = quarantine(path.parent.parent, path, identity) if repair and identity else None
+        repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
+        yield Finding(kind="shard", path=str(path), fact=damage.fact, repaired=repaired)
+        return
+    report.shards += 1
+    report.rows += shard.header.rows
+    report.size_bytes += path.stat().st_size if path.exists() else 0
+
+
+def _check_datasets(store: Store, report: VerifyReport) -> None:
+    for damage in store.datasets.damaged():
+        report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
+    for version in store.datasets.list():
+        report.datasets += 1
+        if not report.quick:
+            report.findings.extend(_check_dataset(store, version))
+
+
+def _check_dataset(store: Store, version: DatasetVersion) -> Iterator[Finding]:
+    facts = version.verify()
+    for fact in facts:
+        yield Finding(kind="dataset", path=str(version.path), fact=fact)
+    if facts:
+        return
+    try:
+        recorded = version.spaces()
+    except DamagedDataset as damage:
+        yield Finding(kind="dataset", path=str(damage.path), fact=damage.fact)
+        return
+    for record in recorded:
+        try:
+            missing = int(np.count_nonzero(store.open_space(record.space).missing(version.keys())))
+        except StoreError as error:
+            yield Finding(kind="missing-rows", path=str(version.path), fact=str(error).splitlines()[0])
+            continue
+        if missing:
+            fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}; extract it again"
+            yield Finding(kind="missing-rows", path=str(version.path), fact=fact)

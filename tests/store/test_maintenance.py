@@ -1,0 +1,181 @@
+"""verify, gc and compact: what they find, what they take away, and what they never lose."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jdq.store import open_store
+from jdq.store.compact import compact
+from jdq.store.errors import MissingFeatures
+from jdq.store.features import Space
+from jdq.store.garbage import collect_garbage
+from jdq.store.keys import text_keys
+from jdq.store.verify import verify
+
+from tests.store.fake_datasets import import_texts, write_store
+from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
+
+
+def flip(path: Path, position: int) -> None:
+    """Turn one bit in the middle of the file, in place."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_a_sound_store_has_no_findings(tmp_path: Path) -> None:
+    store, _, _ = write_store(tmp_path / "store", sentences(300))
+    shards: list[tuple[int, int]] = []
+    report = verify(store, after_shard=lambda done, total: shards.append((done, total)))
+    assert report.sound
+    assert (report.spaces, report.shards, report.rows, report.datasets) == (1, 3, 300, 1)
+    assert shards == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_flipped_bit_is_found_and_repair_makes_its_rows_missing(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(300))
+    path = space.shard_path(space.shard_names()[0])
+    flip(path, 4096 + 50)
+    assert verify(store, quick=True).sound
+    found = verify(store)
+    assert [(f.kind, f.path) for f in found.findings] == [("shard", str(path))]
+    assert "/features has digest" in found.findings[0].fact
+    repaired = verify(store, repair=True)
+    assert repaired.findings[0].repaired.startswith("moved to")
+    assert [f.kind for f in repaired.findings] == ["shard", "missing-rows"]
+    assert "100 of 300 rows" in repaired.findings[1].fact
+    texts = version.texts()
+    missing = space.missing(version.keys())
+    put_texts(space, [text for text, lacks in zip(texts, missing, strict=True) if lacks])
+    assert verify(store).sound
+    np.testing.assert_array_equal(Space(space.path).read(version.keys()), fake_features(texts))
+
+
+def test_a_deleted_shard_is_found(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(300))
+    space.shard_path(space.shard_names()[0]).unlink()
+    assert [f.fact for f in verify(store).findings] == [
+        f"100 of 300 rows are not in feature space {space.digest}; extract it again"
+    ]
+
+
+def test_a_damaged_definition_is_restored_from_a_shard(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(10))
+    (space.path / "space.json").write_bytes(b"{}")
+    assert [f.kind for f in verify(store).findings] == ["space", "missing-rows"]
+    assert verify(store, repair=True).findings[0].repaired == "restored from a shard"
+    assert verify(store).sound
+
+
+def test_a_damaged_index_is_found_and_removed(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(1000))
+    Space(space.path).missing(version.keys())
+    (cache,) = (space.path / "index").iterdir()
+    flip(cache, 5000)
+    assert [f.kind for f in verify(store, repair=True).findings] == ["index"]
+    assert verify(store).sound
+
+
+@pytest.mark.parametrize("position", [5_000, 13_000, 20_500, -9, 30, 3])
+def test_a_damaged_index_gives_no_wrong_row_and_no_false_missing(tmp_path: Path, position: int) -> None:
+    _, version, space = write_store(tmp_path / "store", sentences(1000))
+    Space(space.path).missing(version.keys())
+    (cache,) = (space.path / "index").iterdir()
+    for offset in range(0, 64, 8):
+        flip(cache, position + offset if position > 0 else position - offset)
+    np.testing.assert_array_equal(Space(space.path).read(version.keys()), fake_features(version.texts()))
+    assert not Space(space.path).missing(version.keys()).any()
+
+
+def test_compaction_keeps_every_row_and_puts_them_in_the_datasets_order(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(1000), chunk=37)
+    put_texts(space, ["in no dataset"])
+    before = set(space.shard_names())
+    report = compact(space, order=[version.keys()])
+    assert set(report.merged) == before
+    assert (len(report.published), report.rows) == (1, 1001)
+    np.testing.assert_array_equal(space.open_shard(report.published[0]).keys[:1000], version.keys())
+    assert compact(space, order=[version.keys()]).published == ()
+    collected = collect_garbage(store, grace_s=0)
+    assert len(collected.replaced) == len(before)
+    assert space.shard_names() == list(report.published)
+    for reader in (space, Space(space.path)):
+        np.testing.assert_array_equal(reader.read(version.keys()), fake_features(version.texts()))
+        assert not reader.missing(text_keys(["in no dataset"])).any()
+    assert verify(store).sound
+
+
+def test_compaction_splits_at_the_target_and_leaves_large_shards_alone(tmp_path: Path) -> None:
+    _, version, space = write_store(tmp_path / "store", sentences(1000), chunk=50)
+    target = 400 * (8 * 2 + 16 + 4)
+    assert len(compact(space, target_bytes=target).published) == 3
+    assert compact(space, target_bytes=target).published == ()
+    put_texts(space, sentences(30, start=2000))
+    put_texts(space, sentences(30, start=2020))
+    report = compact(space, target_bytes=target)
+    assert report.rows == 50
+    assert not space.missing(version.keys()).any()
+
+
+def test_gc_waits_until_the_replacement_is_old_enough_and_sound(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(300))
+    (merged,) = compact(space, order=[version.keys()]).published
+    report = collect_garbage(store)
+    assert (report.replaced, report.waiting) == ([], 3)
+    flip(space.shard_path(merged), 4096 + 7)
+    assert collect_garbage(store, grace_s=0).replaced == []
+    np.testing.assert_array_equal(Space(space.path).read(version.keys()), fake_features(version.texts()))
+
+
+def test_gc_dry_run_removes_nothing(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(300))
+    compact(space, order=[version.keys()])
+    assert len(collect_garbage(store, dry_run=True, grace_s=0).replaced) == 3
+    assert len(space.shard_names()) == 4
+
+
+def test_gc_removes_what_dead_writers_left(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(3))
+    old = space.shards / ".ab.h5.0123456789abcdef.partial"
+    young = space.shards / ".ab.h5.ffffffffffffffff.partial"
+    old.write_bytes(b"x" * 100)
+    young.write_bytes(b"x")
+    os.utime(old, (time.time() - 7200,) * 2)
+    report = collect_garbage(store)
+    assert report.leftovers == [str(old)]
+    assert (report.size_bytes, old.exists(), young.exists()) == (100, False, True)
+
+
+def test_gc_of_unused_features_keeps_those_of_every_dataset(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(300))
+    other = import_texts(store, sentences(50, start=1000), name="other")
+    name = put_texts(space, other.texts())
+    assert collect_garbage(store, unused=True, grace_s=0).unused == []
+    store.datasets.remove("other")
+    assert collect_garbage(store, grace_s=0).unused == []
+    assert collect_garbage(store, unused=True, grace_s=0).unused == [str(space.shard_path(name))]
+    assert not space.missing(version.keys()).any()
+    with pytest.raises(MissingFeatures):
+        space.rows(text_keys(sentences(1, start=1000)))
+
+
+def test_a_reader_with_an_old_index_survives_compaction_and_gc(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(1000), chunk=50)
+    reader = Space(space.path)
+    assert not reader.missing(version.keys()).any()
+    compact(space)
+    collect_garbage(store, grace_s=0)
+    np.testing.assert_array_equal(reader.read(version.keys()), fake_features(version.texts()))
+
+
+def test_an_index_that_knows_only_the_replaced_shards_is_brought_up_to_date(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(2000), chunk=50)
+    Space(space.path).missing(version.keys())
+    compact(space)
+    collect_garbage(store, grace_s=0)
+    fresh = Space(open_store(store.root).space(fake_space()).path)
+    assert not fresh.missing(version.keys()).any()
