@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,27 @@ def names_inside(network: nn.Module, encoder: nn.Module) -> Mapping[str, str]:
     return {prefix + name: name for name in names}
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and its report of unused heads: what matters of it is raised as an error."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def _loading(load: Any) -> Any:
     """`load`, with its errors about what stands in the folder turned into this package's."""
 
     def loaded(source: Any, **options: Any) -> Any:
         try:
-            return load(source, **options)
+            with _quiet():
+                return load(source, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
             if "trust_remote_code" in str(error):
                 raise UnsafeWeights(f"{source} needs code of its own to be run, which jdq never does") from error

@@ -1,0 +1,155 @@
+"""Encoding survives memory that runs out, reports its progress, and never returns a number that is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
+from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
+from jdq.worker.encoder.cache import EncoderCache
+from jdq.worker.encoder.encoder import Encoder
+from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, UnsupportedEncoder
+from jdq.worker.encoder.loading import load_encoder
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tests.encoder.conftest import random_tokens
+
+
+class SmallMemory:
+    """A network on a device that holds so many tokens; each feature is its text's first ids."""
+
+    padded = False
+    device = "cpu"
+    size_bytes = 0
+
+    def __init__(self, tokens: int, error: Exception | None = None) -> None:
+        self.tokens, self.passes = tokens, list[int]()
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory")
+
+    def first_states(self, batch: Batch) -> Tensor:
+        self.passes.append(len(batch.ids))
+        if len(batch.ids) > self.tokens:
+            raise self.error
+        rows = [np.resize(batch.ids[start:end], 64) for start, end in zip(batch.edges, batch.edges[1:], strict=False)]
+        return torch.from_numpy(np.stack(rows))
+
+
+def with_network(encoder: Encoder, network: SmallMemory, budget: int) -> Encoder:
+    return dataclasses.replace(encoder, network=network, budget=TokenBudget(budget))
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+def test_memory_that_runs_out_halves_the_budget_and_loses_nothing(tiny: Path, error: Exception | None) -> None:
+    tokens = random_tokens([5, 300, 40, 40, 90, 12, 7, 250])
+    whole = with_network(load_encoder(str(tiny)), SmallMemory(10_000), 10_000)
+    small = with_network(whole, SmallMemory(310, error), 10_000)
+    assert np.array_equal(small.encode(tokens), whole.encode(tokens))
+    assert small.budget.tokens < 744
+
+
+def test_a_budget_that_was_halved_is_remembered(tiny: Path) -> None:
+    network = SmallMemory(310)
+    encoder = with_network(load_encoder(str(tiny)), network, 10_000)
+    encoder.encode(random_tokens([100] * 20))
+    network.passes.clear()
+    encoder.encode(random_tokens([100] * 20))
+    assert max(network.passes) <= 310
+
+
+def test_one_text_that_does_not_fit_is_named(tiny: Path) -> None:
+    encoder = with_network(load_encoder(str(tiny)), SmallMemory(299), 10_000)
+    with pytest.raises(OutOfMemory, match=r"position 1 \(300 tokens\)"):
+        encoder.encode(random_tokens([5, 300, 40]))
+
+
+def test_other_errors_of_a_pass_are_not_taken_for_memory(tiny: Path) -> None:
+    network = SmallMemory(0, RuntimeError("device-side assert"))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        with_network(load_encoder(str(tiny)), network, 10_000).encode(random_tokens([5]))
+    assert network.passes == [5]
+
+
+def test_every_pass_is_reported_and_may_be_the_last(tiny: Path) -> None:
+    encoder = dataclasses.replace(load_encoder(str(tiny)), budget=TokenBudget(100))
+    tokens = random_tokens([60, 50, 50, 10, 3])
+    reported: list[tuple[int, int]] = []
+    encoder.encode(tokens, after_batch=lambda texts, n: reported.append((texts, n)))
+    assert reported == [(1, 60), (2, 100), (2, 13)]
+
+    def stop(texts: int, n: int) -> None:
+        raise InterruptedError(f"cancelled after {texts} texts, {n} tokens")
+
+    with pytest.raises(InterruptedError, match="after 1 texts, 60 tokens"):
+        encoder.encode(tokens, after_batch=stop)
+
+
+def test_batches_go_longest_first_and_each_text_restarts_its_positions() -> None:
+    tokens = random_tokens([3, 9, 1, 4])
+    order = longest_first(tokens)
+    assert order.tolist() == [1, 3, 0, 2]
+    assert count_within(tokens.lengths[order], 13, padded=False) == 2
+    assert count_within(tokens.lengths[order], 13, padded=True) == 1
+    assert count_within(tokens.lengths[order], 1, padded=False) == 1
+    batch = pack(tokens, order[1:])
+    assert batch.positions.tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
+    assert batch.edges.tolist() == [0, 4, 7, 8]
+    assert batch.ids.tolist() == [*tokens.ids[13:17], *tokens.ids[0:3], *tokens.ids[12:13]]
+
+
+def test_the_budget_on_a_cpu_keeps_a_batch_near_the_caches() -> None:
+    assert TokenBudget.for_device("cpu", dim=768).tokens == CPU_TOKENS
+
+
+def test_a_feature_that_is_not_finite_names_its_text(tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "nan")
+    tensors = load_file(folder / "model.safetensors")
+    name = "shared.weight" if "shared.weight" in tensors else "encoder.embed_tokens.weight"
+    tensors[name][77] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    encoder = load_encoder(str(folder))
+    tokens = random_tokens([4, 4, 4, 4])
+    tokens.ids[:] = 50
+    tokens.ids[[5, 14]] = 77
+    with pytest.raises(NotFiniteFeatures, match="positions 1, 3") as caught:
+        encoder.encode(tokens)
+    assert caught.value.positions == (1, 3)
+
+
+def test_unknown_precisions_and_float8_on_a_cpu_are_refused(tiny: Path) -> None:
+    with pytest.raises(UnsupportedEncoder, match="no precision 'float16'"):
+        load_encoder(str(tiny), precision="float16")
+    with pytest.raises(UnsupportedEncoder, match="float8 needs a CUDA device"):
+        load_encoder(str(tiny), precision="float8")
+
+
+def test_a_loaded_encoder_stays_until_its_files_change(tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "copy")
+    cache = EncoderCache()
+
+    def get(max_length: int | None = None) -> Encoder:
+        return cache.get(str(folder), max_length=max_length, precision="float32", device="cpu")
+
+    first = get()
+    assert get() is first
+    assert get(100) is not first
+    tensors = load_file(folder / "model.safetensors")
+    tensors["encoder.layers.0.fc1.bias"] += 1
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert get().identity.weights != first.identity.weights
+
+
+def test_the_encoders_in_memory_stay_within_the_bound(tiny: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(tiny, tmp_path / str(n)) for n in range(3)]
+    one = load_encoder(str(tiny)).network.size_bytes
+    assert one > 64 * 4_000 * 4
+    cache = EncoderCache(max_bytes=2 * one)
+    loaded = [cache.get(str(f), max_length=None, precision="float32", device="cpu") for f in folders]
+    assert cache.size_bytes == 2 * one
+    assert cache.get(str(folders[2]), max_length=None, precision="float32", device="cpu") is loaded[2]
+    assert cache.get(str(folders[0]), max_length=None, precision="float32", device="cpu") is not loaded[0]

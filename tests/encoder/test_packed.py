@@ -1,0 +1,144 @@
+"""The packed path gives Hugging Face's numbers, whatever else is in the batch and in whatever order."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jdq.worker.encoder import linear
+from jdq.worker.encoder.budget import TokenBudget
+from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.tiny import make_tiny_bart
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BartForSequenceClassification,
+    BartModel,
+    MBartConfig,
+    MBartForConditionalGeneration,
+)
+
+from tests.encoder.conftest import BART_SIZES, VOCABULARY, Reference, SaveModel, random_tokens
+
+TOLERANCE = 1e-5
+ALL_KINDS_OF_LENGTHS = [1, 2, 3, 7, 7, 7, 31, 64, 65, 128, 129, 255, 300, 512, 777, 1023, 1024]
+
+
+def test_every_length_from_one_token_to_the_limit_equals_the_reference(tiny: Path, reference: Reference) -> None:
+    tokens = random_tokens(ALL_KINDS_OF_LENGTHS)
+    encoder = load_encoder(str(tiny))
+    assert encoder.path == "packed"
+    assert np.abs(encoder.encode(tokens) - reference(tiny, tokens)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(("dim", "heads", "layers"), [(96, 12, 6), (128, 16, 12)], ids=["bart-base", "bart-large"])
+def test_the_published_shapes_scaled_down_equal_the_reference(
+    dim: int, heads: int, layers: int, save_model: SaveModel, reference: Reference
+) -> None:
+    sizes = BART_SIZES | {"d_model": dim, "encoder_layers": layers, "encoder_ffn_dim": 4 * dim}
+    sizes |= {"encoder_attention_heads": heads, "decoder_attention_heads": heads}
+    torch.manual_seed(1)
+    folder = save_model(BartModel(BartConfig(**sizes, init_std=0.2)))
+    tokens = random_tokens([1, 2, 19, 257, 640, 1024])
+    assert np.abs(load_encoder(str(folder)).encode(tokens) - reference(folder, tokens)).max() <= TOLERANCE
+
+
+def test_a_feature_does_not_depend_on_the_other_texts_or_their_order(tiny: Path) -> None:
+    encoder = load_encoder(str(tiny))
+    texts = [f"{'word ' * n}number {n}" for n in (1, 200, 3, 40, 3, 800, 0, 17)]
+    together = encoder.encode(encoder.tokenize(texts))
+    alone = np.concatenate([encoder.encode(encoder.tokenize([text])) for text in texts])
+    turned = encoder.encode(encoder.tokenize(texts[::-1]))[::-1]
+    assert np.abs(together - alone).max() <= TOLERANCE
+    assert np.abs(together - turned).max() <= TOLERANCE
+
+
+def test_ten_thousand_mixed_lengths_packed_equal_padded(tmp_path: Path) -> None:
+    from jdq.worker.encoder.plain import PlainEncoder, load_network
+
+    folder = make_tiny_bart(tmp_path / "b", dim=16, layers=2)
+    lengths = np.random.default_rng(3).gamma(2.0, 12.0, 10_000).astype(int).clip(1, 200)
+    tokens = random_tokens(lengths.tolist())
+    packed = load_encoder(str(folder))
+    plain = PlainEncoder(load_network(folder), pad_id=1, precision="float32", device="cpu")
+    padded = dataclasses.replace(packed, network=plain, budget=TokenBudget(8_192))
+    assert np.abs(packed.encode(tokens) - padded.encode(tokens)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: BartForSequenceClassification(BartConfig(**BART_SIZES)),
+        lambda: BartForConditionalGeneration(BartConfig(**BART_SIZES, activation_function="relu")),
+        lambda: BartModel(BartConfig(**BART_SIZES, scale_embedding=True)),
+        lambda: MBartForConditionalGeneration(MBartConfig(**BART_SIZES, scale_embedding=True)),
+    ],
+    ids=["classifier", "relu", "scaled-embedding", "mbart"],
+)
+def test_other_barts_take_the_packed_path_and_equal_the_reference(
+    network: object, save_model: SaveModel, reference: Reference
+) -> None:
+    torch.manual_seed(2)
+    assert callable(network)
+    folder = save_model(network())
+    tokens = random_tokens([1, 5, 5, 130, 400])
+    encoder = load_encoder(str(folder))
+    assert encoder.path == "packed"
+    assert np.abs(encoder.encode(tokens) - reference(folder, tokens)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_stored_in_half_precision_are_computed_with_in_float32(
+    dtype: torch.dtype, save_model: SaveModel, reference: Reference
+) -> None:
+    folder = save_model(BartModel(BartConfig(**BART_SIZES)).to(dtype))
+    tokens = random_tokens([4, 90])
+    assert np.abs(load_encoder(str(folder)).encode(tokens) - reference(folder, tokens)).max() <= TOLERANCE
+
+
+def test_weights_in_several_files_are_read_together(save_model: SaveModel, reference: Reference) -> None:
+    folder = save_model(BartModel(BartConfig(**BART_SIZES)), max_shard_size="300KB")
+    assert (folder / "model.safetensors.index.json").is_file()
+    tokens = random_tokens([4, 90])
+    encoder = load_encoder(str(folder))
+    assert encoder.path == "packed"
+    assert np.abs(encoder.encode(tokens) - reference(folder, tokens)).max() <= TOLERANCE
+
+
+def test_a_bart_with_an_unknown_activation_takes_the_plain_path(save_model: SaveModel, reference: Reference) -> None:
+    folder = save_model(BartModel(BartConfig(**BART_SIZES, activation_function="gelu_new")))
+    tokens = random_tokens([4, 90])
+    encoder = load_encoder(str(folder))
+    assert encoder.path == "plain"
+    assert np.abs(encoder.encode(tokens) - reference(folder, tokens)).max() <= TOLERANCE
+
+
+def test_without_onednn_the_numbers_are_the_same(
+    tiny: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "has_onednn", lambda: False)
+    tokens = random_tokens(ALL_KINDS_OF_LENGTHS)
+    assert np.abs(load_encoder(str(tiny)).encode(tokens) - reference(tiny, tokens)).max() <= TOLERANCE
+
+
+def test_bfloat16_on_the_cpu_points_the_same_way(tiny: Path, reference: Reference) -> None:
+    tokens = random_tokens([3, 50, 400])
+    features = load_encoder(str(tiny), precision="bfloat16").encode(tokens)
+    expected = reference(tiny, tokens)
+    cosine = (features * expected).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosine.min() >= 0.9999
+
+
+def test_a_full_size_bart_base_equals_the_reference(tmp_path: Path, tiny: Path, reference: Reference) -> None:
+    from transformers import AutoTokenizer
+
+    torch.manual_seed(4)
+    sizes = {"d_model": 768, "encoder_layers": 6, "decoder_layers": 1, "encoder_ffn_dim": 3072}
+    heads = {"encoder_attention_heads": 12, "decoder_attention_heads": 12, "decoder_ffn_dim": 64}
+    BartModel(BartConfig(**sizes, **heads, vocab_size=VOCABULARY)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
+    tokens = random_tokens([1, 2, 30, 211, 211, 640, 1024])
+    assert np.abs(load_encoder(str(tmp_path)).encode(tokens) - reference(tmp_path, tokens)).max() <= TOLERANCE

@@ -1,0 +1,125 @@
+"""Tokens are those of the model's tokenizer, with special tokens' strings as plain text, cut on the right."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch
+from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.encoder.tokens import Tokens, load_tokenizer
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from tests.encoder.conftest import Reference, SaveModel
+
+SPECIAL = ["ends </s> here", "<s>starts", "a <mask> b", "<pad><pad>", "<unk>", "</s>"]
+TEXTS = ["Hello world", "", " ", "Łódź 🚑 안녕\r\n\ttab", "word " * 400, *SPECIAL]
+
+
+def ids_of(tokens: Tokens) -> list[list[int]]:
+    return [part.tolist() for part in np.split(tokens.ids, np.cumsum(tokens.lengths)[:-1])]
+
+
+@pytest.mark.parametrize("max_length", [3, 4, 100, 1024])
+def test_ids_are_those_of_transformers_with_truncation(tiny: Path, max_length: int) -> None:
+    theirs = AutoTokenizer.from_pretrained(tiny)
+    expected = theirs(TEXTS, truncation=True, max_length=max_length, split_special_tokens=True)["input_ids"]
+    assert ids_of(load_tokenizer(tiny).tokenize(TEXTS, max_length)) == expected
+
+
+def test_the_real_tokenizer_gives_the_known_ids(tmp_path: Path, tiny: Path, tokenizer_files: Path) -> None:
+    shutil.copy(tiny / "config.json", tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(tokenizer_files / name, tmp_path)
+    assert ids_of(load_tokenizer(tmp_path).tokenize(["Hello world"], 1024)) == [[0, 31414, 232, 2]]
+
+
+@pytest.mark.parametrize("text", SPECIAL)
+def test_a_special_token_in_a_text_is_plain_text(tiny: Path, text: str) -> None:
+    (ids,) = ids_of(load_tokenizer(tiny).tokenize([text], 1024))
+    special = set(AutoTokenizer.from_pretrained(tiny).all_special_ids)
+    assert (ids[0], ids[-1]) == (0, 2)
+    assert not special & set(ids[1:-1])
+
+
+@pytest.mark.parametrize("kind", ["packed", "plain"])
+def test_a_literal_end_of_text_changes_the_feature_and_ends_nothing(
+    kind: str, tiny: Path, save_model: SaveModel, reference: Reference
+) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    folder = tiny if kind == "packed" else save_model(BertModel(BertConfig(**sizes, vocab_size=4_000)))
+    encoder = load_encoder(str(folder))
+    assert encoder.path == kind
+    tokens = encoder.tokenize(["before </s> after", "before </s> other", "<pad> x", *SPECIAL])
+    features = encoder.encode(tokens)
+    assert np.abs(features - reference(folder, tokens)).max() <= 1e-5
+    assert np.abs(features[0] - features[1]).max() > 1e-4
+
+
+def test_tokens_before_cutting_are_counted(tiny: Path) -> None:
+    tokens = load_tokenizer(tiny).tokenize(["a", " a" * 50, " a" * 8, " a" * 9], 10)
+    assert tokens.n_tokens.tolist() == [3, 52, 10, 11]
+    assert tokens.lengths.tolist() == [3, 10, 10, 10]
+    assert tokens.n_cut == 2
+    assert tokens.n_tokens.dtype == np.uint32
+
+
+def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "known", "word"]))
+    BertConfig(vocab_size=7).save_pretrained(tmp_path)
+    tokens = load_tokenizer(tmp_path).tokenize(["known word", "known 안녕", "[UNK] known"], 512)
+    assert tokens.n_unknown.tolist()[:2] == [0, 1]
+    assert 0 < tokens.unknown_share < 1
+
+
+def test_no_texts_are_no_tokens(tiny: Path) -> None:
+    encoder = load_encoder(str(tiny))
+    tokens = encoder.tokenize([])
+    assert len(tokens) == 0
+    assert tokens.unknown_share == 0
+    assert encoder.encode(tokens).shape == (0, 64)
+
+
+def test_an_empty_text_has_a_feature_and_a_long_one_is_cut(tiny: Path, reference: Reference) -> None:
+    encoder = load_encoder(str(tiny))
+    tokens = encoder.tokenize(["", "long " * 3_000])
+    assert tokens.lengths.tolist() == [2, 1024]
+    assert np.abs(encoder.encode(tokens) - reference(tiny, tokens)).max() <= 1e-5
+
+
+def test_several_threads_get_the_same_tokens(tiny: Path) -> None:
+    tokenizer = load_tokenizer(tiny)
+    texts = [f"text {n} " * (n % 50) for n in range(200)]
+    expected = tokenizer.tokenize(texts, 64)
+    with ThreadPoolExecutor(4) as pool:
+        for tokens in pool.map(lambda _: tokenizer.tokenize(texts, 64), range(8)):
+            assert np.array_equal(tokens.ids, expected.ids)
+
+
+def test_a_folder_without_tokenizer_says_which_files_it_needs(tmp_path: Path, tiny: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "copy", ignore=shutil.ignore_patterns("vocab*", "merges*"))
+    with pytest.raises(TokenizerMismatch, match=r"has no tokenizer.*tokenizer\.json"):
+        load_encoder(str(folder))
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, tiny: Path, tokenizer_files: Path) -> None:
+    larger = shutil.copytree(tiny, tmp_path / "larger")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(tokenizer_files / name, larger)
+    with pytest.raises(TokenizerMismatch, match="50265 entries, its model 4000"):
+        load_encoder(str(larger))
+    smaller = shutil.copytree(tiny, tmp_path / "smaller")
+    (smaller / "vocab.json").write_text('{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "<mask>": 5}')
+    (smaller / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(TokenizerMismatch, match="6 entries, its model 4000"):
+        load_encoder(str(smaller))
+
+
+def test_a_limit_beyond_the_positions_or_below_one_token_is_refused(tiny: Path) -> None:
+    with pytest.raises(LimitTooLong, match="positions for 1024 tokens, not 2000"):
+        load_encoder(str(tiny), max_length=2_000)
+    with pytest.raises(LimitTooLong, match="at least 3 are needed"):
+        load_encoder(str(tiny), max_length=2)
