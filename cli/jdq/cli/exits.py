@@ -19,6 +19,7 @@ class Exit(IntEnum):
 # By name, so that `jdq --help` need not import the modules that define them.
 _EXITS = {
     "jdq.store.errors.StoreError": Exit.BAD_INPUT,
+    "jdq.worker.heads.errors.HeadError": Exit.BAD_INPUT,
     "jdq.worker.config.ConfigError": Exit.BAD_INPUT,
     "jdq.worker.contract.ContractError": Exit.BAD_INPUT,
     "jdq.worker.connection.BrokerUnreachable": Exit.NO_STACK,

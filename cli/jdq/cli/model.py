@@ -19,7 +19,11 @@ def model() -> None:
 @click.option("--dim", type=int, default=64, show_default=True, help="Width of the network.")
 @click.option("--layers", type=int, default=2, show_default=True, help="Layers of the encoder.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
-@click.option("--tokenizer", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A folder with BART's vocab.json and merges.txt.")
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with BART's vocab.json and merges.txt.",
+)
 def tiny(folder: Path, dim: int, layers: int, seed: int, tokenizer: Path | None) -> None:
     """Make a tiny BART with random weights in FOLDER, for trying things offline.
 

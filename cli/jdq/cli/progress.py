@@ -92,4 +92,11 @@ def describe_result(job: Job) -> dict[str, Any]:
             "texts_per_s": progress.texts_per_s,
             "tokens_per_s": progress.tokens_per_s,
         }
-    return {"job": job.id, "kind": job.kind, "state": str(job.state), "wall_s": job.wall_s, **counts, **(job.result or {})}
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "state": str(job.state),
+        "wall_s": job.wall_s,
+        **counts,
+        **(job.result or {}),
+    }

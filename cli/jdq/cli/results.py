@@ -33,11 +33,15 @@ def _print_extract(facts: dict[str, Any]) -> None:
 
 def _print_head(facts: dict[str, Any]) -> None:
     metrics = facts["metrics"]
-    click.echo(f"head {facts['head_id']} ({facts['head']}) on {facts['dataset']} {facts['version']}")
-    click.echo(f"test part: {metrics['n_rows']:,} rows, accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro']['f1']:.3f}")
+    click.echo(
+        f"head {facts['head_id']} ({facts['head']}) on {facts['origin']['dataset']} {facts['origin']['dataset_version']}"
+    )
+    click.echo(
+        f"test part: {metrics['rows']:,} rows, accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
+    )
     rows = [
-        [name, f"{of['precision']:.3f}", f"{of['recall']:.3f}", f"{of['f1']:.3f}", str(of["support"])]
-        for name, of in metrics["per_class"].items()
+        [of["label"], f"{of['precision']:.3f}", f"{of['recall']:.3f}", f"{of['f1']:.3f}", str(of["support"])]
+        for of in metrics["per_class"]
     ]
     print_table(["class", "precision", "recall", "F1", "rows"], rows)
     for warning in facts.get("warnings", []):

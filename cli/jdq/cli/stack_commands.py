@@ -9,8 +9,12 @@ from jdq.cli.output import clock, json_option, print_json, print_table
 
 
 @click.command()
-@click.option("--gpu-workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers of the gpu queue.")
-@click.option("--cpu-workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers of the cpu queue.")
+@click.option(
+    "--gpu-workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers of the gpu queue."
+)
+@click.option(
+    "--cpu-workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers of the cpu queue."
+)
 def up(gpu_workers: int, cpu_workers: int) -> None:
     """Start Redis and workers on this machine, in the background.
 
@@ -47,9 +51,7 @@ def workers(as_json: bool) -> None:
     if as_json:
         print_json([asdict(worker) for worker in found])
         return
-    rows = [
-        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.job or "-", clock(w.last_seen)] for w in found
-    ]
+    rows = [[w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.job or "-", clock(w.last_seen)] for w in found]
     print_table(["worker", "state", "queue", "device", "host", "pid", "job", "last seen"], rows)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from jdq.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,9 @@ from jdq.cli.client import BadRequest, Client
 from jdq.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
     from jdq.worker.contract import TrainHead
+    from jdq.worker.heads.options import HeadOptions
 
 wait_option = click.option("--wait", is_flag=True, help="Stay until the job ends; exit code 1 when it failed.")
 
@@ -27,25 +29,34 @@ def submit() -> None:
 @click.option("--text-column", help="The column with the texts.  [default: `text`, or the only candidate]")
 @click.option("--label-column", help="The column with the labels.  [default: `label`; none is fine]")
 @click.option("--encoder", help="A hub name, or a folder.  [default: $JDQ_ENCODER, config.toml, facebook/bart-base]")
-@click.option("--max-length", type=click.IntRange(min=3), help="Tokens a text is cut to.  [default: the encoder's limit]")
+@click.option(
+    "--max-length", type=click.IntRange(min=3), help="Tokens a text is cut to.  [default: the encoder's limit]"
+)
 @click.option("--name", help="The dataset's name in the store.  [default: the file's name]")
 @click.option("--encoding", help="The file's encoding, where it is not UTF-8 or UTF-16 with a mark.")
 @click.option("--separator", help="What stands between two cells.  [default: found in the first line]")
+@click.option("--no-quotes", is_flag=True, help="Quote characters are text.")
+@click.option("--unlabelled", is_flag=True, help="The table has no labels; do not look for a column of them.")
 @click.option("--skip-empty", is_flag=True, help="Leave out rows without a text instead of refusing the file.")
+@click.option(
+    "--missing-labels",
+    type=click.Choice(["error", "keep"]),
+    default="error",
+    show_default=True,
+    help="Refuse a file with rows that have no label, or keep these rows: no head is trained on them.",
+)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float8"]), help="Of the arithmetic.")
 @wait_option
 def extract(
     file: Path,
-    text_column: str | None,
-    label_column: str | None,
+    name: str | None,
     encoder: str | None,
     max_length: int | None,
-    name: str | None,
-    encoding: str | None,
-    separator: str | None,
-    skip_empty: bool,
     precision: str | None,
     wait: bool,
+    no_quotes: bool,
+    skip_empty: bool,
+    **table: Any,
 ) -> None:
     """Compute the features of the texts in FILE that the store does not have yet.
 
@@ -59,14 +70,10 @@ def extract(
     client = Client()
     client.jobbook  # noqa: B018 - no dataset is imported for a queue that does not answer
     options = TableOptions(
-        text_column=text_column,
-        label_column=label_column,
-        encoding=encoding,
-        separator=separator,
-        empty_text="skip" if skip_empty else "error",
+        quoting="none" if no_quotes else "standard", empty_text="skip" if skip_empty else "error", **table
     )
     version = client.store.datasets.import_table(file, name=name, options=options)
-    for warning in version.warnings:
+    for warning in version.source.warnings:
         click.echo(f"warning: {warning}", err=True)
     spec = Extract(
         dataset=version.name,
@@ -82,10 +89,10 @@ def extract(
 
 @submit.command("train-head")
 @click.argument("dataset", required=False)
-@click.option("--head", default="logreg", show_default=True, help="The kind of head: logreg or mlp.")
+@click.option("--head", default="logreg", show_default=True, help="The kind of head.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the head, e.g. C=0.1.")
 @click.option("--label-column", help="The column to learn.  [default: the dataset's own]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and of the head.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the head's training.")
 @wait_option
 def train_head(
     dataset: str | None, head: str, params: tuple[str, ...], label_column: str | None, seed: int, wait: bool
@@ -98,8 +105,11 @@ def train_head(
     jdq submit train-head
     jdq submit train-head postings --head mlp --wait
     """
+    from jdq.worker.heads.options import HeadOptions, check_head, parse_params
+
+    options = HeadOptions(head=check_head(head), params=parse_params(params), seed=seed)
     client = Client()
-    spec, after = _train_head_spec(client, dataset, head, _parsed(params), label_column, seed)
+    spec, after = _train_head_spec(client, dataset, options, label_column)
     job = client.submit(spec, after=after)
     click.echo(f"dataset {spec.dataset} {spec.version}" + (f", after {after[0]}" if after else ""), err=True)
     _finish(client, job, wait)
@@ -112,49 +122,42 @@ def encoder_name(encoder: str) -> str:
 
 
 def _train_head_spec(
-    client: Client, dataset: str | None, head: str, params: dict[str, str], label_column: str | None, seed: int
+    client: Client, dataset: str | None, options: HeadOptions, label_column: str | None
 ) -> tuple[TrainHead, list[str]]:
-    """The job's specification, and the extraction that it must wait for; raises BadRequest."""
-    from jdq.worker.contract import JobState, TrainHead
+    """The job's specification, and the extraction that it must wait for. Raises BadRequest, NoLabels."""
+    from jdq.worker.contract import TrainHead
 
-    extractions = [job for job in client.jobbook.jobs() if job.kind == "extract"]
-    extraction = next((job for job in extractions if dataset in (None, job.spec.dataset)), None)
-    if extraction is None:
-        if dataset is None:
-            raise BadRequest("nothing was extracted yet\n  try: jdq submit extract data.csv")
-        version = client.store.datasets.get(dataset)
-        if not version.spaces():
-            raise BadRequest(f"dataset {dataset} has no features yet\n  try: jdq submit extract FILE --name {dataset}")
-        name, version_id, space, after = version.name, version.version, version.spaces()[0].space, []
-    else:
-        if extraction.state in (JobState.FAILED, JobState.CANCELLED):
-            raise BadRequest(
-                f"the extraction of {extraction.spec.dataset}, {extraction.id}, {extraction.state}"
-                f"\n  try: jdq status {extraction.id}"
-            )
-        name, version_id = extraction.spec.dataset, extraction.spec.version
-        space = extraction.result["space"] if extraction.result else None
-        after = [] if extraction.state == JobState.SUCCEEDED else [extraction.id]
-    client.store.datasets.get(name, version_id).check_labels(label_column)
-    return (
-        TrainHead(
-            dataset=name,
-            version=version_id,
-            space=space,
-            head=head,
-            params=params,
-            label_column=label_column,
-            seed=seed,
-        ),
-        after,
+    version, space, after = _extracted(client, dataset)
+    version.check_labels(label_column)  # missing labels are said now, not by a worker
+    spec = TrainHead(
+        dataset=version.name, version=version.version, space=space, options=options, label_column=label_column
     )
+    return spec, after
 
 
-def _parsed(params: tuple[str, ...]) -> dict[str, str]:
-    for param in params:
-        if "=" not in param:
-            raise click.BadParameter(f"{param!r} is not NAME=VALUE", param_hint="--param")
-    return dict(param.split("=", 1) for param in params)
+def _extracted(client: Client, dataset: str | None) -> tuple[DatasetVersion, str | None, list[str]]:
+    """The dataset's version that was extracted last, its feature space where that is known, and the job to wait for."""
+    from jdq.worker.contract import JobState
+
+    found = (job for job in client.jobbook.jobs() if job.kind == "extract" and dataset in (None, job.spec.dataset))
+    job = next(found, None)
+    if job is None:
+        return _extracted_long_ago(client, dataset)
+    if job.state in (JobState.FAILED, JobState.CANCELLED):
+        raise BadRequest(f"the extraction of {job.spec.dataset}, {job.id}, {job.state}\n  try: jdq status {job.id}")
+    version = client.store.datasets.get(job.spec.dataset, job.spec.version)
+    space = job.result["space"] if job.result else None
+    return version, space, [] if job.state == JobState.SUCCEEDED else [job.id]
+
+
+def _extracted_long_ago(client: Client, dataset: str | None) -> tuple[DatasetVersion, str | None, list[str]]:
+    """By what the store remembers, where the queue has forgotten."""
+    if dataset is None:
+        raise BadRequest("nothing was extracted yet\n  try: jdq submit extract data.csv")
+    version = client.store.datasets.get(dataset)
+    if not version.spaces():
+        raise BadRequest(f"dataset {dataset} has no features yet\n  try: jdq submit extract FILE --name {dataset}")
+    return version, version.spaces()[0].space, []
 
 
 def _finish(client: Client, job: str, wait: bool) -> None:

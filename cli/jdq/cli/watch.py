@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from jdq.cli.output import duration
 from jdq.cli.progress import progress_of, state_text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from jdq.cli.client import Client
     from jdq.worker.ledger.jobbook import Job
 
@@ -20,16 +23,16 @@ REFRESH_S = 0.3
 def watch_job(client: Client, job_id: str) -> Job:
     """Shows the job until it ends, and returns it as it ended. Raises UnknownJob, BrokerUnreachable."""
     job = client.job(job_id)
-    if not click.get_text_stream("stderr").isatty():
+    if not sys.stderr.isatty():
         return _wait_quietly(client, job)
     from rich.console import Console
     from rich.live import Live
 
-    with Live(_bar(job), console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+    with Live(_bar(job), console=Console(stderr=True), refresh_per_second=8, transient=True) as screen:
         while not job.state.ended:
             time.sleep(REFRESH_S)
             job = client.job(job_id)
-            live.update(_bar(job))
+            screen.update(_bar(job))
     click.echo(summary(job), err=True)
     return job
 
@@ -68,7 +71,7 @@ def summary(job: Job) -> str:
     return ", ".join(parts)
 
 
-def _bar(job: Job) -> object:
+def _bar(job: Job) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.text import Text

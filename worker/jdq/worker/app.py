@@ -14,6 +14,7 @@ from jdq.worker.contract import QUEUES
 from jdq.worker.devices import device_of
 from jdq.worker.logs import configure_logging
 from jdq.worker.presence import Presence
+from jdq.worker.readiness import NotReady, check_readiness
 from jdq.worker.runtime import Runtime
 from jdq.worker.settings import celery_app
 
@@ -26,6 +27,14 @@ _presence: list[Presence] = []
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     configure_logging()
+
+
+@signals.worker_init.connect
+def _check(**_: Any) -> None:
+    try:
+        check_readiness(read_config())
+    except NotReady as error:
+        raise SystemExit(f"jdq: {error}") from None
 
 
 @signals.worker_ready.connect

@@ -18,12 +18,14 @@ class BrokerUnreachable(Exception):
 def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
     """A client of the ledger's Redis; commands retry for about `patience_s` when the connection breaks."""
     retries = 0 if patience_s <= 0 else max(3, int(patience_s / 2))
+    url = redis_url(config.broker_url)
+    over_tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
-        redis_url(config.broker_url),
+        url,
         decode_responses=True,
         socket_timeout=15,
         socket_connect_timeout=4,
-        socket_keepalive=True,
+        **over_tcp,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError] if retries else [],

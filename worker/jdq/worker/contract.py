@@ -1,6 +1,7 @@
 """What client and workers say to each other: the specification of a job, and the ticket that sends a worker to it.
 
-Both are frozen, typed and versioned. They travel as JSON and carry names and numbers, never texts or features.
+Both are frozen, typed and versioned, and refuse unknown fields: an old worker must not half-obey a newer client. They
+travel as JSON and carry names and numbers, never texts or features.
 """
 
 from __future__ import annotations
@@ -31,11 +32,9 @@ class JobState(StrEnum):
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen value that refuses unknown fields: an old worker must not half-obey a newer client."""
-
-
-class Extract(_Message, tag_field="spec", tag="jdq.extract.v1"):
+class Extract(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.extract.v1"
+):
     """Compute the features of a dataset version's texts that the store does not have yet."""
 
     kind: ClassVar[str] = "extract"
@@ -48,7 +47,9 @@ class Extract(_Message, tag_field="spec", tag="jdq.extract.v1"):
     storage_dtype: Literal["float16", "float32"] = "float16"
 
 
-class TrainHead(_Message, tag_field="spec", tag="jdq.train-head.v1"):
+class TrainHead(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.train-head.v1"
+):
     """Train a head on the stored features of a dataset version."""
 
     kind: ClassVar[str] = "train-head"
@@ -63,7 +64,7 @@ class TrainHead(_Message, tag_field="spec", tag="jdq.train-head.v1"):
 Spec: TypeAlias = Extract | TrainHead
 
 
-class Ticket(_Message):
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Work on a job's chunks until none is pending or the turn is over."""
 
     task: ClassVar[str] = "jdq.work.v1"
@@ -82,9 +83,10 @@ def encode_spec(spec: Spec) -> str:
 def decode_spec(text: str | bytes) -> Spec:
     """The specification back from JSON; raises ContractError."""
     try:
-        return msgspec.json.decode(text, type=Spec)
+        spec: Spec = msgspec.json.decode(text, type=Spec)
     except msgspec.MsgspecError as error:
         raise ContractError(f"a job specification that this version of jdq does not understand: {error}") from error
+    return spec
 
 
 def decode_ticket(message: object) -> Ticket:

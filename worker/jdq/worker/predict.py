@@ -19,17 +19,17 @@ def probabilities_of(text: str, head_file: Path) -> dict[str, float]:
 
     The feature is computed as the head's own features were, and refused where the encoder is not the same any more.
     """
-    from jdq.worker.encoder import describe, load_encoder
+    from jdq.worker.encoders import load, space_of
     from jdq.worker.heads.files import load_head, require_space
 
     head = load_head(head_file)
     origin = head.record.origin
     config = read_config()
     definition = open_store(config.store).open_space(origin.space).definition
-    options = {"max_length": definition.max_length, "precision": definition.precision}
-    current = describe(origin.encoder, storage_dtype=definition.storage_dtype, **options)
+    length, precision = definition.max_length, definition.precision
+    current = space_of(origin.encoder, max_length=length, precision=precision, storage_dtype=definition.storage_dtype)
     require_space(head.record, current.digest)
-    encoder = load_encoder(origin.encoder, device=device_of(config, "gpu"), **options)
+    encoder = load(origin.encoder, max_length=length, precision=precision, device=device_of(config, "gpu"))
     features = encoder.encode(encoder.tokenize([text])).astype(definition.storage_dtype)
     found = zip(head.classes, head.predict_proba(features)[0].tolist(), strict=True)
     return dict(sorted(found, key=lambda pair: -pair[1]))

@@ -6,6 +6,9 @@ from functools import cache, cached_property
 
 from celery import Celery
 
+from jdq.store.datasets import DatasetVersion
+from jdq.store.features import Space
+from jdq.store.runs import Runs
 from jdq.store.store import Store, open_store
 from jdq.worker.config import Config, read_config
 from jdq.worker.connection import connect
@@ -26,6 +29,8 @@ class Runtime:
         self.config = config
         self.worker = worker
         self.queue = queue
+        self._versions: dict[tuple[str, str], DatasetVersion] = {}
+        self._spaces: dict[str, Space] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -44,6 +49,23 @@ class Runtime:
     def store(self) -> Store:
         """The store that the workers share."""
         return open_store(self.config.store)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What jobs leave in the store beside features and heads: plans and results."""
+        return Runs(self.store.root)
+
+    def version(self, name: str, version: str) -> DatasetVersion:
+        """A dataset version, opened and checked once: it never changes."""
+        if (name, version) not in self._versions:
+            self._versions[name, version] = self.store.datasets.get(name, version)
+        return self._versions[name, version]
+
+    def space(self, digest: str) -> Space:
+        """A feature space, opened once, so that its index stays warm."""
+        if digest not in self._spaces:
+            self._spaces[digest] = self.store.open_space(digest)
+        return self._spaces[digest]
 
     @cached_property
     def _app(self) -> Celery:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Task, shared_task
+from celery import Task, shared_task, signals
 
 from jdq.worker.contract import Ticket, decode_ticket
 from jdq.worker.jobs import work_for
+from jdq.worker.logs import configure_logging
 from jdq.worker.runtime import runtime
 from jdq.worker.turn import Turn
+
+
+@signals.worker_process_init.connect
+def _set_up_logging(**_: Any) -> None:
+    # A spawned process starts with Celery's own format, whatever its parent has.
+    configure_logging()
 
 
 @shared_task(name=Ticket.task, bind=True)

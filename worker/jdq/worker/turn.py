@@ -17,7 +17,7 @@ from typing import Protocol
 
 import redis
 
-from jdq.worker.errors import USER_ERRORS
+from jdq.worker.errors import MACHINE_FAULTS, USER_ERRORS
 from jdq.worker.heart import Draining, Heart, Pulse, Stopped
 from jdq.worker.ledger.jobbook import TicketOrder
 from jdq.worker.ledger.ledger import Lease, Ledger, Outcome
@@ -117,6 +117,8 @@ class Turn:
                 step()
             except Stopped as stop:
                 self._stop(pulse, stop)
+            except MACHINE_FAULTS as error:
+                self._retry(pulse, error)
             except USER_ERRORS as error:
                 log.error("the job fails: %s", error)
                 self._send(self._ledger.fail(pulse.lease, {"type": type(error).__name__, "message": str(error)}))
@@ -124,13 +126,16 @@ class Turn:
                 # The lease expires by itself, and the token keeps this process from counting after that.
                 log.exception("the ledger does not answer; the chunk is given up")
             except Exception as error:  # noqa: BLE001 - a fault of the machine, whatever it is, is tried again
-                log.exception("a fault; the chunk is tried again later")
-                reason = "".join(traceback.format_exception_only(error)).strip()
-                self._send(self._ledger.retry_later(pulse.lease, reason))
+                self._retry(pulse, error)
             else:
                 return True
             self._heart.let_go(pulse)
             return False
+
+    def _retry(self, pulse: Pulse, error: Exception) -> None:
+        log.exception("a fault; the chunk is tried again later")
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        self._send(self._ledger.retry_later(pulse.lease, reason))
 
     def _stop(self, pulse: Pulse, stop: Stopped) -> None:
         log.info("stopped: %s", type(stop).__name__)

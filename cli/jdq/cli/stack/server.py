@@ -58,7 +58,9 @@ def server_command(program: ServerProgram, *, data: Path, socket: Path) -> list[
 def prepare_socket(socket: Path) -> None:
     """Makes the socket's folder, for this user alone, and removes a stale socket; raises StackError."""
     if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
-        raise StackError(f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes: {socket}\n  try: a shorter TMPDIR")
+        raise StackError(
+            f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes: {socket}\n  try: a shorter TMPDIR"
+        )
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = socket.parent.stat()
     # The runtime folder of the system is its user's by definition; one in /tmp may be a trap of another user's.

@@ -187,7 +187,9 @@ class Supervisor:
     def _write(self, phase: str, message: str = "") -> None:
         self._phase = phase
         children = {
-            child.name: ProcessId.of(child.process.pid) for child in self._children if child.process and not child.exited
+            child.name: ProcessId.of(child.process.pid)
+            for child in self._children
+            if child.process and not child.exited
         }
         write_state(
             self._config.run_folder,

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from jdq.worker.contract import Extract
-from jdq.worker.encoder import Encoder, Tokens
+from jdq.worker.devices import device_of
+from jdq.worker.encoder.errors import EncoderError
+from jdq.worker.encoders import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.heart import Pulse
 from jdq.worker.ledger.ledger import Outcome
 from jdq.worker.runtime import Runtime
+
+
+class EncoderChanged(EncoderError):
+    """The encoder's files are not those that the plan saw."""
 
 
 class ExtractChunk:
@@ -23,17 +29,16 @@ class ExtractChunk:
 
     def prepare(self, pulse: Pulse) -> None:
         """Reads the chunk's texts, less those that another job has stored since the plan, and tokenizes them."""
-        store = self._runtime.store
-        bounds = store.runs.get_array(self._job, "bounds")
-        rows = store.runs.get_array(self._job, "rows")[bounds[self._chunk - 1] : bounds[self._chunk]]
-        version = store.datasets.get(self._spec.dataset, self._spec.version)
+        bounds = self._runtime.runs.get_array(self._job, "bounds")
+        rows = self._runtime.runs.get_array(self._job, "rows")[bounds[self._chunk - 1] : bounds[self._chunk]]
+        version = self._runtime.version(self._spec.dataset, self._spec.version)
         self._planned = len(rows)
+        self._space = self._runtime.space(self._runtime.runs.get_result(self._job)["space"])
         self._encoder = self._load()
-        self._space = store.space(self._encoder.space(self._spec.storage_dtype))
         keys = version.keys()[rows]
         lacking = self._space.missing(keys)
         self._keys = keys[lacking]
-        self._tokens: Tokens = self._encoder.tokenize(version.texts(rows[lacking]))
+        self._tokens: TokenizedTexts = self._encoder.tokenize(version.texts(rows[lacking]))
 
     def compute(self, pulse: Pulse) -> None:
         """Runs the encoder, and stops between batches when told to."""
@@ -44,7 +49,7 @@ class ExtractChunk:
         """Puts the features into the store as one shard."""
         computed = len(self._keys)
         if self._features is not None:
-            self._space.put(self._keys, self._features, self._tokens.n_tokens, producer=self._encoder.producer())
+            self._space.put(self._keys, self._features, self._tokens.n_tokens, producer=self._producer())
         return Outcome(
             counts={
                 "texts_done": self._planned,
@@ -55,6 +60,22 @@ class ExtractChunk:
             }
         )
 
-    def _load(self) -> Encoder:
-        """The encoder of the plan, loaded once in each process. Its feature space must be the plan's."""
-        raise NotImplementedError
+    def _producer(self) -> dict[str, str]:
+        device = device_of(self._runtime.config, "gpu")
+        return {"job": self._job, "encoder": self._spec.encoder, "path": self._encoder.path, "device": device}
+
+    def _load(self) -> FeatureEncoder:
+        """The encoder of the plan, once in each process."""
+        definition = self._space.definition
+        encoder = load(
+            self._spec.encoder,
+            max_length=definition.max_length,
+            precision=definition.precision,
+            device=device_of(self._runtime.config, "gpu"),
+        )
+        if encoder.space(definition.storage_dtype) != definition:
+            raise EncoderChanged(
+                f"the files of encoder {self._spec.encoder} changed after the job was planned\n"
+                "  try: submit the extraction again"
+            )
+        return encoder

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 
-from jdq.store.datasets import DatasetVersion
 from jdq.worker.contract import Extract
-from jdq.worker.encoder import describe
+from jdq.worker.encoders import space_of
 from jdq.worker.heart import Pulse
 from jdq.worker.ledger.ledger import More, Outcome
 from jdq.worker.runtime import Runtime
@@ -35,64 +35,78 @@ class Plan:
 
     def prepare(self, pulse: Pulse) -> None:
         """Opens the dataset and the feature space, which loads and fingerprints the encoder's files."""
-        self._version = self._runtime.store.datasets.get(self._spec.dataset, self._spec.version)
+        self._version = self._runtime.version(self._spec.dataset, self._spec.version)
         self._devices = [
-            worker.device for worker in self._runtime.jobbook.workers() if worker.queue == "gpu" and worker.state != "dead"
+            worker.device
+            for worker in self._runtime.jobbook.workers()
+            if worker.queue == "gpu" and worker.state != "dead"
         ]
-        definition = describe(
+        self._on_cuda = any(device.startswith("cuda") for device in self._devices)
+        definition = space_of(
             self._spec.encoder,
             max_length=self._spec.max_length,
             precision=self._precision(),
             storage_dtype=self._spec.storage_dtype,
         )
-        self._space = self._runtime.store.space(definition)
+        self._space = self._runtime.space(self._runtime.store.space(definition).digest)
 
     def compute(self, pulse: Pulse) -> None:
         """Asks the store which texts it lacks."""
         keys = self._version.keys()
         rows = first_rows(keys)
         self._rows = rows[self._space.missing(keys[rows])]
-        self._bounds = chunk_bounds(self._tokens(self._version, self._rows), self._chunk_tokens())
 
     def publish(self, pulse: Pulse) -> Outcome:
-        """Stores the plan and says how many chunks follow."""
-        runs = self._runtime.store.runs
+        """Stores the plan and says how many chunks follow.
+
+        A plan whose worker died after storing it is made again, and other texts may be stored by then: what was stored
+        first stands, and all that follows goes by it.
+        """
+        runs = self._runtime.runs
         runs.put_array(self._job, "rows", self._rows)
-        runs.put_array(self._job, "bounds", self._bounds)
+        rows = runs.get_array(self._job, "rows")
+        tokens = self._tokens(rows)
+        runs.put_array(self._job, "bounds", chunk_bounds(tokens, self._chunk_tokens(int(tokens.sum()))))
+        n_chunks = len(runs.get_array(self._job, "bounds")) - 1
+        runs.put_result(self._job, self._facts())
         self._version.record_space(self._space.digest, encoder=self._spec.encoder, job=self._job)
-        n_rows, n_chunks = self._version.n_rows, len(self._bounds) - 1
-        reused = n_rows - len(self._rows)
-        log.info("%d rows, %d to compute, %d chunks", n_rows, len(self._rows), n_chunks)
+        n_rows = self._version.n_rows
+        reused = n_rows - len(rows)
+        log.info("%d rows, %d to compute, %d chunks", n_rows, len(rows), n_chunks)
         return Outcome(
             counts={"texts_total": n_rows, "texts_done": reused, "reused": reused},
-            result={
-                "dataset": self._version.name,
-                "version": self._version.version,
-                "rows": n_rows,
-                "encoder": self._spec.encoder,
-                "space": self._space.digest,
-                "precision": self._space.definition.precision,
-                "max_length": self._space.definition.max_length,
-                "dim": self._space.definition.dim,
-            },
+            result=self._facts(),
             more=More(chunks=n_chunks, queue="gpu") if n_chunks else None,
         )
+
+    def _facts(self) -> dict[str, Any]:
+        definition = self._space.definition
+        return {
+            "dataset": self._version.name,
+            "version": self._version.version,
+            "rows": self._version.n_rows,
+            "encoder": self._spec.encoder,
+            "space": self._space.digest,
+            "precision": definition.precision,
+            "max_length": definition.max_length,
+            "dim": definition.dim,
+        }
 
     def _precision(self) -> str:
         """bfloat16 where a GPU worker will compute; fp16 arithmetic overflows in BART, so it is no choice."""
         if self._spec.precision != "auto":
             return self._spec.precision
-        return "bfloat16" if any(device.startswith("cuda") for device in self._devices) else "float32"
+        return "bfloat16" if self._on_cuda else "float32"
 
-    def _tokens(self, version: DatasetVersion, rows: np.ndarray) -> np.ndarray:
-        estimate = version.n_bytes()[rows].astype(np.int64) // BYTES_PER_TOKEN + 2
-        return np.minimum(estimate, self._space.definition.max_length)
+    def _tokens(self, rows: np.ndarray) -> np.ndarray:
+        estimate = self._version.n_bytes()[rows].astype(np.int64) // BYTES_PER_TOKEN + 2
+        cut: np.ndarray = np.minimum(estimate, self._space.definition.max_length)
+        return cut
 
-    def _chunk_tokens(self) -> int:
+    def _chunk_tokens(self, total: int) -> int:
         if self._runtime.config.chunk_tokens:
             return self._runtime.config.chunk_tokens
-        most = CHUNK_TOKENS["cuda" if any(device.startswith("cuda") for device in self._devices) else "cpu"]
-        total = int(self._tokens(self._version, self._rows).sum())
+        most = CHUNK_TOKENS["cuda" if self._on_cuda else "cpu"]
         return max(LEAST_TOKENS, min(most, total // (CHUNKS_PER_WORKER * max(1, len(self._devices)))))
 
 

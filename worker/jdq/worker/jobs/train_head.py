@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from jdq.store.datasets import DatasetVersion
+from jdq.store.datasets import DatasetVersion, SpaceRecord
+from jdq.store.errors import UnknownSpace
 from jdq.store.publish import publish
 from jdq.worker.contract import TrainHead
 from jdq.worker.heart import Pulse
@@ -28,15 +29,12 @@ class TrainHeadWork:
 
     def prepare(self, pulse: Pulse) -> None:
         """Reads the labels, the split and the features of the dataset version."""
-        version = self._runtime.store.datasets.get(self._spec.dataset, self._spec.version)
-        self._record = next(
-            record for record in version.spaces() if self._spec.space in (None, record.space)
-        )
+        version = self._runtime.version(self._spec.dataset, self._spec.version)
+        self._record = recorded_space(version, self._spec.space)
         self._column = self._spec.label_column or version.label_column or ""
         self._labels = version.labels(self._column)
-        self._split = stored_split(version, self._column, self._labels, seed=self._spec.options.seed)
-        space = self._runtime.store.open_space(self._record.space)
-        self._features = space.read(version.keys())
+        self._split = stored_split(version, self._column, self._labels)
+        self._features = self._runtime.space(self._record.space).read(version.keys())
 
     def compute(self, pulse: Pulse) -> None:
         """Trains the head, and stops when told to."""
@@ -68,8 +66,21 @@ class TrainHeadWork:
         return Outcome(result=result)
 
 
-def stored_split(version: DatasetVersion, column: str, labels: np.ndarray, *, seed: int) -> Split:
-    """The dataset version's one split for this label column and seed: made by whoever needs it first, then kept."""
+def recorded_space(version: DatasetVersion, space: str | None) -> SpaceRecord:
+    """The record of the feature space, or of the last one that the version was extracted in. Raises UnknownSpace."""
+    records = version.spaces()
+    for record in records:
+        if space in (None, record.space):
+            return record
+    raise UnknownSpace(space or "", [record.space for record in records])
+
+
+def stored_split(version: DatasetVersion, column: str, labels: np.ndarray) -> Split:
+    """The dataset version's one split of this label column: made by the first job that needs it, then kept.
+
+    It does not depend on a job's seed, so that all heads and fine-tunes are measured on the same rows.
+    """
     from jdq.worker.heads.split import Split, make_split
 
-    raise NotImplementedError
+    stored = version.get_split(column) or version.put_split(column, make_split(labels, version.keys()))
+    return Split.from_json(stored.parts, stored.fields)

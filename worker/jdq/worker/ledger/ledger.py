@@ -56,7 +56,7 @@ class Ledger:
         self._reap_ms = int(reap_s * 1000)
 
     def next(self, job: str) -> Lease | None:
-        """A lease on the job's lowest pending chunk; None when there is nothing to take (ended, waiting, full, none)."""
+        """A lease on the job's lowest pending chunk; None when there is none to take."""
         token = secrets.token_hex(8)
         answer = call(self.client, "next", job, self.worker, self.queue, token, self._lease_ms)
         if answer[0] != "chunk":
@@ -97,7 +97,7 @@ class Ledger:
         call(self.client, "release", lease.job, lease.chunk, lease.token, "drain", reason, 0, MAX_ATTEMPTS)
 
     def retry_later(self, lease: Lease, reason: str) -> list[TicketOrder]:
-        """Gives the chunk back after a fault of the machine, with a delay that doubles; the third fault fails the job."""
+        """Gives the chunk back after a fault of the machine, later each time; the third fails the job."""
         delay_ms = 1000 * 2 ** (lease.attempt - 1)
         arguments = ("fault", reason, delay_ms, MAX_ATTEMPTS)
         return ticket_orders(call(self.client, "release", lease.job, lease.chunk, lease.token, *arguments)[1])

@@ -1,0 +1,87 @@
+"""Jobs worked on in this process: the real ledger, store and work, without Celery's processes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from jdq.store.datasets import DatasetVersion
+from jdq.store.store import Store, open_store
+from jdq.store.table import TableOptions
+from jdq.worker.config import read_config
+from jdq.worker.contract import QUEUES, Queue, Spec
+from jdq.worker.jobs import work_for
+from jdq.worker.ledger.jobbook import Job, JobBook
+from jdq.worker.runtime import Runtime
+from jdq.worker.turn import Turn
+from tests.redis_server import RedisServer
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A Redis, a store, and one worker of each queue that works when it is told to."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.environment["JDQ_STORE"])
+
+    def runtime(self, queue: Queue, worker: str = "worker") -> Runtime:
+        return Runtime(read_config(self.environment), worker=f"{worker}-{queue}", queue=queue)
+
+    @property
+    def jobbook(self) -> JobBook:
+        return self.runtime("cpu").jobbook
+
+    def imported(self, text: str, name: str = "table", **options: str) -> DatasetVersion:
+        """The CSV in `text`, imported."""
+        file = self.folder / f"{name}.csv"
+        file.write_text(text, encoding="utf-8")
+        return self.store.datasets.import_table(file, name=name, options=TableOptions(**options))  # type: ignore[arg-type]
+
+    def turn(self, job: str, queue: Queue, worker: str = "worker") -> None:
+        """One worker's turn on the job."""
+        runtime = self.runtime(queue, worker)
+        Turn(
+            runtime.ledger,
+            job,
+            work_for=lambda lease: work_for(lease, runtime),
+            send=lambda orders: None,
+            turn_s=60,
+            beat_s=1,
+        ).run()
+
+    def finished(self, spec: Spec) -> Job:
+        """The job of this specification, worked on by a worker of each queue until it ends."""
+        job, _ = self.jobbook.create(spec)
+        for queue in QUEUES[::-1]:
+            self.turn(job, queue)
+        return self.jobbook.job(job)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RedisServer]:
+    """A Redis of these tests' own; a socket's path must be short, so not in pytest's folder."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        server = RedisServer(Path(folder)).start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, server: RedisServer) -> Workplace:
+    """Empty of jobs and features."""
+    server.client().flushall()
+    environment = {
+        "JDQ_HOME": str(tmp_path / "home"),
+        "JDQ_STORE": str(tmp_path / "store"),
+        "JDQ_BROKER_URL": server.url,
+        "JDQ_CHUNK_TOKENS": "20000",
+    }
+    return Workplace(tmp_path, environment)

@@ -1,0 +1,99 @@
+"""Extraction: row i of the features is row i of the table, and a text is computed once."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from jdq.worker.contract import Extract, JobState
+from jdq.worker.hash_encoder import hashed_feature
+from jdq.worker.jobs.plan import chunk_bounds, first_rows
+from tests.jobs.conftest import Workplace
+
+DIM = 16
+
+
+def table(texts: list[str]) -> str:
+    return "text,label\n" + "".join(f'"{text}",{"ab"[i % 2]}\n' for i, text in enumerate(texts))
+
+
+def extract(workplace: Workplace, texts: list[str], name: str = "table") -> Extract:
+    version = workplace.imported(table(texts), name)
+    return Extract(dataset=version.name, version=version.version, encoder=f"hash:{DIM}")
+
+
+def expected(texts: list[str]) -> np.ndarray:
+    return np.array([hashed_feature(text, DIM) for text in texts], dtype=np.float16)
+
+
+def test_ten_thousand_rows_with_repeats_keep_their_places(workplace: Workplace) -> None:
+    rng = random.Random(7)
+    texts = [f"posting {rng.randrange(7000)} " + "x" * rng.randrange(200) * (n % 3) for n in range(10_000)]
+    job = workplace.finished(extract(workplace, texts))
+    assert job.state is JobState.SUCCEEDED
+    assert job.chunks_total > 10
+    X, y, stored = workplace.store.load("table")
+    assert stored == texts
+    np.testing.assert_array_equal(X, expected(texts))
+    assert list(y[:3]) == ["a", "b", "a"]
+    assert job.counts["computed"] == len(set(texts))
+    assert job.counts["computed"] + job.counts["reused"] == job.counts["texts_done"] == len(texts)
+
+
+def test_only_texts_that_the_store_lacks_are_computed(workplace: Workplace) -> None:
+    texts = [f"text {n}" for n in range(300)]
+    workplace.finished(extract(workplace, texts))
+    shuffled = random.Random(1).sample(texts, len(texts))
+    again = workplace.finished(extract(workplace, shuffled, "other-file"))
+    assert (again.counts.get("computed", 0), again.counts["reused"]) == (0, 300)
+    more = workplace.finished(extract(workplace, [*shuffled, "new 1", "new 2"], "grown"))
+    assert (more.counts["computed"], more.counts["reused"]) == (2, 300)
+    np.testing.assert_array_equal(workplace.store.load("grown")[0], expected([*shuffled, "new 1", "new 2"]))
+
+
+def test_two_jobs_planned_at_once_do_not_compute_a_text_twice(workplace: Workplace) -> None:
+    spec = extract(workplace, [f"text {n}" for n in range(200)])
+    jobs = [workplace.jobbook.create(spec)[0] for _ in range(2)]
+    for job in jobs:
+        workplace.turn(job, "cpu")
+    for job in jobs:
+        workplace.turn(job, "gpu")
+    first, second = (workplace.jobbook.job(job).counts for job in jobs)
+    assert (first["computed"], second["computed"], second["reused"]) == (200, 0, 200)
+
+
+def test_a_plan_made_again_keeps_to_the_first_one(workplace: Workplace) -> None:
+    spec = extract(workplace, [f"text {n}" for n in range(500)])
+    job, _ = workplace.jobbook.create(spec)
+    runtime = workplace.runtime("cpu")
+    runtime.runs.put_array(job, "rows", np.arange(500))  # a worker that died before it stored the bounds
+    workplace.turn(job, "cpu")
+    workplace.turn(job, "gpu")
+    np.testing.assert_array_equal(workplace.store.load("table")[0], expected([f"text {n}" for n in range(500)]))
+
+
+def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: Workplace) -> None:
+    version = workplace.imported(table(["a text", "another"]))
+    job = workplace.finished(Extract(dataset=version.name, version=version.version, encoder="hash:many"))
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert "try: hash:64" in job.error.message
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 10, 1000])
+def test_chunks_hold_the_rows_in_order_within_their_bound(chunk_tokens: int) -> None:
+    tokens = np.random.default_rng(3).integers(2, 40, size=500)
+    bounds = chunk_bounds(tokens, chunk_tokens)
+    assert (bounds[0], bounds[-1]) == (0, 500)
+    assert (np.diff(bounds) > 0).all()
+    for start, stop in itertools.pairwise(bounds):
+        assert stop - start == 1 or tokens[start:stop].sum() <= chunk_tokens
+    assert list(chunk_bounds(np.array([], dtype=np.int64), 10)) == [0]
+
+
+def test_the_first_row_of_each_text_is_the_one_that_is_computed() -> None:
+    keys = np.array([[3] * 16, [1] * 16, [3] * 16, [2] * 16, [1] * 16], dtype=np.uint8)
+    assert first_rows(keys).tolist() == [0, 1, 3]

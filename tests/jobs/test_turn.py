@@ -1,0 +1,118 @@
+"""A worker's turn: it stops when told to, and every way of ending a chunk is said to the ledger."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from jdq.worker.contract import Extract, JobState
+from jdq.worker.heart import Pulse
+from jdq.worker.ledger.ledger import Lease, More, Outcome
+from jdq.worker.turn import ChunkWork, Turn
+from tests.jobs.conftest import Workplace
+
+SPEC = Extract(dataset="d", version="v", encoder="hash:8")
+
+
+class Work:
+    """A chunk of which the test says what it does while it computes."""
+
+    def __init__(self, computes: object, outcome: Outcome) -> None:
+        self._computes = computes
+        self._outcome = outcome
+
+    def prepare(self, pulse: Pulse) -> None:
+        pass
+
+    def compute(self, pulse: Pulse) -> None:
+        self._computes(pulse)  # type: ignore[operator]
+
+    def publish(self, pulse: Pulse) -> Outcome:
+        return self._outcome
+
+
+def run(workplace: Workplace, job: str, computes: object, *, chunks: int = 0) -> None:
+    """A cpu worker's turns on the job; the first chunk adds so many, which are another turn's."""
+
+    def work_for(lease: Lease) -> ChunkWork:
+        more = More(chunks=chunks, queue="cpu") if chunks and lease.chunk == 0 else None
+        return Work(computes, Outcome(more=more))
+
+    ledger = workplace.runtime("cpu").ledger
+    for _ in range(2 if chunks else 1):
+        Turn(ledger, job, work_for=work_for, send=lambda orders: None, turn_s=5, beat_s=0.05).run()
+
+
+def wait_while(pulse: Pulse) -> None:
+    for _ in range(200):
+        pulse.check()
+        time.sleep(0.02)
+
+
+def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    threading.Timer(0.3, workplace.jobbook.cancel, [job]).start()
+    began = time.monotonic()
+    run(workplace, job, wait_while)
+    assert time.monotonic() - began < 2
+    assert workplace.jobbook.job(job).state is JobState.CANCELLED
+
+
+def test_a_worker_told_to_stop_hands_its_chunks_back_unpunished(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    ledger = workplace.runtime("cpu").ledger
+    threading.Timer(0.3, ledger.drain).start()
+    run(workplace, job, wait_while)
+    ledger.arrived()
+    lease = ledger.next(job)
+    assert lease is not None
+    assert (lease.chunk, lease.attempt) == (0, 1)
+
+
+def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+
+    def fails(pulse: Pulse) -> None:
+        raise ZeroDivisionError("of the device")
+
+    run(workplace, job, fails)
+    found = workplace.jobbook.job(job)
+    assert found.state is JobState.RUNNING
+    assert found.log[0]["reason"] == "ZeroDivisionError: of the device"
+
+
+def test_all_chunks_of_a_job_are_committed_in_one_turn(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    run(workplace, job, lambda pulse: None, chunks=40)
+    found = workplace.jobbook.job(job)
+    assert (found.state, found.chunks_done) == (JobState.SUCCEEDED, 41)
+
+
+def test_one_failing_chunk_does_not_keep_the_others_from_being_done(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+
+    def fails_once(pulse: Pulse) -> None:
+        if pulse.lease.chunk == 2 and pulse.lease.attempt == 1:
+            raise OSError("a cable")
+
+    run(workplace, job, fails_once, chunks=5)
+    assert workplace.jobbook.job(job).chunks_done == 5
+    time.sleep(1.05)
+    run(workplace, job, fails_once, chunks=5)
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("texts", [3, 5])
+def test_those_who_watch_see_how_far_a_chunk_is(workplace: Workplace, texts: int) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    seen: list[dict[str, int]] = []
+
+    def reports(pulse: Pulse) -> None:
+        pulse.after_batch(texts, 10 * texts)
+        time.sleep(0.2)
+        seen.extend(workplace.jobbook.job(job).live)
+
+    run(workplace, job, reports)
+    assert seen == [{"texts": texts, "tokens": 10 * texts}]

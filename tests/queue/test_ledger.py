@@ -1,0 +1,214 @@
+"""The ledger: each chunk is counted once, whoever dies, wakes up late or says everything twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from jdq.worker.contract import JobState
+from jdq.worker.ledger.jobbook import DependencyEnded, JobBook, UnknownJob
+from jdq.worker.ledger.ledger import Lease, Ledger, More, Outcome
+from tests.queue.conftest import SPEC
+
+LedgerOf = Callable[..., Ledger]
+DONE = Outcome()
+
+
+def taken(ledger: Ledger, job: str) -> Lease:
+    lease = ledger.next(job)
+    assert lease is not None
+    return lease
+
+
+def planned(jobbook: JobBook, ledger: Ledger, chunks: int) -> str:
+    """A job whose first chunk is committed and that has so many more on the same queue."""
+    job, _ = jobbook.create(SPEC)
+    ledger.commit(taken(ledger, job), Outcome(more=More(chunks=chunks, queue=ledger.queue)))
+    return job
+
+
+def test_chunks_are_leased_lowest_first_and_each_to_one_worker(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    a, b = ledger_of("a"), ledger_of("b")
+    job = planned(jobbook, a, 3)
+    leases = [ledger.next(job) for ledger in (a, b, a, b)]
+    assert [lease.chunk if lease else None for lease in leases] == [1, 2, 3, None]
+
+
+def test_the_last_commit_and_no_other_ends_the_job(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    first, second = taken(ledger, job), taken(ledger, job)
+    assert ledger.commit(second, DONE)[0] == "done"
+    assert jobbook.job(job).state is JobState.RUNNING
+    assert ledger.commit(first, DONE)[0] == "last"
+    assert jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_a_chunk_committed_twice_counts_once(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    lease = taken(ledger, job)
+    outcome = Outcome(counts={"computed": 7})
+    assert [ledger.commit(lease, outcome)[0] for _ in range(2)] == ["done", "lost"]
+    assert jobbook.job(job).counts == {"computed": 7}
+
+
+def test_a_silent_workers_chunk_goes_to_the_front_and_its_late_commit_does_not_count(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    asleep, awake = ledger_of("asleep", lease_s=0.05), ledger_of("awake", lease_s=0.05)
+    job = planned(jobbook, awake, 3)
+    late = taken(asleep, job)
+    expire(client)
+    assert awake.reap()[0] == 1
+    again = taken(awake, job)
+    assert (again.chunk, again.attempt) == (late.chunk, 2)
+    assert asleep.beat([(late, None)]) == ["lost"]
+    assert asleep.commit(late, DONE)[0] == "lost"
+    assert awake.commit(again, DONE)[0] == "done"
+    assert "asleep fell silent" in jobbook.job(job).log[0]["reason"]
+
+
+def test_beats_keep_a_lease_for_as_long_as_the_work_takes(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("a", lease_s=0.3)
+    job, _ = jobbook.create(SPEC)
+    lease = taken(ledger, job)
+    for _ in range(4):
+        time.sleep(0.15)
+        assert ledger.beat([(lease, {"texts": 5})]) == ["ok"]
+        assert ledger_of("b", lease_s=0.3).reap()[0] == 0
+    assert jobbook.job(job).live == [{"texts": 5}]
+    assert ledger.commit(lease, DONE)[0] == "last"
+
+
+def test_a_chunk_that_kills_three_workers_fails_its_job_with_the_reason(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("victim", lease_s=0.02)
+    job, _ = jobbook.create(SPEC)
+    for _ in range(3):
+        assert jobbook.job(job).state is not JobState.FAILED
+        taken(ledger, job)
+        expire(client)
+        ledger.reap()
+    failed = jobbook.job(job)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert "failed 3 times" in failed.error.message
+    assert "victim fell silent" in failed.error.message
+
+
+def test_a_fault_is_tried_again_later_and_a_hand_back_is_no_attempt(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    ledger.hand_back(taken(ledger, job), "told to stop")
+    lease = taken(ledger, job)
+    assert lease.attempt == 1
+    ledger.retry_later(lease, "OSError: disk full")
+    assert ledger.next(job) is None
+    time.sleep(1.05)
+    assert taken(ledger, job).attempt == 2
+
+
+def test_an_error_of_the_users_ends_the_job_at_once(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 5)
+    ledger.fail(taken(ledger, job), {"type": "EncoderNotFound", "message": "no such encoder"})
+    failed = jobbook.job(job)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert failed.error.message == "no such encoder"
+    assert ledger.next(job) is None
+
+
+def test_a_cancelled_job_gives_no_chunk_and_its_workers_hear_of_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 5)
+    lease = taken(ledger, job)
+    assert jobbook.cancel(job)
+    assert not jobbook.cancel(job)
+    assert ledger.beat([(lease, None)]) == ["cancelled"]
+    assert ledger.commit(lease, DONE)[0] == "lost"
+    assert ledger.next(job) is None
+
+
+def test_a_job_waits_for_another_and_starts_once(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    first, _ = jobbook.create(SPEC)
+    second, tickets = jobbook.create(SPEC, after=[first])
+    assert tickets == []
+    assert ledger.next(second) is None
+    assert jobbook.job(second).waits_for == [first]
+    lease = taken(ledger, first)
+    _, tickets = ledger.commit(lease, DONE)
+    assert [ticket.job for ticket in tickets] == [second]
+    assert ledger.commit(lease, DONE)[1] == []
+    assert ledger.next(second) is not None
+
+
+def test_what_waits_for_a_failed_job_fails_with_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    first, _ = jobbook.create(SPEC)
+    second, _ = jobbook.create(SPEC, after=[first])
+    third, _ = jobbook.create(SPEC, after=[second])
+    ledger.fail(taken(ledger, first), {"type": "E", "message": "no"})
+    for job in (second, third):
+        assert jobbook.job(job).state is JobState.FAILED
+    with pytest.raises(DependencyEnded):
+        jobbook.create(SPEC, after=[first])
+
+
+def test_unknown_jobs_are_errors(jobbook: JobBook) -> None:
+    with pytest.raises(UnknownJob):
+        jobbook.job("extract-nosuch")
+    with pytest.raises(UnknownJob):
+        jobbook.cancel("extract-nosuch")
+    with pytest.raises(UnknownJob):
+        jobbook.create(SPEC, after=["extract-nosuch"])
+
+
+def test_a_lost_ticket_is_sent_again_when_a_worker_is_idle(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    ledger.seen({"queue": "cpu"})
+    job, _ = jobbook.create(SPEC)  # its ticket goes nowhere
+    assert [(ticket.job, ticket.count) for ticket in ledger.reap()[1]] == [(job, 1)]
+    taken(ledger, job)
+    assert ledger.reap()[1] == []
+
+
+def test_each_idle_worker_gets_a_ticket_and_no_job_more_than_it_has_chunks(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    ledgers = [ledger_of(name) for name in "abcd"]
+    for ledger in ledgers:
+        ledger.seen({"queue": "cpu"})
+    job = planned(jobbook, ledgers[0], 3)
+    ledgers[0].idle(job)
+    assert [ticket.count for ticket in ledgers[0].reap()[1]] == [3]
+
+
+def test_nothing_expires_while_the_server_has_just_started(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a", lease_s=10**6)  # longer than the server has been up
+    job, _ = jobbook.create(SPEC)
+    lease = taken(ledger, job)
+    ledger.client.zadd(f"jdq:job:{job}:leases", {str(lease.chunk): 1})
+    assert ledger.reap()[0] == 0
+
+
+def test_a_hundred_thousand_chunks_cost_the_server_no_memory_each(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("a")
+    before = client.info("memory")["used_memory"]
+    planned(jobbook, ledger, 100_000)
+    assert client.info("memory")["used_memory"] - before < 100_000
+
+
+def expire(client: redis.Redis) -> None:
+    """Waits until short leases have expired and the server is older than a lease."""
+    time.sleep(max(0.06, 1.1 - client.info("server")["uptime_in_seconds"]))

@@ -1,0 +1,69 @@
+"""The local stack for real: the command, the supervisor, the server, and Celery workers as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JDQ = str(Path(sys.executable).parent / "jdq")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One state folder, and the `jdq` command on it."""
+
+    home: Path
+    settings: dict[str, str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("JDQ_")}
+        return {**kept, "JDQ_HOME": str(self.home), **self.settings}
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """The finished command, which must end with this exit code."""
+        finished = subprocess.run(
+            [JDQ, *arguments], env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert finished.returncode == code, f"{arguments}: {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
+        return finished
+
+    def json(self, *arguments: str) -> Any:
+        """What the command prints with --json."""
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+
+def stack_in(folder: str, **settings: str) -> Stack:
+    """A stack with its home in a folder whose path is short: the socket lies there, too."""
+    runtime = Path(folder) / "run"
+    runtime.mkdir(mode=0o700)
+    return Stack(Path(folder) / "home", {"XDG_RUNTIME_DIR": str(runtime), **settings})
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """Not started; whatever the test starts is stopped."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        # A lease as short as the beat allows: a killed worker's chunk comes back soon.
+        stack = stack_in(folder, JDQ_LEASE_S="3", JDQ_BEAT_S="0.5", JDQ_REAP_S="1", JDQ_CHUNK_TOKENS="2000")
+        yield stack
+        stack.run("down")
+
+
+@pytest.fixture(scope="session")
+def shared_stack() -> Iterator[Stack]:
+    """Started once for the tests that leave it as it is."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        stack = stack_in(folder)
+        stack.run("up")
+        yield stack
+        stack.run("down")

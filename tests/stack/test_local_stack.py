@@ -1,0 +1,95 @@
+"""`jdq up` and `jdq down`: harmless twice, nothing left, and a clear word when something does not start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.stack.conftest import Stack
+
+
+def processes_of(stack: Stack) -> list[psutil.Process]:
+    """Every live process that belongs to the stack's state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mine = process.environ().get("JDQ_HOME") == str(stack.home) or str(stack.home) in " ".join(
+                process.cmdline()
+            )
+            if mine and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                found.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def test_up_twice_is_harmless_and_down_leaves_nothing_running(stack: Stack) -> None:
+    stack.run("up")
+    workers = stack.json("workers")
+    assert {(w["name"].split("@")[0], w["queue"], w["state"]) for w in workers} == {
+        ("gpu-1", "gpu", "idle"),
+        ("cpu-1", "cpu", "idle"),
+    }
+    assert "it runs already" in stack.run("up").stderr
+    assert [w["pid"] for w in stack.json("workers")] == [w["pid"] for w in workers]
+    assert processes_of(stack)
+    stack.run("down")
+    assert processes_of(stack) == []
+    assert "nothing was running" in stack.run("down").stderr
+    assert "try: jdq up" in stack.run("workers", code=3).stderr
+
+
+def test_what_a_killed_supervisor_left_does_not_stop_the_next_up(stack: Stack) -> None:
+    stack.run("up", "--cpu-workers", "0")
+    supervisor = next(p for p in processes_of(stack) if "jdq.cli.stack.supervisor" in p.cmdline())
+    before = {p.pid for p in processes_of(stack)}
+    supervisor.kill()
+    supervisor.wait(5)
+    stack.run("up", "--cpu-workers", "0")
+    assert before.isdisjoint(p.pid for p in processes_of(stack))
+    assert [w["state"] for w in stack.json("workers") if w["queue"] == "gpu"] == ["idle"]
+
+
+def test_a_stale_socket_and_state_file_do_not_stop_the_next_up(stack: Stack) -> None:
+    stack.run("up", "--cpu-workers", "0")
+    socket = Path((stack.home / "run" / "socket").read_text())
+    state = (stack.home / "run" / "stack.json").read_bytes()
+    stack.run("down")
+    socket.touch()
+    (stack.home / "run" / "stack.json").write_bytes(state)
+    stack.run("up", "--cpu-workers", "0")
+    assert len(stack.json("workers")) == 1
+
+
+def test_a_worker_that_cannot_start_says_why(stack: Stack) -> None:
+    broken = Stack(stack.home, {**stack.settings, "JDQ_BEAT_S": "soon"})
+    assert "JDQ_BEAT_S is 'soon'" in broken.run("up", code=2).stderr
+    store = stack.home / "store"
+    store.mkdir(parents=True)
+    (store / "holiday.jpg").touch()
+    error = stack.run("up", code=3).stderr
+    assert "does not start" in error
+    assert "is not a store" in error
+    assert processes_of(stack) == []
+
+
+def test_a_worker_that_dies_is_started_again(stack: Stack) -> None:
+    stack.run("up", "--cpu-workers", "0")
+    [worker] = stack.json("workers")
+    os.kill(worker["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while [w["pid"] for w in stack.json("workers")] == [worker["pid"]]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_broker_of_ones_own_is_not_started_by_up(stack: Stack) -> None:
+    foreign = Stack(stack.home, {**stack.settings, "JDQ_BROKER_URL": "redis://:secret@127.0.0.1:1/0"})
+    assert "JDQ_BROKER_URL is set" in foreign.run("up", code=3).stderr
+    error = foreign.run("jobs", code=3).stderr
+    assert "redis://:***@127.0.0.1:1/0" in error
+    assert "secret" not in error

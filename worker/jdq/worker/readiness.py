@@ -1,0 +1,31 @@
+"""What a worker needs before it takes work: a store that it can write, and its queue's packages."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from jdq.store.errors import StoreError
+from jdq.store.store import open_store
+from jdq.worker.config import Config
+
+
+class NotReady(Exception):
+    """The worker cannot work here; the message says why and what to do."""
+
+
+def check_readiness(config: Config) -> None:
+    """Raises NotReady where the store cannot be opened or written, or a package is missing."""
+    missing = [name for name in ("torch", "transformers", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise NotReady(f"a worker needs {', '.join(missing)}\n  try: pip install 'jdq[worker]'")
+    try:
+        root = open_store(config.store).root
+    except (StoreError, OSError) as error:
+        raise NotReady(f"the store {config.store} cannot be used: {error}") from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        owner = root.stat()
+        raise NotReady(
+            f"the store {root} belongs to user {owner.st_uid}, group {owner.st_gid}; "
+            f"this worker is user {os.getuid()} and may not write there\n  try: chown -R {os.getuid()} {root}"
+        )
