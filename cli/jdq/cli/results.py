@@ -32,13 +32,10 @@ def _print_extract(facts: dict[str, Any]) -> None:
 
 
 def _print_head(facts: dict[str, Any]) -> None:
-    metrics = facts["metrics"]
-    click.echo(
-        f"head {facts['head_id']} ({facts['head']}) on {facts['origin']['dataset']} {facts['origin']['dataset_version']}"
-    )
-    click.echo(
-        f"test part: {metrics['rows']:,} rows, accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
-    )
+    metrics, origin = facts["metrics"], facts["origin"]
+    click.echo(f"head {facts['head_id']} ({facts['head']}) on {origin['dataset']} {origin['dataset_version']}")
+    scores = f"accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
+    click.echo(f"test part: {metrics['rows']:,} rows, {scores}")
     rows = [
         [of["label"], f"{of['precision']:.3f}", f"{of['recall']:.3f}", f"{of['f1']:.3f}", str(of["support"])]
         for of in metrics["per_class"]

@@ -1,4 +1,4 @@
-"""The supervisor: one background process that starts the server and the workers, restarts those that exit, and stops all.
+"""The supervisor: one background process that starts, restarts and stops the server and the workers.
 
 Run as ``python -m jdq.cli.stack.supervisor --gpu-workers N --cpu-workers N`` by `jdq up`.
 """

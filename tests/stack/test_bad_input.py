@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.conftest import Stack, shared_stack  # noqa: F401 - the fixture
+from tests.stack.conftest import Stack
 
 GOOD = "text,label\nWe need a nurse.,care\nDrive at night.,road\n"
 
@@ -57,19 +57,19 @@ def test_no_stack_is_said_before_anything_is_imported(tmp_path: Path) -> None:
     assert not (stack.home / "store").exists()
 
 
-def test_an_unknown_job_is_an_error_of_its_own(shared_stack: Stack) -> None:  # noqa: F811
+def test_an_unknown_job_is_an_error_of_its_own(shared_stack: Stack) -> None:
     for command in ("status", "watch", "result", "cancel"):
         assert "no job has the id 'extract-nosuchid'" in shared_stack.run(command, "extract-nosuchid", code=4).stderr
     assert "no head has the id" in shared_stack.run("predict", "text", "--head", "train-head-none", code=4).stderr
 
 
-def test_a_head_needs_a_dataset_and_its_features(shared_stack: Stack) -> None:  # noqa: F811
+def test_a_head_needs_a_dataset_and_its_features(shared_stack: Stack) -> None:
     assert "nothing-here" in shared_stack.run("submit", "train-head", "nothing-here", code=2).stderr
     assert "no head 'logrug'" in shared_stack.run("submit", "train-head", "--head", "logrug", code=2).stderr
     assert "NAME=VALUE" in shared_stack.run("submit", "train-head", "--param", "C", code=2).stderr
 
 
-def test_an_unlabelled_table_is_extracted_and_trains_no_head(shared_stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+def test_an_unlabelled_table_is_extracted_and_trains_no_head(shared_stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "unlabelled.csv"
     file.write_text("text\nWe need a nurse.\nDrive at night.\n")
     shared_stack.run("submit", "extract", str(file), "--encoder", "hash:8", "--wait")
