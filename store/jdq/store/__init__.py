@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jdq.store.batches import Batch, BatchPlan
     from jdq.store.errors import DamagedShard, MissingFeatures, NotFinite, StoreError
+    from jdq.store.extracted import ExtractedDataset
     from jdq.store.features import Space
     from jdq.store.keys import text_key, text_keys
     from jdq.store.rows import FeatureRows
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from jdq.store.store import Store, open_store
 
 __all__ = [
+    "Batch",
+    "BatchPlan",
     "DamagedShard",
+    "ExtractedDataset",
     "FeatureRows",
     "FeatureSpace",
     "MissingFeatures",
@@ -31,7 +36,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "batches": ("Batch", "BatchPlan"),
     "errors": ("DamagedShard", "MissingFeatures", "NotFinite", "StoreError"),
+    "extracted": ("ExtractedDataset",),
     "features": ("Space",),
     "keys": ("text_key", "text_keys"),
     "rows": ("FeatureRows",),

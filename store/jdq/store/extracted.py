@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from jdq.store.batches import Batch, BatchPlan, batches
 from jdq.store.errors import NotExtracted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from jdq.store.datasets import DatasetVersion
     from jdq.store.features import Space
     from jdq.store.rows import FeatureRows
@@ -23,6 +28,9 @@ class ExtractedDataset:
     def __init__(self, version: DatasetVersion, space: Space) -> None:
         self.version = version
         self.space = space
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (self.version.path, self.space.path)
 
     def __len__(self) -> int:
         return self.version.n_rows
@@ -47,6 +55,10 @@ class ExtractedDataset:
         """(rows,) as they stand in the table. Raises NoLabels."""
         return np.asarray(self.version.labels(column), dtype=np.str_)
 
+    def batches(self, plan: BatchPlan, *, rows: npt.NDArray[np.int64] | None = None) -> Iterator[Batch]:
+        """One epoch in batches, over all rows or over these. Raises MissingFeatures or DamagedShard."""
+        return batches(self.features, plan, rows=rows)
+
     def texts(self) -> list[str]:
         """The texts of all rows, in memory."""
         return self.version.texts()
@@ -63,3 +75,11 @@ def open_extracted(
             raise NotExtracted(found.name, found.version)
         space = recorded[0].space
     return ExtractedDataset(found, store.open_space(space))
+
+
+def _reopen(version: Path, space: Path) -> ExtractedDataset:
+    """What a worker process of a data loader gets in place of mapped memory."""
+    from jdq.store.datasets import DatasetVersion
+    from jdq.store.features import Space
+
+    return ExtractedDataset(DatasetVersion(version), Space(space))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.mapped import MappedShard
 from jdq.store.segment import Positions
 from jdq.store.shard import Features
@@ -96,5 +97,5 @@ def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
     """Each number that `owners` holds, with the places where it holds it, ascending."""
     order = np.argsort(owners, kind="stable")
     starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-        yield int(owners[order[start]]), order[start:end]
+    for places in np.split(order, starts[1:]) if len(order) else []:
+        yield int(owners[places[0]]), places

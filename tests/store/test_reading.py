@@ -1,0 +1,143 @@
+"""The ways in which training reads a dataset: arrays, mapped blocks, shuffled batches, torch, Hugging Face."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from jdq.store import BatchPlan, ExtractedDataset
+from jdq.store.huggingface import to_huggingface
+from jdq.store.torch_datasets import FeatureBatches, FeatureDataset
+from tests.store.fake_datasets import write_store
+from tests.store.fake_features import fake_features, sentences
+
+# Rows repeat, so the table's order is not that of any shard.
+TEXTS = [*sentences(2500), *sentences(100, start=50), *sentences(400, start=5000)]
+FEATURES = fake_features(TEXTS)
+LABELS = [f"c{number % 3}" for number in range(len(TEXTS))]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ExtractedDataset:
+    store, _, _ = write_store(tmp_path_factory.mktemp("reading") / "store", TEXTS, chunk=700)
+    return store.open("posts")
+
+
+def test_load_gives_features_labels_and_texts_in_row_order(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", TEXTS)
+    X, y, texts = store.load("posts", space=space.digest[:8])
+    np.testing.assert_array_equal(X, FEATURES)
+    assert X.dtype == np.float16
+    assert y.tolist() == LABELS
+    assert texts == TEXTS
+
+
+def test_rows_index_like_an_array(table: ExtractedDataset) -> None:
+    rows = table.features
+    assert rows.shape == FEATURES.shape
+    for which in (
+        0,
+        -1,
+        slice(10, 20),
+        slice(0, 3000, 7),
+        slice(5, 5),
+        slice(3000, 0, -1),
+        [5, 2600, 5],
+        np.array([1]),
+    ):
+        np.testing.assert_array_equal(rows[which], FEATURES[which])
+    np.testing.assert_array_equal(np.asarray(rows), FEATURES)
+    with pytest.raises(IndexError):
+        rows[3000]
+
+
+def test_rows_that_lie_side_by_side_come_without_a_copy_and_read_only(table: ExtractedDataset) -> None:
+    block = table.features[100:600]
+    assert block.base is not None
+    assert not block.flags.writeable
+    assert table.features[600:800].flags.writeable
+
+
+@pytest.mark.parametrize("rows", [1, 64, 512, 10_000])
+def test_blocks_hold_every_row_once_in_order(table: ExtractedDataset, rows: int) -> None:
+    blocks = list(table.features.blocks(rows))
+    assert max(map(len, blocks)) <= rows
+    np.testing.assert_array_equal(np.concatenate(blocks), FEATURES)
+
+
+@pytest.mark.parametrize("size", [1, 7, 256, 1000, 5000])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_an_epoch_holds_every_row_once(table: ExtractedDataset, size: int, shuffle: bool) -> None:
+    plan = BatchPlan(size=size, shuffle=shuffle, block_rows=100, mixed_blocks=4)
+    found = list(table.batches(plan))
+    rows = np.concatenate([batch.rows for batch in found])
+    np.testing.assert_array_equal(np.concatenate([batch.features for batch in found]), FEATURES[rows])
+    assert sorted(rows.tolist()) == list(range(len(TEXTS)))
+    assert (rows.tolist() == list(range(len(TEXTS)))) != shuffle
+    assert {len(batch.rows) for batch in found[:-1]} <= {size}
+
+
+def test_the_order_is_that_of_seed_and_epoch(table: ExtractedDataset) -> None:
+    def order(seed: int = 0, epoch: int = 0) -> list[int]:
+        plan = BatchPlan(shuffle=True, block_rows=64, seed=seed, epoch=epoch)
+        return [int(row) for batch in table.batches(plan) for row in batch.rows]
+
+    assert order() == order()
+    assert order() != order(epoch=1)
+    assert order() != order(seed=1)
+
+
+def test_batches_of_a_splits_part_hold_just_its_rows(table: ExtractedDataset) -> None:
+    part = np.flatnonzero(np.arange(len(TEXTS)) % 5 > 0)
+    found = np.concatenate([batch.rows for batch in table.batches(BatchPlan(shuffle=True), rows=part)])
+    assert sorted(found.tolist()) == part.tolist()
+
+
+def test_drop_last_leaves_the_smaller_batch_out(table: ExtractedDataset) -> None:
+    assert [len(batch.rows) for batch in table.batches(BatchPlan(size=700, drop_last=True))] == [700] * 4
+
+
+def test_a_table_can_be_pickled_for_worker_processes(table: ExtractedDataset) -> None:
+    _ = table.features[0]
+    copy = pickle.loads(pickle.dumps(table))  # noqa: S301
+    np.testing.assert_array_equal(copy.read(), FEATURES)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torch_rows_come_with_their_class_numbers(table: ExtractedDataset, workers: int) -> None:
+    data = FeatureDataset(table, rows=np.arange(0, 3000, 2))
+    assert data.classes == ["c0", "c1", "c2"]
+    feature, label = data[1]
+    np.testing.assert_array_equal(feature.numpy(), FEATURES[2])
+    assert label.item() == 2
+    loader = DataLoader(data, batch_size=100, num_workers=workers)
+    features = torch.cat([features for features, _ in loader])
+    np.testing.assert_array_equal(features.numpy(), FEATURES[::2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torch_batches_hold_every_row_once_also_with_worker_processes(table: ExtractedDataset, workers: int) -> None:
+    data = FeatureBatches(table, BatchPlan(size=200, shuffle=True, block_rows=100))
+    loader = DataLoader(data, batch_size=None, num_workers=workers)
+    epochs = []
+    for data.epoch in (0, 1):
+        features, labels = map(torch.cat, zip(*loader, strict=True))
+        epochs.append(features)
+        assert sorted(labels.tolist()) == sorted(number % 3 for number in range(len(TEXTS)))
+        assert sorted(map(tuple, features.tolist())) == sorted(map(tuple, FEATURES.tolist()))
+    assert not torch.equal(*epochs)
+
+
+def test_a_hugging_face_dataset_holds_the_same_rows(table: ExtractedDataset) -> None:
+    data = to_huggingface(table)
+    assert data.column_names == ["features", "text", "label"]
+    assert data.features["label"].names == ["c0", "c1", "c2"]
+    assert data[2501]["text"] == TEXTS[2501]
+    assert data[2501]["label"] == 2501 % 3
+    np.testing.assert_array_equal(data.with_format("numpy")["features"][:], FEATURES)
+    assert data.filter(lambda row: row["label"] == 0, keep_in_memory=True).num_rows == 1000
