@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import psutil
 
-from tests.stack.conftest import Stack
+from tests.stack.conftest import JDQ, Stack
 
 
 def processes_of(stack: Stack) -> list[psutil.Process]:
@@ -63,6 +64,16 @@ def test_a_stale_socket_and_state_file_do_not_stop_the_next_up(stack: Stack) -> 
     (stack.home / "run" / "stack.json").write_bytes(state)
     stack.run("up", "--cpu-workers", "0")
     assert len(stack.json("workers")) == 1
+
+
+def test_down_stops_what_an_interrupted_up_has_begun(stack: Stack) -> None:
+    begun = subprocess.Popen([JDQ, "up"], env=stack.environment, stderr=subprocess.DEVNULL)
+    while not (stack.home / "run" / "stack.json").exists():
+        time.sleep(0.01)
+    begun.kill()
+    begun.wait()
+    stack.run("down")
+    assert processes_of(stack) == []
 
 
 def test_a_worker_that_cannot_start_says_why(stack: Stack) -> None:

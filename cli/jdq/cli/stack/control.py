@@ -9,7 +9,7 @@ import time
 import psutil
 
 from jdq.cli.stack.errors import StackError
-from jdq.cli.stack.state import StackState, is_locked, read_state
+from jdq.cli.stack.state import ProcessId, StackState, is_locked, read_state, write_state
 from jdq.cli.stack.supervisor import START_TIMEOUT_S, STOP_TIMEOUT_S
 from jdq.worker.config import Config
 
@@ -29,7 +29,6 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
     if is_locked(config.run_folder):
         return _await_ready(config), False
     _end_leftovers(config)
-    (config.run_folder / "stack.json").unlink(missing_ok=True)
     with (config.logs / "supervisor.log").open("ab") as log:
         counts = ["--gpu-workers", str(gpu_workers), "--cpu-workers", str(cpu_workers)]
         process = subprocess.Popen(
@@ -39,23 +38,24 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
             stderr=log,
             start_new_session=True,
         )
+    # From here on `jdq down` finds it, also when this command is interrupted.
+    supervisor = ProcessId.of(process.pid)
+    starting = StackState(phase="starting", gpu_workers=gpu_workers, cpu_workers=cpu_workers, supervisor=supervisor)
+    write_state(config.run_folder, starting)
     return _await_ready(config, process), True
 
 
 def bring_down(config: Config) -> bool:
     """Stops the stack and waits until nothing of it is left; False when nothing ran."""
     state = read_state(config.run_folder)
-    ran = is_locked(config.run_folder)
     supervisor = state.supervisor.process() if state else None
-    if supervisor and ran:
+    if supervisor:
         supervisor.terminate()
-        deadline = time.monotonic() + 3 * STOP_TIMEOUT_S
-        while is_locked(config.run_folder) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        psutil.wait_procs([supervisor], timeout=3 * STOP_TIMEOUT_S)
     leftovers = _end_leftovers(config)
     (config.run_folder / "socket").unlink(missing_ok=True)
     (config.run_folder / "stack.json").unlink(missing_ok=True)
-    return ran or leftovers
+    return bool(supervisor) or leftovers
 
 
 def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None) -> StackState:
