@@ -137,6 +137,20 @@ def test_a_cancelled_job_gives_no_chunk_and_its_workers_hear_of_it(jobbook: JobB
     assert ledger.next(job) is None
 
 
+def test_a_closing_chunk_follows_when_all_others_are_committed(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger, gpu = ledger_of("a"), ledger_of("g", queue="gpu")
+    job, _ = jobbook.create(SPEC)
+    ledger.commit(taken(ledger, job), Outcome(more=More(chunks=2, queue="gpu", closing="cpu")))
+    first, second = taken(gpu, job), taken(gpu, job)
+    assert gpu.commit(second, DONE)[1] == []
+    _, [ticket] = gpu.commit(first, DONE)
+    assert (ticket.queue, ticket.count) == ("cpu", 1)
+    closing = taken(ledger, job)
+    assert closing.chunk == 3
+    assert ledger.commit(closing, DONE)[0] == "last"
+    assert jobbook.job(job).state is JobState.SUCCEEDED
+
+
 def test_a_job_waits_for_another_and_starts_once(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
     first, _ = jobbook.create(SPEC)

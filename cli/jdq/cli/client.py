@@ -60,12 +60,12 @@ class Client:
         except UnknownJob:
             raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
 
-    def submit(self, spec: Spec, *, after: Sequence[str] = ()) -> str:
+    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
         """Creates the job, sends its tickets, and says on stderr where nobody is there to take them. Returns its id."""
         from jdq.worker.settings import celery_app
         from jdq.worker.tickets import send_tickets
 
-        job, tickets = self.jobbook.create(spec, after=after)
+        job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         send_tickets(celery_app(self.config), tickets)
         self._warn_of_missing_workers(spec)
         return job

@@ -29,11 +29,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class More:
-    """Chunks that follow the one that is committed: a plan ends with them."""
+    """Chunks that follow the one that is committed: a plan ends with them.
+
+    After the last of them, one closing chunk follows on the queue `closing`, where that is given.
+    """
 
     chunks: int
     queue: Queue
     at_once: int = 1_000_000
+    closing: Queue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,7 @@ class Ledger:
             more.queue if more else "",
             more.at_once if more else 0,
             msgspec.json.encode(facts).decode(),
+            (more.closing or "") if more else "",
         )
         return answer, ticket_orders(tickets)
 

@@ -1,5 +1,6 @@
--- COMMIT. ARGV: job, chunk, token, counts (JSON object), more_chunks, more_queue, more_at_once, facts (JSON object)
--- counts are added to the job's counters; facts are set. more_chunks new chunks follow on more_queue.
+-- COMMIT. ARGV: job, chunk, token, counts (JSON object), more_chunks, more_queue, more_at_once, facts (JSON object),
+-- closing_queue. counts are added to the job's counters; facts are set. more_chunks new chunks follow on more_queue,
+-- and after all of them, where closing_queue is not empty, one last chunk on that queue.
 -- Returns {'done' | 'last' | 'lost', tickets}
 local id, chunk = ARGV[1], ARGV[2]
 local holder = held(id, chunk, ARGV[3])
@@ -10,10 +11,13 @@ for name, value in pairs(cjson.decode(ARGV[4])) do redis.call('HINCRBY', key(id)
 for name, value in pairs(cjson.decode(ARGV[8])) do redis.call('HSET', key(id), name, value) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
 local more = tonumber(ARGV[5])
-if more > 0 then
-  redis.call('HINCRBY', key(id), 'chunks_total', more)
-  redis.call('HSET', key(id), 'queue', ARGV[6], 'at_once', ARGV[7])
+local function follow(chunks, queue, at_once, closing)
+  redis.call('HINCRBY', key(id), 'chunks_total', chunks)
+  redis.call('HSET', key(id), 'queue', queue, 'at_once', at_once, 'closing', closing)
   return {'done', {ready_ticket(id)}}
 end
-if done == number(id, 'chunks_total') then return {'last', finish(id, 'succeeded')} end
-return {'done', {}}
+if more > 0 then return follow(more, ARGV[6], ARGV[7], ARGV[9]) end
+if done < number(id, 'chunks_total') then return {'done', {}} end
+local closing = redis.call('HGET', key(id), 'closing')
+if closing and closing ~= '' then return follow(1, closing, 1, '') end
+return {'last', finish(id, 'succeeded')}
