@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jdq.worker.contract import JobState
-from jdq.worker.ledger.jobbook import DependencyEnded, JobBook, UnknownJob
+from jdq.worker.ledger.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
 from jdq.worker.ledger.ledger import Lease, Ledger, More, Outcome
 from tests.queue.conftest import SPEC
 
@@ -226,3 +226,50 @@ def test_a_hundred_thousand_chunks_cost_the_server_no_memory_each(
 def expire(client: redis.Redis) -> None:
     """Waits until short leases have expired and the server is older than a lease."""
     time.sleep(max(0.06, 1.1 - client.info("server")["uptime_in_seconds"]))
+
+
+def test_a_more_urgent_jobs_chunk_goes_first(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    slow, _ = jobbook.create(SPEC, priority="low")
+    ledger.commit(taken(ledger, slow), Outcome(more=More(chunks=3, queue="cpu")))
+    assert taken(ledger, slow).job == slow
+    normal, _ = jobbook.create(SPEC)
+    urgent, _ = jobbook.create(SPEC, priority="high")
+    waiting, _ = jobbook.create(SPEC, priority="high", after=[urgent])
+    assert [taken(ledger, slow).job for _ in range(3)] == [urgent, normal, slow]
+    assert jobbook.job(waiting).state is JobState.QUEUED
+
+
+def test_a_retried_job_keeps_its_committed_chunks(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 4)
+    ledger.commit(taken(ledger, job), Outcome(counts={"computed": 5}))
+    in_hand = taken(ledger, job)
+    ledger.fail(taken(ledger, job), {"type": "E", "message": "no"})
+    assert ledger.commit(in_hand, DONE)[0] == "lost"
+    dependent_fails(jobbook, job)
+    assert [ticket.count for ticket in jobbook.retry(job)] == [1]
+    assert jobbook.job(job).error is None
+    assert [taken(ledger, job).chunk for _ in range(3)] == [2, 3, 4]
+    assert jobbook.job(job).counts == {"computed": 5}
+    with pytest.raises(NotRetried):
+        jobbook.retry(job)
+
+
+def dependent_fails(jobbook: JobBook, job: str) -> None:
+    with pytest.raises(DependencyEnded):
+        jobbook.create(SPEC, after=[job])
+
+
+def test_a_job_that_failed_with_another_is_retried_after_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    first, _ = jobbook.create(SPEC)
+    second, _ = jobbook.create(SPEC, after=[first])
+    jobbook.cancel(first)
+    with pytest.raises(DependencyEnded):
+        jobbook.retry(second)
+    jobbook.retry(first)
+    assert jobbook.retry(second) == []
+    assert jobbook.job(second).waits_for == [first]
+    ledger.commit(taken(ledger, first), DONE)
+    assert taken(ledger, second).job == second

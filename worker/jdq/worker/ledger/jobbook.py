@@ -22,6 +22,10 @@ class UnknownJob(Exception):
     """No job has this id."""
 
 
+class NotRetried(Exception):
+    """The job has not failed."""
+
+
 class DependencyEnded(Exception):
     """A job that the new one should wait for has failed or was cancelled."""
 
@@ -159,6 +163,21 @@ class JobBook:
         if answer == "unknown":
             raise UnknownJob(job)
         return bool(answer == "cancelled")
+
+    def retry(self, job: str) -> list[TicketOrder]:
+        """The same job again, after it failed or was cancelled; what is committed stays. Returns the tickets to send.
+
+        Raises UnknownJob, NotRetried, and DependencyEnded where a job that it waits for must be retried first.
+        """
+        answer = call(self._client, "retry", job)
+        match answer[0]:
+            case "unknown":
+                raise UnknownJob(job)
+            case "failed":
+                raise DependencyEnded(answer[1])
+            case "running" | "succeeded":
+                raise NotRetried(f"job {job} is {answer[0]}: only a failed or cancelled job can be retried")
+        return ticket_orders(answer[1])
 
     def workers(self) -> list[Worker]:
         """The workers that said they live, by name; those that fell silent as dead."""

@@ -60,13 +60,13 @@ class Ledger:
         self._reap_ms = int(reap_s * 1000)
 
     def next(self, job: str) -> Lease | None:
-        """A lease on the job's lowest pending chunk; None when there is none to take."""
+        """A lease on the job's lowest pending chunk, or on a more urgent job's; None when there is none to take."""
         token = secrets.token_hex(8)
         answer = call(self.client, "next", job, self.worker, self.queue, token, self._lease_ms)
-        if answer[0] != "chunk":
+        if answer is None:
             return None
-        _, chunk, attempt, _, spec = answer
-        return Lease(job=job, chunk=chunk, token=token, attempt=attempt, spec=decode_spec(spec))
+        leased, chunk, attempt, spec = answer
+        return Lease(job=leased, chunk=chunk, token=token, attempt=attempt, spec=decode_spec(spec))
 
     def beat(self, leases: Sequence[tuple[Lease, Mapping[str, object] | None]]) -> list[str]:
         """Extends the leases that are still ours, and says how far each is; a verdict for each.

@@ -12,6 +12,7 @@ for name, value in pairs(cjson.decode(ARGV[8])) do redis.call('HSET', key(id), n
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
 local more = tonumber(ARGV[5])
 local function follow(chunks, queue, at_once, closing)
+  close(id)
   redis.call('HINCRBY', key(id), 'chunks_total', chunks)
   redis.call('HSET', key(id), 'queue', queue, 'at_once', at_once, 'closing', closing)
   return {'done', {ready_ticket(id)}}

@@ -8,7 +8,8 @@ for _, other in ipairs(after) do
   if state == 'failed' or state == 'cancelled' then return {'failed', other} end
 end
 redis.call('HSET', key(id), 'kind', ARGV[2], 'spec', ARGV[3], 'state', 'queued', 'queue', ARGV[4], 'priority', ARGV[5],
-  'at_once', ARGV[6], 'created', now, 'next', 0, 'chunks_total', 1, 'chunks_done', 0)
+  'at_once', ARGV[6], 'created', now, 'next', 0, 'chunks_total', 1, 'chunks_done', 0,
+  'wanted_after', ARGV[7])
 redis.call('ZADD', 'jdq:jobs', now, id)
 for _, other in ipairs(after) do
   if redis.call('HGET', key(other), 'state') ~= 'succeeded' then

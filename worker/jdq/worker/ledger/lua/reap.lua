@@ -7,6 +7,12 @@ if not redis.call('SET', 'jdq:reaping', '1', 'NX', 'PX', math.max(1, math.floor(
 local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
 local just_started = uptime * 1000 < tonumber(ARGV[1])
 
+-- A worker that has been gone for a day is forgotten.
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - 86400000)) do
+  redis.call('ZREM', 'jdq:workers:seen', name)
+  for _, hash in ipairs({'jdq:workers', 'jdq:workers:queue', 'jdq:workers:busy'}) do redis.call('HDEL', hash, name) end
+end
+
 local taken, tickets, idle = 0, {}, {}
 for _, queue in ipairs({'gpu', 'cpu'}) do
   idle[queue] = 0

@@ -1,5 +1,5 @@
 -- What every script of the ledger shares. Time is the server's, in milliseconds: no two hosts need agree on a clock.
--- Keys: see ledger/keys in docs/queue.md. A script may touch the keys of several jobs, so the ledger needs one server.
+-- The keys are listed in docs/queue.md. A script may touch the keys of several jobs, so the ledger needs one server.
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -46,10 +46,35 @@ local function tickets_for(id)
   return math.max(0, math.min(pending(id), free, workers))
 end
 
+-- The ready and running jobs of one queue and priority.
+local function open_key(id)
+  local job = redis.call('HMGET', key(id), 'queue', 'priority')
+  return 'jdq:open:' .. job[1] .. ':' .. job[2]
+end
+
+-- Opens a job for workers; what to send: job, queue, how many tickets, their priority.
 local function ready_ticket(id)
   redis.call('SADD', 'jdq:open', id)
+  redis.call('SADD', open_key(id), id)
   redis.call('HSET', key(id), 'repair_at', now + 10000, 'repair_wait', 10000)
-  return {id, redis.call('HGET', key(id), 'queue'), tickets_for(id), redis.call('HGET', key(id), 'priority')}
+  local job = redis.call('HMGET', key(id), 'queue', 'priority')
+  return {id, job[1], tickets_for(id), job[2]}
+end
+
+local function close(id)
+  redis.call('SREM', 'jdq:open', id)
+  redis.call('SREM', open_key(id), id)
+end
+
+-- What an ended job had in hand goes back to its pending chunks, so that a retry takes up where it stopped.
+local function put_down(id)
+  for _, part in ipairs({'leases', 'delayed'}) do
+    for _, chunk in ipairs(redis.call('ZRANGE', key(id, part), 0, -1)) do
+      redis.call('ZADD', key(id, 'returned'), chunk, chunk)
+    end
+  end
+  redis.call('UNLINK', key(id, 'delayed'), key(id, 'leases'), key(id, 'holders'), key(id, 'live'),
+    key(id, 'attempts'), key(id, 'after'))
 end
 
 local function drop_lease(id, chunk)
@@ -67,9 +92,8 @@ local function finish(id, state, error)
     local job, how, why = unpack(table.remove(ends))
     redis.call('HSET', key(job), 'state', how, 'ended', now)
     if why then redis.call('HSET', key(job), 'error', why) end
-    redis.call('SREM', 'jdq:open', job)
-    redis.call('UNLINK', key(job, 'returned'), key(job, 'delayed'), key(job, 'leases'), key(job, 'holders'),
-      key(job, 'live'), key(job, 'attempts'), key(job, 'after'))
+    close(job)
+    put_down(job)
     for _, other in ipairs(redis.call('SMEMBERS', key(job, 'dependents'))) do
       if redis.call('SREM', key(other, 'after'), job) == 1 then
         if how ~= 'succeeded' then
@@ -105,6 +129,7 @@ local function hand_back(id, chunk, reason, max_attempts, delay_ms)
   local attempt = tonumber(redis.call('HGET', key(id, 'attempts'), chunk) or 0)
   drop_lease(id, chunk)
   if attempt >= max_attempts then
+    redis.call('ZADD', key(id, 'returned'), chunk, chunk)
     return finish(id, 'failed', cjson.encode({
       type = 'GaveUp',
       message = 'chunk ' .. chunk .. ' failed ' .. attempt .. ' times; the last time: ' .. reason}))
