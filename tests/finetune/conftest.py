@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from jdq.worker.finetune.finetune import finetune
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.finetune.record import FineTuneRecord

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows, padded
 

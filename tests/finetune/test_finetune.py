@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
+
 from jdq.worker.encoder.errors import EncoderNotFound
 from jdq.worker.finetune.errors import BadOption, DamagedModel
 from jdq.worker.finetune.model import load_fine_tuned, read_fine_tune_record
 from jdq.worker.heads.errors import BadSplit
-from safetensors.numpy import load_file
 
 
 @pytest.fixture(scope="module")

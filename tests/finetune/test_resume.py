@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
+
 from jdq.worker.finetune.checkpoints import is_whole, last_whole, seal, sealed_facts
 from jdq.worker.finetune.errors import StopAfterCheckpoint
-from safetensors.numpy import load_file
 
 
 class Killed(Exception):

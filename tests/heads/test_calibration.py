@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from jdq.worker.heads.calibration import best_temperature
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.train import train_head

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
+
 from jdq.worker.heads.errors import DamagedHead, HeadError, UnsafeHead, WrongFeatures
 from jdq.worker.heads.files import _digest, load_head, read_record, save_head
 from jdq.worker.heads.options import HEADS, HeadOptions
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.train import train_head
-from safetensors.numpy import save
 
 SPACE = "ab" * 16
 QUICK: dict[str, Any] = {"random-forest": {"n_estimators": 5}, "hist-gbm": {"max_iter": 3}, "mlp": {"max_epochs": 2}}

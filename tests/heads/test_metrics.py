@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from jdq.worker.heads.metrics import evaluate, evaluate_sets
 from sklearn import metrics as sk
+
+from jdq.worker.heads.metrics import evaluate, evaluate_sets
 
 # A known table: 3 classes, worked out by hand.
 #            predicted  cat dog fox

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+
 from jdq.worker.heads.crossval import assign_folds, fold_rows
 from jdq.worker.heads.errors import BadParameter, TooFewRows
 from jdq.worker.heads.options import HeadOptions

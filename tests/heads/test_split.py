@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from jdq.worker.heads.errors import BadSplit, MissingLabels, OneClassOnly, TooFewRows
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split, make_split
 

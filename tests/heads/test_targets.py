@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
+
 from jdq.worker.heads.files import load_head, save_head
 from jdq.worker.heads.intervals import bootstrap, weighted_auc
 from jdq.worker.heads.labels import read_targets
@@ -14,7 +16,6 @@ from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.sampling import per_class_rows
 from jdq.worker.heads.split import make_split
 from jdq.worker.heads.train import train_head
-from sklearn import metrics as sk
 
 
 @pytest.fixture(scope="module")

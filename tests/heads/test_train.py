@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+
 from jdq.worker.heads.errors import BadParameter, BadSplit, UnknownHead, WrongFeatures
 from jdq.worker.heads.features import RowReader
 from jdq.worker.heads.options import HEADS, HeadOptions, check_head, parse_params
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import TEST, TRAIN
 from jdq.worker.heads.train import train_head
-from sklearn.linear_model import LogisticRegression
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -56,6 +57,7 @@ def test_logreg_is_scikit_learns(kind: str, request: pytest.FixtureRequest) -> N
 def test_the_mlp_predicts_with_numpy_what_torch_trained(made: Any) -> None:
     """The layers, with the standardisation folded into the first, against the net itself."""
     import torch
+
     from jdq.worker.heads import mlp
     from jdq.worker.heads.features import mean_and_std
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jdq.worker.encoder.tokens import Tokens
 from torch.utils.data import Dataset, Sampler
+
+from jdq.worker.encoder.tokens import Tokens
 
 Row = dict[str, Any]
 

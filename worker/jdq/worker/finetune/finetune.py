@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import Files, read_files
 from jdq.worker.encoder.tokens import Tokens

@@ -6,8 +6,9 @@ W + B A with B (out, rank) and A (rank, in); only A and B learn. (Hu et al., 202
 import math
 
 import torch
-from jdq.worker.finetune.errors import BadOption
 from torch import Tensor, nn
+
+from jdq.worker.finetune.errors import BadOption
 
 # The queries' and values' projections, by the names that BART, BERT, RoBERTa, MPNet, DistilBERT and DeBERTa give them.
 TARGETS = ("q_proj", "v_proj", "query", "value", "attn.q", "attn.v", "q_lin", "v_lin", "query_proj", "value_proj")

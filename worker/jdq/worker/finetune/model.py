@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from jdq.worker.encoder.errors import DamagedEncoder
 from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import add_low_rank
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.finetune.quiet import quiet_transformers
-from torch import nn
 
 
 def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool, seed: int) -> Any:

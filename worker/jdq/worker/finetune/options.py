@@ -1,6 +1,7 @@
 """What a user may ask of a fine-tune, without any machine-learning package: the client checks its arguments here."""
 
 import msgspec
+
 from jdq.worker.finetune.errors import BadOption
 
 
@@ -8,9 +9,10 @@ class FineTuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """One fine-tune as the user asked for it.
 
     encoder: a folder, or a name on the hub. max_length: in tokens; None is the model's own limit.
-    freeze: "none", "encoder" (only what follows the encoder learns), or a number: the token embeddings and that many of
-    the encoder's first layers do not learn. lora: the rank of low-rank updates to the attention's weights, instead of the
-    weights themselves. early_stopping: epochs without a better validation score. separator: of multi-label targets.
+    freeze: "none", "encoder" (only what follows the encoder learns), or a number: the token embeddings and that many
+    of the encoder's first layers do not learn. lora: the rank of low-rank updates to the attention's weights, instead
+    of the weights themselves. early_stopping: epochs without a better validation score. separator: of multi-label
+    targets.
     checkpoint_every_s: besides the one after each epoch.
     """
 

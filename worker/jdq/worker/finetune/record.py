@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+
 from jdq.worker.finetune.options import FineTuneOptions
 
 RECORD = "jdq.json"

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import Sampler
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows
 from jdq.worker.finetune.checkpoints import last_whole, sealed_facts
 from jdq.worker.finetune.errors import TooLittleMemory
@@ -16,8 +19,6 @@ from jdq.worker.finetune.quiet import quiet_transformers
 from jdq.worker.finetune.watch import Watch
 from jdq.worker.heads.metrics import evaluate_codes, evaluate_sets
 from jdq.worker.heads.predictors import apply_link
-from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
 # What the best checkpoint is chosen by, on the validation part.
 BEST_BY = "macro_f1"

@@ -4,11 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerCallback
+
 from jdq.worker.finetune.batches import ByLength
 from jdq.worker.finetune.checkpoints import PREFIX, seal
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 from jdq.worker.finetune.progress import Progress, Report
-from transformers import TrainerCallback
 
 
 class Watch(TrainerCallback):

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
 from jdq.worker.heads.estimators import EstimatorPredictor
 from jdq.worker.heads.features import float32_blocks
 from jdq.worker.heads.fitted import Fitted, Lesson
 from jdq.worker.heads.fitting import fit
 from jdq.worker.heads.predictors import LayersPredictor
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 LOWEST, HIGHEST = 0.01, 100.0
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.errors import BadParameter, TooFewRows
 from jdq.worker.heads.fitted import Lesson

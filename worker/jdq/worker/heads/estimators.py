@@ -8,13 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jdq.worker.heads.errors import BadParameter, DamagedHead, UnknownHead
-from jdq.worker.heads.features import in_float32
-from jdq.worker.heads.fitted import Fitted, Lesson
-from jdq.worker.heads.logreg import with_absent_classes
-from jdq.worker.heads.options import ParameterValue
-from jdq.worker.heads.payload import dump_estimator, load_estimator
-from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -23,6 +16,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+
+from jdq.worker.heads.errors import BadParameter, DamagedHead, UnknownHead
+from jdq.worker.heads.features import in_float32
+from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.logreg import with_absent_classes
+from jdq.worker.heads.options import ParameterValue
+from jdq.worker.heads.payload import dump_estimator, load_estimator
+from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

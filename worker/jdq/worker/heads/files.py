@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
 from jdq.worker.heads.errors import DamagedHead, UnsafeHead, WrongFeatures
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.predictors import LayersPredictor, Predictor
 from jdq.worker.heads.record import HeadRecord
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 FORMAT, VERSION = "jdq-head", "1"
 MAX_FILE_BYTES = 16 << 30

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.features import Check, Features, Rows
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.options import HeadOptions, ParameterValue

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.errors import OneClassOnly
 from jdq.worker.heads.features import Features, float32_blocks
 from jdq.worker.heads.fitted import Fitted, Lesson

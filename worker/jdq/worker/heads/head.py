@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from jdq.worker.heads.errors import WrongFeatures
 from jdq.worker.heads.features import Features
 from jdq.worker.heads.predictors import Float32, Predictor, predict_in_blocks

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from jdq.worker.heads.errors import MissingLabels, OneClassOnly
 
 Labels = Sequence[str] | npt.NDArray[np.object_] | npt.NDArray[np.str_]

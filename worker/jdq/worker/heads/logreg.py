@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
+
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import float32_bytes, in_float32, mean_and_std
 from jdq.worker.heads.fitted import Fitted, Lesson
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, linear
 from jdq.worker.heads.softmax_regression import Objective, minimise
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.utils.class_weight import compute_class_weight
 
 DEFAULTS: dict[str, ParameterValue] = {"C": 1.0, "max_iter": 1000, "scale": False}
 OUT_OF_CORE_PARAMS = {"C", "max_iter", "scale", "tol"}

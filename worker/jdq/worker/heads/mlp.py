@@ -1,19 +1,22 @@
 """The head `mlp`: a small torch net, Adam on the cross-entropy, early stopping on the validation part."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import Features, Rows, float32_bytes, in_float32, mean_and_std
 from jdq.worker.heads.fitted import Fitted, Lesson
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor
-from sklearn.utils.class_weight import compute_class_weight
-from torch import nn
 
 DEFAULTS: dict[str, ParameterValue] = {
     "hidden": 128,
@@ -29,10 +32,10 @@ LOSS_BLOCK = 8192
 
 
 def fit_mlp(lesson: Lesson) -> Fitted:
-    """Raises BadParameter. The same seed, versions and number of threads give the same net."""
+    """Raises BadParameter. The same seed and versions give the same net."""
     params = _checked(lesson.options.params)
     mean, std = mean_and_std(lesson.X, lesson.train)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(lesson.options.seed)
         net = _net(lesson.X.shape[1], len(lesson.targets.classes), params)
         training = _Training(
@@ -46,6 +49,17 @@ def fit_mlp(lesson: Lesson) -> Fitted:
         history = training.run(lesson)
     link = "sigmoid" if lesson.targets.multi_label else "softmax"
     return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads cost so small a net more than they bring, most of all on busy cores; and one thread is deterministic."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _checked(given: dict[str, ParameterValue]) -> dict[str, Any]:

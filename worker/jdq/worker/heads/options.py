@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+
 from jdq.worker.heads.errors import BadParameter, UnknownHead
 
 HEADS = {

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import skops.io
-from jdq.worker.heads.errors import BadParameter, UnsafeHead
 from sklearn.base import BaseEstimator
+
+from jdq.worker.heads.errors import BadParameter, UnsafeHead
 
 # skops trusts scikit-learn's estimators by itself. These two it leaves to the caller, since their C code follows the
 # node numbers in the file without looking: `_check_trees` looks.

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.errors import DamagedHead
 
 Array = npt.NDArray[Any]

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
+
 from jdq.worker.heads.options import ParameterValue
 
 RECORDED_PACKAGES = ("jdq", "numpy", "scikit-learn", "torch", "skops", "safetensors")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.split import Rows
 

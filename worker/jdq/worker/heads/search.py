@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
 from jdq.worker.heads.features import Check, Features, no_check

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jdq.worker.heads.features import Check, Features, Rows, float32_blocks
 from scipy.optimize import minimize
+
+from jdq.worker.heads.features import Check, Features, Rows, float32_blocks
 
 Float64 = npt.NDArray[np.float64]
 

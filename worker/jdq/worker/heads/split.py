@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, TooFewRows
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 

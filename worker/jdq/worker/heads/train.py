@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadSplit

@@ -1,0 +1,53 @@
+"""The map of the features as an SVG by hand: each point tells its text when the mouse rests on it."""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from jdq.worker.report.analysis import Map
+from jdq.worker.report.plots import shortened
+from jdq.worker.report.style import OTHER, PALETTE, class_colour
+
+WIDTH, HEIGHT, MARGIN = 1000, 560, 18
+TITLE_CHARACTERS = 160
+
+
+def map_svg(found: Map, codes: npt.NDArray[np.int64], classes: Sequence[str], texts: Sequence[str]) -> str:
+    """`codes` and `texts` are of all rows. Of more classes than colours the most frequent have one."""
+    x, y = _scaled(found.points[:, 0], WIDTH), _scaled(-found.points[:, 1], HEIGHT)
+    colours = class_colours(codes, len(classes))
+    # Rare classes last, so that they lie on top.
+    order = np.argsort(-np.bincount(codes, minlength=len(classes))[codes[found.rows]], kind="stable")
+    radius = 4.2 if len(order) < 800 else 3.0
+    points = []
+    for i in order:
+        row = int(found.rows[i])
+        title = escape(f"{classes[codes[row]]} · row {row + 1}\n{shortened(texts[row], TITLE_CHARACTERS)}")
+        place = f'cx="{x[i]:.1f}" cy="{y[i]:.1f}" r="{radius}"'
+        points.append(f'<circle {place} fill="{colours[codes[row]]}"><title>{title}</title></circle>')
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="map" role="img" aria-label="map of the features">'
+        f'<g fill-opacity="0.72">{"".join(points)}</g></svg>'
+    )
+
+
+def class_colours(codes: npt.NDArray[np.int64], n_classes: int) -> list[str]:
+    """The colour of each class: by its position, or by frequency where there are more classes than colours."""
+    if n_classes <= len(PALETTE):
+        return [class_colour(i) for i in range(n_classes)]
+    colours = [OTHER] * n_classes
+    for rank, position in enumerate(
+        np.argsort(-np.bincount(codes, minlength=n_classes), kind="stable")[: len(PALETTE)]
+    ):
+        colours[int(position)] = PALETTE[rank]
+    return colours
+
+
+def _scaled(values: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:
+    """Into the picture; the outermost hundredth is drawn at the edge, so that one outlier does not squeeze the rest."""
+    low, high = np.quantile(values, [0.005, 0.995])
+    shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    scaled: npt.NDArray[np.float64] = MARGIN + shares * (length - 2 * MARGIN)
+    return scaled

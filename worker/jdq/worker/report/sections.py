@@ -1,0 +1,237 @@
+"""The sections of the page; each gives None where the subject has nothing for it."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from jdq.worker.report import analysis, plots
+from jdq.worker.report.confusion import MOST_CLASSES, confusion_table
+from jdq.worker.report.scatter import class_colours, map_svg
+from jdq.worker.report.style import OTHER
+from jdq.worker.report.subject import Compared, Subject
+
+EXCERPT_CHARACTERS = 300
+
+
+def duration(seconds: float) -> str:
+    """The time in the unit that a reader would choose."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide for want of
+    a neighbour, its plot no larger than beside one."""
+
+    title: str
+    body: Markup
+    text: str = ""
+    wide: bool = False
+    lone: bool = False
+
+
+def without_gaps(made: Sequence[Section]) -> list[Section]:
+    """The last of an odd run of narrow sections becomes wide, so that no half of the page stays empty."""
+    found: list[Section] = []
+    for section in [*made, None]:
+        run = 0
+        while run < len(found) and not found[-1 - run].wide:
+            run += 1
+        if (section is None or section.wide) and run % 2:
+            found[-1] = dataclasses.replace(found[-1], wide=True, lone=True)
+        if section is not None:
+            found.append(section)
+    return found
+
+
+def comparison(subject: Subject) -> Section | None:
+    if len(subject.compared) < 2:
+        return None
+    lines = sorted(subject.compared, key=lambda line: (not line.same_split, -line.metrics["macro_f1"]))
+    note = "Macro-F1 on the same test rows, with 95 % intervals."
+    if not all(line.same_split for line in lines):
+        note += " Lines with * were measured on another split or dataset version: their numbers do not compare."
+    rows = "".join(_compared_row(line) for line in lines)
+    columns = ("", "accuracy", "precision", "recall", "F1", "macro-F1", "ROC AUC", "time", "device", "seed")
+    body = Markup(plots.comparison_plot(lines, "macro_f1") + _table(columns, rows))
+    return Section(title="Against the others", text=note, body=body, wide=True)
+
+
+def _table(columns: Sequence[str], rows: str) -> str:
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    return f"<div class=scroll><table class=plain><tr>{head}</tr>{rows}</table></div>"
+
+
+def _compared_row(line: Compared) -> str:
+    numbers = [line.metrics.get(name) for name in ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")]
+    cells = "".join(f"<td>{'-' if value is None else f'{value:.3f}'}</td>" for value in numbers)
+    css = "is-subject" if line.is_subject else "" if line.same_split else "other-split"
+    name = escape(line.name + ("" if line.same_split else " *"))
+    end = f"<td>{duration(line.wall_time_s)}</td><td>{escape(line.device)}</td><td>{line.seed}</td>"
+    return f'<tr class="{css}"><td>{name}</td>{cells}{end}</tr>'
+
+
+def confusion(subject: Subject) -> Section | None:
+    if subject.multi_label:
+        return None
+    table = confusion_table(subject.test_codes, subject.probabilities.argmax(axis=1), subject.classes)
+    text = "What each class was taken for. Blue is right, orange is wrong; the deeper, the larger the share of the row."
+    if len(subject.classes) > MOST_CLASSES:
+        text += f" Of {len(subject.classes)} classes the {MOST_CLASSES} that are confused most."
+    return Section(
+        title="Confusion", text=text, body=Markup("<div class=scroll>") + table + Markup("</div>"), wide=True
+    )
+
+
+def per_class(subject: Subject) -> Section | None:
+    rows = sorted(subject.record["metrics"]["per_class"], key=lambda row: (row["support"] == 0, row["f1"]))
+    lines = "".join(_class_row(row) for row in rows[:40])
+    table = _table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines)
+    text = "Hardest first." + (f" The 40 hardest of {len(rows)}." if len(rows) > 40 else "")
+    return Section(title="Class by class", text=text, body=Markup(table), wide=True)
+
+
+def _class_row(row: dict[str, Any]) -> str:
+    if not row["support"]:
+        absent = "<td colspan=4>not in the test part</td><td>0</td>"
+        return f"<tr class=other-split><td>{escape(row['label'])}</td>{absent}</tr>"
+    bar = f"<span class=bar><i style='width:{100 * row['f1']:.0f}%'></i></span>"
+    auc = "-" if row["roc_auc"] is None else f"{row['roc_auc']:.3f}"
+    return (
+        f"<tr><td>{escape(row['label'])}</td><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>"
+        f"<td>{row['f1']:.3f}{bar}</td><td>{auc}</td><td>{row['support']:,}</td></tr>"
+    )
+
+
+def feature_map_section(subject: Subject) -> Section | None:
+    if subject.X is None or subject.multi_label or subject.X.shape[0] < 3 or subject.X.shape[1] < 2:
+        return None
+    found = analysis.feature_map(subject.X)
+    drawing = map_svg(found, subject.codes, subject.classes, subject.texts)
+    colours = class_colours(subject.codes, len(subject.classes))
+    named = [(name, colour) for name, colour in zip(subject.classes, colours, strict=True) if colour != OTHER]
+    if len(named) < len(subject.classes):
+        named.append((f"{len(subject.classes) - len(named)} other classes", OTHER))
+    legend = "".join(f"<span><i class=swatch style='background:{c}'></i>{escape(n)}</span>" for n, c in named)
+    text = (
+        f"Each point is a text: {len(found.rows):,} of {subject.X.shape[0]:,}, on the first two principal components "
+        f"of the features ({sum(found.explained):.0%} of their variance). Rest the mouse on a point to read it."
+    )
+    body = Markup(f"{drawing}<div class=legend>{legend}</div>")
+    return Section(title="Map of the features", text=text, body=body, wide=True)
+
+
+def precision_recall_section(subject: Subject) -> Section | None:
+    curves = analysis.precision_recall(subject)
+    if not curves:
+        return None
+    text = "How many of the found texts are right, against how many of the right ones are found."
+    return Section(
+        title="Precision and recall", text=text, body=Markup(plots.precision_recall_plot(curves, subject.classes))
+    )
+
+
+def roc_section(subject: Subject) -> Section | None:
+    curves = analysis.roc(subject)
+    if not curves:
+        return None
+    text = "How well each class is told from all others, whatever the threshold."
+    return Section(title="ROC", text=text, body=Markup(plots.roc_plot(curves, subject.classes)))
+
+
+def reliability_section(subject: Subject) -> Section | None:
+    found = analysis.reliability(subject)
+    text = f"On the dashed line, 80 % sure means right 8 times in 10. Mean gap: {100 * found.error:.1f} points."
+    return Section(title="Can its probabilities be believed?", text=text, body=Markup(plots.reliability_plot(found)))
+
+
+def learning(subject: Subject) -> Section | None:
+    if len(subject.learning) < 2:
+        return None
+    text = "Would more labels help? A curve that still climbs at its right end says yes."
+    return Section(title="Learning curve", text=text, body=Markup(plots.learning_plot(subject.learning)))
+
+
+def losses(subject: Subject) -> Section | None:
+    history, steps = subject.record.get("history", []), subject.record.get("step_losses", [])
+    unit = "step" if steps else "epoch"
+    train = [tuple(pair) for pair in steps] or [(e["epoch"], e["train_loss"]) for e in history if "train_loss" in e]
+    validation = [(entry[unit], entry["validation_loss"]) for entry in history if "validation_loss" in entry]
+    if len(train) < 2:
+        return None
+    return Section(
+        title="Loss",
+        text=f"Cross-entropy by {unit}. The validation part says when to stop.",
+        body=Markup(plots.loss_plot(train, validation, unit)),
+        wide=True,
+    )
+
+
+def search(subject: Subject) -> Section | None:
+    found = subject.record.get("search")
+    if not found or not any(trial["score"] is not None for trial in found["trials"]):
+        return None
+    text = (
+        f"{len(found['trials'])} trials, each scored by {found['folds']}-fold cross-validation over the train part; "
+        "the best, in blue, was trained again and measured on the test part."
+    )
+    return Section(
+        title="Search", text=text, body=Markup(plots.search_plot(found["trials"], found["metric"])), wide=True
+    )
+
+
+def errors(subject: Subject) -> Section | None:
+    found = analysis.hardest_errors(subject)
+    if subject.multi_label:
+        return None
+    if not found:
+        return Section(title="Errors", body=Markup("<p class=good>Every test text is right.</p>"), wide=True)
+    wrong = int((subject.probabilities.argmax(axis=1) != subject.test_codes).sum())
+    cards = "".join(_mistake(mistake) for mistake in found)
+    text = f"The {len(found)} of {wrong} mistakes that it was surest of: hard texts, or wrong labels."
+    return Section(title="Hardest errors", text=text, body=Markup(f"<div class=mistakes>{cards}</div>"), wide=True)
+
+
+def _mistake(mistake: analysis.Mistake) -> str:
+    wrong = f"<span class=wrong>{escape(mistake.predicted)}</span> {mistake.p_predicted:.0%}"
+    true = f"<span class=true>{escape(mistake.true)}</span> {mistake.p_true:.0%}"
+    shares = f"<i style='width:{mistake.p_predicted:.0%}'></i><b style='width:{mistake.p_true:.0%}'></b>"
+    return (
+        f"<div class=mistake><div class=labels><span>{wrong} · labelled {true}</span>"
+        f"<span class=row>row {mistake.row:,}</span></div>"
+        f"<div class=split>{shares}</div>{_excerpt(mistake.text)}</div>"
+    )
+
+
+def _excerpt(text: str) -> str:
+    if len(text) <= EXCERPT_CHARACTERS:
+        return f"<p class=excerpt>{escape(text)}</p>"
+    whole = f"<details><summary>the whole text</summary><p class=excerpt>{escape(text)}</p></details>"
+    return f"<p class=excerpt>{escape(text[:EXCERPT_CHARACTERS])}…</p>{whole}"
+
+
+def duplicates(subject: Subject) -> Section | None:
+    count, pairs = analysis.near_duplicates(subject.texts, subject.split)
+    if not count:
+        body = Markup("<p class=good>None: no test text shares 70 % of its word triples with a train text.</p>")
+        return Section(title="Near-duplicates between train and test", body=body, wide=True)
+    share = count / min(len(np.flatnonzero(subject.split.parts == 2)), analysis.DUPLICATE_TEST_ROWS)
+    cards = "".join(
+        f"<div class=pair><span class=share>{pair.similarity:.0%}</span>"
+        f"<div><small>test, row {pair.test_row:,}</small>{_excerpt(pair.test_text)}</div>"
+        f"<div><small>train, row {pair.train_row:,}</small>{_excerpt(pair.train_text)}</div></div>"
+        for pair in pairs
+    )
+    text = (
+        f"{count:,} test texts ({share:.0%}) nearly stand in the train part, by shared runs of three words. The "
+        "classifier may have learnt them by heart: on new texts it can be worse than it looks here."
+    )
+    return Section(title="Near-duplicates between train and test", text=text, body=Markup(cards), wide=True)

@@ -1,0 +1,76 @@
+"""What a report is about: one trained classifier, the rows that it was measured on, and what it is compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jdq.worker.heads.features import Features
+from jdq.worker.heads.split import TEST, Rows, Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One line of the comparison. same_split: measured on the same rows, so that its numbers may stand beside."""
+
+    name: str
+    kind: str  # "head" or "fine-tune"
+    metrics: dict[str, Any]
+    intervals: dict[str, tuple[float, float]]
+    wall_time_s: float
+    device: str
+    seed: int
+    same_split: bool = True
+    is_subject: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningPoint:
+    """How good the head is after that many rows."""
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """A classifier with its test rows.
+
+    record: `msgspec.to_builtins` of a HeadRecord or a FineTuneRecord. codes: the targets of all rows, (rows,) class
+    numbers or (rows, classes) bool. texts: of all rows. probabilities: (test rows, classes), test rows ascending.
+    X: the features of all rows, for the map; None leaves it out.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    record: dict[str, Any]
+    classes: tuple[str, ...]
+    codes: npt.NDArray[Any]
+    texts: Sequence[str]
+    split: Split
+    probabilities: npt.NDArray[Any]
+    X: Features | None = None
+    compared: Sequence[Compared] = ()
+    learning: Sequence[LearningPoint] = ()
+
+    @property
+    def multi_label(self) -> bool:
+        return self.codes.ndim == 2
+
+    @property
+    def test_rows(self) -> Rows:
+        return self.split.rows(TEST)
+
+    @property
+    def test_codes(self) -> npt.NDArray[Any]:
+        return self.codes[self.test_rows]
+
+    @property
+    def test_indicator(self) -> npt.NDArray[np.bool_]:
+        """(test rows, classes): which classes each test row has."""
+        codes = self.test_codes
+        return codes.astype(bool) if self.multi_label else codes[:, None] == np.arange(len(self.classes))
