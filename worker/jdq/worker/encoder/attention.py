@@ -8,8 +8,9 @@ from itertools import groupby
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jdq.worker.encoder.batch import Batch
 from torch import Tensor
+
+from jdq.worker.encoder.batch import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.worker.encoder.tokens import Tokens
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-# On a CPU the activations of a batch should stay near the caches; more tokens are slower, fewer too.
-CPU_TOKENS = 2_048
+# On a CPU the activations of a pass should stay near the caches; each core has a pass of its own (lanes.py).
+CPU_TOKENS = 1_024
 CUDA_MOST_TOKENS = 131_072  # beyond this a GPU gains nothing, and a cancelled job waits longer
 LEAST_TOKENS = 256
 # Rows of `dim` numbers that live at once in a layer, with the feed-forward's 4 and room for the kernels' own.

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.budget import TokenBudget, is_out_of_memory, release_memory
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, TokenizerMismatch
+from jdq.worker.encoder.lanes import Lanes, Network, open_lanes
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens
-from torch import Tensor
 
 if TYPE_CHECKING:
     from jdq.store.space import FeatureSpace
     from jdq.worker.encoder.identity import Identity
 
 AfterBatch = Callable[[int, int], None]
-
-
-class Network(Protocol):
-    """What makes the first states of a batch: the packed or the plain path."""
-
-    padded: bool
-    device: str
-    size_bytes: int
-
-    def first_states(self, batch: Batch) -> Tensor:
-        """(texts, dim), on the device, in the order of the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,41 +62,51 @@ class Encoder:
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
             raise TokenizerMismatch(f"the tokenizer makes no token of the text at position {empty}")
         features = np.empty((len(tokens), self.dim), dtype=np.float32)
-        passes: deque[tuple[Batch, Tensor]] = deque()
-        order = longest_first(tokens)
-        ahead = 1 if self.network.device != "cpu" else 0  # a GPU computes one pass while the last one is fetched
-        while len(order):
-            batch, states = self._next_pass(tokens, order)
-            order = order[len(batch.members) :]
-            passes.append((batch, states))
-            if len(passes) > ahead:
-                _collect(passes.popleft(), features, after_batch)
-        while passes:
-            _collect(passes.popleft(), features, after_batch)
+        with open_lanes(self.network, len(tokens), len(tokens.ids)) as lanes:
+            for batch, states in self._passes(tokens, lanes):
+                features[batch.members] = states.to("cpu", torch.float32).numpy()
+                if after_batch is not None:
+                    after_batch(len(batch.members), len(batch.ids))
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(bad):
             raise NotFiniteFeatures(bad.tolist(), self.identity.precision)
         return features
 
-    def _next_pass(self, tokens: Tokens, order: npt.NDArray[np.int64]) -> tuple[Batch, Tensor]:
-        """One forward pass over the first texts of `order`: as many as fit, fewer when memory runs out."""
-        while True:
-            count = count_within(tokens.lengths[order], self.budget.tokens, padded=self.network.padded)
-            batch = pack(tokens, order[:count])
-            try:
-                return batch, self.network.first_states(batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(batch.members) == 1:
-                    raise OutOfMemory(int(order[0]), int(batch.lengths[0]), self.network.device) from error
-            # Outside of the handler: the error holds the pass's tensors until it is gone.
-            self.budget.halve_below(len(batch.ids))
-            release_memory(self.network.device)
+    def _passes(self, tokens: Tokens, lanes: Lanes) -> Iterator[tuple[Batch, Tensor]]:
+        """All forward passes over the texts, longest first; one that runs out of memory is done again in parts."""
+        order = longest_first(tokens)
+        share = _even_share(len(tokens.ids), self.budget.tokens, lanes.count)
+        running: deque[tuple[Batch, Future[Tensor]]] = deque()
+        while len(order) or running:
+            while len(order) and len(running) < lanes.ahead:
+                budget = min(self.budget.tokens, share)
+                count = count_within(tokens.lengths[order], budget, padded=self.network.padded)
+                batch = pack(tokens, order[:count])
+                running.append((batch, lanes.start(batch)))
+                order = order[count:]
+            batch, future = running.popleft()
+            states = self._states(batch, future)
+            if states is not None:
+                yield batch, states
+            else:
+                order = np.concatenate([batch.members, order])
+
+    def _states(self, batch: Batch, future: Future[Tensor]) -> Tensor | None:
+        """What a pass made, or None where it ran out of memory, after making the next passes smaller."""
+        try:
+            return future.result()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch.members) == 1:
+                raise OutOfMemory(int(batch.members[0]), int(batch.lengths[0]), self.network.device) from error
+        # Outside of the handler: the error holds the pass's tensors until it is gone.
+        self.budget.halve_below(len(batch.ids))
+        release_memory(self.network.device)
+        return None
 
 
-def _collect(made: tuple[Batch, Tensor], features: npt.NDArray[np.float32], after_batch: AfterBatch | None) -> None:
-    batch, states = made
-    features[batch.members] = states.to("cpu", torch.float32).numpy()
-    if after_batch is not None:
-        after_batch(len(batch.members), len(batch.ids))
+def _even_share(n_tokens: int, budget: int, lanes: int) -> int:
+    """Tokens of a pass such that all lanes get as many passes and end at about the same time."""
+    rounds = -(-n_tokens // (budget * lanes))
+    return max(1, -(-n_tokens // (max(1, rounds) * lanes)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+
 from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
-from jdq.worker.encoder.encoder import Encoder, Network
+from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import Files, read_files
+from jdq.worker.encoder.lanes import Network
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.linear import Linear, make_linear
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
-from torch import Tensor
 
 Norm = tuple[Tensor, Tensor]
 Read = Callable[[str], Tensor]

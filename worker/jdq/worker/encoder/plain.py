@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
-from torch import Tensor, nn
 
 # Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)

@@ -1,0 +1,68 @@
+"""Where forward passes run: one after another, or on a CPU side by side, one core each.
+
+On a CPU, several passes of one thread each beat one pass of several threads: no core waits for another between two
+layers, least of all where other work shares the machine. `benchmarks/extract.py` prints both rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from jdq.worker.encoder.batch import Batch
+
+# Below this many tokens for each core, one pass with all cores is at least as fast.
+LEAST_TOKENS_A_LANE = 128
+
+
+class Network(Protocol):
+    """What makes the first states of a batch: the packed or the plain path. Several threads may call it at once."""
+
+    padded: bool
+    device: str
+    size_bytes: int
+
+    def first_states(self, batch: Batch) -> Tensor:
+        """(texts, dim), on the device, in the order of the batch."""
+
+
+class Lanes:
+    """Takes batches, gives futures of their first states. `ahead` passes should be under way at any time."""
+
+    def __init__(self, network: Network, pool: ThreadPoolExecutor | None, count: int) -> None:
+        self._network, self._pool, self.count = network, pool, count
+        # On a GPU, as with a pool, the next pass is given out before the last one's result is fetched.
+        self.ahead = count + 1 if pool is not None or network.device != "cpu" else 1
+
+    def start(self, batch: Batch) -> Future[Tensor]:
+        """The future of one forward pass; what the pass raises is in it."""
+        if self._pool is not None:
+            return self._pool.submit(self._network.first_states, batch)
+        future: Future[Tensor] = Future()
+        try:
+            future.set_result(self._network.first_states(batch))
+        except (RuntimeError, MemoryError) as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def open_lanes(network: Network, n_texts: int, n_tokens: int) -> Iterator[Lanes]:
+    """Lanes for so much work. While several are open on a CPU, PyTorch has one thread in each of them and here."""
+    threads = torch.get_num_threads()
+    count = min(threads, n_texts, n_tokens // LEAST_TOKENS_A_LANE)
+    if network.device != "cpu" or count < 2:
+        yield Lanes(network, None, 1)
+        return
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(count, thread_name_prefix="jdq-lane")
+    try:
+        yield Lanes(network, pool, count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
