@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from jdq.store import segment
 from jdq.store.datasets.importing import IMPORTING, REMOVED
 from jdq.store.errors import DamagedShard
@@ -24,6 +25,8 @@ from jdq.store.store import Store
 
 # A reader that took the names of shards before a compaction has this long to open them, a copy of the store to end.
 GRACE_S = 3600.0
+# A partial file that is younger may be that of a living writer, whatever grace is asked for.
+WRITER_GRACE_S = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,9 +51,10 @@ def collect_garbage(
     sound. `unused`: also shards none of whose texts is in any dataset. `quarantined`: also what failed a check.
     """
     report = GarbageReport(dry_run=dry_run)
-    cutoff = _file_system_time(store.root) - grace_s
+    now = _file_system_time(store.root)
+    cutoff = now - grace_s
     for path in _leftovers(store.root):
-        _remove(report, report.leftovers, path, cutoff)
+        _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
     for space in store.spaces():
         with removal_lock(space.path):
             shards = _sound_shards(space)

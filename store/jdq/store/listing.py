@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+
 from jdq.store.datasets import DatasetVersion
 from jdq.store.errors import StoreError
 from jdq.store.features import Space

@@ -6,6 +6,7 @@ last step acknowledged files were gone after 28 of 30 power cuts; without the fs
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -29,7 +30,8 @@ def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
     try:
         written = _link(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     sync_folder(path.parent)
     return written
 
@@ -44,7 +46,8 @@ def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True) 
     try:
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise
     if durable:
         sync_folder(path.parent)
@@ -87,7 +90,9 @@ def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) 
         if durable:
             os.fsync(fd)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        # On a broken disk this fails, too: the first error is the one to tell.
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise
     finally:
         os.close(fd)
