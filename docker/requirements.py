@@ -1,0 +1,25 @@
+"""Writes FOLDER/{client,monitoring,worker}.txt: what each image installs, as pyproject.toml says.
+
+A step of its own, so that a change of pyproject.toml that leaves the dependencies alone leaves their layers alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+
+def main() -> None:
+    """``requirements.py PYPROJECT FOLDER``."""
+    pyproject, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    project = settings["project"]
+    lists = {"build": settings["build-system"]["requires"], "client": project["dependencies"]}
+    lists |= {extra: project["optional-dependencies"][extra] for extra in ("monitoring", "worker")}
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
