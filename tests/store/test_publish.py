@@ -1,0 +1,92 @@
+"""Files appear whole, under their final name, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from jdq.store.location import store_root
+from jdq.store.publish import is_partial, publish, replace
+
+
+def test_the_first_of_two_publications_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    assert publish(path, b"first") is True
+    assert publish(path, b"second") is False
+    assert path.read_bytes() == b"first"
+    assert [name.name for name in path.parent.iterdir()] == ["file"]
+
+
+def test_pieces_are_written_one_after_another(tmp_path: Path) -> None:
+    publish(tmp_path / "file", [b"ab", bytearray(b"cd"), memoryview(b"ef")])
+    assert (tmp_path / "file").read_bytes() == b"abcdef"
+
+
+def test_a_replacement_is_whole(tmp_path: Path) -> None:
+    replace(tmp_path / "file", b"first")
+    replace(tmp_path / "file", b"second", durable=False)
+    assert (tmp_path / "file").read_bytes() == b"second"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int, __: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    for write in (publish, replace):
+        with pytest.raises(OSError, match="No space left"):
+            write(tmp_path / "file", b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
+    publish(tmp_path / "file", b"0123456789")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_file_folder_and_parents_are_flushed_before_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def noting(fd: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        fsync(fd)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("handles have no names here")
+    monkeypatch.setattr(os, "fsync", noting)
+    publish(tmp_path / "new" / "file", b"x")
+    assert flushed[0] == str(tmp_path)
+    assert is_partial(Path(flushed[1]).name)
+    assert flushed[2] == str(tmp_path / "new")
+    flushed.clear()
+    publish(tmp_path / "new" / "file", b"x")
+    assert flushed[-1] == str(tmp_path / "new")
+
+
+def test_a_link_that_is_repeated_by_a_file_server_is_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def lost_answer(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError(target)
+
+    monkeypatch.setattr(os, "link", lost_answer)
+    assert publish(tmp_path / "file", b"x") is True
+
+
+def test_the_store_is_found_by_argument_then_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JDQ_STORE", "/a")
+    monkeypatch.setenv("JDQ_HOME", "/b")
+    assert store_root("/c") == Path("/c")
+    assert store_root() == Path("/a")
+    monkeypatch.delenv("JDQ_STORE")
+    assert store_root() == Path("/b/store")
+    monkeypatch.delenv("JDQ_HOME")
+    assert store_root() == Path.home() / ".jdq" / "store"
