@@ -28,8 +28,11 @@ def up(gpu_workers: int, cpu_workers: int) -> None:
     click.echo(f"up: {running}" if started else f"it runs already: {running}", err=True)
     if not started and (state.gpu_workers, state.cpu_workers) != (gpu_workers, cpu_workers):
         click.echo("to change the number of workers: jdq down, then jdq up", err=True)
-    if any(worker.queue == "gpu" and worker.device == "cpu" for worker in client.jobbook.workers()):
-        click.echo("no GPU here: the gpu queue is served on the CPU", err=True)
+    for worker in client.jobbook.workers():
+        if worker.queue == "gpu" and worker.device == "cpu":
+            click.echo(f"{worker.name}: no GPU here, the gpu queue is served on the CPU", err=True)
+        elif worker.state == "waiting":
+            click.echo(f"{worker.name} {worker.device}", err=True)
 
 
 @click.command()

@@ -11,7 +11,7 @@ from celery import signals
 
 from jdq.worker.config import read_config
 from jdq.worker.contract import QUEUES
-from jdq.worker.devices import device_of
+from jdq.worker.devices import device_of, gpus, show_only
 from jdq.worker.logs import configure_logging
 from jdq.worker.presence import Presence
 from jdq.worker.readiness import NotReady, check_readiness
@@ -30,23 +30,28 @@ def _set_up_logging(**_: Any) -> None:
 
 
 @signals.worker_init.connect
-def _check(**_: Any) -> None:
-    try:
-        check_readiness(read_config())
-    except NotReady as error:
-        raise SystemExit(f"jdq: {error}") from None
-
-
-@signals.worker_ready.connect
 def _arrive(sender: Any, **_: Any) -> None:
+    """Before the pool starts: its process inherits the environment, and with it the GPU."""
+    config = read_config()
     queues = [queue for queue in QUEUES if queue in sender.app.amqp.queues.consume_from]
     if len(queues) != 1:
-        raise SystemExit(f"a worker serves one queue: -Q {' or -Q '.join(QUEUES)}")
-    config = read_config()
+        raise SystemExit(f"jdq: a worker serves one queue\n  try: -Q {' or -Q '.join(QUEUES)}")
+    try:
+        check_readiness(config)
+    except NotReady as error:
+        raise SystemExit(f"jdq: {error}") from None
     runtime = Runtime(config, worker=sender.hostname, queue=queues[0])
     presence = Presence(runtime, device=device_of(config, queues[0]))
     presence.start()
     _presence.append(presence)
+    if queues[0] == "gpu" and config.device == "auto" and (found := gpus()):
+        show_only(presence.take_gpu(found))
+
+
+@signals.worker_ready.connect
+def _begin(**_: Any) -> None:
+    for presence in _presence:
+        presence.ready()
 
 
 @signals.worker_shutting_down.connect

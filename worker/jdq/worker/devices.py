@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 
 from jdq.worker.config import Config
 from jdq.worker.contract import Queue
+
+# Set in a worker's environment, and so in its children's, once it has leased a GPU.
+LEASED = "JDQ_LEASED_GPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +37,15 @@ def gpus() -> list[Gpu]:
 
 
 def device_of(config: Config, queue: Queue) -> str:
-    """The torch device of a worker's queue: `JDQ_DEVICE` where set, a GPU where there is one, else the CPU."""
+    """The torch device of a worker's queue: `JDQ_DEVICE` where set, its GPU where it leased one, else the CPU."""
     if queue == "cpu":
         return "cpu"
     if config.device != "auto":
         return config.device
-    return "cuda" if gpus() else "cpu"
+    return "cuda" if os.environ.get(LEASED) else "cpu"
+
+
+def show_only(gpu: Gpu) -> None:
+    """Makes this GPU the only one that this process's children see. Before any of them touches CUDA."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu.uuid
+    os.environ[LEASED] = gpu.uuid

@@ -220,7 +220,9 @@ def _answers(client: redis.Redis) -> bool:
 def _present(jobbook: JobBook, child: Child, since: float) -> bool:
     """True once this very start of the worker has told the ledger that it lives."""
     return any(
-        worker.name.startswith(f"{child.name}@") and worker.started >= since and worker.state != "dead"
+        worker.name.startswith(f"{child.name}@")
+        and worker.started >= since
+        and worker.state not in ("starting", "dead")
         for worker in jobbook.workers()
     )
 

@@ -87,7 +87,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A worker as it describes itself. `state` is idle, busy, stopping or dead."""
+    """A worker as it describes itself.
+
+    `state` is starting, waiting (for a GPU), idle, busy, stopping or dead.
+    """
 
     name: str
     state: str
@@ -247,6 +250,8 @@ def _worker(
         state = "dead"
     elif name in draining:
         state = "stopping"
+    elif described.get("condition", "ready") != "ready":
+        state = described.get("condition", "ready")
     else:
         state = "busy" if job else "idle"
     return Worker(

@@ -14,6 +14,7 @@ from jdq.worker.ledger.jobbook import TicketOrder, ticket_orders
 from jdq.worker.ledger.scripts import call
 
 MAX_ATTEMPTS = 3
+GPU_LEASE_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +122,15 @@ class Ledger:
         """Says that this worker's turn on the job is over; the ticket to send when chunks of it are left."""
         return ticket_orders(call(self.client, "idle", self.worker, job))
 
-    def seen(self, description: Mapping[str, object]) -> None:
-        """Says that this worker lives, and what it is."""
-        call(self.client, "seen", self.worker, self.queue, msgspec.json.encode(description).decode())
+    def seen(self, description: Mapping[str, object], *, ready: bool = True) -> None:
+        """Says that this worker lives, what it is, and whether it takes work."""
+        text = msgspec.json.encode(description).decode()
+        call(self.client, "seen", self.worker, self.queue if ready else "", text)
+
+    def lease_gpu(self, uuids: Sequence[str]) -> str | None:
+        """Leases one of the GPUs, or extends this worker's lease of one; None when others have them all."""
+        found: str | None = call(self.client, "gpu", self.worker, GPU_LEASE_MS, *uuids)
+        return found
 
     def drain(self) -> None:
         """Tells the process that works for this worker, at its next beat, to hand back its chunks and stop."""
@@ -136,11 +143,13 @@ class Ledger:
         pipe.hdel("jdq:workers:busy", self.worker)
         pipe.execute()
 
-    def left(self) -> None:
-        """Takes this worker off the list: it stopped as it was told to."""
+    def left(self, gpu: str | None = None) -> None:
+        """Takes this worker off the list, and its GPU free: it stopped as it was told to."""
         pipe = self.client.pipeline()
         for name in ("jdq:workers", "jdq:workers:queue", "jdq:workers:busy"):
             pipe.hdel(name, self.worker)
         pipe.zrem("jdq:workers:seen", self.worker)
         pipe.srem("jdq:workers:drain", self.worker)
+        if gpu:
+            pipe.delete(f"jdq:gpu:{gpu}")
         pipe.execute()
