@@ -9,7 +9,6 @@ from pathlib import Path
 from jdq.store.datasets import DatasetVersion
 from jdq.store.features import Space
 from jdq.store.store import Store
-
 from tests.store.fake_features import fake_space, put_texts
 
 

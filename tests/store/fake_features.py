@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.features import Space
 from jdq.store.keys import text_keys
 from jdq.store.space import FeatureSpace

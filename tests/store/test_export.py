@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+
 from jdq.store.errors import CannotWrite
 from jdq.store.export import CannotExport, export
-
 from tests.store.fake_datasets import write_store
 from tests.store.fake_features import fake_features, sentences
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner, Result
+
 from jdq.cli.store import size, store
 from jdq.store import open_store
 from jdq.store.errors import NotExtracted, StoreFormatError
-
 from tests.store.fake_datasets import import_texts, write_store
 from tests.store.fake_features import sentences
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from jdq.store import segment
 from jdq.store.errors import DamagedShard
 from jdq.store.features import Space

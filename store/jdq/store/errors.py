@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,6 +122,6 @@ class CannotWrite(StoreError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return (
-            f"cannot write {self.path}: {self.reason} (errno {self.errno}); nothing was published\n  try: jdq store gc"
-        )
+        fact = f"cannot write {self.path}: {self.reason} (errno {self.errno}); nothing was published"
+        full = self.errno in (errno.ENOSPC, errno.EDQUOT)
+        return f"{fact}\n  try: jdq store gc, or another disk for JDQ_STORE" if full else fact

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+
 from jdq.store.errors import CannotWrite, StoreError
 from jdq.store.extracted import ExtractedDataset
 from jdq.store.lasting_file import LastingFile

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
 from jdq.store.index import Index, Located, shard_names
 from jdq.store.keys import Keys, checked_keys

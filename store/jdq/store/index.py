@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from jdq.store import segment
 from jdq.store.errors import DamagedShard
 from jdq.store.index_cache import IndexCache

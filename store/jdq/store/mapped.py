@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.errors import DamagedShard
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.mapping import map_file

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.errors import StoreError
 from jdq.store.keys import Keys, halves
 from jdq.store.mapping import map_file

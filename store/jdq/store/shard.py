@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
+
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.metadata_file import MetadataFile
 from jdq.store.space import FeatureSpace

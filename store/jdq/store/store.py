@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.errors import AmbiguousSpace, StoreFormatError, UnknownSpace
 from jdq.store.features import Space
 from jdq.store.location import store_root

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
 from jdq.store.errors import DamagedShard
 from jdq.store.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
 from jdq.store.space import FeatureSpace

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
 from jdq.store import segment
 from jdq.store.datasets import DamagedDataset, DatasetVersion
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError

@@ -1,0 +1,133 @@
+"""The index against a plain dictionary, whatever shards come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jdq.store import open_store, segment
+from jdq.store.features import Space
+from jdq.store.index_cache import IndexCache
+from jdq.store.keys import Keys, text_keys
+from jdq.store.segment import Segment
+from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
+
+
+def alive(part: Segment) -> frozenset[str]:
+    return frozenset(part.shards)
+
+
+def test_keys_that_share_a_half_are_told_apart() -> None:
+    keys = np.zeros((6, 16), np.uint8)
+    keys[:, 7] = [1, 1, 1, 2, 2, 3]
+    keys[:, 15] = [5, 6, 7, 5, 6, 5]
+    part = segment.build({"a": keys[::-1].copy()})
+    np.testing.assert_array_equal(part.rows(segment.find(part, keys)), [5, 4, 3, 2, 1, 0])
+    other = keys.copy()
+    other[:, 15] = 9
+    assert (segment.find(part, other) == -1).all()
+
+
+def test_keys_sort_as_their_bytes_do() -> None:
+    keys = text_keys(sentences(200))
+    part = segment.build({"a": keys})
+    order = sorted(range(200), key=lambda row: bytes(keys[row]))
+    np.testing.assert_array_equal(part.rows(np.arange(200)), order)
+
+
+def test_an_entry_of_a_shard_that_is_gone_does_not_hide_one_that_stands() -> None:
+    keys = text_keys(sentences(10))
+    part = segment.build({"a": keys, "b": keys, "c": keys[:5].copy()})
+    high, low = part.high[::3], part.low[::3]
+    for living in range(2):
+        mask = np.arange(3) == living
+        entries = part.find(np.sort(high), low[np.argsort(high)], mask)
+        assert (part.shard_numbers(entries) == living).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=12, unique=True), min_size=1, max_size=8), st.data())
+def test_merged_segments_say_what_their_shards_hold(shards: list[list[int]], data: st.DataObject) -> None:
+    all_keys = text_keys(sentences(60 + 1))
+    held: dict[str, Keys] = {f"{number}": all_keys[rows] for number, rows in enumerate(shards)}
+    parts = [segment.build({name: keys}) for name, keys in held.items()]
+    living = data.draw(st.sets(st.sampled_from(sorted(held)), min_size=1))
+    merged = segment.merge(parts, living)
+    assert set(merged.shards) == living
+    entries = segment.find(merged, all_keys)
+    expected = {row for name in living for row in shards[int(name)]}
+    assert set(np.flatnonzero(entries >= 0).tolist()) == expected
+    for row in expected:
+        shard = merged.shards[int(merged.shard_numbers(entries[[row]])[0])]
+        assert shards[int(shard)][int(merged.rows(entries[[row]])[0])] == row
+
+
+def test_a_segments_file_is_read_back_and_checked(tmp_path: Path) -> None:
+    part = segment.build({"a" * 32: text_keys(sentences(100))})
+    segment.write(part, tmp_path / "x.keys")
+    read = segment.read(tmp_path / "x.keys")
+    assert read is not None
+    np.testing.assert_array_equal(read.where, part.where)
+    assert read.is_sound()
+    data = bytearray((tmp_path / "x.keys").read_bytes())
+    data[-5] ^= 1
+    (tmp_path / "y.keys").write_bytes(data)
+    damaged = segment.read(tmp_path / "y.keys")
+    assert damaged is not None
+    assert not damaged.is_sound()
+
+
+@pytest.mark.parametrize("content", [b"", b"JDQINDEX", b"x" * 1000, b"JDQINDEX" + b"\xff" * 100])
+def test_what_is_no_segment_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.keys").write_bytes(content)
+    assert segment.read(tmp_path / "x.keys") is None
+    (tmp_path / "link.keys").symlink_to(tmp_path / "x.keys")
+    assert segment.read(tmp_path / "link.keys") is None
+
+
+def test_many_small_puts_leave_few_segments(tmp_path: Path) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    space.missing(text_keys(["x"]))
+    for start in range(300):
+        put_texts(space, sentences(1, start))
+    cache = IndexCache(space.path / "index")
+    assert len(cache.segments()) <= 8
+    fresh = Space(space.path)
+    np.testing.assert_array_equal(fresh.read(text_keys(sentences(300))), fake_features(sentences(300)))
+    assert fresh.count() == 300
+
+
+def test_an_index_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    (space.path / "index").write_text("a file where the folder should be")
+    for start in range(0, 100, 10):
+        put_texts(space, sentences(10, start))
+    for _ in range(2):
+        np.testing.assert_array_equal(Space(space.path).read(text_keys(sentences(100))), fake_features(sentences(100)))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["put", "delete", "fresh", "drop"]), st.integers(0, 14)), max_size=40))
+def test_missing_is_what_the_folder_says(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    space = open_store(tmp_path_factory.mktemp("steps")).space(fake_space())
+    reader = Space(space.path)
+    names: dict[int, str] = {}
+    for step, number in steps:
+        if step == "put":
+            names[number] = put_texts(space, sentences(3, number * 3))
+        elif step == "delete" and number in names:
+            space.shard_path(names.pop(number)).unlink()
+        elif step == "fresh":
+            reader = Space(space.path)
+        elif step == "drop":
+            for path in (space.path / "index").glob("*"):
+                path.unlink()
+        expected = [row // 3 not in names for row in range(45)]
+        assert reader.missing(text_keys(sentences(45))).tolist() == expected
+        assert space.missing(text_keys(sentences(45))).tolist() == expected
