@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer
+
 from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.tiny import make_tiny_bart
-from transformers import AutoModel, AutoTokenizer
 
 VOCABULARY = 4_000
 BART_SIZES = {

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from jdq.worker.encoder.loading import load_encoder
 
+from jdq.worker.encoder.loading import load_encoder
 from tests.encoder.conftest import Reference, random_tokens
 
 pytestmark = [

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
 from jdq.worker.encoder.cache import EncoderCache
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, UnsupportedEncoder
+from jdq.worker.encoder.lanes import open_lanes
 from jdq.worker.encoder.loading import load_encoder
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
 from tests.encoder.conftest import random_tokens
 
 
@@ -87,6 +88,28 @@ def test_every_pass_is_reported_and_may_be_the_last(tiny: Path) -> None:
 
     with pytest.raises(InterruptedError, match="after 1 texts, 60 tokens"):
         encoder.encode(tokens, after_batch=stop)
+
+
+def test_passes_side_by_side_give_the_same_and_leave_the_threads_as_they_were(tiny: Path) -> None:
+    encoder = load_encoder(str(tiny))
+    tokens = random_tokens([700, 300, 90, 90, 40, 5] * 4)
+    before = torch.get_num_threads()
+    with open_lanes(encoder.network, len(tokens), len(tokens.ids)) as lanes:
+        assert lanes.count == min(before, 24)
+        assert torch.get_num_threads() == (1 if lanes.count > 1 else before)
+    together = encoder.encode(tokens)
+    assert torch.get_num_threads() == before
+    batches = [pack(tokens, np.array([position])) for position in range(len(tokens))]
+    alone = torch.cat([encoder.network.first_states(batch) for batch in batches]).numpy()
+    assert np.abs(together - alone).max() <= 1e-5
+
+
+def test_an_error_in_one_of_several_lanes_reaches_the_caller(tiny: Path) -> None:
+    network = SmallMemory(0, RuntimeError("device-side assert"))
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        with_network(load_encoder(str(tiny)), network, 200).encode(random_tokens([100] * 20))
+    assert torch.get_num_threads() == before
 
 
 def test_batches_go_longest_first_and_each_text_restarts_its_positions() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from jdq.worker.encoder.identity import describe
-from jdq.worker.encoder.loading import load_encoder
-from jdq.worker.tiny import make_tiny_bart
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BartForConditionalGeneration, BartForSequenceClassification, BartModel
 
+from jdq.worker.encoder.identity import describe
+from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.tiny import make_tiny_bart
 from tests.encoder.conftest import SaveModel
 
 

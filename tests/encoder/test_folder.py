@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+
 from jdq.worker.encoder import folder as folder_module
 from jdq.worker.encoder.errors import DamagedEncoder, EncoderNotFound, UnsafeWeights
 from jdq.worker.encoder.identity import describe

@@ -8,10 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jdq.worker.encoder import linear
-from jdq.worker.encoder.budget import TokenBudget
-from jdq.worker.encoder.loading import load_encoder
-from jdq.worker.tiny import make_tiny_bart
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -21,6 +17,10 @@ from transformers import (
     MBartForConditionalGeneration,
 )
 
+from jdq.worker.encoder import linear
+from jdq.worker.encoder.budget import TokenBudget
+from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.tiny import make_tiny_bart
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, Reference, SaveModel, random_tokens
 
 TOLERANCE = 1e-5

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
+
 from jdq.worker.encoder.errors import DamagedEncoder, EncoderError, UnsupportedEncoder
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
-from safetensors.torch import load_file, save_file
-
 from tests.encoder.conftest import VOCABULARY, Reference, SaveModel, random_tokens
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from jdq.worker.tiny import main, make_tiny_bart, train_merges, vocabulary_of
 from transformers import AutoTokenizer
+
+from jdq.worker.tiny import main, make_tiny_bart, train_merges, vocabulary_of
 
 DEMO_TABLE = Path(__file__).parents[2] / "demo" / "jobs.csv"
 

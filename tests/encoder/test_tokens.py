@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer, BertConfig, BertModel
+
 from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch
 from jdq.worker.encoder.loading import load_encoder
 from jdq.worker.encoder.tokens import Tokens, load_tokenizer
-from transformers import AutoTokenizer, BertConfig, BertModel
-
 from tests.encoder.conftest import Reference, SaveModel
 
 SPECIAL = ["ends </s> here", "<s>starts", "a <mask> b", "<pad><pad>", "<unk>", "</s>"]

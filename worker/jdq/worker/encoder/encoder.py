@@ -108,5 +108,7 @@ class Encoder:
 
 def _even_share(n_tokens: int, budget: int, lanes: int) -> int:
     """Tokens of a pass such that all lanes get as many passes and end at about the same time."""
+    if lanes == 1:
+        return budget
     rounds = -(-n_tokens // (budget * lanes))
-    return max(1, -(-n_tokens // (max(1, rounds) * lanes)))
+    return -(-n_tokens // (max(1, rounds) * lanes))

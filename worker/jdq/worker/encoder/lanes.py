@@ -6,6 +6,7 @@ layers, least of all where other work shares the machine. `benchmarks/extract.py
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,11 +52,16 @@ class Lanes:
         return future
 
 
+@functools.cache
+def cores() -> int:
+    """PyTorch's number of threads as it was before lanes first changed it, which later threads could not tell."""
+    return torch.get_num_threads()
+
+
 @contextmanager
 def open_lanes(network: Network, n_texts: int, n_tokens: int) -> Iterator[Lanes]:
     """Lanes for so much work. While several are open on a CPU, PyTorch has one thread in each of them and here."""
-    threads = torch.get_num_threads()
-    count = min(threads, n_texts, n_tokens // LEAST_TOKENS_A_LANE)
+    count = min(cores(), n_texts, n_tokens // LEAST_TOKENS_A_LANE)
     if network.device != "cpu" or count < 2:
         yield Lanes(network, None, 1)
         return
@@ -65,4 +71,4 @@ def open_lanes(network: Network, n_texts: int, n_tokens: int) -> Iterator[Lanes]
         yield Lanes(network, pool, count)
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(cores())
