@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jdq.store.store import Store
     from jdq.worker.contract import Spec
-    from jdq.worker.ledger.jobbook import Job, JobBook
+    from jdq.worker.ledger.jobbook import Job, JobBook, TicketOrder
 
 
 class BadRequest(Exception):
@@ -62,13 +62,27 @@ class Client:
 
     def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
         """Creates the job, sends its tickets, and says on stderr where nobody is there to take them. Returns its id."""
+        job, tickets = self.jobbook.create(spec, after=after, priority=priority)
+        self._send(tickets)
+        self._warn_of_missing_workers(spec)
+        return job
+
+    def retry(self, job: str) -> None:
+        """Runs a failed or cancelled job again. Raises NotRetried, and BadRequest where another must go first."""
+        from jdq.worker.ledger.jobbook import DependencyEnded
+
+        try:
+            self._send(self.jobbook.retry(job))
+        except DependencyEnded as error:
+            raise BadRequest(
+                f"job {job} waits for {error}, which has not succeeded\n  try: jdq retry {error}"
+            ) from None
+
+    def _send(self, tickets: list[TicketOrder]) -> None:
         from jdq.worker.settings import celery_app
         from jdq.worker.tickets import send_tickets
 
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         send_tickets(celery_app(self.config), tickets)
-        self._warn_of_missing_workers(spec)
-        return job
 
     def _warn_of_missing_workers(self, spec: Spec) -> None:
         from jdq.worker.contract import Extract

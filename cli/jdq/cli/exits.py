@@ -27,6 +27,10 @@ _EXITS = {
     "jdq.cli.client.BadRequest": Exit.BAD_INPUT,
     "jdq.worker.ledger.jobbook.UnknownJob": Exit.UNKNOWN,
     "jdq.worker.ledger.jobbook.DependencyEnded": Exit.BAD_INPUT,
+    "jdq.worker.ledger.jobbook.NotRetried": Exit.BAD_INPUT,
+    # A server that goes away in the middle of a command.
+    "redis.exceptions.RedisError": Exit.NO_STACK,
+    "kombu.exceptions.OperationalError": Exit.NO_STACK,
 }
 
 
@@ -36,3 +40,10 @@ def exit_of(error: BaseException) -> Exit | None:
         if found := _EXITS.get(f"{ancestor.__module__}.{ancestor.__qualname__}"):
             return found
     return None
+
+
+def message_of(error: BaseException) -> str:
+    """What to tell the user: the error's own words, and what to do where the words are another package's."""
+    if type(error).__module__.startswith("jdq."):
+        return str(error)
+    return f"the connection to Redis broke: {error}\n  try: jdq workers"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.exits import Exit
 from jdq.cli.output import clock, duration, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from jdq.worker.ledger.jobbook import Job
+
+STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
 @click.command()
@@ -38,12 +46,32 @@ def status(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@click.option("--state", type=click.Choice(STATES), help="Only jobs in this state.")
+@click.option("--since", metavar="TIME", help="Only jobs submitted since: 2026-01-31, or an age such as 90m, 36h, 7d.")
 @json_option
-def jobs(limit: int, as_json: bool) -> None:
+def jobs(limit: int, state: str | None, since: str | None, as_json: bool) -> None:
     """List the jobs, newest first."""
+    found = Client().jobbook.jobs(since=_moment(since) if since else None)
+    _list([job for job in found if state in (None, job.state)][:limit], as_json)
+
+
+@click.command()
+@json_option
+def failed(as_json: bool) -> None:
+    """List the jobs that failed, and why."""
+    found = [job for job in Client().jobbook.jobs() if job.error and job.state == "failed"]
+    if as_json:
+        _list(found, as_json)
+        return
+    for job in found:
+        click.echo(f"{job.id}  {job.kind} of {job.spec.dataset}, {clock(job.ended)}")
+        for line in (job.error.message if job.error else "").splitlines():
+            click.echo(f"  {line}")
+
+
+def _list(found: list[Job], as_json: bool) -> None:
     from jdq.cli.progress import describe_job, progress_of, state_text
 
-    found = Client().jobbook.jobs(limit=limit)
     if as_json:
         print_json([describe_job(job) for job in found])
         return
@@ -53,6 +81,17 @@ def jobs(limit: int, as_json: bool) -> None:
         texts = "-" if progress.texts_total is None else f"{progress.texts_done:,}/{progress.texts_total:,}"
         rows.append([job.id, state_text(job), job.spec.dataset, texts, duration(job.wall_s), clock(job.created)])
     print_table(["job", "state", "dataset", "texts", "time", "submitted"], rows)
+
+
+def _moment(text: str) -> float:
+    """A date, or an age, in seconds since 1970."""
+    units = {"m": 60, "h": 3600, "d": 86400}
+    try:
+        if text[-1:] in units:
+            return time.time() - float(text[:-1]) * units[text[-1]]
+        return datetime.datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a date nor an age such as 36h", param_hint="--since") from None
 
 
 @click.command()
@@ -105,4 +144,14 @@ def cancel(job: str) -> None:
     click.echo(f"{job} cancelled", err=True)
 
 
-COMMANDS = (status, jobs, watch, result, cancel)
+@click.command()
+@click.argument("job")
+def retry(job: str) -> None:
+    """Run JOB again after it failed or was cancelled; what it has finished is kept."""
+    client = Client()
+    client.job(job)
+    client.retry(job)
+    click.echo(job)
+
+
+COMMANDS = (status, jobs, watch, result, cancel, retry, failed)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from jdq.cli import jobs, model, predict, stack_commands, store, submit
-from jdq.cli.exits import Exit, exit_of
+from jdq.cli import jobs, logs, model, predict, stack_commands, store, submit, top
+from jdq.cli.exits import Exit, exit_of, message_of
 
 
 class _Border(click.Group):
@@ -25,7 +25,7 @@ class _Border(click.Group):
             code = exit_of(error)
             if code is None:
                 raise
-            click.echo(f"jdq: {error}", err=True)
+            click.echo(f"jdq: {message_of(error)}", err=True)
             ctx.exit(code)
 
 
@@ -47,7 +47,7 @@ def cli() -> None:
 
 
 cli.add_command(submit.submit)
-for _command in (*stack_commands.COMMANDS, *jobs.COMMANDS):
+for _command in (*stack_commands.COMMANDS, *jobs.COMMANDS, logs.logs, top.top):
     cli.add_command(_command)
 cli.add_command(store.store)
 cli.add_command(model.model)

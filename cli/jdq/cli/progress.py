@@ -46,9 +46,11 @@ def progress_of(job: Job) -> Progress:
 
 
 def state_text(job: Job) -> str:
-    """The state in the user's words: what a queued job waits for."""
+    """The state in the user's words: what a queued job waits for, and whether it is tried again."""
     if job.waits_for:
         return f"{job.state} (waits for {', '.join(job.waits_for)})"
+    if job.chunks_delayed and not job.chunks_leased and not job.state.ended:
+        return f"{job.state} (retrying)"
     return str(job.state)
 
 
@@ -68,6 +70,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "chunks_done": job.chunks_done,
         "chunks_total": job.chunks_total,
         "chunks_running": job.chunks_leased,
+        "chunks_retrying": job.chunks_delayed,
         "workers": job.workers,
         "created": job.created,
         "started": job.started,

@@ -5,6 +5,7 @@ The environment is read when this module is imported, which is a worker's entry.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery import signals
@@ -12,7 +13,7 @@ from celery import signals
 from jdq.worker.config import read_config
 from jdq.worker.contract import QUEUES
 from jdq.worker.devices import device_of, gpus, show_only
-from jdq.worker.logs import configure_logging
+from jdq.worker.logs import WORKER_NAME, configure_logging
 from jdq.worker.presence import Presence
 from jdq.worker.readiness import NotReady, check_readiness
 from jdq.worker.runtime import Runtime
@@ -24,9 +25,14 @@ app.conf.include = ["jdq.worker.tasks"]
 _presence: list[Presence] = []
 
 
+@signals.celeryd_init.connect
+def _name(sender: str, **_: Any) -> None:
+    os.environ[WORKER_NAME] = sender
+
+
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
-    configure_logging()
+    configure_logging(os.environ.get(WORKER_NAME, "-"), read_config().log_format)
 
 
 @signals.worker_init.connect

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_ENCODER = "facebook/bart-base"
-PRECISIONS = ("auto", "float32", "bfloat16", "float8")
+CHOICES = {"precision": ("auto", "float32", "bfloat16", "float8"), "log_format": ("text", "json")}
 
 
 class ConfigError(Exception):
@@ -37,8 +37,17 @@ class Config:
     reap_s: float = 5.0
     # How long one ticket lets a worker stay on one job before others get their turn.
     turn_s: float = 30.0
+    log_format: str = "text"
     # Tokens a chunk may hold; 0 lets the plan choose by the workers' devices.
     chunk_tokens: int = 0
+
+    # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
+    classifiers: str = ""
+
+    @property
+    def allowed_classifiers(self) -> tuple[str, ...]:
+        """The names in `classifiers`."""
+        return tuple(name.strip() for name in self.classifiers.split(",") if name.strip())
 
     @property
     def logs(self) -> Path:
@@ -60,7 +69,9 @@ _SETTINGS: dict[str, tuple[str, type]] = {
     "beat_s": ("JDQ_BEAT_S", float),
     "reap_s": ("JDQ_REAP_S", float),
     "turn_s": ("JDQ_TURN_S", float),
+    "log_format": ("JDQ_LOG_FORMAT", str),
     "chunk_tokens": ("JDQ_CHUNK_TOKENS", int),
+    "classifiers": ("JDQ_CLASSIFIERS", str),
 }
 
 
@@ -77,8 +88,9 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
         for field, (name, kind) in _SETTINGS.items()
         if (value := env.get(name) or file.get(field)) is not None
     }
-    if settings.get("precision", "auto") not in PRECISIONS:
-        raise ConfigError(f"precision is {settings['precision']!r}; it must be one of {', '.join(PRECISIONS)}")
+    for field, choices in CHOICES.items():
+        if field in settings and settings[field] not in choices:
+            raise ConfigError(f"{field} is {settings[field]!r}; it must be one of {', '.join(choices)}")
     url = env.get("JDQ_BROKER_URL") or file.get("broker_url")
     config = Config(
         home=home,

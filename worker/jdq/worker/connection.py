@@ -23,7 +23,8 @@ def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_timeout=15,
+        # A user waits at most 5 s for "no answer"; a worker would rather wait for a busy server.
+        socket_timeout=15 if retries else 4,
         socket_connect_timeout=4,
         **over_tcp,
         health_check_interval=25,

@@ -1,13 +1,28 @@
-"""The workers' log lines: each names the worker, and the job and chunk that it belongs to."""
+"""The workers' log lines: each names the worker, and the job and chunk that it belongs to.
+
+They go to stderr, as text or as JSON; those that belong to a job also to a stream in Redis, so that `jdq logs` shows
+the lines of all workers, wherever they run.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import logging.handlers
+import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
+
+import redis
 
 from jdq.worker.ledger.ledger import Lease
+
+# In the environment of a worker's child, which Celery does not tell its own name before the first task.
+WORKER_NAME = "JDQ_WORKER_NAME"
+LINES_KEPT = 2000  # of each job
+STREAM_BACKLOG = 10_000  # lines that wait for a Redis that is away; more are dropped
 
 _lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 
@@ -22,25 +37,98 @@ def working_on(lease: Lease) -> Iterator[None]:
         _lease.reset(token)
 
 
+def lines_key(job: str) -> str:
+    """The Redis stream of a job's log lines."""
+    return f"jdq:job:{job}:lines"
+
+
 class _Where(logging.Filter):
-    """Adds `job` and `chunk` to each record."""
+    """Adds `job`, `chunk` and `worker` to each record."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
 
     def filter(self, record: logging.LogRecord) -> bool:
         lease = _lease.get()
-        record.job = lease.job if lease else "-"
-        record.chunk = lease.chunk if lease else "-"
+        record.worker = self._worker
+        record.job = lease.job if lease else None
+        record.chunk = lease.chunk if lease else None
         return True
 
 
-def configure_logging(level: int = logging.INFO) -> None:
+class _Text(logging.Formatter):
+    """One line for a person: time, level, worker, job, chunk, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        job, chunk = getattr(record, "job", None), getattr(record, "chunk", None)
+        where = f"{job}/{chunk}" if job else "-"
+        head = f"{_moment(record)} {record.levelname} {getattr(record, 'worker', '-')} {where}: {record.getMessage()}"
+        return f"{head}\n{self.formatException(record.exc_info)}" if record.exc_info else head
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line, for those who collect logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _moment(record),
+            "level": record.levelname,
+            "worker": getattr(record, "worker", None),
+            "job": getattr(record, "job", None),
+            "chunk": getattr(record, "chunk", None),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+class _Stream(logging.Handler):
+    """Appends a job's lines to its stream."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__()
+        self._client = client
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._client.xadd(
+                lines_key(record.job),  # type: ignore[attr-defined]
+                {"line": self.format(record)},
+                maxlen=LINES_KEPT,
+                approximate=True,
+            )
+        except redis.RedisError:
+            return  # the line is in the worker's own log
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def configure_logging(worker: str, form: str, *, level: int = logging.INFO) -> None:
     """One format for jdq's and Celery's lines, on stderr."""
     handler = logging.StreamHandler()
-    handler.addFilter(_Where())
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(processName)s job=%(job)s chunk=%(chunk)s %(name)s: %(message)s")
-    )
+    handler.addFilter(_Where(worker))
+    handler.setFormatter(_Json() if form == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
-    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    # Celery's own lines about tickets say nothing that the chunks' lines do not.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def stream_job_lines(worker: str, client: redis.Redis) -> None:
+    """Sends jdq's own lines that belong to a job to its stream, from a thread: logging never waits for Redis."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(STREAM_BACKLOG)
+    to_queue = logging.handlers.QueueHandler(lines)
+    to_queue.addFilter(_Where(worker))
+    to_queue.addFilter(lambda record: bool(record.job))  # type: ignore[attr-defined]
+    to_queue.setFormatter(_Text())
+    stream = _Stream(client)
+    stream.setFormatter(logging.Formatter("%(message)s"))  # the queue's handler has formatted it
+    logging.getLogger("jdq").addHandler(to_queue)
+    logging.handlers.QueueListener(lines, stream).start()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery import Task, shared_task, signals
 
+from jdq.worker.config import read_config
+from jdq.worker.connection import connect
 from jdq.worker.contract import Ticket, decode_ticket
 from jdq.worker.jobs import work_for
-from jdq.worker.logs import configure_logging
+from jdq.worker.logs import WORKER_NAME, configure_logging, stream_job_lines
 from jdq.worker.runtime import runtime
 from jdq.worker.turn import Turn
 
@@ -16,7 +19,10 @@ from jdq.worker.turn import Turn
 @signals.worker_process_init.connect
 def _set_up_logging(**_: Any) -> None:
     # A spawned process starts with Celery's own format, whatever its parent has.
-    configure_logging()
+    config = read_config()
+    worker = os.environ.get(WORKER_NAME, "-")
+    configure_logging(worker, config.log_format)
+    stream_job_lines(worker, connect(config))
 
 
 @shared_task(name=Ticket.task, bind=True)

@@ -66,6 +66,7 @@ class Job:
     chunks_leased: int
     waits_for: list[str]
     counts: dict[str, int]
+    chunks_delayed: int  # they failed, and are tried again soon
     live: list[dict[str, Any]]  # how far the chunks are that are worked on just now
     workers: list[str]  # who works on them
     log: list[dict[str, Any]]  # attempts that ended badly, with their reasons
@@ -155,9 +156,9 @@ class JobBook:
             raise UnknownJob(job)
         return found[0]
 
-    def jobs(self, *, limit: int | None = None) -> list[Job]:
-        """The jobs, newest first."""
-        ids = self._client.zrevrange("jdq:jobs", 0, -1 if limit is None else limit - 1)
+    def jobs(self, *, since: float | None = None) -> list[Job]:
+        """The jobs, newest first; those submitted since that moment (seconds since 1970)."""
+        ids = self._client.zrevrangebyscore("jdq:jobs", "+inf", "-inf" if since is None else since * 1000)
         return self._read([str(job) for job in ids])
 
     def cancel(self, job: str) -> bool:
@@ -207,14 +208,22 @@ class JobBook:
             pipe.hvals(f"jdq:job:{job}:holders")
             pipe.hvals(f"jdq:job:{job}:live")
             pipe.lrange(f"jdq:job:{job}:log", 0, -1)
+            pipe.zcard(f"jdq:job:{job}:delayed")
         (seconds, micros), *rest = pipe.execute()
         now = seconds + micros / 1e6
-        parts = [rest[i : i + 5] for i in range(0, len(rest), 5)]
+        parts = [rest[i : i + 6] for i in range(0, len(rest), 6)]
         return [_job(job, now, *part) for job, part in zip(ids, parts, strict=True) if part[0]]
 
 
 def _job(
-    job: str, now: float, fields: dict[str, str], after: set[str], holders: list[str], live: list[str], log: list[str]
+    job: str,
+    now: float,
+    fields: dict[str, str],
+    after: set[str],
+    holders: list[str],
+    live: list[str],
+    log: list[str],
+    delayed: int,
 ) -> Job:
     return Job(
         id=job,
@@ -229,6 +238,7 @@ def _job(
         chunks_done=int(fields["chunks_done"]),
         chunks_total=int(fields["chunks_total"]),
         chunks_leased=len(holders),
+        chunks_delayed=delayed,
         waits_for=sorted(after),
         counts={name[6:]: int(value) for name, value in fields.items() if name.startswith("count:")},
         live=[msgspec.json.decode(text) for text in live],

@@ -1,0 +1,45 @@
+"""`jdq logs`: the log lines of one job, from all workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jdq.cli.client import Client
+
+if TYPE_CHECKING:
+    import redis
+
+WAIT_MS = 1000
+
+
+@click.command()
+@click.argument("job")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until the job ends.")
+def logs(job: str, follow: bool) -> None:
+    """Print the log lines of JOB from all workers, oldest first; the last 2,000 are kept.
+
+    \b
+    jdq logs extract-k3v9x2pq
+    jdq logs -f fine-tune-7c2mhq4z
+    """
+    from jdq.worker.logs import lines_key
+
+    client = Client()
+    stream = lines_key(client.job(job).id)
+    last = "0"
+    while True:
+        ended = client.job(job).state.ended
+        # Asked after the state, so that the lines of the end are not missed; a short wait, so that the end is seen.
+        for entry, line in _lines(client.redis, stream, last, block=WAIT_MS if follow and not ended else None):
+            click.echo(line)
+            last = entry
+        if not follow or ended:
+            return
+
+
+def _lines(client: redis.Redis, stream: str, last: str, *, block: int | None) -> list[tuple[str, str]]:
+    """The stream's entries after `last`: their ids and lines."""
+    answer: Any = client.xread({stream: last}, block=block)
+    return [(entry, fields["line"]) for _, entries in answer or [] for entry, fields in entries]
