@@ -62,3 +62,22 @@ def test_stopping_before_convergence_is_said(made: Any) -> None:
     for size in (1 << 30, 1000):
         record = train_head(made.X, made.y, made.split, HeadOptions(params={"max_iter": 2}, memory_bytes=size)).record
         assert any("before it converged: --param max_iter=4" in warning for warning in record.warnings)
+
+
+def test_large_datasets_reach_the_same_optimum_in_memory_by_blocks(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jdq.worker.heads import logreg
+
+    plain = train_head(made.X, made.y, made.split, HeadOptions(params={"tol": 1e-6}))
+    monkeypatch.setattr(logreg, "BLOCK_VALUES", 100)
+    blocks = train_head(made.X, made.y, made.split, HeadOptions(params={"tol": 1e-6}))
+    assert np.abs(plain.predict_proba(made.X) - blocks.predict_proba(made.X)).max() < 2e-3
+    assert not blocks.record.out_of_core and not blocks.record.warnings
+    other = train_head(made.X, made.y, made.split, HeadOptions(params={"solver": "newton-cg"}))
+    assert other.predict(made.X) == plain.predict(made.X)
+
+
+def test_blocks_never_change_the_features(made: Any) -> None:
+    before = made.X.astype(np.float32)
+    X = before.copy()
+    train_head(X, made.y, made.split, HeadOptions(params={"scale": True}, memory_bytes=1000))
+    assert (before == X).all()

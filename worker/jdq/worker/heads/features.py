@@ -12,7 +12,7 @@ Float32 = npt.NDArray[np.float32]
 # Called often with (done, total) while something long goes on; it may raise, and the work stops there.
 Check = Callable[[int, int], None]
 
-BLOCK_ROWS = 16384  # 16384 x 768 in float32 are 48 MiB: large enough for full matrix speed
+BLOCK_ROWS = 8192  # 8192 x 768 in float32 are 24 MiB: large enough for full matrix speed
 
 
 class Features(Protocol):
@@ -47,9 +47,14 @@ def float32_bytes(rows: Rows, X: Features) -> int:
 
 
 def float32_blocks(X: Features, rows: Rows, *, block_rows: int = BLOCK_ROWS) -> Iterator[tuple[int, Float32]]:
-    """(position of the block's first row in `rows`, its float32 features), in order."""
+    """(position of the block's first row in `rows`, its float32 features), in order.
+
+    Float32 rows that lie side by side come as a view: whoever changes a block copies it first.
+    """
     for start in range(0, len(rows), block_rows):
-        yield start, np.asarray(X[rows[start : start + block_rows]], dtype=np.float32)
+        block = rows[start : start + block_rows]
+        together = block[-1] - block[0] == len(block) - 1 and bool((np.diff(block) == 1).all())
+        yield start, np.asarray(X[slice(block[0], block[-1] + 1) if together else block], dtype=np.float32)
 
 
 def in_float32(X: Features, rows: Rows) -> Float32:

@@ -11,7 +11,7 @@ Interval = tuple[float, float]
 
 RESAMPLES = 1000
 # Resampling ranks costs rows x classes a time: of larger test parts fewer resamples, never less than 100.
-AUC_BUDGET = 100_000_000
+AUC_BUDGET = 10_000_000
 DRAWS_AT_ONCE = 2_000_000  # 16 MiB of float64
 
 

@@ -1,4 +1,9 @@
-"""The head `logreg`: scikit-learn's LogisticRegression; beyond the memory bound the same optimum, out of core."""
+"""The head `logreg`: scikit-learn's LogisticRegression, and for large datasets the same optimum by blocks of rows.
+
+scikit-learn multiplies float32 features with float64 coefficients, which numpy does through a float64 copy of the
+features in each step. In blocks of float32 a step takes a fraction of that time (benchmarks/heads.py), and needs the
+features in memory only if they fit.
+"""
 
 import warnings
 from typing import Any
@@ -17,7 +22,9 @@ from jdq.worker.heads.predictors import LayersPredictor, linear
 from jdq.worker.heads.softmax_regression import Objective, minimise
 
 DEFAULTS: dict[str, ParameterValue] = {"C": 1.0, "max_iter": 1000, "scale": False}
-OUT_OF_CORE_PARAMS = {"C", "max_iter", "scale", "tol"}
+BLOCK_PARAMS = {"C", "max_iter", "scale", "tol"}
+# Below this many numbers scikit-learn's own solver is as fast.
+BLOCK_VALUES = 4_000_000
 
 # The bias of a class that no train row has: its probability is exactly 0 after a softmax in float32.
 NEVER = -1e4
@@ -28,8 +35,10 @@ def fit_logreg(lesson: Lesson) -> Fitted:
     params = DEFAULTS | lesson.options.params
     out_of_core = float32_bytes(lesson.train, lesson.X) > lesson.options.memory_bytes
     mean, std = mean_and_std(lesson.X, lesson.train) if params["scale"] else (None, None)
-    fit = _fit_out_of_core if out_of_core else _fit_in_memory
-    coefficients, intercept, iterations = fit(lesson, params, mean, std)
+    if out_of_core or _is_for_blocks(lesson, params):
+        coefficients, intercept, iterations = _fit_in_blocks(lesson, params, mean, std, in_memory=not out_of_core)
+    else:
+        coefficients, intercept, iterations = _fit_in_memory(lesson, params, mean, std)
     predictor = linear(coefficients, intercept, link=link_of(lesson), mean=mean, std=std)
     if not lesson.targets.multi_label:
         predictor = with_absent_classes(predictor, lesson)
@@ -95,26 +104,44 @@ def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], lesson: Lesson, param
     return model.coef_, model.intercept_, int(np.max(model.n_iter_))
 
 
-def _fit_out_of_core(
-    lesson: Lesson, params: dict[str, Any], mean: npt.NDArray[Any] | None, std: npt.NDArray[Any] | None
+def _is_for_blocks(lesson: Lesson, params: dict[str, ParameterValue]) -> bool:
+    weighted_sets = lesson.targets.multi_label and lesson.options.class_weight is not None
+    large = len(lesson.train) * lesson.X.shape[1] > BLOCK_VALUES
+    return large and set(params) <= BLOCK_PARAMS and not weighted_sets
+
+
+def _fit_in_blocks(
+    lesson: Lesson,
+    params: dict[str, Any],
+    mean: npt.NDArray[Any] | None,
+    std: npt.NDArray[Any] | None,
+    *,
+    in_memory: bool,
 ) -> Coefficients:
-    unknown = set(params) - OUT_OF_CORE_PARAMS
+    unknown = set(params) - BLOCK_PARAMS
     if unknown:
         raise BadParameter(
-            f"logreg out of core takes {', '.join(sorted(OUT_OF_CORE_PARAMS))}, not {', '.join(sorted(unknown))}\n"
+            f"logreg out of core takes {', '.join(sorted(BLOCK_PARAMS))}, not {', '.join(sorted(unknown))}\n"
             "  try: a larger memory bound, or without these parameters"
         )
     objective = Objective(
-        X=lesson.X,
-        rows=lesson.train,
+        X=in_float32(lesson.X, lesson.train) if in_memory else lesson.X,
+        rows=np.arange(len(lesson.train)) if in_memory else lesson.train,
         codes=_dense_codes(lesson),
         row_weights=_row_weights(lesson),
-        C=float(params["C"]),
+        C=_positive(params, "C", 1.0),
         mean=mean,
         std=std,
         check=lesson.check,
     )
-    return minimise(objective, max_iter=int(params["max_iter"]), tol=float(params.get("tol", 1e-4)))
+    return minimise(objective, max_iter=int(_positive(params, "max_iter", 1000)), tol=_positive(params, "tol", 1e-4))
+
+
+def _positive(params: dict[str, Any], name: str, default: float) -> float:
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise BadParameter(f"logreg's {name} is a number above 0, not {value!r}")
+    return float(value)
 
 
 def _dense_codes(lesson: Lesson) -> npt.NDArray[Any]:

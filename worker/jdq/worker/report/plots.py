@@ -20,7 +20,7 @@ def precision_recall_plot(curves: Sequence[Curve], classes: Sequence[str]) -> st
         axes = figure.subplots()
         _curves(axes, curves, classes, step=True)
         axes.set(xlabel="recall", ylabel="precision")
-        axes.legend(loc="lower left", title="average precision", alignment="left", title_fontsize=9)
+        axes.legend(loc="best", title="average precision", alignment="left", title_fontsize=9)
         return as_svg(figure)
 
 
@@ -95,7 +95,7 @@ def learning_plot(points: Sequence[LearningPoint]) -> str:
         axes.minorticks_off()
         axes.set(xlabel="rows to learn from", ylim=(0, 1.04), ylabel="on the test part")
         axes.margins(x=0.12)
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
         return as_svg(figure)
 
 
