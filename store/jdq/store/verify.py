@@ -13,6 +13,7 @@ from jdq.store import segment
 from jdq.store.datasets import DamagedDataset, DatasetVersion
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
 from jdq.store.features import Space
+from jdq.store.index import shard_names
 from jdq.store.index_cache import SUFFIX
 from jdq.store.mapped import open_shard, standing_identity
 from jdq.store.publish import replace
@@ -64,7 +65,9 @@ def verify(
     """
     report = VerifyReport(quick=quick)
     folders = sorted(path for path in (store.root / "spaces").glob("*") if len(path.name) == 32)
-    shards = [shard for folder in folders for shard in sorted((folder / "shards").glob("[0-9a-f]*.h5"))]
+    shards = [
+        folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))
+    ]
     for folder in folders:
         report.spaces += 1
         report.findings.extend(_check_space(folder, repair))
