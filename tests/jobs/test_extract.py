@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -81,6 +82,26 @@ def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: W
     assert job.state is JobState.FAILED
     assert job.error is not None
     assert "try: hash:64" in job.error.message
+
+
+def test_a_text_without_a_finite_feature_is_named_and_takes_no_other_down(workplace: Workplace) -> None:
+    texts = [f"text {n}" for n in range(50)]
+    texts[6] = texts[31] = "broken text"
+    texts[40] = "another broken text"
+    version = workplace.imported(table(texts))
+    spec = Extract(dataset=version.name, version=version.version, encoder=f"hash:{DIM}:0:nan=broken")
+    failed = workplace.finished(spec)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert "rows 7, 41 of table" in failed.error.message
+    space = workplace.store.spaces()[0]
+    good = np.array(["broken" not in text for text in texts])
+    np.testing.assert_array_equal(space.missing(version.keys()), ~good)
+
+    skipped = workplace.finished(msgspec.structs.replace(spec, on_error="skip"))
+    assert skipped.state is JobState.SUCCEEDED
+    assert skipped.counts["skipped"] == 2
+    np.testing.assert_array_equal(space.read(version.keys()[good]), expected(texts)[good])
 
 
 @pytest.mark.parametrize("chunk_tokens", [1, 10, 1000])

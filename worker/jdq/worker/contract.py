@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
+from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.heads.options import HeadOptions
 
 Queue: TypeAlias = Literal["gpu", "cpu"]
@@ -39,29 +40,77 @@ class Extract(
 
     kind: ClassVar[str] = "extract"
     first_queue: ClassVar[Queue] = "cpu"  # the plan
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
     dataset: str
     version: str
     encoder: str  # a hub name, or a folder that the workers see
     max_length: int | None = None  # tokens; None is the encoder's own limit
     precision: str = "auto"
     storage_dtype: Literal["float16", "float32"] = "float16"
+    on_error: Literal["fail", "skip"] = "fail"  # what a text without a finite feature does to the job
+
+
+class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Look for the best head: a grid, or so many random trials, scored by cross-validation over the train part.
+
+    heads: the kinds to try; none given are those that suit the number of rows. metric: what "best" goes by.
+    """
+
+    trials: int | None = None
+    heads: tuple[str, ...] = ()
+    folds: int = 5
+    metric: str = "macro_f1"
 
 
 class TrainHead(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.train-head.v1"
 ):
-    """Train a head on the stored features of a dataset version."""
+    """Train a head on the stored features of a dataset version: one chunk, or a search of one chunk a trial."""
 
     kind: ClassVar[str] = "train-head"
     first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
     dataset: str
     version: str
     space: str | None = None  # None is the feature space that the version was extracted in last
     options: HeadOptions = HeadOptions()
     label_column: str | None = None  # None is the dataset's own
+    search: HeadSearch | None = None
 
 
-Spec: TypeAlias = Extract | TrainHead
+class FineTune(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.fine-tune.v1"
+):
+    """Train the whole network on a dataset version: one chunk, which goes on from its last checkpoint."""
+
+    kind: ClassVar[str] = "fine-tune"
+    first_queue: ClassVar[Queue] = "gpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("gpu",)
+    dataset: str
+    version: str
+    options: FineTuneOptions
+    label_column: str | None = None  # None is the dataset's own
+
+
+class Predict(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.predict.v1"
+):
+    """Classify the rows of a dataset version with a head, or with a fine-tuned model: just one of them is given.
+
+    A plan, the features of new texts (of a model: the probabilities of all texts), and a closing chunk that writes
+    the table.
+    """
+
+    kind: ClassVar[str] = "predict"
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
+    dataset: str
+    version: str
+    head: str | None = None
+    model: str | None = None
+
+
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,12 +1,15 @@
 """An encoder that hashes: for trying the queue and the store without torch, without a model, at any speed.
 
 Its name is ``hash:DIM`` or ``hash:DIM:SECONDS``, e.g. ``hash:64:0.01``: 64 columns, 10 ms a text. Equal texts get
-equal features and different texts different ones, so that a row in the wrong place shows.
+equal features and different texts different ones, so that a row in the wrong place shows. Faults on demand:
+``hash:64:0:nan=WORD`` has no finite feature for texts with this word, ``hash:64:0:kill=WORD`` kills its process there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jdq.store.space import FeatureSpace
-from jdq.worker.encoder.errors import EncoderNotFound
+from jdq.worker.encoder.errors import EncoderNotFound, NotFiniteFeatures
 
 PREFIX = "hash:"
 BATCH_TEXTS = 64
@@ -37,10 +40,12 @@ class HashEncoder:
     path = "hash"
 
     def __init__(self, name: str, *, max_length: int | None) -> None:
+        parts = name.removeprefix(PREFIX).split(":")
+        self._faults = dict(part.split("=", 1) for part in parts if "=" in part)
         try:
-            dim, *seconds = name.removeprefix(PREFIX).split(":")
-            self.dim = int(dim)
-            self._text_s = float(seconds[0]) if seconds else 0.0
+            numbers = [part for part in parts if "=" not in part]
+            self.dim = int(numbers[0])
+            self._text_s = float(numbers[1]) if len(numbers) > 1 else 0.0
         except (ValueError, IndexError):
             raise EncoderNotFound(f"no encoder {name!r}\n  try: hash:64, or hash:64:0.01 for 10 ms a text") from None
         self.max_length = max_length or MAX_LENGTH
@@ -71,11 +76,20 @@ class HashEncoder:
         for start in range(0, len(rows), batch):
             texts = tokens.texts[start : start + batch]
             for row, text in enumerate(texts, start):
-                rows[row] = hashed_feature(text, self.dim)
+                rows[row] = self._feature(text)
             time.sleep(self._text_s * len(texts))
             if after_batch:
                 after_batch(len(texts), int(tokens.n_tokens[start : start + batch].sum()))
+        if len(bad := np.flatnonzero(~np.isfinite(rows).all(axis=1))):
+            raise NotFiniteFeatures(bad.tolist(), "float32")
         return rows
+
+    def _feature(self, text: str) -> np.ndarray:
+        if (word := self._faults.get("kill")) and word in text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (word := self._faults.get("nan")) and word in text:
+            return np.full(self.dim, np.nan, dtype=np.float32)
+        return hashed_feature(text, self.dim)
 
 
 def hashed_feature(text: str, dim: int) -> np.ndarray:

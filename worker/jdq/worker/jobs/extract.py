@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from jdq.worker.contract import Extract
 from jdq.worker.devices import device_of
-from jdq.worker.encoder.errors import EncoderError
+from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
 from jdq.worker.encoders import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.heart import Pulse
 from jdq.worker.ledger.ledger import Outcome
 from jdq.worker.runtime import Runtime
 
+log = logging.getLogger(__name__)
+
 
 class EncoderChanged(EncoderError):
     """The encoder's files are not those that the plan saw."""
+
+
+class BadRows(EncoderError):
+    """Some texts have no finite feature; all others of their chunks are stored."""
+
+    def __init__(self, dataset: str, rows: list[int]) -> None:
+        super().__init__(
+            f"no finite feature for the text of {_rows(rows)} of {dataset}; the others are stored\n"
+            "  try: the same with --on-error skip, or --precision float32"
+        )
 
 
 class ExtractChunk:
@@ -26,6 +40,7 @@ class ExtractChunk:
         self._spec = spec
         self._runtime = runtime
         self._features: np.ndarray | None = None
+        self._bad: list[int] = []  # rows without a finite feature, counted from 1
 
     def prepare(self, pulse: Pulse) -> None:
         """Reads the chunk's texts, less those that another job has stored since the plan, and tokenizes them."""
@@ -37,28 +52,47 @@ class ExtractChunk:
         self._encoder = self._load()
         keys = version.keys()[rows]
         lacking = self._space.missing(keys)
-        self._keys = keys[lacking]
-        self._tokens: TokenizedTexts = self._encoder.tokenize(version.texts(rows[lacking]))
+        self._keys, self._rows = keys[lacking], rows[lacking]
+        self._texts = version.texts(self._rows)
+        self._tokens: TokenizedTexts = self._encoder.tokenize(self._texts)
 
     def compute(self, pulse: Pulse) -> None:
         """Runs the encoder, and stops between batches when told to."""
-        if len(self._keys):
-            self._features = self._encoder.encode(self._tokens, after_batch=pulse.after_batch)
+        while len(self._keys) and self._features is None:
+            try:
+                self._features = self._encoder.encode(self._tokens, after_batch=pulse.after_batch)
+            except NotFiniteFeatures as error:
+                self._leave_out(list(error.positions))
 
     def publish(self, pulse: Pulse) -> Outcome:
         """Puts the features into the store as one shard."""
-        computed = len(self._keys)
         if self._features is not None:
             self._space.put(self._keys, self._features, self._tokens.n_tokens, producer=self._producer())
+        if self._bad and self._spec.on_error == "fail":
+            raise BadRows(self._spec.dataset, self._bad)
+        n_tokens, limit = self._tokens.n_tokens, self._space.definition.max_length
+        computed = len(self._keys)
         return Outcome(
             counts={
                 "texts_done": self._planned,
                 "computed": computed,
-                "reused": self._planned - computed,
-                "tokens": int(np.minimum(self._tokens.n_tokens, self._space.definition.max_length).sum()),
-                "cut": int((self._tokens.n_tokens > self._space.definition.max_length).sum()),
+                "reused": self._planned - computed - len(self._bad),
+                "skipped": len(self._bad),
+                "tokens": int(np.minimum(n_tokens, limit).sum()),
+                "cut": int((n_tokens > limit).sum()),
             }
         )
+
+    def _leave_out(self, positions: list[int]) -> None:
+        """Goes on without these texts, so that they take no others down."""
+        bad = [int(row) + 1 for row in self._rows[positions]]
+        self._bad += bad
+        log.warning("no finite feature for %s", _rows(bad))
+        self._keys = np.delete(self._keys, positions, axis=0)
+        self._rows = np.delete(self._rows, positions)
+        gone = set(positions)
+        self._texts = [text for position, text in enumerate(self._texts) if position not in gone]
+        self._tokens = self._encoder.tokenize(self._texts)
 
     def _producer(self) -> dict[str, str]:
         device = device_of(self._runtime.config, "gpu")
@@ -79,3 +113,8 @@ class ExtractChunk:
                 "  try: submit the extraction again"
             )
         return encoder
+
+
+def _rows(rows: list[int]) -> str:
+    shown = ", ".join(map(str, rows[:10]))
+    return f"row {shown}" if len(rows) == 1 else f"rows {shown}" + (f" and {len(rows) - 10} more" * (len(rows) > 10))
