@@ -12,14 +12,16 @@ class Exit(IntEnum):
     FAILED = 1  # the job failed or was cancelled; a check found damage
     BAD_INPUT = 2  # the command, its file or its configuration is wrong; nothing was changed
     NO_STACK = 3  # no answer from Redis, or a worker does not start
-    UNKNOWN = 4  # no job has this id
+    UNKNOWN = 4  # no job, head or model has this id
     INTERRUPTED = 130
 
 
 # By name, so that `jdq --help` need not import the modules that define them.
 _EXITS = {
+    "jdq.store.models.UnknownTrained": Exit.UNKNOWN,
     "jdq.store.errors.StoreError": Exit.BAD_INPUT,
     "jdq.worker.heads.errors.HeadError": Exit.BAD_INPUT,
+    "jdq.worker.finetune.errors.FineTuneError": Exit.BAD_INPUT,
     "jdq.worker.config.ConfigError": Exit.BAD_INPUT,
     "jdq.worker.contract.ContractError": Exit.BAD_INPUT,
     "jdq.worker.connection.BrokerUnreachable": Exit.NO_STACK,

@@ -1,4 +1,4 @@
-"""Results of jobs: `runs/<job>/result.json` and `runs/<job>/<name>.npy`, each written once."""
+"""Results of jobs: `runs/<job>/result.json`, `runs/<job>/<name>.json` and `<name>.npy`, each written once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jdq.store.publish import publish
 # Job ids come from the network and become folders' names.
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-RESULT = "result.json"
+RESULT = "result"
 
 
 class InvalidJob(StoreError):
@@ -37,28 +37,36 @@ class Runs:
 
     def put_result(self, job: str, result: Mapping[str, Any] | msgspec.Struct) -> bool:
         """Store a job's result as JSON; False where it has one already, which stays."""
-        data = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
-        return publish(self._job(job) / RESULT, data)
+        return self.put_json(job, RESULT, result)
 
     def get_result(self, job: str) -> dict[str, Any]:
         """The job's result. Raises NoResult."""
-        path = self._job(job) / RESULT
+        return self.get_json(job, RESULT)
+
+    def put_json(self, job: str, name: str, value: Mapping[str, Any] | msgspec.Struct) -> bool:
+        """Store a named JSON object of a job; False where one stands already, which stays."""
+        data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+        return publish(self._named(job, name, "json"), data)
+
+    def get_json(self, job: str, name: str) -> dict[str, Any]:
+        """The named JSON object. Raises NoResult."""
+        path = self._named(job, name, "json")
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         except FileNotFoundError:
-            raise NoResult(f"job {job} has no result in the store\n  try: jdq status {job}") from None
+            raise NoResult(f"job {job} has no {name} in the store\n  try: jdq status {job}") from None
         except msgspec.MsgspecError as error:
-            raise NoResult(f"the result of job {job} is damaged: {path}: {error}") from None
+            raise NoResult(f"the {name} of job {job} is damaged: {path}: {error}") from None
 
     def put_array(self, job: str, name: str, array: np.ndarray) -> bool:
         """Store a named array of a job; False where one stands already, which stays. ValueError for objects."""
         image = io.BytesIO()
         np.save(image, np.ascontiguousarray(array), allow_pickle=False)
-        return publish(self._array(job, name), image.getbuffer())
+        return publish(self._named(job, name, "npy"), image.getbuffer())
 
     def get_array(self, job: str, name: str) -> np.ndarray:
         """The array, memory-mapped and read-only. Raises NoResult."""
-        path = self._array(job, name)
+        path = self._named(job, name, "npy")
         try:
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
@@ -75,14 +83,15 @@ class Runs:
 
     def remove(self, job: str) -> None:
         """Take away all that a job left; nothing happens where it left nothing."""
-        shutil.rmtree(self._job(job), ignore_errors=True)
+        shutil.rmtree(self.folder(job), ignore_errors=True)
 
-    def _job(self, job: str) -> Path:
+    def folder(self, job: str) -> Path:
+        """Where the job's own files are: those above, checkpoints, and tables that it wrote. It may not exist."""
         if not JOB.fullmatch(job):
             raise InvalidJob(f"{job[:80]!r} cannot be a job id")
         return self._folder / job
 
-    def _array(self, job: str, name: str) -> Path:
+    def _named(self, job: str, name: str, ending: str) -> Path:
         if not NAME.fullmatch(name):
-            raise InvalidJob(f"{name[:80]!r} cannot be an array's name: lower-case letters, digits, '_' and '-'")
-        return self._job(job) / f"{name}.npy"
+            raise InvalidJob(f"{name[:80]!r} cannot be the name of a job's file: lower-case letters, digits, '_', '-'")
+        return self.folder(job) / f"{name}.{ending}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from jdq.worker.contract import Extract, TrainHead
+from functools import partial
+
+from jdq.worker.contract import Extract, FineTune, Predict, TrainHead
+from jdq.worker.jobs.deferred import Deferred
 from jdq.worker.ledger.ledger import Lease
 from jdq.worker.runtime import Runtime
 from jdq.worker.turn import ChunkWork
@@ -19,7 +22,19 @@ def work_for(lease: Lease, runtime: Runtime) -> ChunkWork:
             from jdq.worker.jobs.extract import ExtractChunk
 
             return ExtractChunk(lease.job, lease.chunk, lease.spec, runtime)
-        case TrainHead():
-            from jdq.worker.jobs.train_head import TrainHeadWork
+        case TrainHead(search=search):
+            if search is None:
+                from jdq.worker.jobs.train_head import TrainHeadWork
 
-            return TrainHeadWork(lease.job, lease.spec, runtime)
+                return TrainHeadWork(lease.job, lease.spec, runtime)
+            from jdq.worker.jobs.search import search_work
+
+            return Deferred(partial(search_work, lease.job, lease.chunk, lease.spec, search, runtime))
+        case FineTune():
+            from jdq.worker.jobs.fine_tune import FineTuneWork
+
+            return FineTuneWork(lease.job, lease.spec, runtime)
+        case Predict():
+            from jdq.worker.jobs.predict import predict_work
+
+            return Deferred(partial(predict_work, lease.job, lease.chunk, lease.spec, runtime))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import numpy as np
 
+from jdq.store.models import Models
 from jdq.worker.contract import Extract
 from jdq.worker.devices import device_of
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
@@ -40,6 +42,7 @@ class ExtractChunk:
         self._spec = spec
         self._runtime = runtime
         self._features: np.ndarray | None = None
+        self._device_s = 0.0
         self._bad: list[int] = []  # rows without a finite feature, counted from 1
 
     def prepare(self, pulse: Pulse) -> None:
@@ -58,11 +61,13 @@ class ExtractChunk:
 
     def compute(self, pulse: Pulse) -> None:
         """Runs the encoder, and stops between batches when told to."""
+        began = time.perf_counter()
         while len(self._keys) and self._features is None:
             try:
                 self._features = self._encoder.encode(self._tokens, after_batch=pulse.after_batch)
             except NotFiniteFeatures as error:
                 self._leave_out(list(error.positions))
+        self._device_s = time.perf_counter() - began
 
     def publish(self, pulse: Pulse) -> Outcome:
         """Puts the features into the store as one shard."""
@@ -79,6 +84,7 @@ class ExtractChunk:
                 "reused": self._planned - computed - len(self._bad),
                 "skipped": len(self._bad),
                 "tokens": int(np.minimum(n_tokens, limit).sum()),
+                "device_ms": round(1000 * self._device_s),
                 "cut": int((n_tokens > limit).sum()),
             }
         )
@@ -102,7 +108,7 @@ class ExtractChunk:
         """The encoder of the plan, once in each process."""
         definition = self._space.definition
         encoder = load(
-            self._spec.encoder,
+            Models(self._runtime.store.root).encoder(self._spec.encoder),
             max_length=definition.max_length,
             precision=definition.precision,
             device=device_of(self._runtime.config, "gpu"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jdq.store.models import Models
 from jdq.worker.contract import Extract
 from jdq.worker.encoders import space_of
 from jdq.worker.heart import Pulse
@@ -36,14 +37,9 @@ class Plan:
     def prepare(self, pulse: Pulse) -> None:
         """Opens the dataset and the feature space, which loads and fingerprints the encoder's files."""
         self._version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._devices = [
-            worker.device
-            for worker in self._runtime.jobbook.workers()
-            if worker.queue == "gpu" and worker.state != "dead"
-        ]
-        self._on_cuda = any(device.startswith("cuda") for device in self._devices)
+        self._devices = gpu_queue_devices(self._runtime)
         definition = space_of(
-            self._spec.encoder,
+            Models(self._runtime.store.root).encoder(self._spec.encoder),
             max_length=self._spec.max_length,
             precision=self._precision(),
             storage_dtype=self._spec.storage_dtype,
@@ -66,7 +62,8 @@ class Plan:
         runs.put_array(self._job, "rows", self._rows)
         rows = runs.get_array(self._job, "rows")
         tokens = self._tokens(rows)
-        runs.put_array(self._job, "bounds", chunk_bounds(tokens, self._chunk_tokens(int(tokens.sum()))))
+        most = chunk_tokens(self._runtime, self._devices, int(tokens.sum()))
+        runs.put_array(self._job, "bounds", chunk_bounds(tokens, most))
         n_chunks = len(runs.get_array(self._job, "bounds")) - 1
         runs.put_result(self._job, self._facts())
         self._version.record_space(self._space.digest, encoder=self._spec.encoder, job=self._job)
@@ -96,18 +93,34 @@ class Plan:
         """bfloat16 where a GPU worker will compute; fp16 arithmetic overflows in BART, so it is no choice."""
         if self._spec.precision != "auto":
             return self._spec.precision
-        return "bfloat16" if self._on_cuda else "float32"
+        return "bfloat16" if on_cuda(self._devices) else "float32"
 
     def _tokens(self, rows: np.ndarray) -> np.ndarray:
-        estimate = self._version.n_bytes()[rows].astype(np.int64) // BYTES_PER_TOKEN + 2
-        cut: np.ndarray = np.minimum(estimate, self._space.definition.max_length)
-        return cut
+        return estimated_tokens(self._version.n_bytes()[rows], self._space.definition.max_length)
 
-    def _chunk_tokens(self, total: int) -> int:
-        if self._runtime.config.chunk_tokens:
-            return self._runtime.config.chunk_tokens
-        most = CHUNK_TOKENS["cuda" if self._on_cuda else "cpu"]
-        return max(LEAST_TOKENS, min(most, total // (CHUNKS_PER_WORKER * max(1, len(self._devices)))))
+
+def gpu_queue_devices(runtime: Runtime) -> list[str]:
+    """The devices of the live workers of the gpu queue, which may be CPUs."""
+    return [w.device for w in runtime.jobbook.workers() if w.queue == "gpu" and w.state != "dead"]
+
+
+def on_cuda(devices: list[str]) -> bool:
+    """Whether one of them is a GPU."""
+    return any(device.startswith("cuda") for device in devices)
+
+
+def estimated_tokens(n_bytes: np.ndarray, max_length: int) -> np.ndarray:
+    """About how many tokens texts of so many bytes have, once they are cut: int64."""
+    estimate: np.ndarray = np.minimum(n_bytes.astype(np.int64) // BYTES_PER_TOKEN + 2, max_length)
+    return estimate
+
+
+def chunk_tokens(runtime: Runtime, devices: list[str], total: int) -> int:
+    """How many tokens a chunk of a job with `total` tokens may hold."""
+    if runtime.config.chunk_tokens:
+        return runtime.config.chunk_tokens
+    most = CHUNK_TOKENS["cuda" if on_cuda(devices) else "cpu"]
+    return max(LEAST_TOKENS, min(most, total // (CHUNKS_PER_WORKER * max(1, len(devices)))))
 
 
 def first_rows(keys: np.ndarray) -> np.ndarray:

@@ -5,18 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from jdq.store.datasets import DatasetVersion, SpaceRecord
 from jdq.store.errors import UnknownSpace
-from jdq.store.publish import publish
+from jdq.store.models import Heads
 from jdq.worker.contract import TrainHead
 from jdq.worker.heart import Pulse
+from jdq.worker.jobs.cost import extraction_cost
+from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.ledger.ledger import Outcome
 from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:
-    from jdq.worker.heads.split import Split
+    from jdq.worker.heads.head import TrainedHead
+    from jdq.worker.heads.record import Origin
+
+
+class Lesson:
+    """Features, labels and split of a job, read once: what its training and each trial of its search start from."""
+
+    def __init__(self, spec: TrainHead, runtime: Runtime) -> None:
+        """Raises UnknownSpace, MissingFeatures, NoLabels, HeadError."""
+        version = runtime.version(spec.dataset, spec.version)
+        self.space = recorded_space(version, spec.space)
+        self.data = labelled_rows(version, spec.label_column, separator=spec.options.separator)
+        # Mapped, not read: a million rows need not fit in memory.
+        self.features = runtime.space(self.space.space).rows(self.data.keys)
+        self._spec = spec
+
+    @property
+    def origin(self) -> Origin:
+        """Where features and labels come from, for the head's record."""
+        from jdq.worker.heads.record import Origin
+
+        return Origin(
+            space=self.space.space,
+            encoder=self.space.encoder,
+            dataset=self._spec.dataset,
+            dataset_version=self._spec.version,
+            label_column=self.data.column,
+        )
 
 
 class TrainHeadWork:
@@ -29,41 +57,39 @@ class TrainHeadWork:
 
     def prepare(self, pulse: Pulse) -> None:
         """Reads the labels, the split and the features of the dataset version."""
-        version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._record = recorded_space(version, self._spec.space)
-        self._column = self._spec.label_column or version.label_column or ""
-        self._labels = version.labels(self._column)
-        self._split = stored_split(version, self._column, self._labels)
-        self._features = self._runtime.space(self._record.space).read(version.keys())
+        self._lesson = Lesson(self._spec, self._runtime)
 
     def compute(self, pulse: Pulse) -> None:
         """Trains the head, and stops when told to."""
-        from jdq.worker.heads.record import Origin
         from jdq.worker.heads.train import train_head
 
+        lesson = self._lesson
         self._head = train_head(
-            self._features,
-            self._labels,
-            self._split,
+            lesson.features,
+            lesson.data.labels,
+            lesson.data.split,
             self._spec.options,
-            origin=Origin(
-                space=self._record.space,
-                encoder=self._record.encoder,
-                dataset=self._spec.dataset,
-                dataset_version=self._spec.version,
-                label_column=self._column,
-            ),
+            origin=lesson.origin,
+            keys=lesson.data.keys,
+            allowed=self._runtime.config.allowed_classifiers,
             check=lambda done, total: pulse.report(step=done, steps=total),
         )
 
     def publish(self, pulse: Pulse) -> Outcome:
-        """Publishes the head as one file."""
-        from jdq.worker.heads.files import save_head
+        """Publishes the head as one file, and what its features cost beside it."""
+        return Outcome(result=publish_head(self._job, self._head, self._lesson, self._runtime))
 
-        publish(self._runtime.store.root / "heads" / f"{self._job}.safetensors", save_head(self._head))
-        result: dict[str, Any] = {"head_id": self._job, **msgspec.to_builtins(self._head.record)}
-        del result["history"]  # in the head's file; too long for the ledger
-        return Outcome(result=result)
+
+def publish_head(job: str, head: TrainedHead, lesson: Lesson, runtime: Runtime) -> dict[str, Any]:
+    """Puts the head and its costs into the store under the job's id; the job's result."""
+    from jdq.worker.heads.files import save_head
+
+    cost = extraction_cost(lesson.space.job, runtime)
+    runtime.runs.put_result(job, {"head_id": job, "extraction": cost})
+    Heads(runtime.store.root).put(job, save_head(head))
+    result: dict[str, Any] = {"head_id": job, "extraction": cost, **msgspec.to_builtins(head.record)}
+    del result["history"]  # in the head's file; too long for the ledger
+    return result
 
 
 def recorded_space(version: DatasetVersion, space: str | None) -> SpaceRecord:
@@ -73,14 +99,3 @@ def recorded_space(version: DatasetVersion, space: str | None) -> SpaceRecord:
         if space in (None, record.space):
             return record
     raise UnknownSpace(space or "", [record.space for record in records])
-
-
-def stored_split(version: DatasetVersion, column: str, labels: np.ndarray) -> Split:
-    """The dataset version's one split of this label column: made by the first job that needs it, then kept.
-
-    It does not depend on a job's seed, so that all heads and fine-tunes are measured on the same rows.
-    """
-    from jdq.worker.heads.split import Split, make_split
-
-    stored = version.get_split(column) or version.put_split(column, make_split(labels, version.keys()))
-    return Split.from_json(stored.parts, stored.fields)

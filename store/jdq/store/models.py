@@ -1,0 +1,170 @@
+"""Trained heads and fine-tuned models, by the id of the job that made them: `heads/<job>.safetensors`, `models/<job>/`.
+
+What made them is read here as plain JSON; only the workers' packages know how to predict with them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jdq.store.datasets.importing import REMOVED
+from jdq.store.errors import StoreError
+from jdq.store.publish import partial_beside, publish, sync_folder
+from jdq.store.runs import JOB
+
+SUFFIX = ".safetensors"
+RECORD = "jdq.json"
+# safetensors' own bound for a header.
+MAX_HEADER_BYTES = 100_000_000
+
+
+class UnknownTrained(StoreError):
+    """The store has no head, or no model, of this id."""
+
+    def __init__(self, kind: str, wanted: str, known: Sequence[str]) -> None:
+        super().__init__(kind, wanted, tuple(known))
+        self.kind = kind
+        self.wanted = wanted
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        command = {"head": "jdq submit train-head", "model": "jdq submit fine-tune data.csv"}[self.kind]
+        if not self.known:
+            return f"no {self.kind} has the id {self.wanted!r}: the store has none yet\n  try: {command}"
+        return f"no {self.kind} has the id {self.wanted!r}\n  try: jdq {self.kind}s ls"
+
+
+class DamagedRecord(StoreError):
+    """What made a head or a model cannot be read from its file."""
+
+
+class CannotCopy(StoreError):
+    """The target of an export stands already."""
+
+
+class Shelf(ABC):
+    """Trained things of one kind. Nothing on it is ever changed: a job adds one, a removal takes one away."""
+
+    kind: str
+    suffix: str
+
+    def __init__(self, root: Path) -> None:
+        """`root` is the store's folder."""
+        self._folder = root / f"{self.kind}s"
+
+    def ids(self) -> list[str]:
+        """The ids of all, the newest first."""
+        paths = sorted(self._standing(), key=lambda path: (-path.stat().st_mtime, path.name))
+        return [path.name.removesuffix(self.suffix) for path in paths]
+
+    def has(self, job: str) -> bool:
+        """Whether one of this id stands."""
+        return JOB.fullmatch(job) is not None and self.place(job).exists()
+
+    def path(self, job: str) -> Path:
+        """The file or folder of this id. Raises UnknownTrained."""
+        if not self.has(job):
+            raise UnknownTrained(self.kind, job, self.ids())
+        return self.place(job)
+
+    def place(self, job: str) -> Path:
+        """Where the job's head or model is, or will be."""
+        return self._folder / f"{job}{self.suffix}"
+
+    def remove(self, job: str) -> None:
+        """Take it away; a removal that dies leaves trash, not half a model. Raises UnknownTrained."""
+        trash = self._folder / f"{REMOVED}{secrets.token_hex(8)}"
+        self.path(job).rename(trash)
+        sync_folder(self._folder)
+        if trash.is_dir():
+            shutil.rmtree(trash)
+        else:
+            trash.unlink()
+
+    def export(self, job: str, target: Path) -> None:
+        """Copy it to `target`, whole or not at all. Raises UnknownTrained, CannotCopy."""
+        source = self.path(job)
+        if target.exists():
+            raise CannotCopy(f"{target} exists\n  try: another name")
+        partial = partial_beside(target)
+        try:
+            if source.is_dir():
+                shutil.copytree(source, partial)
+            else:
+                shutil.copyfile(source, partial)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            if partial.is_file():
+                partial.unlink()
+
+    @abstractmethod
+    def record(self, job: str) -> dict[str, Any]:
+        """What made it, as the worker wrote it. Raises UnknownTrained, DamagedRecord."""
+
+    @abstractmethod
+    def size_bytes(self, job: str) -> int:
+        """What it takes on disk."""
+
+    def _standing(self) -> Iterator[Path]:
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                if path.name.endswith(self.suffix) and JOB.fullmatch(path.name.removesuffix(self.suffix)):
+                    yield path
+
+
+class Heads(Shelf):
+    """The folder STORE/heads: one file each."""
+
+    kind = "head"
+    suffix = SUFFIX
+
+    def put(self, job: str, data: bytes) -> bool:
+        """Store a head; False where the job has one already, which stays."""
+        return publish(self.place(job), data)
+
+    def record(self, job: str) -> dict[str, Any]:
+        """The record in the file's header; whoever predicts checks the whole file."""
+        path = self.path(job)
+        try:
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = file.read(min(size, MAX_HEADER_BYTES))
+            found = msgspec.json.decode(header, type=dict[str, Any])["__metadata__"]["head"]
+            record: dict[str, Any] = msgspec.json.decode(found, type=dict[str, Any])["record"]
+        except (OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
+            raise DamagedRecord(f"{path} cannot be read: {error}\n  try: jdq heads rm {job}") from error
+        return record
+
+    def size_bytes(self, job: str) -> int:
+        return self.path(job).stat().st_size
+
+
+class Models(Shelf):
+    """The folder STORE/models: a folder each, as Hugging Face writes it, with jdq.json beside the weights."""
+
+    kind = "model"
+    suffix = ""
+
+    def record(self, job: str) -> dict[str, Any]:
+        """The record beside the weights."""
+        path = self.path(job) / RECORD
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.MsgspecError) as error:
+            raise DamagedRecord(f"{path} cannot be read: {error}\n  try: jdq models rm {job}") from error
+
+    def size_bytes(self, job: str) -> int:
+        return sum(entry.stat().st_size for entry in os.scandir(self.path(job)) if entry.is_file())
+
+    def encoder(self, name: str) -> str:
+        """The folder of the model whose id `name` is; any other name as it stands."""
+        return str(self.place(name)) if self.has(name) else name

@@ -1,0 +1,23 @@
+"""What the features of a head cost: one extraction serves many heads, so it is told apart from their training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jdq.worker.ledger.jobbook import UnknownJob
+from jdq.worker.runtime import Runtime
+
+
+def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
+    """Texts computed and reused, seconds of the device and of the wall; the job's id alone where it is forgotten."""
+    try:
+        found = runtime.jobbook.job(job)
+    except UnknownJob:
+        return {"job": job}
+    return {
+        "job": job,
+        "computed": found.counts.get("computed", 0),
+        "reused": found.counts.get("reused", 0),
+        "device_s": found.counts.get("device_ms", 0) / 1000,
+        "wall_time_s": round(found.wall_s or 0.0, 3),
+    }
