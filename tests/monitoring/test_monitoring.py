@@ -1,0 +1,113 @@
+"""Health and metrics, as they read a real ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from prometheus_client import CollectorRegistry, generate_latest
+
+from jdq.worker.contract import Queue, TrainHead
+from jdq.worker.health import NotWell, health_of
+from jdq.worker.ledger.jobbook import JobBook
+from jdq.worker.ledger.ledger import Ledger, Outcome
+from jdq.worker.metrics import LedgerCollector
+from tests.redis_server import RedisServer
+
+SPEC = TrainHead(dataset="d", version="v")
+WORKER = "cpu-worker-1@host"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """A server for this module; a socket's path must be short, so not pytest's own folder."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        server = RedisServer(Path(folder)).start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def client(server: RedisServer) -> redis.Redis:
+    """An empty database."""
+    client = server.client()
+    client.flushall()
+    return client
+
+
+def ledger_of(client: redis.Redis, worker: str, queue: Queue = "cpu") -> Ledger:
+    """A worker that has said that it lives."""
+    ledger = Ledger(client, worker=worker, queue=queue, lease_s=60, reap_s=0)
+    ledger.seen({"pid": 1, "host": "host", "queue": queue, "device": "cpu", "started": 0})
+    return ledger
+
+
+def fall_silent(client: redis.Redis, worker: str) -> None:
+    """Its presence was seen long ago."""
+    client.zadd("jdq:workers:seen", {worker: 1000.0})
+
+
+def scrape(client: redis.Redis) -> dict[str, float]:
+    """What Prometheus would read: sample -> value."""
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(JobBook(client)))
+    lines = generate_latest(registry).decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def test_a_worker_that_was_just_seen_is_well(client: redis.Redis) -> None:
+    ledger_of(client, WORKER)
+    assert health_of(WORKER, JobBook(client)) == "idle"
+
+
+def test_a_worker_that_nobody_has_seen_is_not_well(client: redis.Redis) -> None:
+    ledger_of(client, "another@host")
+    with pytest.raises(NotWell, match="no worker cpu-worker-1@host"):
+        health_of(WORKER, JobBook(client))
+
+
+def test_a_silent_worker_is_well_while_its_chunk_is_worked_on(client: redis.Redis) -> None:
+    ledger, jobbook = ledger_of(client, WORKER), JobBook(client)
+    job, _ = jobbook.create(SPEC)
+    lease = ledger.next(job)
+    fall_silent(client, WORKER)
+    assert job in health_of(WORKER, jobbook)
+
+    assert lease is not None
+    ledger.commit(lease, Outcome())
+    with pytest.raises(NotWell, match="silent since 1 "):
+        health_of(WORKER, jobbook)
+
+
+def test_metrics_tell_jobs_chunks_and_workers(client: redis.Redis) -> None:
+    ledger, jobbook = ledger_of(client, WORKER), JobBook(client)
+    ledger_of(client, "gone@host", "gpu")
+    fall_silent(client, "gone@host")
+    first, _ = jobbook.create(SPEC)
+    jobbook.create(SPEC)
+    lease = ledger.next(first)
+    assert lease is not None
+
+    running = scrape(client)
+    assert running['jdq_jobs{kind="train-head",state="running"}'] == 1
+    assert running['jdq_jobs{kind="train-head",state="queued"}'] == 1
+    assert running['jdq_chunks{queue="cpu",state="leased"}'] == 1
+    assert running['jdq_chunks{queue="cpu",state="pending"}'] == 1
+    assert running['jdq_workers{queue="cpu",state="busy"}'] == 1
+    assert running['jdq_workers{queue="gpu",state="dead"}'] == 1
+    assert running['jdq_workers{queue="gpu",state="idle"}'] == 0
+
+    ledger.commit(lease, Outcome(counts={"computed": 3, "tokens": 40}))
+    after = scrape(client)
+    assert after["jdq_texts_computed_total"] == 3
+    assert after["jdq_tokens_computed_total"] == 40
+    assert after['jdq_jobs{kind="train-head",state="succeeded"}'] == 1
+    assert after['jdq_chunks{queue="cpu",state="leased"}'] == 0
+
+
+def test_metrics_say_that_redis_is_away() -> None:
+    nobody = redis.Redis(unix_socket_path="/nonexistent/r.sock", decode_responses=True)
+    assert scrape(nobody) == {"jdq_ledger_up": 0}

@@ -1,0 +1,123 @@
+"""Prometheus metrics of jobs, chunks and workers: ``python -m jdq.worker.metrics``. Needs ``jdq[monitoring]``.
+
+Everything is read from the ledger at each scrape, so that any number of exporters says the same, and none has state.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import click
+import redis
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from jdq.worker.config import ConfigError, read_config
+from jdq.worker.connection import connect
+from jdq.worker.contract import JobState
+from jdq.worker.ledger.jobbook import Job, JobBook, Worker
+
+PORT = 9108
+
+# Counter, the name of a job's count that it sums, what it says.
+_COUNTERS = (
+    ("jdq_texts_computed", "computed", "Texts whose features were computed."),
+    ("jdq_texts_reused", "reused", "Texts whose features the store had already."),
+    ("jdq_texts_cut", "cut", "Texts that were longer than the encoder takes, and were cut."),
+    ("jdq_tokens_computed", "tokens", "Tokens that went through an encoder."),
+)
+
+
+class LedgerCollector(Collector):
+    """Reads the ledger whenever Prometheus asks; ``jdq_ledger_up`` is 0, and alone, when it does not answer."""
+
+    def __init__(self, jobbook: JobBook) -> None:
+        self._jobbook = jobbook
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            jobs, workers = self._jobbook.jobs(), self._jobbook.workers()
+        except redis.RedisError:
+            yield _up(0)
+            return
+        yield _up(1)
+        yield jobs_by_state(jobs)
+        yield chunks_by_state(jobs)
+        yield workers_by_state(workers)
+        yield from counts(jobs)
+
+
+def jobs_by_state(jobs: Iterable[Job]) -> Metric:
+    """``jdq_jobs{kind, state}``."""
+    family = GaugeMetricFamily("jdq_jobs", "Jobs, by kind and state.", labels=["kind", "state"])
+    for (kind, state), number in sorted(Counter((job.kind, str(job.state)) for job in jobs).items()):
+        family.add_metric([kind, state], number)
+    return family
+
+
+def chunks_by_state(jobs: Iterable[Job]) -> Metric:
+    """``jdq_chunks{queue, state}`` of the jobs that have not ended.
+
+    pending: to be taken, at once or, where a job waits for another, later; leased: a worker has it; delayed: it
+    failed and is tried again soon.
+    """
+    numbers = Counter({(queue, state): 0 for queue in ("gpu", "cpu") for state in ("pending", "leased", "delayed")})
+    for job in jobs:
+        if job.state in (JobState.QUEUED, JobState.RUNNING):
+            taken = job.chunks_done + job.chunks_leased + job.chunks_delayed
+            numbers[job.queue, "pending"] += max(0, job.chunks_total - taken)
+            numbers[job.queue, "leased"] += job.chunks_leased
+            numbers[job.queue, "delayed"] += job.chunks_delayed
+    family = GaugeMetricFamily("jdq_chunks", "Chunks of jobs that have not ended.", labels=["queue", "state"])
+    for (queue, state), number in sorted(numbers.items()):
+        family.add_metric([queue, state], number)
+    return family
+
+
+def workers_by_state(workers: Iterable[Worker]) -> Metric:
+    """``jdq_workers{queue, state}``; a queue that nobody serves says 0, so that it can raise an alarm."""
+    numbers = Counter({(queue, state): 0 for queue in ("gpu", "cpu") for state in ("idle", "busy", "dead")})
+    numbers.update((worker.queue, worker.state) for worker in workers)
+    family = GaugeMetricFamily("jdq_workers", "Workers, by queue and state.", labels=["queue", "state"])
+    for (queue, state), number in sorted(numbers.items()):
+        family.add_metric([queue, state], number)
+    return family
+
+
+def counts(jobs: list[Job]) -> Iterator[Metric]:
+    """What all jobs counted, of committed chunks: jobs are never forgotten, so these only grow."""
+    for name, count, text in _COUNTERS:
+        yield CounterMetricFamily(name, text, value=sum(job.counts.get(count, 0) for job in jobs))
+
+
+def _up(value: int) -> Metric:
+    return GaugeMetricFamily("jdq_ledger_up", "1 when the ledger's Redis answers.", value=value)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Where to listen.")
+@click.option("--address", default="0.0.0.0", show_default=True, help="On which interface.")
+def export(port: int, address: str) -> None:
+    """Serves metrics for Prometheus at /metrics until it is told to stop."""
+    try:
+        jobbook = JobBook(connect(read_config()))
+    except ConfigError as error:
+        click.echo(f"jdq: {error}", err=True)
+        sys.exit(2)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    # Its own registry: the default one would add this exporter's own memory and threads.
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(jobbook))
+    start_http_server(port, address, registry)
+    stop.wait()
+
+
+if __name__ == "__main__":
+    export()
