@@ -75,17 +75,22 @@ def check(folder: Path, _: int) -> None:
 def scan(folder: Path, _: int) -> None:
     """Every row is the one that belongs to its text. Mapped pages of the store count as this process's memory."""
     table = open_store(folder / "store").open("big")
-    keys, at = np.asarray(table.version.keys()), 0
+    keys, at, own = np.asarray(table.version.keys()), 0, 0.0
     for block in Space(table.space.path).rows(keys).blocks():
         assert np.array_equal(block, fake_features(keys[at : at + len(block)]))
         at += len(block)
-    print(f"{at:,} rows right;", end=" ")
+        own = max(own, memory("RssAnon"))
+    print(f"{at:,} rows right; at most {own:.2f} GiB of its own, the rest mapped features;", end=" ")
+
+
+def memory(kind: str) -> float:
+    """A line of /proc/self/status, in GiB."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[kind].split()[0]) / 2**20
 
 
 PHASES = {"write-csv": write_csv, "import": import_csv, "plan": plan, "worker": worker, "verify": check, "scan": scan}
 
 if __name__ == "__main__":
     PHASES[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    peak, mapped = (int(status[name].split()[0]) / 2**20 for name in ("VmHWM", "RssFile"))
-    print(f"peak memory {peak:.2f} GiB, files of the page cache in it {mapped:.2f} GiB")
+    print(f"peak memory {memory('VmHWM'):.2f} GiB")

@@ -81,6 +81,16 @@ def test_a_link_that_is_repeated_by_a_file_server_is_success(tmp_path: Path, mon
     assert publish(tmp_path / "file", b"x") is True
 
 
+def test_a_file_system_without_hard_links_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path, __: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(OSError, match="has no hard links"):
+        publish(tmp_path / "file", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_store_is_found_by_argument_then_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JDQ_STORE", "/a")
     monkeypatch.setenv("JDQ_HOME", "/b")

@@ -58,6 +58,11 @@ class MappedShard:
         return n_tokens
 
     @property
+    def size_bytes(self) -> int:
+        """The length of the file."""
+        return len(self._memory)
+
+    @property
     def producer(self) -> dict[str, str]:
         """What made the rows: versions and device."""
         return msgspec.json.decode(self.header.producer, type=dict[str, str])

@@ -7,6 +7,7 @@ last step acknowledged files were gone after 28 of 30 power cuts; without the fs
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -111,4 +112,8 @@ def _link(partial: Path, path: Path) -> bool:
     except FileExistsError:
         # NFS repeats a link whose answer was lost: it then "exists", and is ours.
         return os.path.samestat(partial.stat(), path.lstat())
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOTSUP):
+            raise OSError(error.errno, "this file system has no hard links, which the store needs") from error
+        raise
     return True

@@ -65,9 +65,7 @@ def verify(
     """
     report = VerifyReport(quick=quick)
     folders = sorted(path for path in (store.root / "spaces").glob("*") if len(path.name) == 32)
-    shards = [
-        folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))
-    ]
+    shards = [folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))]
     for folder in folders:
         report.spaces += 1
         report.findings.extend(_check_space(folder, repair))
@@ -127,7 +125,7 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) ->
         return
     report.shards += 1
     report.rows += shard.header.rows
-    report.size_bytes += path.stat().st_size if path.exists() else 0
+    report.size_bytes += shard.size_bytes
 
 
 def _check_datasets(store: Store, report: VerifyReport) -> None:
