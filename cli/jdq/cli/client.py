@@ -85,10 +85,7 @@ class Client:
         send_tickets(celery_app(self.config), tickets)
 
     def _warn_of_missing_workers(self, spec: Spec) -> None:
-        from jdq.worker.contract import Extract
-
         served = {worker.queue for worker in self.jobbook.workers() if worker.state != "dead"}
-        needed = ["cpu", "gpu"] if isinstance(spec, Extract) else [spec.first_queue]
-        for queue in needed:
+        for queue in spec.queues:
             if queue not in served:
                 click.echo(f"no worker serves the {queue} queue just now; the job waits for one", err=True)

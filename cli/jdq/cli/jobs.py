@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -114,19 +115,27 @@ def watch(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job")
+@click.option(
+    "--to", type=click.Path(path_type=Path, dir_okay=False), help="Write the table of a prediction to this file."
+)
 @json_option
-def result(job: str, as_json: bool) -> None:
+def result(job: str, to: Path | None, as_json: bool) -> None:
     """Print what came out of JOB; exit code 1 when it failed."""
     from jdq.cli.progress import describe_result
     from jdq.cli.results import print_result
     from jdq.worker.contract import JobState
 
-    found = Client().job(job)
+    client = Client()
+    found = client.job(job)
     if not found.state.ended:
         raise BadRequest(f"job {job} is {found.state}; it has no result yet\n  try: jdq watch {job}")
     if found.state != JobState.SUCCEEDED:
         click.echo(f"jdq: job {job} {found.state}" + (f": {found.error.message}" if found.error else ""), err=True)
         sys.exit(Exit.FAILED)
+    if to is not None:
+        from jdq.cli.tables import copy_table
+
+        copy_table(client, found, to)
     if as_json:
         print_json(describe_result(found))
     else:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Texts and tokens of a job, those of chunks in flight included. Rates are a second of the job's running time."""
+    """Texts and tokens of a job, those of chunks in flight included. Rates are a second of the job's running time.
+
+    steps are a training's, or the trials of a search; epoch and loss are a fine-tune's. None where there is none now.
+    """
 
     texts_done: int
     texts_total: int | None  # None before the plan is made
@@ -20,6 +23,11 @@ class Progress:
     tokens: int
     texts_per_s: float | None
     tokens_per_s: float | None
+    steps_done: int | None
+    steps_total: int | None
+    epoch: float | None
+    epochs: int | None
+    loss: float | None
     eta_s: float | None
 
 
@@ -32,7 +40,7 @@ def progress_of(job: Job) -> Progress:
     done = job.counts.get("texts_done", 0) + in_flight
     wall = job.wall_s
     texts_per_s = computed / wall if wall and computed else None
-    left = (total or 0) - done
+    steps = _steps(job)
     return Progress(
         texts_done=done,
         texts_total=total,
@@ -41,8 +49,39 @@ def progress_of(job: Job) -> Progress:
         tokens=tokens,
         texts_per_s=texts_per_s,
         tokens_per_s=tokens / wall if wall and tokens else None,
-        eta_s=left / texts_per_s if texts_per_s and not job.state.ended else None,
+        **steps,
+        eta_s=None if job.state.ended else _eta_s((total or 0) - done, texts_per_s, steps, job),
     )
+
+
+def _steps(job: Job) -> dict[str, Any]:
+    """How far a training or a search is."""
+    live = job.live[0] if job.live else {}
+    done: int | None
+    total: int | None
+    if "trials_total" in job.counts:
+        done, total = job.counts.get("trials_done", 0), job.counts["trials_total"]
+    else:
+        done, total = live.get("step"), live.get("steps")
+    return {
+        "steps_done": done,
+        "steps_total": total,
+        "epoch": live.get("epoch"),
+        "epochs": live.get("epochs"),
+        "loss": live.get("loss"),
+    }
+
+
+def _eta_s(texts_left: int, texts_per_s: float | None, steps: dict[str, Any], job: Job) -> float | None:
+    """By the training's own word, else by the rate so far."""
+    told = [live["eta_s"] for live in job.live if live.get("eta_s") is not None]
+    if told:
+        return float(max(told))
+    if texts_per_s:
+        return texts_left / texts_per_s
+    if "trials_total" in job.counts and steps["steps_done"] and job.wall_s:
+        return job.wall_s / float(steps["steps_done"]) * float(steps["steps_total"] - steps["steps_done"])
+    return None
 
 
 def state_text(job: Job) -> str:
@@ -86,7 +125,9 @@ def describe_result(job: Job) -> dict[str, Any]:
     """What came out of an ended job, for `--json`."""
     progress = progress_of(job)
     counts: dict[str, Any] = {}
-    if job.kind == "extract":
+    if job.kind == "predict":
+        counts = {"computed": progress.computed, "reused": progress.reused}
+    elif job.kind == "extract":
         counts = {
             "computed": progress.computed,
             "reused": progress.reused,

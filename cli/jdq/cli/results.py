@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 def print_result(job: Job) -> None:
     """Prints what came out of a job that succeeded."""
     facts = describe_result(job)
-    if job.kind == "extract":
-        _print_extract(facts)
-    elif job.kind == "train-head":
-        _print_head(facts)
+    match job.kind:
+        case "extract":
+            _print_extract(facts)
+        case "train-head":
+            print_head(facts)
+        case "fine-tune":
+            print_model(facts)
+        case "predict":
+            _print_predictions(facts)
 
 
 def _print_extract(facts: dict[str, Any]) -> None:
@@ -31,9 +36,35 @@ def _print_extract(facts: dict[str, Any]) -> None:
     click.echo(f"took {duration(facts['wall_s'])}")
 
 
-def _print_head(facts: dict[str, Any]) -> None:
-    metrics, origin = facts["metrics"], facts["origin"]
+def print_head(facts: dict[str, Any]) -> None:
+    """Prints a head: its record, with its id as `head_id`."""
+    origin = facts["origin"]
     click.echo(f"head {facts['head_id']} ({facts['head']}) on {origin['dataset']} {origin['dataset_version']}")
+    if facts["params"]:
+        click.echo("parameters: " + ", ".join(f"{name}={value}" for name, value in facts["params"].items()))
+    if search := facts.get("search"):
+        best = search["trials"][0]["score"]
+        click.echo(f"the best of {len(search['trials'])} trials: {search['metric']} {best:.3f} in cross-validation")
+    _print_measured(facts)
+    if cv := facts.get("cv"):
+        scores = cv["metrics"]["macro_f1"]
+        click.echo(f"{cv['folds']}-fold cross-validation: macro-F1 {scores['mean']:.3f} +- {scores['std']:.3f}")
+
+
+def print_model(facts: dict[str, Any]) -> None:
+    """Prints a fine-tune: its record, with its id as `model_id`."""
+    origin, options = facts["origin"], facts["options"]
+    click.echo(f"model {facts['model_id']} on {origin['dataset']} {origin['dataset_version']}")
+    resumed = f", resumed {facts['resumed']} times" if facts["resumed"] else ""
+    trained = f"{facts['steps']:,} steps in {duration(facts['training_time_s'])} on {facts['device']}{resumed}"
+    click.echo(f"fine-tuned from {options['encoder']}: {trained}; the best at step {facts['best_step']:,}")
+    if facts["n_cut"]:
+        click.echo(f"{facts['n_cut']:,} texts were longer than {facts['max_length']:,} tokens and were cut")
+    _print_measured(facts)
+
+
+def _print_measured(facts: dict[str, Any]) -> None:
+    metrics = facts["metrics"]
     scores = f"accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
     click.echo(f"test part: {metrics['rows']:,} rows, {scores}")
     rows = [
@@ -41,5 +72,13 @@ def _print_head(facts: dict[str, Any]) -> None:
         for of in metrics["per_class"]
     ]
     print_table(["class", "precision", "recall", "F1", "rows"], rows)
-    for warning in facts.get("warnings", []):
+    for warning in (*facts.get("warnings", []), *metrics["notes"]):
         click.echo(f"warning: {warning}", err=True)
+
+
+def _print_predictions(facts: dict[str, Any]) -> None:
+    by = facts["head_id"] or facts["model_id"]
+    click.echo(f"{facts['rows']:,} rows of {facts['dataset']} {facts['version']} classified by {by}")
+    click.echo(f"{facts['computed']:,} texts computed, {facts['reused']:,} reused, in {duration(facts['wall_s'])}")
+    print_table(["label", "rows"], [[label, f"{rows:,}"] for label, rows in facts["predicted"].items()])
+    click.echo(f"the table: jdq result {facts['job']} --to out.csv", err=True)

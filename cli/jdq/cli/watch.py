@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.output import duration
-from jdq.cli.progress import progress_of, state_text
+from jdq.cli.progress import Progress, progress_of, state_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,13 +62,25 @@ def summary(job: Job) -> str:
         parts.append(f"{progress.texts_per_s:,.1f} texts/s")
     if progress.tokens_per_s:
         parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
-    for live in job.live:
-        parts += [f"{name} {value:.4g}" for name, value in live.items() if name in ("epoch", "step", "loss")]
+    parts += _training(job, progress)
     if progress.eta_s is not None:
         parts.append(f"ETA {duration(progress.eta_s)}")
     if job.state.ended:
         parts.append(duration(job.wall_s))
     return ", ".join(parts)
+
+
+def _training(job: Job, progress: Progress) -> list[str]:
+    """Epoch, step and loss of a training; the trials of a search."""
+    parts = []
+    if progress.epoch is not None:
+        parts.append(f"epoch {progress.epoch:.2f}/{progress.epochs}")
+    if progress.steps_total:
+        what = "trial" if "trials_total" in job.counts else "step"
+        parts.append(f"{what} {progress.steps_done or 0:,}/{progress.steps_total:,}")
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.4g}")
+    return parts
 
 
 def _bar(job: Job) -> RenderableType:
@@ -77,6 +89,8 @@ def _bar(job: Job) -> RenderableType:
     from rich.text import Text
 
     progress = progress_of(job)
-    total = progress.texts_total or 0
-    bar = ProgressBar(total=total or 1, completed=progress.texts_done, width=60, pulse=not total)
+    done, total = progress.texts_done, progress.texts_total
+    if total is None:
+        done, total = progress.steps_done or 0, progress.steps_total
+    bar = ProgressBar(total=total or 1, completed=done, width=60, pulse=not total)
     return Group(bar, Text(summary(job)))

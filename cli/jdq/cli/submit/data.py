@@ -1,0 +1,122 @@
+"""The user's data: a file that is imported, or a dataset of the store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jdq.cli.client import Client
+
+if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
+
+
+def table_options(*, labels: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the options that say how to read a table; the command gets them as `table`, for `import_file`."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        names = list(_TABLE) + (list(_LABELS) if labels else [])
+
+        @functools.wraps(command)
+        def with_table(*arguments: Any, **options: Any) -> None:
+            table = {name: options.pop(name) for name in names}
+            command(*arguments, table=table, **options)
+
+        wrapped: Callable[..., None] = with_table
+        for option in reversed([*_TABLE.values(), *(_LABELS.values() if labels else ())]):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return add
+
+
+_TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
+    "text_column": click.option(
+        "--text-column", help="The column with the texts.  [default: `text`, or the only candidate]"
+    ),
+    "encoding": click.option("--encoding", help="The file's encoding, where it is not UTF-8 or UTF-16 with a mark."),
+    "separator": click.option("--separator", help="What stands between two cells.  [default: found in the first line]"),
+    "no_quotes": click.option("--no-quotes", is_flag=True, help="Quote characters are text."),
+    "skip_empty": click.option(
+        "--skip-empty", is_flag=True, help="Leave out rows without a text instead of refusing the file."
+    ),
+}
+_LABELS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
+    "label_column": click.option(
+        "--label-column", help="The column with the labels.  [default: `label`, or the dataset's own]"
+    ),
+    "missing_labels": click.option(
+        "--missing-labels",
+        type=click.Choice(["error", "keep"]),
+        default="error",
+        show_default=True,
+        help="Refuse a file with rows that have no label, or keep these rows: nothing is trained on them.",
+    ),
+}
+
+
+def import_file(
+    client: Client, file: Path, *, name: str | None, table: dict[str, Any], command: str, unlabelled: bool = False
+) -> DatasetVersion:
+    """The file as a dataset version, after its warnings. Raises TableError; no dataset then stands."""
+    from jdq.store.table import TableOptions
+
+    client.jobbook  # noqa: B018 - no dataset is imported for a queue that does not answer
+    options = dict(table)
+    quoting = "none" if options.pop("no_quotes") else "standard"
+    empty_text = "skip" if options.pop("skip_empty") else "error"
+    asked = TableOptions(quoting=quoting, empty_text=empty_text, unlabelled=unlabelled, command=command, **options)  # type: ignore[arg-type]
+    version = client.store.datasets.import_table(file, name=name, options=asked)
+    for warning in version.source.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"dataset {version.name}: {version.n_rows:,} rows", err=True)
+    return version
+
+
+def file_or_dataset(
+    client: Client, data: str, *, name: str | None, table: dict[str, Any], command: str, unlabelled: bool = False
+) -> DatasetVersion:
+    """The dataset of this name, its newest version; or the file, imported. A file wins where both are there."""
+    if not Path(data).exists() and data in client.store.datasets.names():
+        return client.store.datasets.get(data)
+    return import_file(client, Path(data), name=name, table=table, command=command, unlabelled=unlabelled)
+
+
+def check_classes(version: DatasetVersion, column: str | None, separator: str | None) -> None:
+    """Raises NoLabels where nothing can be learnt from the column; says how many rows have no label."""
+    from jdq.store.datasets import NoLabels
+
+    labels = [str(label) for label in version.labels(column, missing="keep")]
+    missing = sum(not label.strip() for label in labels)
+    found = {label for label in labels if label.strip()}
+    if separator is not None:
+        found = {part.strip() for label in found for part in label.split(separator)} - {""}
+    if len(found) < 2:
+        version.check_labels(column)  # names the other columns, where every row has a label
+        classes = f"one class only: {found.pop()!r}" if found else "no labels"
+        raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
+    if missing and separator is None:
+        what = "is left out" if missing == 1 else "are left out"
+        click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label: {what}", err=True)
+
+
+def encoder_name(encoder: str) -> str:
+    """A folder as an absolute path, so that workers find it; anything else is a hub name or a fine-tune's id."""
+    path = Path(encoder).expanduser()
+    return str(path.resolve()) if path.is_dir() else encoder
+
+
+def label_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds --multi-label and --label-separator; the command gets `separator`, None for one label a row."""
+
+    @click.option("--multi-label", is_flag=True, help="A row has a set of labels; an empty cell is the empty set.")
+    @click.option("--label-separator", default="|", show_default=True, help="What stands between a row's labels.")
+    @functools.wraps(command)
+    def with_labels(*arguments: Any, multi_label: bool, label_separator: str, **options: Any) -> None:
+        command(*arguments, labels_by=label_separator if multi_label else None, **options)
+
+    return with_labels

@@ -1,0 +1,68 @@
+"""`jdq submit fine-tune`: the whole network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jdq.cli.client import Client
+from jdq.cli.submit.data import check_classes, encoder_name, file_or_dataset, label_options, table_options
+from jdq.cli.submit.sending import Sending, job_options, made_by, send
+
+
+@click.command("fine-tune")
+@click.argument("data", metavar="FILE|DATASET")
+@table_options()
+@label_options
+@click.option("--encoder", help="A hub name, a folder, or the id of a fine-tune.  [default: as `submit extract`]")
+@click.option("--name", help="The dataset's name in the store.  [default: the file's name]")
+@click.option("--epochs", type=int, default=3, show_default=True, help="At most so many.")
+@click.option("--lr", "learning_rate", type=float, default=5e-5, show_default=True, help="Learning rate at its peak.")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Texts a step.")
+@click.option("--max-length", type=int, help="Tokens a text is cut to.  [default: the model's limit]")
+@click.option(
+    "--freeze", default="none", show_default=True, help="What does not learn: none, encoder, or its first N layers."
+)
+@click.option("--lora", type=int, metavar="RANK", help="Learn low-rank updates of the attention's weights alone.")
+@click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop after so many without a better score.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the classifier's weights and the order.")
+@click.option(
+    "--checkpoint-every",
+    "checkpoint_every_s",
+    type=float,
+    default=300,
+    show_default=True,
+    help="Seconds between checkpoints, beside the one after each epoch.",
+)
+@job_options
+def fine_tune(
+    data: str,
+    table: dict[str, Any],
+    labels_by: str | None,
+    encoder: str | None,
+    name: str | None,
+    sending: Sending,
+    **options: Any,
+) -> None:
+    """Train the whole network on a labelled file, or on a dataset of the store, and keep the best epoch.
+
+    The model becomes a plain Hugging Face folder: see `jdq models`. A worker that dies or stops loses nothing but the
+    steps since the last checkpoint.
+
+    \b
+    jdq submit fine-tune data.csv --epochs 4 --wait
+    jdq submit fine-tune postings --encoder facebook/bart-large --freeze 6 --lr 2e-5
+    """
+    from jdq.worker.contract import FineTune
+    from jdq.worker.finetune.options import FineTuneOptions, check_options
+
+    client = Client()
+    encoder = encoder_name(encoder or client.config.encoder)
+    asked = FineTuneOptions(encoder=encoder, separator=labels_by, **options)
+    check_options(asked)
+    client.jobbook  # noqa: B018 - nothing is read for a queue that does not answer
+    version = file_or_dataset(client, data, name=name, table=table, command="jdq submit fine-tune")
+    check_classes(version, table["label_column"], labels_by)
+    spec = FineTune(dataset=version.name, version=version.version, options=asked, label_column=table["label_column"])
+    send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))

@@ -1,0 +1,70 @@
+"""`jdq submit predict`: a label and probabilities for every row of a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.submit.data import file_or_dataset, table_options
+from jdq.cli.submit.sending import Sending, job_options, made_by, send
+
+
+@click.command()
+@click.argument("data", metavar="FILE|DATASET")
+@click.option("--head", help="The head's id: see `jdq heads ls`.")
+@click.option("--model", help="The fine-tuned model's id, instead of a head: see `jdq models ls`.")
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Wait, and write the table to this file.")
+@click.option("--name", help="The dataset's name in the store.  [default: the file's name, after `predict-`]")
+@table_options(labels=False)
+@job_options
+def predict(
+    data: str,
+    head: str | None,
+    model: str | None,
+    to: Path | None,
+    name: str | None,
+    table: dict[str, Any],
+    sending: Sending,
+) -> None:
+    """Classify every row of a file, or of a dataset of the store.
+
+    The table keeps its rows in order and all its columns; `predicted_label` and `probability_CLASS` are added. Only
+    texts that the store lacks are computed. Later: jdq result JOB --to out.csv
+
+    \b
+    jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
+    """
+    from jdq.cli.tables import check_target, copy_table
+    from jdq.store.datasets import name_from
+    from jdq.worker.contract import Predict
+
+    if (head is None) == (model is None):
+        raise BadRequest("say what classifies: --head or --model, just one of them\n  try: jdq heads ls")
+    if to is not None:
+        check_target(to)
+        sending = dataclasses.replace(sending, wait=True)
+    client = Client()
+    after = _maker(client, head, model)
+    # A name of its own: without its labels the file is another dataset than the one that heads are trained on.
+    name = name or name_from(f"predict-{Path(data).stem}")
+    version = file_or_dataset(client, data, name=name, table=table, command="jdq submit predict", unlabelled=True)
+    spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
+    job = send(client, spec, sending, after=after)
+    if job is not None and to is not None:
+        copy_table(client, job, to)
+
+
+def _maker(client: Client, head: str | None, model: str | None) -> list[str]:
+    """The job to wait for, where the head or the model is not there yet. Raises UnknownTrained, BadRequest."""
+    from jdq.store.models import Heads, Models
+
+    wanted = head or model or ""
+    shelf = Heads(client.store.root) if head else Models(client.store.root)
+    after = [] if shelf.has(wanted) else made_by(client, wanted, "train-head" if head else "fine-tune")
+    if not after:
+        shelf.path(wanted)
+    return after

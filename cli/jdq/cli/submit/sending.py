@@ -1,0 +1,90 @@
+"""What every job can be told when it is submitted, and sending it on its way."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from jdq.worker.contract import Spec
+    from jdq.worker.ledger.jobbook import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How urgent the job is, which jobs it waits for, and whether the command stays until it ends."""
+
+    priority: str
+    after: tuple[str, ...]
+    wait: bool
+
+
+def job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds --priority, --after and --wait; the command gets them as `sending`."""
+
+    @click.option(
+        "--priority",
+        type=click.Choice(["high", "normal", "low"]),
+        default="normal",
+        show_default=True,
+        help="Chunks of a more urgent job go first.",
+    )
+    @click.option("--after", multiple=True, metavar="JOB", help="Start when JOB has succeeded; may be repeated.")
+    @click.option("--wait", is_flag=True, help="Stay until the job ends; exit code 1 when it failed.")
+    @functools.wraps(command)
+    def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
+        command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)
+
+    return with_sending
+
+
+def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] = ()) -> Job | None:
+    """Submits the job and prints its id; with --wait the job as it succeeded, else None.
+
+    after: jobs that it needs, beside those that the user named. Ends the command where the job failed.
+    """
+    for needed in sending.after:
+        client.job(needed)
+    waits_for = list(dict.fromkeys([*after, *sending.after]))
+    job = client.submit(spec, after=waits_for, priority=sending.priority)
+    note = f", after {', '.join(waits_for)}" if waits_for else ""
+    click.echo(f"dataset {spec.dataset} {spec.version}{note}", err=True)
+    click.echo(job)
+    return _watched(client, job) if sending.wait else None
+
+
+def _watched(client: Client, job: str) -> Job:
+    from jdq.cli.watch import watch_job
+    from jdq.worker.contract import JobState
+
+    ended = watch_job(client, job)
+    if ended.error:
+        click.echo(f"jdq: {ended.error.message}", err=True)
+    if ended.state != JobState.SUCCEEDED:
+        sys.exit(Exit.FAILED)
+    return ended
+
+
+def made_by(client: Client, wanted: str, kind: str) -> list[str]:
+    """The job to wait for before its head or model can be used: none where no such job runs.
+
+    Raises BadRequest where the job has failed.
+    """
+    from jdq.worker.contract import JobState
+    from jdq.worker.ledger.jobbook import UnknownJob
+
+    try:
+        job = client.jobbook.job(wanted)
+    except UnknownJob:
+        return []
+    if job.state in (JobState.FAILED, JobState.CANCELLED):
+        raise BadRequest(f"job {wanted} {job.state}\n  try: jdq status {wanted}")
+    return [wanted] if job.kind == kind and not job.state.ended else []
