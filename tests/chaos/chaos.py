@@ -1,0 +1,236 @@
+"""Random faults over running jobs, then every feature is checked: ``python -m tests.chaos.chaos --faults 100``.
+
+The stack is the real one (`jdq up`): server, supervisor and workers as processes. Faults: kill -9 of a worker's main
+process, of the process that computes, and of the server; SIGSTOP for longer than a lease; all connections cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+import redis
+
+from jdq.store import open_store
+from jdq.worker.config import read_config
+from jdq.worker.connection import connect
+from jdq.worker.hash_encoder import hashed_feature
+from jdq.worker.ledger.jobbook import Job, JobBook
+from tests.stack.conftest import Stack, stack_in
+
+DIM = 16
+TEXTS = 1200
+TEXT_S = 0.02
+LEASE_S = 3.0
+SETTINGS = {"JDQ_LEASE_S": str(LEASE_S), "JDQ_BEAT_S": "0.5", "JDQ_REAP_S": "1", "JDQ_CHUNK_TOKENS": "600"}
+FAULTS = ("kill worker", "kill child", "kill server", "pause", "cut connections")
+
+
+@dataclass
+class Findings:
+    """What the checks at the end found; all but the counts of faults should be 0."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    jobs: int = 0
+    rows: int = 0
+    lost: int = 0
+    wrong: int = 0
+    ended_twice: int = 0
+    without_end: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        return not (self.lost or self.wrong or self.ended_twice or self.without_end or self.failed)
+
+
+class Chaos:
+    """One stack, its jobs, and the faults done to it."""
+
+    def __init__(self, stack: Stack, folder: Path, rng: random.Random) -> None:
+        self.stack = stack
+        self.findings = Findings()
+        self._folder = folder
+        self._rng = rng
+        self._jobs: dict[str, tuple[str, list[str]]] = {}
+        self._paused: list[tuple[float, psutil.Process]] = []
+
+    def run(self, faults: int) -> Findings:
+        """Submits jobs and does that many faults; then waits for the jobs' ends and checks."""
+        while sum(self.findings.faults.values()) < faults:
+            while len(self._running()) < 2:
+                self._submit()
+            self._fault(self._rng.choice(FAULTS))
+            time.sleep(self._rng.uniform(0.2, 2.5))
+            self._resume(time.monotonic())
+        self._resume(float("inf"))
+        self._await_ends()
+        self._check()
+        return self.findings
+
+    def _submit(self) -> None:
+        number = len(self._jobs)
+        # Half of the texts are another job's, too.
+        texts = [f"text {n} of {number if n % 2 else 'all'}" for n in range(TEXTS)]
+        file = self._folder / f"table{number}.csv"
+        file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
+        arguments = ["submit", "extract", str(file), "--encoder", f"hash:{DIM}:{TEXT_S}"]
+        job = self._patiently(*arguments).strip()
+        self._jobs[job] = (file.stem, texts)
+
+    def _patiently(self, *arguments: str) -> str:
+        """The command's output; while the server is away, again."""
+        for _ in range(60):
+            done = subprocess.run(
+                [sys.executable, "-m", "jdq.cli", *arguments],
+                env=self.stack.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return done.stdout
+            time.sleep(0.5)
+        raise RuntimeError(f"{arguments}: {done.stderr}")
+
+    def _jobs_now(self) -> list[Job]:
+        return JobBook(connect(read_config(self.stack.environment), patience_s=60)).jobs()
+
+    def _running(self) -> list[str]:
+        return [job.id for job in self._jobs_now() if not job.state.ended]
+
+    def _fault(self, fault: str) -> None:
+        done = {
+            "kill worker": lambda: self._signal(self._workers(), signal.SIGKILL),
+            "kill child": lambda: self._signal(self._children(), signal.SIGKILL),
+            "kill server": lambda: self._signal(self._named("redis"), signal.SIGKILL),
+            "pause": self._pause,
+            "cut connections": self._cut,
+        }[fault]()
+        self.findings.faults[fault] += bool(done)
+
+    def _named(self, prefix: str) -> list[psutil.Process]:
+        state = json.loads((self.stack.home / "run" / "stack.json").read_text())
+        found = []
+        for name, child in state["children"].items():
+            if name.startswith(prefix) and psutil.pid_exists(child["pid"]):
+                found.append(psutil.Process(child["pid"]))
+        return found
+
+    def _workers(self) -> list[psutil.Process]:
+        return self._named("gpu-") + self._named("cpu-")
+
+    def _children(self) -> list[psutil.Process]:
+        """The processes that compute: those that Celery spawned, not its semaphore tracker."""
+        found = []
+        for worker in self._workers():
+            try:
+                found += [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())]
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def _signal(self, processes: list[psutil.Process], number: signal.Signals) -> psutil.Process | None:
+        if not processes:
+            return None
+        chosen = self._rng.choice(processes)
+        try:
+            os.kill(chosen.pid, number)
+        except ProcessLookupError:
+            return None
+        return chosen
+
+    def _pause(self) -> bool:
+        chosen = self._signal(self._children() + self._workers(), signal.SIGSTOP)
+        if chosen:
+            self._paused.append((time.monotonic() + self._rng.uniform(0.5, 2.5) * LEASE_S, chosen))
+        return bool(chosen)
+
+    def _resume(self, now: float) -> None:
+        for due, process in list(self._paused):
+            if due <= now:
+                self._paused.remove((due, process))
+                try:
+                    process.send_signal(signal.SIGCONT)
+                except psutil.NoSuchProcess:
+                    continue
+
+    def _cut(self) -> bool:
+        socket = (self.stack.home / "run" / "socket").read_text()
+        client = redis.Redis(unix_socket_path=socket, decode_responses=True)
+        try:
+            client.client_kill_filter(_type="normal", skipme=True)
+        except redis.RedisError:
+            return False
+        return True
+
+    def _await_ends(self) -> None:
+        deadline = time.monotonic() + 180
+        while self._running() and time.monotonic() < deadline:
+            time.sleep(0.5)
+
+    def _check(self) -> None:
+        store = open_store(self.stack.home / "store")
+        for job in self._jobs_now():
+            name, texts = self._jobs.get(job.id, ("", []))
+            self.findings.jobs += 1
+            if not job.state.ended:
+                self.findings.without_end += 1
+                continue
+            if job.state != "succeeded":
+                self.findings.failed.append(f"{job.id}: {job.error}")
+                continue
+            ends = self._patiently("logs", job.id).count("chunk committed (last)")
+            self.findings.ended_twice += ends > 1
+            self.findings.lost += job.counts["texts_total"] - job.counts["texts_done"]
+            self.findings.lost += job.chunks_total - job.chunks_done
+            features, _, _ = store.load(name)
+            expected = np.array([hashed_feature(text, DIM) for text in texts], dtype=np.float16)
+            self.findings.rows += len(texts)
+            self.findings.wrong += int((features != expected).any(axis=1).sum())
+
+
+def make_chaos(faults: int, seed: int) -> Findings:
+    """The findings of one run on a stack of its own."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        stack = stack_in(folder, **SETTINGS)
+        stack.run("up", "--gpu-workers", "3", "--cpu-workers", "1")
+        try:
+            return Chaos(stack, Path(folder), random.Random(seed)).run(faults)
+        finally:
+            stack.run("down")
+
+
+@click.command()
+@click.option("--faults", type=int, default=100, show_default=True)
+@click.option("--seed", type=int, default=lambda: random.randrange(10**6), help="Of the faults; printed.")
+def main(faults: int, seed: int) -> None:
+    """Random faults over running jobs; exit code 1 when anything was lost, wrong or ended twice."""
+    click.echo(f"seed {seed}")
+    began = time.monotonic()
+    found = make_chaos(faults, seed)
+    click.echo(f"{sum(found.faults.values())} faults in {time.monotonic() - began:.0f} s: {dict(found.faults)}")
+    click.echo(f"{found.jobs} jobs, {found.rows} rows checked")
+    click.echo(
+        f"lost {found.lost}, wrong {found.wrong}, ended twice {found.ended_twice}, "
+        f"without an end {found.without_end}, failed {len(found.failed)}"
+    )
+    for failure in found.failed:
+        click.echo(f"  {failure}")
+    sys.exit(0 if found.sound else 1)
+
+
+if __name__ == "__main__":
+    main()
