@@ -229,7 +229,7 @@ def _hold(shards: Sequence[MappedShard], owners: Positions, rows: Positions, key
 
 
 def _finite_rows(rows: Features) -> npt.NDArray[np.bool_]:
-    """(n,) bool. By the exponent's bits: np.isfinite converts each half first and takes five times as long."""
+    """(n,) bool. By the exponent's bits: np.isfinite converts each half first and takes several times as long."""
     bits, exponent = (np.uint16, 0x7C00) if rows.dtype == np.float16 else (np.uint32, 0x7F800000)
     numbers: npt.NDArray[np.unsignedinteger] = rows.view(bits)
     finite = np.ones(len(rows), dtype=bool)

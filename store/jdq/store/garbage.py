@@ -48,8 +48,8 @@ def collect_garbage(
     """Remove what is older than `grace_s` seconds and not needed, while others use the store.
 
     Always: partial files and folders, and shards each of whose rows stands in a larger shard that was read and found
-    sound. `unused`: also shards none of whose texts is in any dataset (one that is imported at that very moment may then
-    have to be extracted again). `quarantined`: also what failed a check.
+    sound. `unused`: also shards none of whose texts is in any dataset (one that is imported at that moment may have
+    to be extracted again). `quarantined`: also what failed a check.
     """
     report = GarbageReport(dry_run=dry_run)
     now = _file_system_time(store.root)

@@ -9,8 +9,8 @@ from typing import IO
 class LastingFile:
     """Passes reads and writes on, and keeps the first error for `raise_failure` instead of raising it.
 
-    A write that HDF5 sees fail, on a full disk say, leaves it in a state in which closing the file ended the process
-    with SIGSEGV in about half of the cases.
+    A write that HDF5 sees fail, on a full disk say, leaves it in a state in which closing the file may end the process
+    with SIGSEGV.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

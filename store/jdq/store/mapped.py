@@ -21,8 +21,8 @@ from jdq.store.validator import ShardLayout, opened_regular, read_layout
 class MappedShard:
     """One shard's rows, mapped. It holds no file handle, and outlives the file's name.
 
-    An array is hashed when it is first asked for (43 GB/s: as fast as memory is read), so what a caller gets was
-    written so. Bits that turn in the page cache after that are not seen.
+    An array is hashed when it is first asked for (as fast as memory is read), so what a caller gets was written so.
+    Bits that turn in the page cache after that are not seen.
     """
 
     def __init__(

@@ -13,11 +13,19 @@ import numpy.typing as npt
 _FAILED = ctypes.c_void_p(-1).value
 
 
+def read_soon(array: npt.NDArray[np.generic]) -> None:
+    """Ask the system to read the mapped pages under a contiguous `array` in the background. It may decline."""
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    start = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    libc.madvise(start, array.ctypes.data + array.nbytes - start, mmap.MADV_WILLNEED)
+
+
 def map_file(fd: int, size: int) -> npt.NDArray[np.uint8]:
     """The first `size` bytes of `fd`, read-only, shared with the page cache; they stay when `fd` is closed.
 
-    Python's own `mmap` and `np.memmap` keep a duplicate of the handle: at `ulimit -n 64` the 60th shard failed. The
-    memory goes back when the last array on it does. Raises OSError.
+    Python's own `mmap` and `np.memmap` keep a duplicate of the handle: a process that may open few files could then
+    map few shards. The memory goes back when the last array on it does. Raises OSError.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 class MetadataFile:
     """A sparse file object for h5py: it keeps the few hundred bytes of metadata that HDF5 writes.
 
-    An image of the whole file in HDF5's own memory copies every row twice; a put then took 1.6 times as long.
+    An image of the whole file in HDF5's own memory would copy every row twice.
     """
 
     def __init__(self) -> None:

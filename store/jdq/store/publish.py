@@ -1,7 +1,8 @@
 """Files appear whole, durable and under their final name, or not at all.
 
 A temporary name beside the target, `os.write`, fsync, `link` (the first writer wins), fsync of the folder. Without the
-last step acknowledged files were gone after 28 of 30 power cuts; without the fsync of the file, ext4 left them empty.
+last step acknowledged files are gone after a power cut; without the fsync of the file, ext4 leaves them empty
+(tests/faults/test_power_cut.py).
 """
 
 from __future__ import annotations

@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.mapped import MappedShard
+from jdq.store.mapping import read_soon
 from jdq.store.segment import Positions
 from jdq.store.shard import Features
 
 # A gather from several shards copies each piece twice: at this size it is still in the core's cache the second time.
 GATHER_BYTES = 1 << 19
+LONGEST_ADVICE = 64
 
 
 class FeatureRows:
@@ -73,6 +75,16 @@ class FeatureRows:
             yield self[start:stop]
             start = stop
 
+    def read_soon(self, start: int, stop: int) -> None:
+        """Ask the system to read the rows from `start` to `stop` in the background: they will be used soon."""
+        first, last = np.searchsorted(self._run_starts, (start, stop))
+        if last - first > LONGEST_ADVICE:
+            return  # scattered rows: the calls would take longer than they save
+        while start < stop:
+            end = min(self._run_end(start), stop)
+            read_soon(self[start:end])
+            start = end
+
     def _run_end(self, start: int) -> int:
         """Where the rows that lie side by side with row `start` end."""
         run = int(np.searchsorted(self._run_starts, start, side="right"))
@@ -80,9 +92,12 @@ class FeatureRows:
 
     def _gather(self, owners: Positions, rows: Positions) -> Features:
         out: Features = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
-        if len(rows) and (owners == owners[0]).all():
-            # Not mode="raise": numpy would fill a buffer first and copy it to `out` then.
-            self._shards[owners[0]].features.take(rows, axis=0, out=out, mode="clip")
+        changes = np.diff(owners)
+        if (changes >= 0).all():
+            for places in np.split(np.arange(len(rows)), np.flatnonzero(changes) + 1) if len(rows) else []:
+                part = out[places[0] : places[-1] + 1]
+                # Not mode="raise": numpy would fill a buffer first and copy it to `out` then.
+                self._shards[owners[places[0]]].features.take(rows[places], axis=0, out=part, mode="clip")
             return out
         piece = max(GATHER_BYTES // max(self.shape[1] * self.dtype.itemsize, 1), 1)
         for owner, places in places_by_owner(owners):
