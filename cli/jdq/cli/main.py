@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jdq.cli import jobs, logs, model, predict, stack_commands, store, submit, top
+from jdq.cli import compare, heads, jobs, logs, model, models, predict, stack_commands, store, submit, top
 from jdq.cli.exits import Exit, exit_of, message_of
 
 
@@ -51,6 +51,8 @@ for _command in (*stack_commands.COMMANDS, *jobs.COMMANDS, logs.logs, top.top):
     cli.add_command(_command)
 cli.add_command(store.store)
 cli.add_command(model.model)
+for _group in (heads.heads, models.models, compare.compare):
+    cli.add_command(_group)
 cli.add_command(predict.predict)
 
 

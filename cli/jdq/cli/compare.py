@@ -1,0 +1,119 @@
+"""`jdq compare`: every head and fine-tune of a dataset in one table."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.output import duration, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from jdq.cli.comparison import Comparison, Line
+
+HEADINGS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "macro_f1": "macro-F1",
+    "roc_auc": "ROC AUC",
+}
+MARK = "*"
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--version", metavar="V", help="The version to compare on, or its first digits.  [default: the newest]")
+@click.option("--label-column", metavar="L", help="The label column to compare on.  [default: the dataset's own]")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text.")
+@json_option
+def compare(dataset: str, version: str | None, label_column: str | None, as_csv: bool, as_json: bool) -> None:
+    """Compare every head and fine-tune of DATASET, the best macro-F1 first.
+
+    Below each number stands its 95 % interval (bootstrap over the test rows). Time is that of the training, of a search
+    that of all its trials. Device is what the network took: for a head the extraction that its features come from.
+    What was measured on other rows (another dataset version, label column or split) is marked with * and stands apart.
+
+    \b
+    jdq compare postings
+    jdq compare postings --csv > postings.csv
+    """
+    from jdq.cli.comparison import NothingToCompare, compare_dataset
+
+    try:
+        found = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
+    except NothingToCompare as error:
+        raise BadRequest(str(error)) from None
+    for fault in found.unreadable:
+        click.echo(f"warning: {fault}", err=True)
+    if as_json:
+        print_json({**asdict(found), "lines": [flat(line) for line in found.lines]})
+    elif as_csv:
+        _print_csv(found)
+    else:
+        _print_text(found)
+
+
+def flat(line: Line) -> dict[str, Any]:
+    """A line as one level of names; an interval as NAME_low and NAME_high."""
+    fields = asdict(line)
+    metrics, intervals = fields.pop("metrics"), fields.pop("intervals")
+    ground = fields.pop("ground")
+    measured: dict[str, Any] = {}
+    for name, value in metrics.items():
+        low, high = intervals.get(name, (None, None))
+        measured |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    why = fields.pop("why")
+    return {**fields, **ground, "comparable": line.comparable, "why": why, **measured}
+
+
+def _print_csv(found: Comparison) -> None:
+    rows = [flat(line) for line in found.lines]
+    out = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+    out.writeheader()
+    out.writerows(rows)
+
+
+def _print_text(found: Comparison) -> None:
+    ground = found.reference
+    fit = [line for line in found.lines if line.comparable]
+    apart = [line for line in found.lines if not line.comparable]
+    rows = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
+    about = f"version {ground.dataset_version}, label column {ground.label_column}, split {ground.split[:8]}, {rows}"
+    click.echo(f"{found.dataset} {about}")
+    _print_lines(fit, marked=False)
+    if apart:
+        click.echo(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
+        _print_lines(apart, marked=True)
+
+
+def _print_lines(lines: list[Line], *, marked: bool) -> None:
+    columns = ["", *HEADINGS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
+    rows: list[list[str]] = []
+    for line in lines:
+        name = f"{MARK} {line.name}" if marked else line.name
+        values = [_number(line.metrics[metric]) for metric in HEADINGS]
+        cost = [duration(line.wall_time_s), duration(line.device_s), _count(line.computed), _count(line.reused)]
+        rows.append([name, *values, f"{line.trained_rows:,}", *cost, str(line.seed)])
+        spans = [_span(line.intervals.get(metric)) for metric in HEADINGS]
+        rows.append([f"  {line.id}", *spans, *[""] * 6])
+        if marked:
+            rows.append([f"  {line.why}", *[""] * 12])
+    print_table(columns, rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

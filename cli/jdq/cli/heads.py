@@ -1,0 +1,67 @@
+"""`jdq heads`: the trained heads of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jdq.cli.client import Client
+from jdq.cli.output import json_option, print_json
+from jdq.cli.shelf import export_to, print_list, remove_all
+
+if TYPE_CHECKING:
+    from jdq.store.models import Heads
+
+
+@click.group()
+def heads() -> None:
+    """List, show, remove and export trained heads."""
+
+
+def _shelf() -> Heads:
+    from jdq.store.models import Heads
+
+    return Heads(Client().store.root)
+
+
+@heads.command("ls")
+@click.option("--dataset", metavar="D", help="Those of this dataset alone.")
+@json_option
+def list_(dataset: str | None, as_json: bool) -> None:
+    """List the heads, newest first."""
+    print_list(_shelf(), dataset, as_json=as_json)
+
+
+@heads.command()
+@click.argument("head")
+@json_option
+def show(head: str, as_json: bool) -> None:
+    """Show HEAD: how good it is, and what made it."""
+    from jdq.cli.results import print_head
+
+    record = _shelf().record(head)
+    if as_json:
+        print_json({"head_id": head, **record})
+        return
+    print_head({"head_id": head, **record})
+    origin = record["origin"]
+    click.echo(f"features of {origin['encoder']}, feature space {origin['space']}")
+    click.echo(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
+    click.echo(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
+
+
+@heads.command()
+@click.argument("ids", metavar="HEAD...", nargs=-1, required=True)
+def rm(ids: tuple[str, ...]) -> None:
+    """Remove heads from the store; the features stay."""
+    remove_all(_shelf(), ids)
+
+
+@heads.command()
+@click.argument("head")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file.  [default: HEAD.safetensors]")
+def export(head: str, output: Path | None) -> None:
+    """Copy HEAD to one file, which loads without jdq and without a pickle: see docs/heads.md."""
+    export_to(_shelf(), head, output)

@@ -1,0 +1,67 @@
+"""`jdq models`: the fine-tuned models of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jdq.cli.client import Client
+from jdq.cli.output import json_option, print_json
+from jdq.cli.shelf import export_to, print_list, remove_all
+
+if TYPE_CHECKING:
+    from jdq.store.models import Models
+
+
+@click.group()
+def models() -> None:
+    """List, show, remove and export fine-tuned models."""
+
+
+def _shelf() -> Models:
+    from jdq.store.models import Models
+
+    return Models(Client().store.root)
+
+
+@models.command("ls")
+@click.option("--dataset", metavar="D", help="Those of this dataset alone.")
+@json_option
+def list_(dataset: str | None, as_json: bool) -> None:
+    """List the fine-tuned models, newest first."""
+    print_list(_shelf(), dataset, as_json=as_json)
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def show(model: str, as_json: bool) -> None:
+    """Show MODEL: how good it is, and what made it."""
+    from jdq.cli.results import print_model
+
+    shelf = _shelf()
+    record = shelf.record(model)
+    if as_json:
+        print_json({"model_id": model, "path": str(shelf.path(model)), **record})
+        return
+    print_model({"model_id": model, **record})
+    label_column, split = record["origin"]["label_column"], record["split_digest"]
+    click.echo(f"label column {label_column}, split {split}, seed {record['options']['seed']}, {record['created_at']}")
+    click.echo(f"folder {shelf.path(model)}")
+
+
+@models.command()
+@click.argument("ids", metavar="MODEL...", nargs=-1, required=True)
+def rm(ids: tuple[str, ...]) -> None:
+    """Remove fine-tuned models from the store; features that they made stay."""
+    remove_all(_shelf(), ids)
+
+
+@models.command()
+@click.argument("model")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder.  [default: MODEL]")
+def export(model: str, output: Path | None) -> None:
+    """Copy MODEL to a plain Hugging Face folder, for AutoModelForSequenceClassification.from_pretrained."""
+    export_to(_shelf(), model, output)

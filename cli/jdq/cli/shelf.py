@@ -1,0 +1,79 @@
+"""What `jdq heads` and `jdq models` have in common: list, show, remove and export what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jdq.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from jdq.store.models import Shelf
+
+
+def print_list(shelf: Shelf, dataset: str | None, *, as_json: bool) -> None:
+    """One line each, the newest first; those that cannot be read are said on stderr."""
+    found = list(_readable(shelf, dataset))
+    if as_json:
+        print_json([_summary(shelf, job, record) for job, record in found])
+        return
+    rows = [_row(_summary(shelf, job, record)) for job, record in found]
+    if rows:
+        print_table([shelf.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "made"], rows)
+    else:
+        click.echo(f"the store has no {shelf.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
+
+
+def remove_all(shelf: Shelf, ids: tuple[str, ...]) -> None:
+    """Removes each; raises UnknownTrained before anything is removed."""
+    for job in ids:
+        shelf.path(job)
+    for job in ids:
+        shelf.remove(job)
+        click.echo(f"{shelf.kind} {job} removed", err=True)
+
+
+def export_to(shelf: Shelf, job: str, target: Path | None) -> None:
+    """Copies it to `target`, or to the current folder under its own name; prints where."""
+    path = target or Path(shelf.path(job).name)
+    shelf.export(job, path)
+    click.echo(path)
+
+
+def _readable(shelf: Shelf, dataset: str | None) -> list[tuple[str, dict[str, Any]]]:
+    from jdq.store.models import DamagedRecord
+
+    found = []
+    for job in shelf.ids():
+        try:
+            record = shelf.record(job)
+        except DamagedRecord as error:
+            click.echo(f"warning: {error}", err=True)
+            continue
+        if dataset in (None, record["origin"]["dataset"]):
+            found.append((job, record))
+    return found
+
+
+def _summary(shelf: Shelf, job: str, record: dict[str, Any]) -> dict[str, Any]:
+    origin = record["origin"]
+    return {
+        "id": job,
+        "what": record.get("head") or record["options"]["encoder"],
+        "dataset": origin["dataset"],
+        "version": origin["dataset_version"],
+        "label_column": origin["label_column"],
+        "accuracy": record["metrics"]["accuracy"],
+        "macro_f1": record["metrics"]["macro_f1"],
+        "size_bytes": shelf.size_bytes(job),
+        "created_at": record["created_at"],
+    }
+
+
+def _row(of: dict[str, Any]) -> list[str]:
+    size = of["size_bytes"]
+    shown = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+    measured = [f"{of['accuracy']:.3f}", f"{of['macro_f1']:.3f}"]
+    return [of["id"], of["what"], of["dataset"], of["label_column"], *measured, shown, of["created_at"]]
