@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -18,8 +19,12 @@ from transformers import (
 )
 
 from jdq.worker.encoder import linear
+from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.budget import TokenBudget
-from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.encoder.errors import UnsupportedEncoder
+from jdq.worker.encoder.loading import check_float8, load_encoder
+from jdq.worker.encoder.packed import PackedBart
+from jdq.worker.encoder.structure import read_structure
 from jdq.worker.tiny import make_tiny_bart
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, Reference, SaveModel, random_tokens
 
@@ -130,6 +135,63 @@ def test_bfloat16_on_the_cpu_points_the_same_way(tiny: Path, reference: Referenc
     expected = reference(tiny, tokens)
     cosine = (features * expected).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(expected, axis=1)
     assert cosine.min() >= 0.9999
+
+
+def packed_of(folder: Path, precision: str) -> PackedBart:
+    """The packed network alone, also in a precision that load_encoder gives to a GPU only."""
+    structure = read_structure(folder)
+    assert structure.shape is not None
+    tensors = structure.tensors
+    return PackedBart(structure.shape, lambda n: tensors[n].load(), precision=precision, device="cpu", rows=512)
+
+
+def test_float8_points_nearly_the_same_way_where_its_products_are_emulated(
+    save_model: SaveModel,
+) -> None:
+    torch.manual_seed(5)
+    folder = save_model(BartModel(BartConfig(**BART_SIZES)))
+    tokens = random_tokens([3, 50, 400])
+    batch = pack(tokens, np.arange(3))
+    exact, float8 = (packed_of(folder, precision).first_states(batch).float() for precision in ("float32", "float8"))
+    assert float(torch.cosine_similarity(exact, float8).min()) >= 0.999
+    check_float8(packed_of(folder, "float8"), packed_of(folder, "bfloat16"), VOCABULARY)
+
+
+def test_float8_is_refused_where_it_turns_the_features(tiny: Path, tmp_path: Path) -> None:
+    other = make_tiny_bart(tmp_path / "other", dim=64, layers=3, seed=9)
+    with pytest.raises(UnsupportedEncoder, match=r"(?s)cosine of only .*try: --precision bfloat16"):
+        check_float8(packed_of(other, "float8"), packed_of(tiny, "bfloat16"), VOCABULARY)
+
+
+def flash_attention(
+    q: Tensor, k: Tensor, v: Tensor, q_edges: Tensor, k_edges: Tensor, longest_q: int, longest_k: int
+) -> Tensor:
+    """What CUDA's variable-length kernel computes and asks for, text by text on the CPU."""
+    assert q_edges.dtype == k_edges.dtype == torch.int32
+    assert len(q_edges) == len(k_edges)
+    assert q_edges.diff().max() == longest_q
+    assert k_edges.diff().max() == longest_k
+    assert (int(q_edges[-1]), int(k_edges[-1])) == (len(q), len(k))
+    assert all(part.stride(-1) == 1 for part in (q, k, v))
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    pairs = zip(q_edges.tolist(), q_edges[1:].tolist(), k_edges.tolist(), k_edges[1:].tolist(), strict=False)
+    for q_start, q_end, k_start, k_end in pairs:
+        parts = (q[q_start:q_end], k[k_start:k_end], v[k_start:k_end])
+        query, key, value = (part.transpose(0, 1) for part in parts)
+        out[q_start:q_end] = torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(0, 1)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["bart", "mbart"])
+def test_the_variable_length_kernel_is_called_by_its_contract(
+    kind: str, tiny: Path, save_model: SaveModel, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", flash_attention)
+    monkeypatch.setattr("jdq.worker.encoder.packed.has_varlen", lambda *_: True)
+    folder = tiny if kind == "bart" else save_model(MBartForConditionalGeneration(MBartConfig(**BART_SIZES)))
+    tokens = random_tokens([1, 5, 5, 130, 400])
+    features = load_encoder(str(folder)).encode(tokens)
+    assert np.abs(features - reference(folder, tokens)).max() <= TOLERANCE
 
 
 def test_a_full_size_bart_base_equals_the_reference(tmp_path: Path, tiny: Path, reference: Reference) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,34 +18,52 @@ from jdq.worker.encoder.batch import Batch
 class Layout:
     """Where the texts of a packed batch lie, in the forms that the attention kernels take.
 
-    `groups` are runs of texts of one length, as (first row, texts, length): on the CPU each is one call. `edges`
-    (texts + 1,) int32 on the device are the texts' first rows and the end, for the variable-length kernel.
+    `groups` are runs of texts of one length, as (first row, texts, length), one kernel call each. With `varlen` one
+    kernel takes all texts instead: `edges` (texts + 1,) int32 on the device are the texts' first rows and the end,
+    `counts` the numbers 0 to texts. `firsts` (texts,) int64 are the first rows.
     """
 
     groups: tuple[tuple[int, int, int], ...]
     edges: Tensor
-    ones: Tensor
+    counts: Tensor
     firsts: Tensor
     longest: int
     varlen: bool
 
 
-def layout_of(batch: Batch, device: str, dtype: torch.dtype) -> Layout:
-    """The layout of a batch, moved to the device; CUDA's kernel takes half precision only."""
-    edges = torch.from_numpy(batch.edges).to(device, non_blocking=True)
+def layout_of(batch: Batch, device: str, *, varlen: bool) -> Layout:
+    """The layout of a batch, its tensors on the device."""
+    edges = place(batch.edges, device)
+    return Layout(
+        groups=() if varlen else _groups(batch),
+        edges=edges,
+        counts=place(np.arange(len(batch.edges), dtype=np.int32), device),
+        firsts=edges[:-1].long(),
+        longest=int(batch.lengths.max()),
+        varlen=varlen,
+    )
+
+
+def has_varlen(device: str, dtype: torch.dtype, head_dim: int) -> bool:
+    """Whether PyTorch's variable-length kernel (flash attention) takes heads of this kind on this device."""
+    if not device.startswith("cuda") or dtype == torch.float32:
+        return False
+    return head_dim % 8 == 0 and head_dim <= 256 and torch.cuda.get_device_capability(torch.device(device)) >= (8, 0)
+
+
+def place(array: npt.NDArray[np.generic], device: str) -> Tensor:
+    """An array on the device. From pinned memory, so that a GPU that still computes is not waited for."""
+    tensor = torch.from_numpy(array)
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _groups(batch: Batch) -> tuple[tuple[int, int, int], ...]:
     groups, start = [], 0
     for length, run in groupby(batch.lengths.tolist()):
         texts = sum(1 for _ in run)
         groups.append((start, texts, length))
         start += texts * length
-    return Layout(
-        groups=tuple(groups),
-        edges=edges,
-        ones=torch.from_numpy(np.arange(len(batch.lengths) + 1, dtype=np.int32)).to(device, non_blocking=True),
-        firsts=edges[:-1].long(),
-        longest=int(batch.lengths.max()),
-        varlen=device != "cpu" and dtype != torch.float32,
-    )
+    return tuple(groups)
 
 
 def attend(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
@@ -68,7 +87,7 @@ def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
     q = q.view(len(q), heads, -1)
     k, v = kv.view(len(kv), 2, heads, -1).unbind(1)
     if layout.varlen:
-        return _varlen(q, k, v, layout.ones, layout, 1)
+        return _varlen(q, k, v, layout.counts, layout, 1)
     out, text = q.new_empty(len(q), dim), 0
     for start, texts, length in layout.groups:
         rows = slice(start, start + texts * length)

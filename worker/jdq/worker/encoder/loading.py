@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import UnsupportedEncoder
@@ -14,6 +16,9 @@ from jdq.worker.encoder.identity import Files, read_files
 from jdq.worker.encoder.lanes import Network
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
+from jdq.worker.encoder.tokens import Tokens
+
+LEAST_COSINE = 0.999  # what float8 must hold to be worth its speed
 
 
 def load_encoder(
@@ -32,7 +37,10 @@ def build_encoder(files: Files, *, device: str) -> Encoder:
     if files.identity.precision == "float8" and not device.startswith("cuda"):
         raise UnsupportedEncoder(f"float8 needs a CUDA device, not {device}\n  try: --precision float32")
     packed = files.structure.shape is not None
-    network = _packed(files, device) if packed else _plain(files, device)
+    precision = files.identity.precision
+    network = _packed(files, device, precision) if packed else _plain(files, device)
+    if packed and precision == "float8":
+        check_float8(network, _packed(files, device, "bfloat16"), files.structure.vocabulary)
     return Encoder(
         identity=files.identity,
         path="packed" if packed else "plain",
@@ -40,6 +48,21 @@ def build_encoder(files: Files, *, device: str) -> Encoder:
         tokenizer=files.tokenizer,
         budget=TokenBudget.for_device(device, dim=files.identity.dim),
     )
+
+
+def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:
+    """Raises UnsupportedEncoder where float8 does not hold LEAST_COSINE to bfloat16 on texts of random words."""
+    lengths = np.array([256, 64, 16, 4])
+    ids = np.random.default_rng(0).integers(0, vocabulary, int(lengths.sum()), dtype=np.int32)
+    counts = lengths.astype(np.uint32)
+    batch = pack(Tokens(ids=ids, lengths=lengths, n_tokens=counts, n_unknown=0 * counts), np.arange(len(lengths)))
+    states, expected = (network.first_states(batch).float() for network in (float8, bfloat16))
+    cosine = float(torch.cosine_similarity(states, expected).min())
+    if not cosine >= LEAST_COSINE:
+        raise UnsupportedEncoder(
+            f"in float8 this encoder's features keep a cosine of only {cosine:.4f} to those in bfloat16, "
+            f"less than {LEAST_COSINE}\n  try: --precision bfloat16"
+        )
 
 
 def default_device() -> str:
@@ -58,13 +81,13 @@ def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in found))
 
 
-def _packed(files: Files, device: str) -> Network:
+def _packed(files: Files, device: str, precision: str) -> Network:
     shape, tensors = files.structure.shape, files.structure.tensors
     assert shape is not None
     return PackedBart(
         shape,
         lambda name: tensors[name].load(),
-        precision=files.identity.precision,
+        precision=precision,
         device=device,
         rows=CPU_TOKENS,
     )

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of
+from jdq.worker.encoder.attention import Layout, attend, attend_first, has_varlen, layout_of, place
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.linear import Linear, make_linear
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
@@ -48,6 +48,7 @@ class PackedBart:
         self.device = device
         self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
         self._precision, self._rows = precision, rows
+        self._varlen = has_varlen(device, self.dtype, shape.dim // shape.heads)
         self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)
         self._positions = self._place(read("embed_positions.weight")[POSITION_OFFSET:])
         self._embedding_norm = self._norm(read, "layernorm_embedding")
@@ -58,7 +59,7 @@ class PackedBart:
     def first_states(self, batch: Batch) -> Tensor:
         """(texts, dim), on the device, in the order of the batch."""
         with torch.inference_mode():
-            layout = layout_of(batch, self.device, self.dtype)
+            layout = layout_of(batch, self.device, varlen=self._varlen)
             x = self._embed(batch)
             step, last = (self._pre_norm, self._pre_norm_last) if self.shape.pre_norm else (self._post, self._post_last)
             for layer in self._layers[:-1]:
@@ -66,9 +67,8 @@ class PackedBart:
             return last(self._layers[-1], x, layout)
 
     def _embed(self, batch: Batch) -> Tensor:
-        ids = torch.from_numpy(batch.ids).to(self.device, non_blocking=True)
-        positions = torch.from_numpy(batch.positions).to(self.device, non_blocking=True)
-        x = F.embedding(ids, self._tokens).add_(F.embedding(positions, self._positions))
+        x = F.embedding(place(batch.ids, self.device), self._tokens)
+        x += F.embedding(place(batch.positions, self.device), self._positions)
         return self._normed(x, self._embedding_norm)
 
     def _post(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
@@ -125,12 +125,17 @@ class PackedBart:
         )
 
     def _linear(self, read: Read, *names: str) -> Linear:
-        """One layer that does several linear maps of the same rows, one result beside the other."""
+        """One layer that does several linear maps of the same rows, one result beside the other.
+
+        float8 leaves out the second product of the feed-forward: with it, random weights of bart-base reach a cosine
+        of 0.9988 to float32, without it 0.9994.
+        """
+        precision = "bfloat16" if self._precision == "float8" and names[0].endswith("fc2") else self._precision
         return make_linear(
             torch.cat([read(f"{name}.weight") for name in names]),
             torch.cat([read(f"{name}.bias") for name in names]),
             activation=self.shape.activation,
-            precision=self._precision,
+            precision=precision,
             device=self.device,
             rows=self._rows,
         )
