@@ -27,7 +27,8 @@ class Line:
     """One head or fine-tune.
 
     name: the kind of head, or "fine-tune". why: in what it differs from the reference; empty where comparable.
-    wall_time_s: of its training, of a search with all trials. device_s: of the network: the extraction's for a head, the training's for a fine-tune.
+    wall_time_s: of its training, of a search with all trials. device_s: of the network: the extraction's for a head,
+    the training's for a fine-tune.
     computed, reused: texts that the network saw for it, and texts whose features the store had; None where forgotten.
     """
 
