@@ -46,8 +46,8 @@ def test_a_flipped_bit_is_found_and_repair_makes_its_rows_missing(tmp_path: Path
     assert "/features has digest" in found.findings[0].fact
     repaired = verify(store, repair=True)
     assert repaired.findings[0].repaired.startswith("moved to")
-    assert [f.kind for f in repaired.findings] == ["shard", "missing-rows"]
-    assert "100 of 300 rows" in repaired.findings[1].fact
+    assert [f.kind for f in repaired.findings] == ["shard"]
+    assert "100 of 300 rows" in repaired.incomplete[0].fact
     texts = version.texts()
     missing = space.missing(version.keys())
     put_texts(space, [text for text, lacks in zip(texts, missing, strict=True) if lacks])
@@ -55,18 +55,21 @@ def test_a_flipped_bit_is_found_and_repair_makes_its_rows_missing(tmp_path: Path
     np.testing.assert_array_equal(Space(space.path).read(version.keys()), fake_features(texts))
 
 
-def test_a_deleted_shard_is_found(tmp_path: Path) -> None:
+def test_rows_that_lack_are_told_and_are_no_damage(tmp_path: Path) -> None:
     store, _, space = write_store(tmp_path / "store", sentences(300))
     space.shard_path(space.shard_names()[0]).unlink()
-    assert [f.fact for f in verify(store).findings] == [
-        f"100 of 300 rows are not in feature space {space.digest}; extract it again"
+    report = verify(store)
+    assert report.sound
+    assert [f.fact for f in report.incomplete] == [
+        f"100 of 300 rows are not in feature space {space.digest}; extract it to complete it"
     ]
 
 
 def test_a_damaged_definition_is_restored_from_a_shard(tmp_path: Path) -> None:
     store, _, space = write_store(tmp_path / "store", sentences(10))
     (space.path / "space.json").write_bytes(b"{}")
-    assert [f.kind for f in verify(store).findings] == ["space", "missing-rows"]
+    assert [f.kind for f in verify(store).findings] == ["space"]
+    assert len(verify(store).incomplete) == 1
     assert verify(store, repair=True).findings[0].repaired == "restored from a shard"
     assert verify(store).sound
 

@@ -21,7 +21,7 @@ from jdq.store.quarantine import quarantine
 from jdq.store.store import Store
 from jdq.store.validator import opened_regular, read_layout
 
-Kind = Literal["shard", "space", "index", "dataset", "missing-rows"]
+Kind = Literal["shard", "space", "index", "dataset", "incomplete"]
 AfterShard = Callable[[int, int], None]
 
 
@@ -46,10 +46,11 @@ class VerifyReport:
     size_bytes: int = 0
     datasets: int = 0
     findings: list[Finding] = field(default_factory=list)
+    incomplete: list[Finding] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no damage was found. Rows that lack are none: a job may not have come to them yet."""
         return not self.findings
 
 
@@ -133,27 +134,26 @@ def _check_datasets(store: Store, report: VerifyReport) -> None:
         report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
     for version in store.datasets.list():
         report.datasets += 1
-        if not report.quick:
-            report.findings.extend(_check_dataset(store, version))
+        try:
+            facts = [] if report.quick else version.verify()
+            report.findings += [Finding(kind="dataset", path=str(version.path), fact=fact) for fact in facts]
+            if not report.quick and not facts:
+                report.incomplete.extend(_lacking(store, version))
+        except DamagedDataset as damage:
+            report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
+        except FileNotFoundError as gone:
+            # Removed meanwhile, or a file of it is.
+            if version.path.is_dir():
+                report.findings.append(Finding(kind="dataset", path=str(version.path), fact=str(gone)))
 
 
-def _check_dataset(store: Store, version: DatasetVersion) -> Iterator[Finding]:
-    facts = version.verify()
-    for fact in facts:
-        yield Finding(kind="dataset", path=str(version.path), fact=fact)
-    if facts:
-        return
-    try:
-        recorded = version.spaces()
-    except DamagedDataset as damage:
-        yield Finding(kind="dataset", path=str(damage.path), fact=damage.fact)
-        return
-    for record in recorded:
+def _lacking(store: Store, version: DatasetVersion) -> Iterator[Finding]:
+    """The feature spaces in which the version was extracted, or began to be, and that do not hold all of its rows."""
+    for record in version.spaces():
         try:
             missing = int(np.count_nonzero(store.open_space(record.space).missing(version.keys())))
+            fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}"
         except StoreError as error:
-            yield Finding(kind="missing-rows", path=str(version.path), fact=str(error).splitlines()[0])
-            continue
+            missing, fact = version.n_rows, str(error).splitlines()[0]
         if missing:
-            fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}; extract it again"
-            yield Finding(kind="missing-rows", path=str(version.path), fact=fact)
+            yield Finding(kind="incomplete", path=str(version.path), fact=f"{fact}; extract it to complete it")
