@@ -95,7 +95,7 @@ def show(name: str, version: str | None, as_json: bool) -> None:
 def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> None:
     """Check the whole store, also while jobs run. Exit codes: 0 sound, 1 damage found (repaired or not).
 
-    Rows of a dataset that no shard holds are told ("incomplete") and are no damage: a job may not have come to them yet.
+    Rows of a dataset that no shard holds are told ("incomplete") and are no damage: a job may not be there yet.
     """
     from jdq.store.verify import verify as verify_store
 
