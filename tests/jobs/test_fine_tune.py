@@ -1,0 +1,172 @@
+"""Fine-tunes as jobs: they resume by themselves, save before they stop, and their models classify and extract."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jdq.store.models import Models
+from jdq.worker.contract import Extract, FineTune, JobState, Predict
+from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heart import Draining, Pulse
+from jdq.worker.jobs.fine_tune import FineTuneWork
+from jdq.worker.ledger.jobbook import Job
+from jdq.worker.tiny import make_tiny_bart
+from tests.jobs.cases import csv_of
+from tests.jobs.conftest import Workplace
+
+WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic"}
+ROWS = [(f"{i} we seek {WORDS[label]} </s> for us", label) for i in range(24) for label in WORDS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """So small a network is slower on several threads, by far where the cores are shared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_tiny_bart(tmp_path_factory.mktemp("encoder") / "tiny", dim=32, layers=1))
+
+
+def fine_tune(workplace: Workplace, encoder: str, **options: Any) -> FineTune:
+    version = workplace.imported(csv_of(ROWS))
+    asked = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8, "max_length": 32, "warmup": 0.0} | options
+    return FineTune(dataset=version.name, version=version.version, options=FineTuneOptions(encoder=encoder, **asked))
+
+
+def result(job: Job) -> dict[str, Any]:
+    assert job.state is JobState.SUCCEEDED, job.error
+    assert job.result is not None
+    return job.result
+
+
+def test_a_fine_tune_ends_with_a_model_that_classifies_and_extracts(workplace: Workplace, encoder: str) -> None:
+    job = workplace.finished(fine_tune(workplace, encoder))
+    found = result(job)
+    assert found["model_id"] == job.id
+    assert (found["steps"], found["resumed"]) == (10, 0)
+    assert found["intervals"]["accuracy"]
+    assert Models(workplace.store.root).record(job.id)["metrics"] == found["metrics"]
+
+    new = workplace.imported(
+        csv_of([("a menu", "1"), ("a ward", "2"), ("a menu", "3")], "text,id"), "new", unlabelled=True
+    )
+    predicted = workplace.finished(Predict(dataset=new.name, version=new.version, model=job.id))
+    with (workplace.store.root / result(predicted)["file"]).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["probability_cook"] == rows[2]["probability_cook"] != rows[1]["probability_cook"]
+    assert predicted.counts["computed"] == 2
+
+    extraction = workplace.finished(Extract(dataset=new.name, version=new.version, encoder=job.id))
+    other = workplace.finished(Extract(dataset=new.name, version=new.version, encoder=encoder))
+    assert result(extraction)["space"] != result(other)["space"]
+    assert new.spaces()[1].encoder == job.id
+
+
+class _Interrupted(Exception):
+    """Stands for the end of the process."""
+
+
+def interrupted(workplace: Workplace, job: str, at_step: int, error: type[Exception]) -> list[int]:
+    """A worker's attempt at the job that ends at this step; the steps that it reported."""
+    runtime = workplace.runtime("gpu")
+    lease = runtime.ledger.next(job)
+    assert lease is not None
+    assert isinstance(lease.spec, FineTune)
+    steps: list[int] = []
+
+    class Ending(Pulse):
+        def report(self, **facts: Any) -> None:
+            steps.append(facts["step"])
+            if facts["step"] >= at_step:
+                raise error(job)
+
+    work = FineTuneWork(job, lease.spec, runtime)
+    pulse = Ending(lease)
+    work.prepare(pulse)
+    with pytest.raises(error):
+        work.compute(pulse)
+    runtime.ledger.hand_back(lease, "test")
+    return steps
+
+
+def test_a_killed_fine_tune_goes_on_and_ends_as_the_undisturbed_one(workplace: Workplace, encoder: str) -> None:
+    spec = fine_tune(workplace, encoder, checkpoint_every_s=0.0)
+    undisturbed = result(workplace.finished(spec))
+    job, _ = workplace.jobbook.create(spec)
+    interrupted(workplace, job, 6, _Interrupted)
+    found = result(workplace.worked(job))
+    assert found["resumed"] == 1
+    assert found["metrics"] == undisturbed["metrics"]
+
+
+def test_a_worker_told_to_stop_saves_a_checkpoint_first(workplace: Workplace, encoder: str) -> None:
+    job, _ = workplace.jobbook.create(fine_tune(workplace, encoder))
+    interrupted(workplace, job, 3, Draining)
+    assert list(workplace.runtime("gpu").runs.folder(job).glob("checkpoints/*/checkpoint-3/jdq-seal.json"))
+    found = result(workplace.worked(job))
+    assert (found["resumed"], found["steps"]) == (1, 10)
+    assert not list(workplace.runtime("gpu").runs.folder(job).glob("checkpoints/*"))
+
+
+def test_a_model_that_stands_is_not_trained_again(workplace: Workplace, encoder: str) -> None:
+    spec = fine_tune(workplace, encoder)
+    job, _ = workplace.jobbook.create(spec)
+    runtime = workplace.runtime("gpu")
+    lease = runtime.ledger.next(job)
+    assert lease is not None
+    work = FineTuneWork(job, spec, runtime)
+    work.prepare(Pulse(lease))
+    work.compute(Pulse(lease))  # and dies before it can say so
+    runtime.ledger.hand_back(lease, "test")
+    weights = Models(workplace.store.root).path(job) / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    result(workplace.worked(job))
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_those_who_watch_see_epoch_step_loss_and_eta(workplace: Workplace, encoder: str) -> None:
+    from jdq.cli.progress import progress_of
+    from jdq.cli.watch import summary
+
+    job, _ = workplace.jobbook.create(fine_tune(workplace, encoder, epochs=40))
+    worker = threading.Thread(target=workplace.turn, args=(job, "gpu"))
+    worker.start()
+    deadline = time.monotonic() + 60
+    while (progress := progress_of(workplace.jobbook.job(job))).loss is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    found = workplace.jobbook.job(job)
+    workplace.jobbook.cancel(job)
+    worker.join()
+    assert progress.steps_total == 200
+    assert progress.epochs == 40
+    assert "loss" in summary(found)
+    assert "ETA" in summary(found)
+    assert workplace.jobbook.job(job).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("options", "word"), [({"encoder": "/no/such/folder"}, "no folder"), ({"freeze": "9"}, "1 layers")]
+)
+def test_what_cannot_be_fine_tuned_fails_at_once(
+    workplace: Workplace, encoder: str, options: dict[str, Any], word: str
+) -> None:
+    job = workplace.finished(fine_tune(workplace, options.pop("encoder", encoder), **options))
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert word in job.error.message
+    assert not Path(Models(workplace.store.root).place(job.id)).exists()

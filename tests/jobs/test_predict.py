@@ -1,0 +1,122 @@
+"""Predictions: every row in order with its label, other columns kept, and only new texts computed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jdq.store.models import Heads
+from jdq.worker.contract import ContractError, Extract, JobState, Predict
+from jdq.worker.heads.files import load_head
+from jdq.worker.jobs.predict import predict_work
+from jdq.worker.jobs.predictions import unused
+from jdq.worker.ledger.jobbook import Job
+from tests.jobs.cases import csv_of, extracted, labelled, trained
+from tests.jobs.conftest import Workplace
+
+NEW = [("new text 1", "é, quoted"), ("posting number 3", "x"), ("new text 2", ""), ("new text 1", "again")]
+
+
+def predicted(workplace: Workplace, head: str, rows: list[tuple[str, ...]], header: str = "text,note") -> Job:
+    version = workplace.imported(csv_of(rows, header), "new", unlabelled=True)
+    return workplace.finished(Predict(dataset=version.name, version=version.version, head=head))
+
+
+def table_of(workplace: Workplace, job: Job) -> list[dict[str, str]]:
+    assert job.result is not None, job.error
+    with (Path(workplace.environment["JDQ_STORE"]) / job.result["file"]).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def head(workplace: Workplace) -> str:
+    return trained(workplace, extracted(workplace, csv_of(labelled(60)))).id
+
+
+def test_rows_come_back_in_order_with_their_columns(workplace: Workplace, head: str) -> None:
+    job = predicted(workplace, head, NEW)
+    assert (job.state, job.counts["computed"], job.counts["reused"]) == (JobState.SUCCEEDED, 2, 2)
+    rows = table_of(workplace, job)
+    assert [(row["text"], row["note"]) for row in rows] == NEW
+    loaded = load_head(Heads(workplace.store.root).path(head))
+    X, _, _ = workplace.store.load("table")
+    np.testing.assert_allclose(float(rows[1]["probability_b"]), loaded.predict_proba(X[3:4])[0, 1], rtol=1e-4)
+    for row in rows:
+        likeliest = max("abc", key=lambda name: float(row[f"probability_{name}"]))
+        assert row["predicted_label"] == likeliest
+    assert rows[0]["predicted_label"] == rows[3]["predicted_label"]
+
+
+def test_nothing_is_computed_for_texts_that_the_store_has(workplace: Workplace, head: str) -> None:
+    first = predicted(workplace, head, NEW)
+    again = predicted(workplace, head, list(reversed(NEW)))
+    assert (again.counts.get("computed", 0), again.counts["reused"], again.chunks_total) == (0, 4, 2)
+    assert [row["predicted_label"] for row in table_of(workplace, again)] == [
+        row["predicted_label"] for row in reversed(table_of(workplace, first))
+    ]
+
+
+def test_a_large_table_is_written_in_blocks(workplace: Workplace, head: str) -> None:
+    rows = [(f"line {n} " + "x" * (n % 40), str(n)) for n in range(5000)]
+    job = predicted(workplace, head, rows)
+    assert job.chunks_total > 3
+    assert [row["note"] for row in table_of(workplace, job)] == [str(n) for n in range(5000)]
+
+
+def test_label_sets_are_joined_by_their_separator(workplace: Workplace) -> None:
+    rows = [(text, ["x", "x;y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(60))]
+    version = extracted(workplace, csv_of(rows))
+    head = trained(workplace, version, separator=";").id
+    found = {row["predicted_label"] for row in table_of(workplace, predicted(workplace, head, rows, "text,note"))}
+    assert found <= {"x", "y", "x;y", ""}
+
+
+def test_a_head_that_is_gone_or_damaged_fails_the_job(workplace: Workplace, head: str) -> None:
+    path = Heads(workplace.store.root).path(head)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    damaged = predicted(workplace, head, NEW)
+    assert damaged.error is not None
+    assert "altered or damaged" in damaged.error.message
+    gone = predicted(workplace, "train-head-none", NEW)
+    assert gone.error is not None
+    assert "jdq heads ls" in gone.error.message
+    assert gone.state is JobState.FAILED
+
+
+def test_a_head_whose_encoder_has_changed_is_refused(workplace: Workplace, head: str) -> None:
+    shelf = Heads(workplace.store.root)
+    record = load_head(shelf.path(head)).record
+    # The same name now makes other features: another width, in a space of its own.
+    version = workplace.imported(csv_of(labelled(9)), "other")
+    workplace.finished(Extract(dataset=version.name, version=version.version, encoder="hash:8"))
+    import msgspec
+
+    from jdq.worker.heads.files import save_head
+    from jdq.worker.heads.head import TrainedHead
+
+    origin = msgspec.structs.replace(record.origin, encoder="hash:8")
+    other = TrainedHead(
+        predictor=load_head(shelf.path(head)).predictor, record=msgspec.structs.replace(record, origin=origin)
+    )
+    shelf.put("train-head-other", save_head(other))
+    job = predicted(workplace, "train-head-other", NEW)
+    assert job.error is not None
+    assert "feature space" in job.error.message
+
+
+def test_just_one_of_head_and_model_is_given(workplace: Workplace) -> None:
+    for spec in (Predict(dataset="d", version="v"), Predict(dataset="d", version="v", head="h", model="m")):
+        with pytest.raises(ContractError, match="just one"):
+            predict_work("predict-x", 0, spec, workplace.runtime("cpu"))
+
+
+def test_a_column_of_the_users_is_not_hidden() -> None:
+    assert unused(["predicted_label", "p"], ["text", "predicted_label", "predicted_label_"]) == [
+        "predicted_label__",
+        "p",
+    ]

@@ -1,0 +1,175 @@
+"""Jobs that train heads: every kind, what they record, and labels that are missing, odd, or sets."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from jdq.store.models import Heads
+from jdq.worker.contract import HeadSearch, JobState, TrainHead
+from jdq.worker.heads.files import load_head
+from jdq.worker.heads.options import HEADS
+from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.ledger.jobbook import Job
+from tests.jobs.cases import csv_of, extracted, labelled, trained
+from tests.jobs.conftest import Workplace
+
+
+def result(job: Job) -> dict[str, object]:
+    assert job.state is JobState.SUCCEEDED, job.error
+    assert job.result is not None
+    return job.result
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_kind_of_head_is_trained_and_loads_again(workplace: Workplace, head: str) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    small = {"max_iter": 5} if head == "hist-gbm" else {"n_estimators": 5} if head == "random-forest" else {}
+    job = trained(workplace, version, head=head, params=small)
+    assert result(job)["head"] == head
+    loaded = load_head(Heads(workplace.store.root).path(job.id))
+    X, _, _ = workplace.store.load("table")
+    assert loaded.predict_proba(X).shape == (60, 3)
+    assert loaded.record.seed == 0
+
+
+def test_the_options_of_the_user_reach_the_head(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(120)))
+    found = result(
+        trained(
+            workplace, version, params={"C": 0.5}, class_weight="balanced", calibrate=True, cv=3, seed=7, per_class=8
+        )
+    )
+    assert found["params"]["C"] == 0.5  # type: ignore[index]
+    assert (found["class_weight"], found["seed"], found["trained_rows"]) == ("balanced", 7, 24)
+    assert found["calibration"]["method"] == "temperature"  # type: ignore[index]
+    assert found["cv"]["folds"] == 3  # type: ignore[index]
+    assert found["intervals"]
+
+
+def test_a_head_tells_what_its_features_cost(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of([*labelled(50), *labelled(10)]))
+    cost = result(trained(workplace, version))["extraction"]
+    assert isinstance(cost, dict)
+    assert (cost["computed"], cost["reused"]) == (50, 10)
+    assert cost["device_s"] >= 0
+
+
+def test_a_head_of_the_same_seed_is_the_same_head(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(90)))
+    X, _, _ = workplace.store.load("table")
+    shelf = Heads(workplace.store.root)
+    first, second = (
+        load_head(shelf.path(trained(workplace, version, head="mlp", seed=3).id)).predict_proba(X) for _ in range(2)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_rows_without_a_label_are_left_out_and_counted(workplace: Workplace) -> None:
+    rows = [(text, "" if i % 4 == 0 else label) for i, (text, label) in enumerate(labelled(80))]
+    version = extracted(workplace, csv_of(rows), missing_labels="keep")
+    found = result(trained(workplace, version))
+    assert sum(found["rows"].values()) == 60  # type: ignore[attr-defined]
+    assert any("20 of 80 rows have no label" in warning for warning in found["warnings"])  # type: ignore[attr-defined]
+    data = labelled_rows(version, None)
+    assert "" not in data.labels
+    again = labelled_rows(version, None)
+    np.testing.assert_array_equal(data.split.parts, again.split.parts)
+    assert again.split.digest == found["split_digest"]
+
+
+def test_a_column_of_labels_other_than_the_datasets_own(workplace: Workplace) -> None:
+    rows = [(text, label, ["01", "1", "2   "][i % 3]) for i, (text, label) in enumerate(labelled(60, "ab"))]
+    version = extracted(workplace, csv_of(rows, "text,label,code"))
+    found = result(trained(workplace, version, label_column="code"))
+    assert found["classes"] == ["01", "1", "2   "]
+    assert found["origin"]["label_column"] == "code"  # type: ignore[index]
+    assert found["split_digest"] != result(trained(workplace, version))["split_digest"]
+
+
+def test_a_row_may_have_a_set_of_labels(workplace: Workplace) -> None:
+    sets = ["remote", "remote|night", "night", ""]
+    rows = [(text, sets[i % 4]) for i, (text, _) in enumerate(labelled(80))]
+    version = extracted(workplace, csv_of(rows), missing_labels="keep")
+    found = result(trained(workplace, version, separator="|"))
+    assert (found["classes"], found["multi_label"]) == (["night", "remote"], True)
+    assert sum(found["rows"].values()) == 80  # type: ignore[attr-defined]
+    single = result(trained(workplace, version))
+    assert single["split_digest"] != found["split_digest"]
+
+
+def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(20) * 6))
+    found = result(trained(workplace, version))
+    assert any("100 of 120 rows repeat" in warning for warning in found["warnings"])  # type: ignore[attr-defined]
+    data = labelled_rows(version, None)
+    sides: dict[bytes, set[int]] = {}
+    for key, part in zip(data.keys, data.split.parts, strict=True):
+        sides.setdefault(key.tobytes(), set()).add(int(part))
+    assert all(len(parts) == 1 for parts in sides.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"head": "knn", "class_weight": "balanced"}, "takes no class weights"),
+        ({"head": "logreg", "params": {"gamma": 3}}, "gamma"),
+        ({"head": "sklearn.naive_bayes.GaussianNB"}, "not allowed"),
+    ],
+)
+def test_what_a_head_does_not_take_fails_the_job_at_once(
+    workplace: Workplace, options: dict[str, object], word: str
+) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    job = trained(workplace, version, **options)
+    assert (job.state, [event["attempt"] for event in job.log]) == (JobState.FAILED, [1])
+    assert job.error is not None
+    assert word in job.error.message
+
+
+def test_a_classifier_that_the_administrator_allows_is_a_head(workplace: Workplace) -> None:
+    name = "sklearn.naive_bayes.GaussianNB"
+    workplace.environment["JDQ_CLASSIFIERS"] = f"sklearn.linear_model.RidgeClassifier, {name}"
+    version = extracted(workplace, csv_of(labelled(60)))
+    assert result(trained(workplace, version, head=name))["head"] == name
+
+
+def test_a_search_scores_each_trial_as_a_chunk_and_refits_the_best(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(90)))
+    job = trained(workplace, version, search=HeadSearch(heads=("knn", "dummy"), folds=3))
+    found = result(job)
+    trials = found["search"]["trials"]  # type: ignore[index]
+    assert (len(trials), job.counts["trials_done"], job.chunks_total) == (6, 6, 8)
+    assert trials[0]["score"] == max(trial["score"] or 0 for trial in trials)  # 50 neighbours are too many
+    assert found["head"] == trials[0]["head"]
+    assert Heads(workplace.store.root).record(job.id)["search"]["folds"] == 3
+
+
+def test_a_random_search_draws_so_many_trials(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    found = result(trained(workplace, version, search=HeadSearch(trials=4, heads=("logreg", "linear-svm"), folds=2)))
+    assert [trial["head"] for trial in found["search"]["trials"]].count("logreg") == 2  # type: ignore[index]
+
+
+def test_a_search_that_nothing_fits_says_so(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    job = trained(workplace, version, class_weight="balanced", search=HeadSearch(heads=("knn",)))
+    assert job.error is not None
+    assert "no kind of head is left" in job.error.message
+
+
+def test_a_trial_taken_again_scores_the_same_trial(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    spec = TrainHead(
+        dataset=version.name, version=version.version, search=HeadSearch(trials=3, heads=("logreg",), folds=2)
+    )
+    job, _ = workplace.jobbook.create(spec)
+    runs = workplace.runtime("cpu").runs
+    workplace.turn(job, "cpu")
+    trials = runs.get_json(job, "trials")
+    assert not runs.put_json(job, "trials", {"trials": []})
+    workplace.worked(job)
+    assert runs.get_json(job, "trials") == trials
+    scored = msgspec.to_builtins(workplace.jobbook.job(job).result)["search"]["trials"]
+    assert sorted(trial["number"] for trial in scored) == [0, 1, 2]
