@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jdq.store.datasets import DatasetVersion
@@ -13,7 +14,7 @@ from tests.jobs.conftest import Workplace
 ENCODER = "hash:16"
 
 
-def csv_of(rows: list[tuple[str, ...]], header: str = "text,label") -> str:
+def csv_of(rows: Sequence[tuple[str, ...]], header: str = "text,label") -> str:
     return header + "\n" + "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)
 
 

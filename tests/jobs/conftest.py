@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,11 +40,11 @@ class Workplace:
     def jobbook(self) -> JobBook:
         return self.runtime("cpu").jobbook
 
-    def imported(self, text: str, name: str = "table", **options: str) -> DatasetVersion:
+    def imported(self, text: str, name: str = "table", **options: Any) -> DatasetVersion:
         """The CSV in `text`, imported."""
         file = self.folder / f"{name}.csv"
         file.write_text(text, encoding="utf-8")
-        return self.store.datasets.import_table(file, name=name, options=TableOptions(**options))  # type: ignore[arg-type]
+        return self.store.datasets.import_table(file, name=name, options=TableOptions(**options))
 
     def turn(self, job: str, queue: Queue, worker: str = "worker") -> None:
         """One worker's turn on the job."""

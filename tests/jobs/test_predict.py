@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tests.jobs.conftest import Workplace
 NEW = [("new text 1", "é, quoted"), ("posting number 3", "x"), ("new text 2", ""), ("new text 1", "again")]
 
 
-def predicted(workplace: Workplace, head: str, rows: list[tuple[str, ...]], header: str = "text,note") -> Job:
+def predicted(workplace: Workplace, head: str, rows: Sequence[tuple[str, ...]], header: str = "text,note") -> Job:
     version = workplace.imported(csv_of(rows, header), "new", unlabelled=True)
     return workplace.finished(Predict(dataset=version.name, version=version.version, head=head))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
 
-def result(job: Job) -> dict[str, object]:
+def result(job: Job) -> dict[str, Any]:
     assert job.state is JobState.SUCCEEDED, job.error
     assert job.result is not None
     return job.result
@@ -41,10 +43,10 @@ def test_the_options_of_the_user_reach_the_head(workplace: Workplace) -> None:
             workplace, version, params={"C": 0.5}, class_weight="balanced", calibrate=True, cv=3, seed=7, per_class=8
         )
     )
-    assert found["params"]["C"] == 0.5  # type: ignore[index]
+    assert found["params"]["C"] == 0.5
     assert (found["class_weight"], found["seed"], found["trained_rows"]) == ("balanced", 7, 24)
-    assert found["calibration"]["method"] == "temperature"  # type: ignore[index]
-    assert found["cv"]["folds"] == 3  # type: ignore[index]
+    assert found["calibration"]["method"] == "temperature"
+    assert found["cv"]["folds"] == 3
     assert found["intervals"]
 
 
@@ -70,8 +72,8 @@ def test_rows_without_a_label_are_left_out_and_counted(workplace: Workplace) -> 
     rows = [(text, "" if i % 4 == 0 else label) for i, (text, label) in enumerate(labelled(80))]
     version = extracted(workplace, csv_of(rows), missing_labels="keep")
     found = result(trained(workplace, version))
-    assert sum(found["rows"].values()) == 60  # type: ignore[attr-defined]
-    assert any("20 of 80 rows have no label" in warning for warning in found["warnings"])  # type: ignore[attr-defined]
+    assert sum(found["rows"].values()) == 60
+    assert any("20 of 80 rows have no label" in warning for warning in found["warnings"])
     data = labelled_rows(version, None)
     assert "" not in data.labels
     again = labelled_rows(version, None)
@@ -84,7 +86,7 @@ def test_a_column_of_labels_other_than_the_datasets_own(workplace: Workplace) ->
     version = extracted(workplace, csv_of(rows, "text,label,code"))
     found = result(trained(workplace, version, label_column="code"))
     assert found["classes"] == ["01", "1", "2   "]
-    assert found["origin"]["label_column"] == "code"  # type: ignore[index]
+    assert found["origin"]["label_column"] == "code"
     assert found["split_digest"] != result(trained(workplace, version))["split_digest"]
 
 
@@ -94,7 +96,7 @@ def test_a_row_may_have_a_set_of_labels(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of(rows), missing_labels="keep")
     found = result(trained(workplace, version, separator="|"))
     assert (found["classes"], found["multi_label"]) == (["night", "remote"], True)
-    assert sum(found["rows"].values()) == 80  # type: ignore[attr-defined]
+    assert sum(found["rows"].values()) == 80
     single = result(trained(workplace, version))
     assert single["split_digest"] != found["split_digest"]
 
@@ -102,7 +104,7 @@ def test_a_row_may_have_a_set_of_labels(workplace: Workplace) -> None:
 def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of(labelled(20) * 6))
     found = result(trained(workplace, version))
-    assert any("100 of 120 rows repeat" in warning for warning in found["warnings"])  # type: ignore[attr-defined]
+    assert any("100 of 120 rows repeat" in warning for warning in found["warnings"])
     data = labelled_rows(version, None)
     sides: dict[bytes, set[int]] = {}
     for key, part in zip(data.keys, data.split.parts, strict=True):
@@ -119,7 +121,7 @@ def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:
     ],
 )
 def test_what_a_head_does_not_take_fails_the_job_at_once(
-    workplace: Workplace, options: dict[str, object], word: str
+    workplace: Workplace, options: dict[str, Any], word: str
 ) -> None:
     version = extracted(workplace, csv_of(labelled(60)))
     job = trained(workplace, version, **options)
@@ -139,7 +141,7 @@ def test_a_search_scores_each_trial_as_a_chunk_and_refits_the_best(workplace: Wo
     version = extracted(workplace, csv_of(labelled(90)))
     job = trained(workplace, version, search=HeadSearch(heads=("knn", "dummy"), folds=3))
     found = result(job)
-    trials = found["search"]["trials"]  # type: ignore[index]
+    trials = found["search"]["trials"]
     assert (len(trials), job.counts["trials_done"], job.chunks_total) == (6, 6, 8)
     assert trials[0]["score"] == max(trial["score"] or 0 for trial in trials)  # 50 neighbours are too many
     assert found["head"] == trials[0]["head"]
@@ -149,7 +151,7 @@ def test_a_search_scores_each_trial_as_a_chunk_and_refits_the_best(workplace: Wo
 def test_a_random_search_draws_so_many_trials(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of(labelled(60)))
     found = result(trained(workplace, version, search=HeadSearch(trials=4, heads=("logreg", "linear-svm"), folds=2)))
-    assert [trial["head"] for trial in found["search"]["trials"]].count("logreg") == 2  # type: ignore[index]
+    assert [trial["head"] for trial in found["search"]["trials"]].count("logreg") == 2
 
 
 def test_a_search_that_nothing_fits_says_so(workplace: Workplace) -> None:
