@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from jdq.cli.client import Client
-from jdq.cli.exits import Exit
+from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import json_option
 from jdq.cli.programs import require_worker_packages, run_program
 
 
 @click.command()
 @click.argument("text")
-@click.option("--head", required=True, help="The head's id: the id of the job that trained it.")
+@click.option("--head", help="The head's id: the id of the job that trained it; see `jdq heads ls`.")
+@click.option("--model", help="The fine-tuned model's id, instead of a head; see `jdq models ls`.")
 @json_option
-def predict(text: str, head: str, as_json: bool) -> None:
+def predict(text: str, head: str | None, model: str | None, as_json: bool) -> None:
     """Print the class of TEXT and the probability of each class, most likely first.
 
-    Runs on this machine, without Redis or workers.
+    Runs on this machine, without Redis or workers. A whole file: jdq submit predict
+
+    \b
+    jdq predict "Chef for a busy kitchen" --head train-head-7kq2m9xw
     """
+    from jdq.store.models import Heads, Models
+
+    if (head is None) == (model is None):
+        raise BadRequest("say what classifies: --head or --model, just one of them\n  try: jdq heads ls")
     require_worker_packages()
-    store = Client().store
-    path = store.root / "heads" / f"{head}.safetensors"
-    if not path.is_file():
-        click.echo(f"jdq: no head has the id {head!r}\n  try: jdq submit train-head", err=True)
-        sys.exit(Exit.UNKNOWN)
+    root = Client().store.root
+    path = Heads(root).path(head) if head is not None else Models(root).path(model or "")
     run_program("jdq.worker.predict", [str(path), *(["--json"] if as_json else []), "--", text])

@@ -1,4 +1,4 @@
-"""Classifies one text in this process: ``python -m jdq.worker.predict HEAD_FILE [--json] -- TEXT``."""
+"""Classifies one text in this process: ``python -m jdq.worker.predict HEAD_FILE|MODEL_FOLDER [--json] -- TEXT``."""
 
 from __future__ import annotations
 
@@ -7,42 +7,56 @@ from pathlib import Path
 
 import click
 import msgspec
+import numpy as np
 
+from jdq.store.models import Models
 from jdq.store.store import open_store
 from jdq.worker.config import read_config
 from jdq.worker.devices import device_of
 from jdq.worker.errors import USER_ERRORS
 
 
-def probabilities_of(text: str, head_file: Path) -> dict[str, float]:
-    """The probability of each class, most likely first.
+def probabilities_of(text: str, trained: Path) -> dict[str, float]:
+    """The probability of each class, most likely first, by a head's file or a fine-tuned model's folder."""
+    classes, probabilities = _by_model(text, trained) if trained.is_dir() else _by_head(text, trained)
+    found = zip(classes, probabilities[0].tolist(), strict=True)
+    return dict(sorted(found, key=lambda pair: -pair[1]))
 
-    The feature is computed as the head's own features were, and refused where the encoder is not the same any more.
-    """
+
+def _by_head(text: str, head_file: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """The feature is computed as the head's own were, and refused where the encoder is not the same any more."""
     from jdq.worker.encoders import load, space_of
     from jdq.worker.heads.files import load_head, require_space
 
     head = load_head(head_file)
     origin = head.record.origin
     config = read_config()
-    definition = open_store(config.store).open_space(origin.space).definition
+    store = open_store(config.store)
+    definition = store.open_space(origin.space).definition
+    name = Models(store.root).encoder(origin.encoder)
     length, precision = definition.max_length, definition.precision
-    current = space_of(origin.encoder, max_length=length, precision=precision, storage_dtype=definition.storage_dtype)
+    current = space_of(name, max_length=length, precision=precision, storage_dtype=definition.storage_dtype)
     require_space(head.record, current.digest)
-    encoder = load(origin.encoder, max_length=length, precision=precision, device=device_of(config, "gpu"))
+    encoder = load(name, max_length=length, precision=precision, device=device_of(config, "gpu"))
     features = encoder.encode(encoder.tokenize([text])).astype(definition.storage_dtype)
-    found = zip(head.classes, head.predict_proba(features)[0].tolist(), strict=True)
-    return dict(sorted(found, key=lambda pair: -pair[1]))
+    return head.classes, head.predict_proba(features)
+
+
+def _by_model(text: str, folder: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    from jdq.worker.finetune.model import load_fine_tuned
+
+    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
+    return model.classes, model.predict_proba([text])
 
 
 @click.command()
-@click.argument("head_file", type=click.Path(path_type=Path))
+@click.argument("trained", type=click.Path(path_type=Path))
 @click.argument("text")
 @click.option("--json", "as_json", is_flag=True)
-def predict(head_file: Path, text: str, as_json: bool) -> None:
+def predict(trained: Path, text: str, as_json: bool) -> None:
     """Prints each class and its probability, most likely first."""
     try:
-        found = probabilities_of(text, head_file)
+        found = probabilities_of(text, trained)
     except USER_ERRORS as error:
         click.echo(f"jdq: {error}", err=True)
         sys.exit(2)
