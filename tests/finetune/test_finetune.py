@@ -164,3 +164,11 @@ def test_a_missing_encoder_a_short_split_and_a_folder_that_is_no_model_are_refus
         dataclasses.replace(case, texts=case.texts[1:]).run(tmp_path)
     with pytest.raises(DamagedModel, match="jdq did not fine-tune"):
         load_fine_tuned(case.encoder)
+
+
+def test_a_model_that_stands_already_is_the_result_and_another_one_is_refused(case: Any, tmp_path: Path) -> None:
+    first = case.run(tmp_path, epochs=1)
+    reports: list[Any] = []
+    assert case.run(tmp_path, epochs=1, report=reports.append) == first and not reports
+    with pytest.raises(BadOption, match="holds another fine-tune"):
+        case.run(tmp_path, epochs=2)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -216,8 +217,10 @@ def test_a_tree_that_points_outside_of_itself_is_refused(trained: Any, tmp_path:
 
 
 def test_a_folder_or_a_pipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsafeHead, match="not a regular file"):
-        load_head(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UnsafeHead, match="not a regular file"):
+            load_head(path)
 
 
 @pytest.mark.parametrize("head", ["logreg", "mlp"])

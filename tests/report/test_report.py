@@ -204,3 +204,22 @@ def test_a_learning_curve_ends_with_the_whole_train_part(subject: Subject) -> No
     points = learning_curve(lesson, subject.test_rows)
     assert points[-1].rows == 168 and points[-1].accuracy == subject.record["metrics"]["accuracy"]
     assert [point.rows for point in points] == sorted({point.rows for point in points})
+
+
+def test_a_fine_tune_has_a_page_of_its_own(subject: Subject) -> None:
+    from jdq.worker.finetune.options import FineTuneOptions
+    from jdq.worker.finetune.record import DataOrigin, FineTuneRecord
+
+    record = FineTuneRecord(
+        options=FineTuneOptions(encoder="facebook/bart-base"), classes=subject.classes, multi_label=False,
+        origin=DataOrigin(dataset="demo"), split_digest=subject.split.digest, rows=subject.split.counts(),
+        max_length=512, n_cut=3, base_weights="ab", base_tokenizer="cd", device="NVIDIA H100", precision="bfloat16",
+        best_step=20, steps=30, resumed=1, training_time_s=61.0, wall_time_s=65.0, created_at="2026-01-01",
+        versions={"torch": "2"}, metrics=subject.record["metrics"], intervals=subject.record["intervals"],
+        history=[{"epoch": e, "step": 10 * e, "validation_loss": 1 / e} for e in (1.0, 2.0, 3.0)],
+        step_losses=[(step, 1 / step) for step in range(1, 31)],
+    )  # fmt: skip
+    page = render(replace(subject, kind="fine-tune", record=msgspec.to_builtins(record), X=None))
+    headings = Outline(page).headings
+    assert "Loss" in headings and "Map of the features" not in headings
+    assert "facebook/bart-base" in page and "NVIDIA H100" in page and "65.0 s" in page

@@ -5,6 +5,7 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +20,9 @@ from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import Files, read_files
 from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.finetune.batches import TokenRows
+from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import merge_low_rank
-from jdq.worker.finetune.model import default_device, predict_logits, save_fine_tuned
+from jdq.worker.finetune.model import default_device, predict_logits, read_fine_tune_record, save_fine_tuned
 from jdq.worker.finetune.network import load_classifier, restrict
 from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.finetune.progress import Report, no_report
@@ -48,81 +50,114 @@ def finetune(
     """Trains on the split's train part, keeps the best epoch by the validation part, measures on the test part.
 
     Goes on by itself from the last whole checkpoint in `checkpoints_dir`, if one of the same options, texts and split
-    is there; deletes the checkpoints when `output_dir` stands. One process, one device. Raises FineTuneError,
-    EncoderError, HeadError (of labels and split), and what `report` raises.
+    is there; deletes the checkpoints when `output_dir` stands. A model that stands there already, of the same options
+    and split, is the result. One process, one device. Raises FineTuneError, EncoderError, HeadError (of labels and
+    split), and what `report` raises.
     """
     started = time.perf_counter()
     check_options(options)
-    device = device or default_device()
-    targets = read_targets(labels, separator=options.separator)
-    if not len(texts) == targets.rows == len(split.parts):
-        raise BadSplit(f"{len(texts)} texts, {targets.rows} labels and a split of {len(split.parts)} rows")
-    files = read_files(find_folder(options.encoder), max_length=options.max_length, precision="float32")
-    tokens = files.tokenizer.tokenize(texts, files.identity.max_length)
-    model = load_classifier(files.folder, targets.classes, multi_label=targets.multi_label, seed=options.seed)
-    restrict(model, options)
-    rows = _rows_of(tokens, targets, split)
-    sitting = checkpoints_dir / _identity(options, split, tokens, targets, files)
+    if output_dir.exists():
+        return _finished(output_dir, options, split)
+    task = _prepare(texts, labels, split, options, device or default_device())
+    sitting = checkpoints_dir / _identity(task)
     trained = train(
-        model,
-        rows[TRAIN],
-        rows[VALIDATION],
+        task.model,
+        task.train_rows,
+        task.validation_rows,
         options=options,
-        classes=targets.classes,
-        pad_id=files.tokenizer.pad_id,
+        classes=task.targets.classes,
+        pad_id=task.files.tokenizer.pad_id,
         folder=sitting,
-        device=device,
+        device=task.device,
         report=report,
     )
-    merge_low_rank(model)
-    measured = _measure(model, tokens, targets, split, pad_id=files.tokenizer.pad_id, device=device)
+    merge_low_rank(task.model)
     record = FineTuneRecord(
-        options=options,
-        classes=targets.classes,
-        multi_label=targets.multi_label,
-        origin=origin or DataOrigin(),
-        split_digest=split.digest,
-        rows=split.counts(),
-        **_identity_fields(files, tokens),
+        **_task_fields(task),
         **_training_fields(trained),
-        **measured,
-        device=_device_name(device),
-        precision=_precision(device),
+        **_measure(task),
+        origin=origin or DataOrigin(),
         wall_time_s=round(time.perf_counter() - started, 3),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED_PACKAGES},
-        warnings=split.warnings,
     )
-    save_fine_tuned(model, files.folder, record, output_dir)
+    save_fine_tuned(task.model, task.files.folder, record, output_dir)
     shutil.rmtree(sitting, ignore_errors=True)
     return record
 
 
-def _rows_of(tokens: Tokens, targets: Targets, split: Split) -> dict[int, TokenRows]:
-    values = targets.codes.astype(np.float32) if targets.multi_label else targets.codes
-    validation = split.rows(VALIDATION)
-    # By length, so that validation's batches hold little padding; its metrics do not depend on the order.
-    validation = validation[np.argsort(tokens.lengths[validation], kind="stable")]
-    return {TRAIN: TokenRows(tokens, values, split.rows(TRAIN)), VALIDATION: TokenRows(tokens, values, validation)}
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Task:
+    """Everything that one fine-tune works with."""
+
+    options: FineTuneOptions
+    split: Split
+    targets: Targets
+    files: Files
+    tokens: Tokens
+    model: Any
+    device: str
+
+    @property
+    def train_rows(self) -> TokenRows:
+        return TokenRows(self.tokens, self._values, self.split.rows(TRAIN))
+
+    @property
+    def validation_rows(self) -> TokenRows:
+        """By length, so that their batches hold little padding; the metrics do not depend on the order."""
+        rows = self.split.rows(VALIDATION)
+        return TokenRows(self.tokens, self._values, rows[np.argsort(self.tokens.lengths[rows], kind="stable")])
+
+    @property
+    def _values(self) -> npt.NDArray[Any]:
+        return self.targets.codes.astype(np.float32) if self.targets.multi_label else self.targets.codes
 
 
-def _identity(options: FineTuneOptions, split: Split, tokens: Tokens, targets: Targets, files: Files) -> str:
+def _finished(output_dir: Path, options: FineTuneOptions, split: Split) -> FineTuneRecord:
+    """The record of an earlier attempt that got as far as its model. Raises BadOption where it is of something else."""
+    record = read_fine_tune_record(output_dir)
+    if record.options != options or record.split_digest != split.digest:
+        raise BadOption(f"{output_dir} holds another fine-tune, made {record.created_at}\n  try: another folder")
+    return record
+
+
+def _prepare(texts: Sequence[str], labels: Labels, split: Split, options: FineTuneOptions, device: str) -> _Task:
+    targets = read_targets(labels, separator=options.separator)
+    if not len(texts) == targets.rows == len(split.parts):
+        raise BadSplit(f"{len(texts)} texts, {targets.rows} labels and a split of {len(split.parts)} rows")
+    files = read_files(find_folder(options.encoder), max_length=options.max_length, precision="float32")
+    model = load_classifier(files.folder, targets.classes, multi_label=targets.multi_label, seed=options.seed)
+    restrict(model, options)
+    return _Task(
+        options=options,
+        split=split,
+        targets=targets,
+        files=files,
+        tokens=files.tokenizer.tokenize(texts, files.identity.max_length),
+        model=model,
+        device=device,
+    )
+
+
+def _identity(task: _Task) -> str:
     """The name of all that a checkpoint depends on: what differs in anything starts from the beginning."""
     digest = hashlib.blake2b(digest_size=16)
-    plan = msgspec.structs.replace(options, checkpoint_every_s=0.0)
-    digest.update(msgspec.json.encode([plan, split.digest, files.identity.weights, list(targets.classes)]))
-    for array in (tokens.ids, tokens.lengths, targets.codes):
+    plan = msgspec.structs.replace(task.options, checkpoint_every_s=0.0)
+    named = [plan, task.split.digest, task.files.identity.weights, list(task.targets.classes)]
+    digest.update(msgspec.json.encode(named))
+    for array in (task.tokens.ids, task.tokens.lengths, task.targets.codes):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _measure(model: Any, tokens: Tokens, targets: Targets, split: Split, *, pad_id: int, device: str) -> dict[str, Any]:
+def _measure(task: _Task) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    model.to(device)
+    targets, pad_id = task.targets, task.files.tokenizer.pad_id
+    task.model.to(task.device)
     for name, part in (("metrics", TEST), ("validation_metrics", VALIDATION)):
-        rows = split.rows(part)
+        rows = task.split.rows(part)
         if len(rows):
-            logits = predict_logits(model, _take(tokens, rows), pad_id=pad_id, device=device)
+            logits = predict_logits(task.model, _take(task.tokens, rows), pad_id=pad_id, device=task.device)
             found[name] = measure_logits(logits, targets.codes[rows], targets.classes)
             if part == TEST and not targets.multi_label:
                 found["intervals"] = bootstrap(targets.codes[rows].astype(np.int64), apply_link(logits, "softmax"))
@@ -140,12 +175,20 @@ def _take(tokens: Tokens, rows: npt.NDArray[np.intp]) -> Tokens:
     )
 
 
-def _identity_fields(files: Files, tokens: Tokens) -> dict[str, Any]:
+def _task_fields(task: _Task) -> dict[str, Any]:
     return {
-        "max_length": files.identity.max_length,
-        "n_cut": tokens.n_cut,
-        "base_weights": files.identity.weights,
-        "base_tokenizer": files.identity.tokenizer,
+        "options": task.options,
+        "classes": task.targets.classes,
+        "multi_label": task.targets.multi_label,
+        "split_digest": task.split.digest,
+        "rows": task.split.counts(),
+        "warnings": task.split.warnings,
+        "max_length": task.files.identity.max_length,
+        "n_cut": task.tokens.n_cut,
+        "base_weights": task.files.identity.weights,
+        "base_tokenizer": task.files.identity.tokenizer,
+        "device": _device_name(task.device),
+        "precision": _precision(task.device),
     }
 
 

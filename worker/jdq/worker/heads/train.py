@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.features import Check, Features, no_check
-from jdq.worker.heads.fitted import Lesson
+from jdq.worker.heads.fitted import Fitted, Lesson
 from jdq.worker.heads.fitting import measure, probabilities_of
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.intervals import Interval, bootstrap
@@ -52,33 +53,49 @@ def train_head(
     cv = cross_validate(lesson, keys, options.cv) if options.cv is not None else None
     fitted, calibration = fit_calibrated(lesson)
     record = HeadRecord(
-        head=options.head,
-        params=fitted.params,
-        seed=options.seed,
-        classes=targets.classes,
-        dim=X.shape[1],
+        **_asked(lesson),
+        **_found(fitted, lesson, split),
+        cv=cv,
+        calibration=calibration,
         origin=origin or Origin(),
-        split_digest=split.digest,
-        rows=split.counts(),
-        trained_rows=len(lesson.train),
-        multi_label=targets.multi_label,
-        separator=options.separator,
-        class_weight=options.class_weight,
-        out_of_core=fitted.out_of_core,
         device="cpu",
         wall_time_s=round(time.perf_counter() - started, 4),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=installed_versions(),
-        metrics=measure(fitted.predictor, X, targets, split.rows(TEST)),
-        validation_metrics=measure(fitted.predictor, X, targets, split.rows(VALIDATION)) or None,
-        intervals=_intervals(fitted.predictor, X, targets, split),
-        cv=cv,
-        calibration=calibration,
-        per_class=options.per_class,
-        history=fitted.history,
-        warnings=(*split.warnings, *fitted.warnings),
     )
     return TrainedHead(predictor=fitted.predictor, record=record)
+
+
+def _asked(lesson: Lesson) -> dict[str, Any]:
+    """What the record says of the options and the targets."""
+    options = lesson.options
+    return {
+        "head": options.head,
+        "seed": options.seed,
+        "classes": lesson.targets.classes,
+        "dim": lesson.X.shape[1],
+        "trained_rows": len(lesson.train),
+        "multi_label": lesson.targets.multi_label,
+        "separator": options.separator,
+        "class_weight": options.class_weight,
+        "per_class": options.per_class,
+    }
+
+
+def _found(fitted: Fitted, lesson: Lesson, split: Split) -> dict[str, Any]:
+    """What the record says of the predictor and how good it is."""
+    predictor, X, targets = fitted.predictor, lesson.X, lesson.targets
+    return {
+        "params": fitted.params,
+        "out_of_core": fitted.out_of_core,
+        "history": fitted.history,
+        "warnings": (*split.warnings, *fitted.warnings),
+        "split_digest": split.digest,
+        "rows": split.counts(),
+        "metrics": measure(predictor, X, targets, split.rows(TEST)),
+        "validation_metrics": measure(predictor, X, targets, split.rows(VALIDATION)) or None,
+        "intervals": _intervals(predictor, X, targets, split),
+    }
 
 
 def row_keys(rows: int) -> Keys:
