@@ -49,12 +49,25 @@ def stack_in(folder: str, **settings: str) -> Stack:
     return Stack(Path(folder) / "home", {"XDG_RUNTIME_DIR": str(runtime), **settings})
 
 
+# A lease as short as the beat allows: a killed worker's chunk comes back soon.
+SHORT = {"JDQ_LEASE_S": "3", "JDQ_BEAT_S": "0.5", "JDQ_REAP_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
+
+
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """Not started; whatever the test starts is stopped."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
-        # A lease as short as the beat allows: a killed worker's chunk comes back soon.
-        stack = stack_in(folder, JDQ_LEASE_S="3", JDQ_BEAT_S="0.5", JDQ_REAP_S="1", JDQ_CHUNK_TOKENS="2000")
+        stack = stack_in(folder, **SHORT)
+        yield stack
+        stack.run("down")
+
+
+@pytest.fixture(scope="module")
+def rough_stack() -> Iterator[Stack]:
+    """Started once for a file of tests that kill its workers: they come back."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        stack = stack_in(folder, **SHORT)
+        stack.run("up")
         yield stack
         stack.run("down")
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
+import redis
 from celery import Task, shared_task, signals
 
 from jdq.worker.config import read_config
 from jdq.worker.connection import connect
 from jdq.worker.contract import Ticket, decode_ticket
 from jdq.worker.jobs import work_for
+from jdq.worker.ledger.ledger import rest
 from jdq.worker.logs import WORKER_NAME, configure_logging, stream_job_lines
 from jdq.worker.runtime import runtime
 from jdq.worker.turn import Turn
 
 
 @signals.worker_process_init.connect
-def _set_up_logging(**_: Any) -> None:
-    # A spawned process starts with Celery's own format, whatever its parent has.
+def _begin(**_: Any) -> None:
+    """A spawned process starts with Celery's own log format, and perhaps in the place of one that died at work."""
     config = read_config()
     worker = os.environ.get(WORKER_NAME, "-")
     configure_logging(worker, config.log_format)
-    stream_job_lines(worker, connect(config))
+    client = connect(config)
+    stream_job_lines(worker, client)
+    with suppress(redis.RedisError):
+        rest(client, worker)
 
 
 @shared_task(name=Ticket.task, bind=True)

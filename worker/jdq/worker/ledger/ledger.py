@@ -140,7 +140,7 @@ class Ledger:
         """Forgets what an earlier worker of the same name left behind."""
         pipe = self.client.pipeline()
         pipe.srem("jdq:workers:drain", self.worker)
-        pipe.hdel("jdq:workers:busy", self.worker)
+        rest(pipe, self.worker)
         pipe.execute()
 
     def left(self, gpu: str | None = None) -> None:
@@ -153,3 +153,8 @@ class Ledger:
         if gpu:
             pipe.delete(f"jdq:gpu:{gpu}")
         pipe.execute()
+
+
+def rest(client: redis.Redis, worker: str) -> None:
+    """Says that this worker works on nothing: the process that did may have died."""
+    client.hdel("jdq:workers:busy", worker)

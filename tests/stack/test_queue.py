@@ -1,0 +1,121 @@
+"""The queue for real: cancel, retry, stop, poison, priority, logs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.stack.conftest import Stack
+
+
+@pytest.fixture
+def running(rough_stack: Stack) -> Stack:
+    """The stack with short leases, with a worker of each queue at leisure."""
+    until(lambda: sorted(w["state"] for w in rough_stack.json("workers") if w["state"] != "dead") == ["idle", "idle"])
+    return rough_stack
+
+
+SLOW_TEXTS = 500
+
+
+def submitted(stack: Stack, folder: Path, name: str, encoder: str, texts: list[str], *options: str) -> str:
+    file = folder / f"{name}.csv"
+    file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
+    return stack.run("submit", "extract", str(file), "--encoder", encoder, *options).stdout.strip()
+
+
+def slow(stack: Stack, folder: Path, name: str = "slow", *options: str) -> str:
+    """A job of some 10 s, of which a worker has taken the first chunk. Its texts are no other test's."""
+    texts = [f"{folder.name} {name} {n}" for n in range(SLOW_TEXTS)]
+    job = submitted(stack, folder, name, "hash:8:0.02", texts, *options)
+    until(lambda: stack.json("status", job)["computed"] > 0)
+    return job
+
+
+def until(done: Any, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_running_job_is_cancelled_within_seconds_and_what_is_done_is_reused(running: Stack, tmp_path: Path) -> None:
+    job = slow(running, tmp_path)
+    until(lambda: running.json("status", job)["chunks_done"] >= 3)
+    running.run("cancel", job)
+    assert running.json("status", job)["state"] == "cancelled"
+    until(lambda: {w["state"] for w in running.json("workers")} == {"idle"}, timeout_s=5)
+    before = running.json("status", job)["computed"]
+    running.run("retry", job)
+    running.run("watch", job)
+    status = running.json("status", job)
+    assert (status["state"], status["texts_done"]) == ("succeeded", SLOW_TEXTS)
+    assert status["computed"] + status["reused"] == SLOW_TEXTS
+    assert before > 0
+    running.run("cancel", job, code=2)
+    running.run("retry", job, code=2)
+
+
+def test_a_worker_stopped_by_sigterm_hands_its_chunk_back_and_leaves_within_ten_seconds(
+    running: Stack, tmp_path: Path
+) -> None:
+    job = slow(running, tmp_path)
+    [worker] = [w for w in running.json("workers") if w["queue"] == "gpu"]
+    process = psutil.Process(worker["pid"])
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+    running.run("watch", job)
+    status = running.json("status", job)
+    assert (status["state"], status["texts_done"]) == ("succeeded", SLOW_TEXTS)
+    assert {attempt["what"] for attempt in status["attempts"]} == {"drain"}
+
+
+def test_a_text_that_kills_its_worker_fails_its_job_after_three_tries_and_no_other(
+    running: Stack, tmp_path: Path
+) -> None:
+    poison = submitted(running, tmp_path, "poison", "hash:8:0:kill=cyanide", ["good", "some cyanide here"])
+    other = submitted(running, tmp_path, "other", "hash:8", [f"other {n}" for n in range(100)])
+    assert "failed 3 times" in running.run("watch", poison, code=1).stderr
+    assert len([a for a in running.json("status", poison)["attempts"] if a["what"] == "expired"]) == 3
+    running.run("watch", other)
+    failed = running.run("failed").stdout
+    assert poison in failed
+    assert other not in failed
+
+
+def test_an_urgent_job_overtakes_within_a_chunk(running: Stack, tmp_path: Path) -> None:
+    low = slow(running, tmp_path, "low", "--priority", "low")
+    urgent = submitted(
+        running, tmp_path, "urgent", "hash:8:0.02", [f"urgent {n}" for n in range(50)], "--priority", "high"
+    )
+    running.run("watch", urgent)
+    assert running.json("status", low)["state"] == "running"
+    running.run("cancel", low)
+
+
+def test_the_log_lines_of_a_job_name_worker_job_and_chunk(running: Stack, tmp_path: Path) -> None:
+    job = submitted(running, tmp_path, "lines", "hash:8", [f"line {n}" for n in range(10)])
+    lines = running.run("logs", "-f", job).stdout.splitlines()
+    assert any("cpu-1@" in line and f"{job}/0" in line for line in lines)
+    assert any("gpu-1@" in line and f"{job}/1" in line and "committed (last)" in line for line in lines)
+
+
+def test_a_paused_worker_that_lost_its_chunk_ends_nothing(running: Stack, tmp_path: Path) -> None:
+    job = slow(running, tmp_path)
+    [worker] = [w for w in running.json("workers") if w["queue"] == "gpu"]
+    processes = [psutil.Process(worker["pid"]), *psutil.Process(worker["pid"]).children(recursive=True)]
+    for process in processes:
+        os.kill(process.pid, signal.SIGSTOP)
+    until(lambda: any(a["what"] == "expired" for a in running.json("status", job)["attempts"]), timeout_s=20)
+    for process in processes:
+        os.kill(process.pid, signal.SIGCONT)
+    running.run("watch", job)
+    status = running.json("status", job)
+    assert (status["state"], status["texts_done"]) == ("succeeded", SLOW_TEXTS)
+    assert running.run("logs", job).stdout.count("committed (last)") == 1
