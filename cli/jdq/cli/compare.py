@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jdq.cli.client import BadRequest, Client
+from jdq.cli.client import Client
 from jdq.cli.output import duration, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.cli.comparison import Comparison, Line
+    from jdq.worker.comparison import Comparison, Line
 
 HEADINGS = {
     "accuracy": "accuracy",
@@ -43,12 +43,9 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
     jdq compare postings
     jdq compare postings --csv > postings.csv
     """
-    from jdq.cli.comparison import NothingToCompare, compare_dataset
+    from jdq.worker.comparison import compare_dataset
 
-    try:
-        found = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
-    except NothingToCompare as error:
-        raise BadRequest(str(error)) from None
+    found = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
     for fault in found.unreadable:
         click.echo(f"warning: {fault}", err=True)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jdq.cli import compare, heads, jobs, logs, model, models, predict, stack_commands, store, submit, top
+from jdq.cli import compare, heads, jobs, logs, model, models, predict, report, stack_commands, store, submit, top
 from jdq.cli.exits import Exit, exit_of, message_of
 
 
@@ -51,7 +51,7 @@ for _command in (*stack_commands.COMMANDS, *jobs.COMMANDS, logs.logs, top.top):
     cli.add_command(_command)
 cli.add_command(store.store)
 cli.add_command(model.model)
-for _group in (heads.heads, models.models, compare.compare):
+for _group in (heads.heads, models.models, compare.compare, report.report):
     cli.add_command(_group)
 cli.add_command(predict.predict)
 

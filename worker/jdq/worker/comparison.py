@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jdq.store.errors import StoreError
+
 if TYPE_CHECKING:
     from jdq.store.store import Store
 
@@ -65,7 +67,7 @@ class Comparison:
     unreadable: list[str]
 
 
-class NothingToCompare(Exception):
+class NothingToCompare(StoreError):
     """No head and no fine-tune of the dataset is in the store."""
 
 
@@ -125,6 +127,14 @@ def _lines(store: Store, dataset: str) -> tuple[list[Line], list[str]]:
     return lines, unreadable
 
 
+def ground_of(record: dict[str, Any]) -> Ground:
+    """What a head or a model, by its record, was measured on."""
+    origin = record["origin"]
+    return Ground(
+        dataset_version=origin["dataset_version"], label_column=origin["label_column"], split=record["split_digest"]
+    )
+
+
 def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> Line:
     origin, metrics = record["origin"], record["metrics"]
     options = record.get("options", {})
@@ -132,9 +142,7 @@ def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> Line:
         id=job,
         name=record.get("head", "fine-tune"),
         encoder=origin.get("encoder") or options["encoder"],
-        ground=Ground(
-            dataset_version=origin["dataset_version"], label_column=origin["label_column"], split=record["split_digest"]
-        ),
+        ground=ground_of(record),
         why="",
         metrics={name: metrics.get(name) for name in METRICS},
         intervals={name: tuple(record["intervals"][name]) for name in METRICS if name in record["intervals"]},

@@ -1,0 +1,213 @@
+"""A report from the store, in this process: ``python -m jdq.worker.reporting ID --output FILE``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+import numpy as np
+
+from jdq.store.errors import MissingFeatures, StoreError
+from jdq.store.models import Heads, Models
+from jdq.store.publish import replace
+from jdq.store.store import Store, open_store
+from jdq.worker.comparison import compare_dataset, difference, ground_of
+from jdq.worker.config import read_config
+from jdq.worker.devices import device_of
+from jdq.worker.errors import USER_ERRORS
+from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+
+if TYPE_CHECKING:
+    from jdq.store.rows import FeatureRows
+    from jdq.worker.heads.head import TrainedHead
+    from jdq.worker.report.subject import Compared, LearningPoint, Subject
+
+# A learning curve trains a head six times: of larger train parts it is left out.
+CURVE_ROWS = 20_000
+
+
+class OtherSplit(StoreError):
+    """The dataset's split is not the one that a head or a model was measured on."""
+
+
+def page_of(store: Store, job: str) -> str:
+    """The page about the head or the model that this job made. Raises UnknownTrained, HeadError, FineTuneError."""
+    from jdq.worker.report.page import render
+
+    return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job))
+
+
+def _of_head(store: Store, job: str) -> Subject:
+    from jdq.worker.heads.files import load_head
+    from jdq.worker.heads.split import TEST
+
+    head = load_head(Heads(store.root).path(job))
+    record = head.record
+    origin = record.origin
+    data = _data(store, msgspec.to_builtins(record), record.separator)
+    features = store.open_space(origin.space).rows(data.keys)
+    return _subject(
+        store,
+        job,
+        f"{record.head} on {origin.dataset}",
+        msgspec.to_builtins(record),
+        data,
+        record.separator,
+        head.predict_proba(features[data.split.rows(TEST)]),
+        features,
+        learning=_learning_curve(head, features, data),
+    )
+
+
+def _of_model(store: Store, job: str) -> Subject:
+    from jdq.worker.finetune.model import load_fine_tuned
+    from jdq.worker.heads.split import TEST
+
+    folder = Models(store.root).path(job)
+    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
+    record = msgspec.to_builtins(model.record)
+    origin, separator = model.record.origin, model.record.options.separator
+    data = _data(store, record, separator)
+    version = store.datasets.get(origin.dataset, origin.dataset_version)
+    probabilities = model.predict_proba(version.texts(data.rows[data.split.rows(TEST)]))
+    name = f"Fine-tune on {origin.dataset}"
+    return _subject(store, job, name, record, data, separator, probabilities, _last_features(store, data, record))
+
+
+def _data(store: Store, record: dict[str, Any], separator: str | None) -> LabelledRows:
+    """The labelled rows that the record was measured on. Raises OtherSplit."""
+    origin = record["origin"]
+    version = store.datasets.get(origin["dataset"], origin["dataset_version"])
+    data = labelled_rows(version, origin["label_column"], separator=separator)
+    if data.split.digest != record["split_digest"]:
+        raise OtherSplit(
+            f"measured on split {record['split_digest'][:8]}; {version.name} has the split {data.split.digest[:8]} now"
+            f"\n  try: jdq submit train-head {version.name}"
+        )
+    return data
+
+
+def _subject(
+    store: Store,
+    job: str,
+    name: str,
+    record: dict[str, Any],
+    data: LabelledRows,
+    separator: str | None,
+    probabilities: np.ndarray,
+    features: FeatureRows | None,
+    *,
+    learning: Sequence[LearningPoint] = (),
+) -> Subject:
+    from jdq.worker.heads.labels import read_targets
+    from jdq.worker.report.subject import Subject
+
+    origin = record["origin"]
+    version = store.datasets.get(origin["dataset"], origin["dataset_version"])
+    targets = read_targets(data.labels, separator=separator)
+    return Subject(
+        name=name,
+        kind="head" if "head" in record else "fine-tune",
+        dataset=origin["dataset"],
+        record=record,
+        classes=targets.classes,
+        codes=targets.codes,
+        texts=version.texts(data.rows),
+        split=data.split,
+        probabilities=probabilities,
+        X=features,
+        compared=_compared(store, job, record),
+        learning=learning,
+    )
+
+
+def _learning_curve(head: TrainedHead, features: FeatureRows, data: LabelledRows) -> Sequence[LearningPoint]:
+    """None of a head that would take long, that learns sets, or that cannot be trained on so few rows."""
+    from jdq.worker.heads.errors import HeadError
+    from jdq.worker.heads.features import no_check
+    from jdq.worker.heads.labels import read_targets
+    from jdq.worker.heads.options import HeadOptions
+    from jdq.worker.heads.split import TEST
+    from jdq.worker.heads.train import make_lesson
+    from jdq.worker.report.analysis import learning_curve
+
+    record = head.record
+    if record.multi_label or record.trained_rows > CURVE_ROWS:
+        return ()
+    options = HeadOptions(
+        head=record.head,
+        params=record.params,
+        seed=record.seed,
+        class_weight=record.class_weight,
+        per_class=record.per_class,
+    )
+    lesson = make_lesson(features, read_targets(data.labels), data.split, options, data.keys, no_check)
+    try:
+        return learning_curve(lesson, data.split.rows(TEST))
+    except HeadError as error:
+        click.echo(f"no learning curve: {error}", err=True)
+        return ()
+
+
+def _last_features(store: Store, data: LabelledRows, record: dict[str, Any]) -> FeatureRows | None:
+    """The features of the last extraction, for the map; a fine-tune needs none, so there may be none."""
+    origin = record["origin"]
+    spaces = store.datasets.get(origin["dataset"], origin["dataset_version"]).spaces()
+    try:
+        return store.open_space(spaces[0].space).rows(data.keys) if spaces else None
+    except MissingFeatures:
+        return None
+
+
+def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
+    """All heads and fine-tunes of the dataset, those on other rows marked."""
+    from jdq.worker.report.subject import Compared
+
+    mine = ground_of(record)
+    return [
+        Compared(
+            name=f"{line.name} {line.id.rpartition('-')[2]}",
+            kind="fine-tune" if line.name == "fine-tune" else "head",
+            metrics=line.metrics,
+            intervals=line.intervals,
+            wall_time_s=line.wall_time_s,
+            device=line.device,
+            seed=line.seed,
+            same_split=not difference(line.ground, mine),
+            is_subject=line.id == job,
+        )
+        for line in compare_dataset(store, record["origin"]["dataset"]).lines
+    ]
+
+
+def best_of(store: Store, wanted: str) -> str:
+    """The job, if it made a head or a model; of a dataset the best comparable one.
+
+    Raises StoreError, NothingToCompare.
+    """
+    if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
+        return wanted
+    return compare_dataset(store, wanted).lines[0].id
+
+
+@click.command()
+@click.argument("wanted")
+@click.option("--output", type=click.Path(path_type=Path), required=True)
+def report(wanted: str, output: Path) -> None:
+    """Writes the page, whole or not at all."""
+    store = open_store(read_config().store)
+    try:
+        job = best_of(store, wanted)
+        replace(output, page_of(store, job).encode())
+    except USER_ERRORS as error:
+        click.echo(f"jdq: {error}", err=True)
+        sys.exit(2)
+    click.echo(f"{output}: {job}", err=True)
+
+
+if __name__ == "__main__":
+    report()
