@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types arrows unit setup clean
+.PHONY: demo test lint types arrows unit setup chaos faults compose-test benchmarks clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,21 @@ arrows: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/pytest -q -m "not compose"
+
+chaos: $(STAMP)  ## Random faults over running jobs; every feature is checked. FAULTS=300 for longer.
+	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
+
+faults: $(STAMP)  ## The store under kills, power cuts, full disks and races, for longer than in make test.
+	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q tests/faults
+
+compose-test: $(STAMP)  ## The compose stack on a Docker engine: images, scaling, kills.
+	$(BIN)/pytest -q -m compose tests/compose
+
+benchmarks: $(STAMP)  ## The ratios, against named alternatives in the same run.
+	$(BIN)/python benchmarks/queue.py
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/heads.py
 
 clean:
 	rm -rf $(VENV) .demo

@@ -78,14 +78,24 @@ class Turn:
         publishing: Future[None] | None = None
         held = self._take()
         while held:
-            ahead = aside.submit(self._take) if time.monotonic() < self._ends else None
+            # A chunk that was tried before may be what killed its worker: it runs alone, and takes no other with it.
+            suspect = held.pulse.lease.attempt > 1
+            if publishing and suspect:
+                publishing.result()
+            ahead = None if suspect else aside.submit(self._take_in_time)
             computed = self._step(held.pulse, partial(held.work.compute, held.pulse))
             if publishing:
                 publishing.result()
             publishing = aside.submit(self._publish, held) if computed else None
-            held = ahead.result() if ahead else None
+            if publishing and suspect:
+                publishing.result()
+            held = ahead.result() if ahead else self._take_in_time()
         if publishing:
             publishing.result()
+
+    def _take_in_time(self) -> _Held | None:
+        """The next chunk, while the turn lasts."""
+        return self._take() if time.monotonic() < self._ends else None
 
     def _take(self) -> _Held | None:
         """Leases chunks until one is prepared; None when there is none to take."""
