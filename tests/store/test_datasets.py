@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from jdq.store.datasets import Datasets, DatasetVersion, InvalidName, NoLabels, UnknownColumn, UnknownDataset, name_from
 from jdq.store.keys import text_keys
 from jdq.store.table import TableOptions

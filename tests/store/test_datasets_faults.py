@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion
 from jdq.store.errors import StoreFormatError
 from jdq.store.table import TableError, TableOptions

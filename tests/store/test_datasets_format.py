@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from jdq.store.datasets import Datasets
 
 FROZEN = Path(__file__).parent / "frozen"

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+
 from jdq.store.runs import InvalidJob, NoResult, Runs
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName, NoLabels, UnknownColumn
 from jdq.store.table import TableOptions
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from jdq.store.table import Table, TableOptions, open_table
 
 KEEP = TableOptions(empty_text="keep", unlabelled=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from jdq.store.table import TableError, TableOptions, open_table
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from jdq.store.table import TableError, TableOptions, open_table
 
 KEEP = {"unlabelled": True, "empty_text": "keep"}

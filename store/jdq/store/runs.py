@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+
 from jdq.store.errors import StoreError
 from jdq.store.publish import publish
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from jdq.store.datasets.names import InvalidName
 from jdq.store.datasets.records import DamagedDataset
 from jdq.store.publish import publish

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+
 from jdq.store.datasets.importing import (
     IMPORTS,
     REMOVED,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from jdq.store.datasets.records import digest_of
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
 from jdq.store.datasets.columnar import block_table, table_writer
 from jdq.store.datasets.records import DIGEST_BYTES, FileRecord
 from jdq.store.keys import KEY_BYTES, text_keys

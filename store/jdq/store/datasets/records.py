@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
+
 from jdq.store.errors import StoreError
 
 FORMAT_VERSION = 1

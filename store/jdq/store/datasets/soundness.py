@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
 from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
 from jdq.store.datasets.importing import VERSION_DIGITS
 from jdq.store.datasets.records import (

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import msgspec
+
 from jdq.store.datasets.names import InvalidName
 from jdq.store.datasets.records import DamagedDataset, SpaceRecord, now_after, read_record, to_json
 from jdq.store.publish import replace

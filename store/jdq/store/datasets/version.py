@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from jdq.store.datasets import spaces
 from jdq.store.datasets.columnar import TableFile, footer_digest
 from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE

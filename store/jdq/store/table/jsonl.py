@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+
 from jdq.store.table.delimited import CELL_CHARACTERS, Record
 from jdq.store.table.encoding import undecodable
 from jdq.store.table.options import TableError, TableOptions, columns, some

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from jdq.store.table.delimited import Record
 from jdq.store.table.options import TableError
 
