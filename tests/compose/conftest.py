@@ -1,0 +1,122 @@
+"""Images, a running stack, and data: made once for all tests of this folder, and taken away whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import secrets
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose.stack import CPU_FILES, PROJECT, Stack, docker, engine_answers
+
+ROWS = 3_000
+REPEATED = 100  # rows whose text stands in the table twice
+PASSWORD = secrets.token_hex(16)
+VERSION = "test"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    """Skips where no Docker engine answers."""
+    if not engine_answers():
+        pytest.skip("no Docker engine and compose answer: start one, and set DOCKER_HOST where it is not the default")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders that containers mount, open to their user."""
+    root = tmp_path_factory.mktemp("compose")
+    for name in ("data", "models", "tls"):
+        (root / name).mkdir()
+        (root / name).chmod(0o777)
+    return root
+
+
+@pytest.fixture(scope="session")
+def settings(folder: Path) -> dict[str, str]:
+    """What a user would write into .env; leases are short, so that a killed worker's chunk is soon taken by another."""
+    return {
+        "JDQ_REDIS_PASSWORD": PASSWORD,
+        "JDQ_FLOWER_PASSWORD": PASSWORD,
+        "JDQ_VERSION": VERSION,
+        "JDQ_BUILD_NETWORK": os.environ.get("JDQ_BUILD_NETWORK", "host"),
+        "JDQ_DATA": str(folder / "data"),
+        "JDQ_MODELS": str(folder / "models"),
+        "JDQ_TLS": str(folder / "tls"),
+        "JDQ_ENCODER": "/models/tiny",
+        "JDQ_LEASE_S": "10",
+        "JDQ_BEAT_S": "1",
+        "JDQ_REAP_S": "2",
+        "JDQ_CHUNK_TOKENS": "4096",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        # Any free port of this machine.
+        "JDQ_METRICS_PORT": "",
+        "JDQ_FLOWER_PORT": "",
+        "JDQ_REDIS_TLS_PORT": "",
+    }
+
+
+@pytest.fixture(scope="session")
+def images(settings: dict[str, str], folder: Path) -> None:
+    """Builds every image that does not need a GPU."""
+    _fill_wheels()
+    stack = Stack("jdq-test-build", folder, settings)
+    for service in ("redis", "jdq", "metrics", "cpu-worker"):
+        stack.compose("--profile", "client", "--profile", "monitoring", "build", service)
+
+
+@pytest.fixture(scope="session")
+def stack(images: None, settings: dict[str, str], folder: Path) -> Iterator[Stack]:
+    """Redis, a worker of each queue and monitoring, running; a tiny BART and a table are at hand."""
+    _make_model(folder / "models")
+    _write_table(folder / "data" / "jobs.csv", ROWS)
+    _write_table(folder / "data" / "few.csv", 60)
+    # A killed test run must clean up as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stack = Stack(f"jdq-test-{secrets.token_hex(4)}", folder, settings, CPU_FILES)
+    try:
+        stack.compose("--profile", "monitoring", "up", "-d", "--no-build")
+        yield stack
+    finally:
+        print(stack.compose("logs", "--tail", "60", check=False).stdout)  # noqa: T201 - pytest shows it on failure
+        stack.remove()
+        assert stack.leftovers() == []
+
+
+def _fill_wheels() -> None:
+    """Takes torch from this machine's folder of wheels where there is one, as docker/wheels/.gitignore says."""
+    wheels = Path(os.environ.get("PIP_FIND_LINKS", ""))
+    for wheel in wheels.glob("torch-*+cpu-*.whl") if wheels.is_absolute() else ():
+        target = PROJECT / "docker" / "wheels" / wheel.name
+        if not target.exists():
+            shutil.copyfile(wheel, target)
+
+
+def _make_model(folder: Path) -> None:
+    docker(
+        *("run", "--rm", "--network", "none", "--volume", f"{folder}:/models", "--entrypoint", "python"),
+        *(f"jdq-worker-cpu:{VERSION}", "-m", "jdq.worker.tiny", "/models/tiny", "--dim", "256", "--layers", "4"),
+    )
+
+
+def _write_table(path: Path, rows: int) -> None:
+    """Texts of random length from the demo's sentences, with the label of the first, and some texts twice."""
+    with (PROJECT / "demo" / "jobs.csv").open(encoding="utf-8", newline="") as file:
+        postings = [(row["text"], row["label"]) for row in csv.DictReader(file)]
+    chance = random.Random(0)
+    made = []
+    for row in range(rows - min(REPEATED, rows // 10)):
+        picked = chance.choices(postings, k=chance.randint(1, 5))
+        made.append((f"{row}. " + " ".join(body for body, _ in picked), picked[0][1]))
+    made += chance.sample(made, rows - len(made))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("text", "label"), *made])
+    path.chmod(0o644)
