@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from jdq.store.datasets.importing import REMOVED
-from jdq.store.errors import StoreError
+from jdq.store.errors import CannotWrite, StoreError
 from jdq.store.publish import partial_beside, publish, sync_folder
 from jdq.store.runs import JOB
 
@@ -47,7 +47,7 @@ class DamagedRecord(StoreError):
 
 
 class CannotCopy(StoreError):
-    """The target of an export stands already."""
+    """The target of an export stands already, or its folder does not."""
 
 
 class Shelf(ABC):
@@ -90,10 +90,12 @@ class Shelf(ABC):
             trash.unlink()
 
     def export(self, job: str, target: Path) -> None:
-        """Copy it to `target`, whole or not at all. Raises UnknownTrained, CannotCopy."""
+        """Copy it to `target`, whole or not at all. Raises UnknownTrained, CannotCopy, CannotWrite."""
         source = self.path(job)
         if target.exists():
             raise CannotCopy(f"{target} exists\n  try: another name")
+        if not target.absolute().parent.is_dir():
+            raise CannotCopy(f"no folder {target.absolute().parent}")
         partial = partial_beside(target)
         try:
             if source.is_dir():
@@ -101,6 +103,8 @@ class Shelf(ABC):
             else:
                 shutil.copyfile(source, partial)
             partial.rename(target)
+        except OSError as error:
+            raise CannotWrite(target, error.errno or 0, error.strerror or str(error)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if partial.is_file():

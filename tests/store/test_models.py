@@ -1,0 +1,90 @@
+"""Heads and fine-tuned models as files: listed, read without predicting, removed and copied whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jdq.store.models import CannotCopy, DamagedRecord, Heads, Models, UnknownTrained
+
+
+def head_file(record: dict[str, object]) -> bytes:
+    """As safetensors lays it out: the header's length, the header, and no arrays."""
+    header = json.dumps({"__metadata__": {"head": json.dumps({"record": record})}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.fixture
+def heads(tmp_path: Path) -> Heads:
+    return Heads(tmp_path / "store")
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    found = Models(tmp_path / "store")
+    folder = found.place("fine-tune-a")
+    folder.mkdir(parents=True)
+    (folder / "jdq.json").write_text('{"steps": 3}')
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+    return found
+
+
+def test_a_head_is_stored_once_and_its_record_is_read_from_the_header(heads: Heads) -> None:
+    assert heads.put("train-head-a", head_file({"head": "logreg"}))
+    assert not heads.put("train-head-a", head_file({"head": "svm"}))
+    assert heads.record("train-head-a") == {"head": "logreg"}
+    assert heads.ids() == ["train-head-a"]
+    assert heads.size_bytes("train-head-a") > 50
+
+
+def test_what_is_not_there_is_said_with_the_next_command(heads: Heads, models: Models) -> None:
+    with pytest.raises(UnknownTrained, match="the store has none yet\n  try: jdq submit train-head"):
+        heads.path("train-head-x")
+    with pytest.raises(UnknownTrained, match="try: jdq models ls"):
+        models.record("fine-tune-x")
+    for name in ("../store", "", "a/b", ".hidden", "x" * 99):
+        assert not models.has(name)
+        with pytest.raises(UnknownTrained):
+            models.path(name)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 40, head_file({})[:-5], b"\x02\0\0\0\0\0\0\0{}"])
+def test_a_head_that_is_no_head_is_an_error_that_names_it(heads: Heads, data: bytes) -> None:
+    heads.put("train-head-b", data)
+    with pytest.raises(DamagedRecord, match="jdq heads rm train-head-b"):
+        heads.record("train-head-b")
+
+
+def test_a_model_is_a_folder_and_serves_as_an_encoder_by_its_id(models: Models) -> None:
+    assert models.record("fine-tune-a") == {"steps": 3}
+    assert models.size_bytes("fine-tune-a") == 112
+    assert models.encoder("fine-tune-a") == str(models.path("fine-tune-a"))
+    assert models.encoder("facebook/bart-base") == "facebook/bart-base"
+
+
+def test_a_model_in_the_making_is_not_listed(models: Models) -> None:
+    models.place("fine-tune-a").with_name(".fine-tune-b.123.partial").mkdir()
+    assert models.ids() == ["fine-tune-a"]
+
+
+def test_a_removal_takes_all_of_it(heads: Heads, models: Models) -> None:
+    heads.put("train-head-a", head_file({}))
+    heads.remove("train-head-a")
+    models.remove("fine-tune-a")
+    assert (heads.ids(), models.ids()) == ([], [])
+    assert [path for shelf in (heads, models) for path in shelf.place("x").parent.iterdir()] == []
+
+
+def test_an_export_is_whole_and_overwrites_nothing(heads: Heads, models: Models, tmp_path: Path) -> None:
+    heads.put("train-head-a", head_file({}))
+    heads.export("train-head-a", tmp_path / "head.safetensors")
+    assert (tmp_path / "head.safetensors").read_bytes() == head_file({})
+    models.export("fine-tune-a", tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["jdq.json", "model.safetensors"]
+    with pytest.raises(CannotCopy, match="exists"):
+        models.export("fine-tune-a", tmp_path / "model")
+    with pytest.raises(CannotCopy, match="no folder"):
+        models.export("fine-tune-a", tmp_path / "no" / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["head.safetensors", "model", "store"]
