@@ -333,6 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shape", choices=("base", "large"), action="append", help="default: both")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads for every way")
+    parser.add_argument("--growth", action=argparse.BooleanOptionalAction, default=True, help="up to 100,000 texts")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, help="texts a round (default 64, on a GPU 4,096)")
     options = parser.parse_args(arguments)
@@ -342,7 +343,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts //= 4
     for shape in options.shape or ("base", "large"):
         compare(shape, options.device, texts=texts, rounds=1 if options.quick else options.rounds)
-    growth(options.device, (1_000, 10_000) if options.quick else (1_000, 10_000, 100_000))
+    if options.growth:
+        growth(options.device, (1_000, 10_000) if options.quick else (1_000, 10_000, 100_000))
     if options.device == "cpu":
         say("\non a GPU: not measured (no CUDA device was used)")
     return 0

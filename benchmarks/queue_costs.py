@@ -1,0 +1,161 @@
+"""What the queue costs: ``python benchmarks/queue.py``, which runs this file.
+
+Prints a small table; needs no running stack.
+The alternatives are in the same run: stock Celery messages for submitting, and linear growth for workers. Work is a
+sleep, so that a busy machine's cores do not decide; the machine's noise still shows, so read the ratios.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import redis
+from celery import Celery
+
+from jdq.cli.stack.server import find_server, server_command
+from jdq.worker.contract import TrainHead
+from jdq.worker.heart import Pulse
+from jdq.worker.ledger.jobbook import JobBook
+from jdq.worker.ledger.ledger import Lease, Ledger, More, Outcome
+from jdq.worker.settings import celery_settings
+from jdq.worker.turn import Turn
+
+SPEC = TrainHead(dataset="d", version="v")
+
+
+class Sleep:
+    """A chunk of work that takes so many seconds of a device."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def prepare(self, pulse: Pulse) -> None:
+        """Nothing to read."""
+
+    def compute(self, pulse: Pulse) -> None:
+        """The device's time."""
+        if self._seconds:
+            time.sleep(self._seconds)
+
+    def publish(self, pulse: Pulse) -> Outcome:
+        """Progress as an extraction's chunk reports it."""
+        return Outcome(counts={"texts_done": 256, "computed": 256, "tokens": 65536})
+
+
+def ledger_on(socket: str, worker: str) -> Ledger:
+    """A worker's ledger."""
+    client = redis.Redis(unix_socket_path=socket, decode_responses=True)
+    return Ledger(client, worker=worker, queue="cpu", lease_s=60, reap_s=5)
+
+
+def work(socket: str, job: str, number: int, seconds: float) -> None:
+    """One worker's turn on the whole job."""
+    ledger = ledger_on(socket, f"w{number}")
+    Turn(ledger, job, work_for=lambda lease: Sleep(seconds), send=lambda orders: None, turn_s=3600, beat_s=2).run()
+
+
+def planned(socket: str, chunks: int) -> str:
+    """A job with so many chunks."""
+    ledger = ledger_on(socket, "planner")
+    job, _ = JobBook(ledger.client).create(SPEC)
+    lease = ledger.next(job)
+    assert isinstance(lease, Lease)
+    ledger.commit(lease, Outcome(more=More(chunks=chunks, queue="cpu")))
+    return job
+
+
+def wall_of(socket: str, *, workers: int, chunks: int, seconds: float) -> float:
+    """Seconds until the workers have done the chunks, from the first lease to the end."""
+    job = planned(socket, chunks)
+    processes = [multiprocessing.Process(target=work, args=(socket, job, n, seconds)) for n in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    ended = JobBook(ledger_on(socket, "reader").client).job(job)
+    assert ended.state == "succeeded", ended
+    assert ended.ended is not None
+    assert ended.started is not None
+    return ended.ended - ended.started
+
+
+def submit_celery(socket: str, messages: int) -> float:
+    """Seconds to send so many stock Celery messages."""
+    app = Celery("stock", broker=f"redis+socket://{socket}")
+    app.conf.update(celery_settings())
+    began = time.perf_counter()
+    for number in range(messages):
+        app.send_task("stock", kwargs={"chunk": number}, queue="stock")
+    return time.perf_counter() - began
+
+
+def submit_ledger(socket: str, chunks: int) -> tuple[float, float]:
+    """Seconds to submit so many chunks, and the server's bytes for each."""
+    client = redis.Redis(unix_socket_path=socket)
+    before = client.info("memory")["used_memory"]
+    began = time.perf_counter()
+    planned(socket, chunks)
+    wall = time.perf_counter() - began
+    return wall, (client.info("memory")["used_memory"] - before) / chunks
+
+
+def history(socket: str, jobs: int) -> float:
+    """Seconds for what `jdq status` reads, with so many jobs in the history."""
+    jobbook = JobBook(ledger_on(socket, "reader").client)
+    last = ""
+    for _ in range(jobs):
+        last, _ = jobbook.create(SPEC)
+        jobbook.cancel(last)
+    began = time.perf_counter()
+    jobbook.job(last)
+    return time.perf_counter() - began
+
+
+def rows(socket: str, rounds: int) -> list[tuple[str, str, str]]:
+    """What was measured, the figure, the aim."""
+    ledger_s, bytes_each = submit_ledger(socket, 100_000)
+    celery_s = submit_celery(socket, 2_000) * 50
+    empty = statistics.median(wall_of(socket, workers=1, chunks=2_000, seconds=0) for _ in range(rounds))
+    empty_two = statistics.median(wall_of(socket, workers=2, chunks=4_000, seconds=0) for _ in range(rounds))
+    sleeps = {
+        n: statistics.median(wall_of(socket, workers=n, chunks=40 * n, seconds=0.1) for _ in range(rounds))
+        for n in (1, 2, 4)
+    }
+    return [
+        ("submit 100,000 chunks", f"{ledger_s:.3f} s", "<= 2 s"),
+        ("  against as many Celery messages", f"{celery_s / ledger_s:,.0f}x faster", ""),
+        ("  server memory a chunk", f"{bytes_each:.2f} bytes", "< 1,024"),
+        ("overhead a chunk, one worker", f"{empty / 2_000 * 1000:.2f} ms", "<= 3 ms"),
+        ("empty chunks, two workers", f"{4_000 / empty_two:,.0f} a second", ">= 1,000"),
+        ("2 workers against 2 x 1, 0.1 s a chunk", f"{sleeps[1] / sleeps[2]:.3f} of linear", ">= 0.95"),
+        ("4 workers against 4 x 1, 0.1 s a chunk", f"{sleeps[1] / sleeps[4]:.3f} of linear", ">= 0.95"),
+        ("a job's status, 1,000 jobs in history", f"{history(socket, 1_000) * 1000:.1f} ms", "<= 300 ms"),
+    ]
+
+
+@click.command()
+@click.option("--rounds", type=int, default=3, show_default=True, help="Each figure is the median of so many.")
+def main(rounds: int) -> None:
+    """Measures the queue on a server of its own."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        socket = f"{folder}/r.sock"
+        command = server_command(find_server(), data=Path(folder), socket=Path(socket))
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            while not Path(socket).exists():
+                time.sleep(0.05)
+            for what, figure, aim in rows(socket, rounds):
+                click.echo(f"{what:42} {figure:>18}   {aim}")
+        finally:
+            server.terminate()
+            server.wait()
+
+
+if __name__ == "__main__":
+    main()
