@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from jdq.store.models import Heads
-from jdq.worker.contract import HeadSearch, JobState, TrainHead
+from jdq.worker.contract import Extract, HeadSearch, JobState, TrainHead
 from jdq.worker.heads.files import load_head
 from jdq.worker.heads.options import HEADS
 from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.jobs.train_head import without_skipped
 from jdq.worker.ledger.jobbook import Job
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
@@ -99,6 +100,20 @@ def test_a_row_may_have_a_set_of_labels(workplace: Workplace) -> None:
     assert sum(found["rows"].values()) == 80
     single = result(trained(workplace, version))
     assert single["split_digest"] != found["split_digest"]
+
+
+def test_texts_that_the_extraction_skipped_are_left_out_and_counted(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    data = labelled_rows(version, None)
+    skipping = workplace.jobbook.create(Extract(dataset="table", version=version.version, encoder="hash:16"))[0]
+    missing = np.arange(60) == 7
+    runtime = workplace.runtime("cpu")
+    assert without_skipped(data, missing, skipping, runtime) is data  # it has skipped nothing: something is lost
+    workplace.runtime("cpu").ledger.client.hset(f"jdq:job:{skipping}", "count:skipped", 1)
+    found = without_skipped(data, missing, skipping, runtime)
+    assert (len(found.labels), len(found.split.parts), 7 in found.rows) == (59, 59, False)
+    assert "1 rows have no features" in found.split.warnings[0]
+    assert found.split.digest != data.split.digest  # measured on other rows: compare marks it
 
 
 def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:

@@ -100,8 +100,7 @@ def check_classes(version: DatasetVersion, column: str | None, separator: str | 
         classes = f"one class only: {found.pop()!r}" if found else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if missing and separator is None:
-        what = "is left out" if missing == 1 else "are left out"
-        click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label: {what}", err=True)
+        click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label and are left out", err=True)
 
 
 def encoder_name(encoder: str) -> str:

@@ -18,6 +18,7 @@ def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
         "job": job,
         "computed": found.counts.get("computed", 0),
         "reused": found.counts.get("reused", 0),
+        "skipped": found.counts.get("skipped", 0),
         "device_s": found.counts.get("device_ms", 0) / 1000,
         "wall_time_s": round(found.wall_s or 0.0, 3),
     }

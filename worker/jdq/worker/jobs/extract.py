@@ -86,6 +86,8 @@ class ExtractChunk:
                 "tokens": int(np.minimum(n_tokens, limit).sum()),
                 "device_ms": round(1000 * self._device_s),
                 "cut": int((n_tokens > limit).sum()),
+                "unknown_tokens": int(self._tokens.n_unknown.sum()),
+                f"path_{self._encoder.path}": computed,
             }
         )
 

@@ -30,6 +30,13 @@ class LabelledRows:
     keys: npt.NDArray[np.uint8]
     split: Split
 
+    def only(self, kept: npt.NDArray[np.bool_], why: str) -> LabelledRows:
+        """These of the rows, on their sides of the split: another split, with a warning that says why."""
+        split = dataclasses.replace(self.split, parts=self.split.parts[kept], warnings=(why, *self.split.warnings))
+        return dataclasses.replace(
+            self, rows=self.rows[kept], labels=self.labels[kept], keys=self.keys[kept], split=split
+        )
+
 
 def labelled_rows(version: DatasetVersion, column: str | None, *, separator: str | None = None) -> LabelledRows:
     """The labelled rows of a column (of the version's own, by default) with their split, made where none is stored.
@@ -45,7 +52,7 @@ def labelled_rows(version: DatasetVersion, column: str | None, *, separator: str
     keys = version.keys()[rows]
     split = _stored_split(version, column, rows, labels[rows], keys, separator)
     if missing := len(labels) - len(rows):
-        left_out = f"{missing} of {len(labels)} rows have no label in column {column!r}: they are left out"
+        left_out = f"{missing} of {len(labels)} rows have no label in column {column!r} and are left out"
         split = dataclasses.replace(split, warnings=(left_out, *split.warnings))
     return LabelledRows(column=column, rows=rows, labels=labels[rows], keys=keys, split=split)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from jdq.store.datasets import DatasetVersion, SpaceRecord
 from jdq.store.errors import UnknownSpace
@@ -12,7 +13,7 @@ from jdq.store.models import Heads
 from jdq.worker.contract import TrainHead
 from jdq.worker.heart import Pulse
 from jdq.worker.jobs.cost import extraction_cost
-from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.ledger.ledger import Outcome
 from jdq.worker.runtime import Runtime
 
@@ -28,9 +29,11 @@ class Lesson:
         """Raises UnknownSpace, MissingFeatures, NoLabels, HeadError."""
         version = runtime.version(spec.dataset, spec.version)
         self.space = recorded_space(version, spec.space)
-        self.data = labelled_rows(version, spec.label_column, separator=spec.options.separator)
+        data = labelled_rows(version, spec.label_column, separator=spec.options.separator)
+        space = runtime.space(self.space.space)
+        self.data = without_skipped(data, space.missing(data.keys), self.space.job, runtime)
         # Mapped, not read: a million rows need not fit in memory.
-        self.features = runtime.space(self.space.space).rows(self.data.keys)
+        self.features = space.rows(self.data.keys)
         self._spec = spec
 
     @property
@@ -90,6 +93,17 @@ def publish_head(job: str, head: TrainedHead, lesson: Lesson, runtime: Runtime) 
     result: dict[str, Any] = {"head_id": job, "extraction": cost, **msgspec.to_builtins(head.record)}
     del result["history"]  # in the head's file; too long for the ledger
     return result
+
+
+def without_skipped(data: LabelledRows, missing: np.ndarray, extraction: str, runtime: Runtime) -> LabelledRows:
+    """The rows less those that the extraction was told to skip, which have no features.
+
+    What is missing for another reason stays, and is an error when it is read.
+    """
+    skipped = extraction_cost(extraction, runtime).get("skipped", 0)
+    if not missing.any() or len(np.unique(data.keys[missing], axis=0)) > skipped:
+        return data
+    return data.only(~missing, f"{missing.sum()} rows have no features, which the extraction skipped")
 
 
 def recorded_space(version: DatasetVersion, space: str | None) -> SpaceRecord:
