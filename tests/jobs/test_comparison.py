@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from jdq.cli.main import cli
 from jdq.worker.comparison import METRICS, NothingToCompare, compare_dataset
+from jdq.worker.contract import FineTune
+from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.labelled import labelled_rows
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
@@ -111,20 +115,39 @@ def test_heads_are_listed_shown_removed_and_exported(workplace: Workplace) -> No
 
 
 def test_an_exported_head_predicts_with_numpy_and_safetensors_alone(workplace: Workplace) -> None:
-    """The five lines that docs/commands.md gives."""
-    import numpy as np
-    from safetensors import safe_open
+    """The lines that docs/heads.md gives."""
+    from safetensors.numpy import load_file
 
     from jdq.store.models import Heads
     from jdq.worker.heads.files import load_head
 
     version = extracted(workplace, csv_of(labelled(60)))
-    path = Heads(workplace.store.root).path(trained(workplace, version).id)
-    X, _, _ = workplace.store.load("table")
-    with safe_open(path, "numpy") as file:
-        weights, bias = file.get_tensor("weights.0"), file.get_tensor("bias.0")
-        classes = json.loads(file.metadata()["head"])["record"]["classes"]
-    scores = X.astype("f4") @ weights + bias
-    labels = [classes[i] for i in scores.argmax(axis=1)]
-    assert labels == load_head(path).predict(X)
-    assert np.isfinite(scores).all()
+    path = Heads(workplace.store.root).path(trained(workplace, version, head="mlp").id)
+    features, _, _ = workplace.store.load("table")
+    head, X = load_file(path), features.astype("float32")
+    for i in range(len(head) // 2):
+        X = (X if i == 0 else X.clip(min=0)) @ head[f"weights.{i}"] + head[f"bias.{i}"]
+    np.testing.assert_array_equal(X.argmax(axis=1), load_head(path).predict_proba(features).argmax(axis=1))
+
+
+def test_an_exported_model_is_a_plain_hugging_face_folder(workplace: Workplace, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from jdq.worker.finetune.model import load_fine_tuned
+    from jdq.worker.tiny import make_tiny_bart
+
+    torch.set_num_threads(1)
+    encoder = str(make_tiny_bart(tmp_path / "tiny", dim=32, layers=1))
+    version = workplace.imported(csv_of(labelled(40, "ab")))
+    options = FineTuneOptions(encoder=encoder, epochs=1, batch_size=8, learning_rate=1e-3)
+    job = workplace.finished(FineTune(dataset=version.name, version=version.version, options=options)).id
+    run(workplace, "models", "export", job, "-o", str(tmp_path / "mine"))
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "mine").eval()
+    tokens = AutoTokenizer.from_pretrained(tmp_path / "mine")(["posting number 3"], return_tensors="pt")
+    with torch.no_grad():
+        expected = model(**tokens).logits.softmax(dim=1).numpy()
+    np.testing.assert_allclose(
+        load_fine_tuned(tmp_path / "mine", device="cpu").predict_proba(["posting number 3"]), expected, atol=1e-6
+    )
+    assert model.config.id2label == {0: "a", 1: "b"}

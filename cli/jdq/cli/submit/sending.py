@@ -51,10 +51,15 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
 
     after: jobs that it needs, beside those that the user named. Ends the command where the job failed.
     """
+    from jdq.worker.ledger.jobbook import DependencyEnded
+
     for needed in sending.after:
         client.job(needed)
     waits_for = list(dict.fromkeys([*after, *sending.after]))
-    job = client.submit(spec, after=waits_for, priority=sending.priority)
+    try:
+        job = client.submit(spec, after=waits_for, priority=sending.priority)
+    except DependencyEnded as error:
+        raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
     note = f", after {', '.join(waits_for)}" if waits_for else ""
     click.echo(f"dataset {spec.dataset} {spec.version}{note}", err=True)
     click.echo(job)
