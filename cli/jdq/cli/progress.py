@@ -131,7 +131,10 @@ def describe_result(job: Job) -> dict[str, Any]:
         counts = {
             "computed": progress.computed,
             "reused": progress.reused,
+            "skipped": job.counts.get("skipped", 0),
             "cut": job.counts.get("cut", 0),
+            "unknown_tokens": job.counts.get("unknown_tokens", 0),
+            "paths": sorted(name[5:] for name in job.counts if name.startswith("path_")),
             "tokens": progress.tokens,
             "texts_per_s": progress.texts_per_s,
             "tokens_per_s": progress.tokens_per_s,

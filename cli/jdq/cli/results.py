@@ -12,6 +12,8 @@ from jdq.cli.progress import describe_result
 if TYPE_CHECKING:
     from jdq.worker.ledger.jobbook import Job
 
+UNKNOWN_SHARE = 0.01
+
 
 def print_result(job: Job) -> None:
     """Prints what came out of a job that succeeded."""
@@ -28,7 +30,15 @@ def print_result(job: Job) -> None:
 
 
 def _print_extract(facts: dict[str, Any]) -> None:
-    click.echo(f"{facts['computed']:,} computed, {facts['reused']:,} reused")
+    by = f" by the {' and '.join(facts['paths'])} path" if facts["paths"] and facts["computed"] else ""
+    click.echo(f"{facts['computed']:,} computed{by}, {facts['reused']:,} reused")
+    if facts["skipped"]:
+        click.echo(f"{facts['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
+    if facts["unknown_tokens"] > UNKNOWN_SHARE * facts["tokens"]:
+        share = facts["unknown_tokens"] / facts["tokens"]
+        click.echo(
+            f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True
+        )
     if facts["cut"]:
         click.echo(f"{facts['cut']:,} texts were longer than {facts['max_length']:,} tokens and were cut")
     click.echo(f"dataset {facts['dataset']} {facts['version']}, {facts['rows']:,} rows x {facts['dim']}")

@@ -22,6 +22,10 @@ class TokenizedTexts(Protocol):
     def n_tokens(self) -> np.ndarray:
         """(n,) uint32: tokens of each text before cutting."""
 
+    @property
+    def n_unknown(self) -> np.ndarray:
+        """(n,) uint32: tokens among them that the vocabulary does not know."""
+
 
 class FeatureEncoder(Protocol):
     """What computes features: BART's packed encoder, any AutoModel's, or the hashing one."""

@@ -33,6 +33,11 @@ class HashedTexts:
     texts: Sequence[str]
     n_tokens: np.ndarray  # (n,) uint32, before cutting
 
+    @property
+    def n_unknown(self) -> np.ndarray:
+        """(n,) uint32: none."""
+        return np.zeros_like(self.n_tokens)
+
 
 class HashEncoder:
     """Features (n, dim) float32 of integers from 0 to 255, from a digest of the text; `space` tells what they are."""
