@@ -38,9 +38,8 @@ def status(job: str, as_json: bool) -> None:
     for worker in found.workers:
         click.echo(f"  worked on by {worker}")
     for event in found.log:
-        click.echo(
-            f"  chunk {event['chunk']}, attempt {event['attempt']}, {clock(event['at'] / 1000)}: {event['reason']}"
-        )
+        where = f"chunk {event['chunk']}, attempt {event['attempt']}, " if "chunk" in event else ""
+        click.echo(f"  {where}{clock(event['at'] / 1000)}: {event['reason']}")
     if found.error:
         click.echo(f"  {found.error.message}")
 

@@ -5,7 +5,6 @@ A trial's score is a small file of the job's folder, so that the closing chunk f
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from jdq.worker.contract import HeadSearch, TrainHead
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heart import Pulse
+from jdq.worker.jobs.cores import share_of_cores, threads_for
 from jdq.worker.jobs.train_head import Lesson, publish_head
 from jdq.worker.ledger.ledger import More, Outcome
 from jdq.worker.runtime import Runtime
@@ -44,13 +44,6 @@ def stored_trials(job: str, runtime: Runtime) -> list[Trial]:
 def score_name(number: int) -> str:
     """The name of the file with a trial's score."""
     return f"trial-{number}"
-
-
-def share_of_cores(runtime: Runtime) -> int:
-    """How many of this host's cores are for each of its cpu workers: all of them search at once."""
-    host = runtime.config.host
-    workers = [w for w in runtime.jobbook.workers() if (w.host, w.queue) == (host, "cpu") and w.state != "dead"]
-    return max(1, (os.cpu_count() or 1) // max(1, len(workers)))
 
 
 class SearchPlan:
@@ -106,13 +99,10 @@ class TrialWork:
 
     def compute(self, pulse: Pulse) -> None:
         """Scores the trial, and stops when told to."""
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
         from jdq.worker.heads.search import score_trial
 
         data = self._lesson.data
-        # Two trials on two cores with two threads each: boosted trees took 13 times as long as with one.
-        with threadpool_limits(limits=share_of_cores(self._runtime)):
+        with threads_for(self._lesson.size_bytes, most=share_of_cores(self._runtime)):
             self._score = score_trial(
                 self._lesson.features,
                 data.labels,
@@ -151,16 +141,17 @@ class RefitWork:
         from jdq.worker.heads.search import refit_best
 
         data = self._lesson.data
-        self._head = refit_best(
-            self._lesson.features,
-            data.labels,
-            data.split,
-            self._scores,
-            metric=self._search.metric,
-            origin=self._lesson.origin,
-            keys=data.keys,
-            check=lambda done, total: pulse.report(step=done, steps=total),
-        )
+        with threads_for(self._lesson.size_bytes):
+            self._head = refit_best(
+                self._lesson.features,
+                data.labels,
+                data.split,
+                self._scores,
+                metric=self._search.metric,
+                origin=self._lesson.origin,
+                keys=data.keys,
+                check=lambda done, total: pulse.report(step=done, steps=total),
+            )
 
     def publish(self, pulse: Pulse) -> Outcome:
         """Publishes the head as one file."""

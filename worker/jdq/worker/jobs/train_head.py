@@ -12,6 +12,7 @@ from jdq.store.errors import UnknownSpace
 from jdq.store.models import Heads
 from jdq.worker.contract import TrainHead
 from jdq.worker.heart import Pulse
+from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.ledger.ledger import Outcome
@@ -35,6 +36,12 @@ class Lesson:
         # Mapped, not read: a million rows need not fit in memory.
         self.features = space.rows(self.data.keys)
         self._spec = spec
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all rows' features in float32."""
+        rows, dim = self.features.shape
+        return 4 * rows * dim
 
     @property
     def origin(self) -> Origin:
@@ -67,16 +74,17 @@ class TrainHeadWork:
         from jdq.worker.heads.train import train_head
 
         lesson = self._lesson
-        self._head = train_head(
-            lesson.features,
-            lesson.data.labels,
-            lesson.data.split,
-            self._spec.options,
-            origin=lesson.origin,
-            keys=lesson.data.keys,
-            allowed=self._runtime.config.allowed_classifiers,
-            check=lambda done, total: pulse.report(step=done, steps=total),
-        )
+        with threads_for(lesson.size_bytes):
+            self._head = train_head(
+                lesson.features,
+                lesson.data.labels,
+                lesson.data.split,
+                self._spec.options,
+                origin=lesson.origin,
+                keys=lesson.data.keys,
+                allowed=self._runtime.config.allowed_classifiers,
+                check=lambda done, total: pulse.report(step=done, steps=total),
+            )
 
     def publish(self, pulse: Pulse) -> Outcome:
         """Publishes the head as one file, and what its features cost beside it."""
