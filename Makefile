@@ -47,6 +47,7 @@ benchmarks: $(STAMP)  ## The ratios, against named alternatives in the same run.
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/extract.py
 	$(BIN)/python benchmarks/heads.py
+	$(BIN)/python benchmarks/pipeline.py
 
 clean:
 	rm -rf $(VENV) .demo

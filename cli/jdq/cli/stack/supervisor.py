@@ -26,6 +26,8 @@ from jdq.worker.ledger.jobbook import JobBook
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0  # a worker hands back its chunk within a beat and a batch
 LONGEST_PAUSE_S = 30.0
+# What ran for longer than this did start; what ends sooner, again and again, is started ever less often.
+STARTED_S = 5.0
 SERVER = "redis"
 
 
@@ -64,8 +66,8 @@ class Child:
         """Starts an exited process again, after a pause that doubles while it keeps exiting; True when started."""
         now = time.monotonic()
         if not self._start_at:
-            ran_long = now - self._began > LONGEST_PAUSE_S
-            self._pause_s = 1.0 if ran_long else min(self._pause_s * 2, LONGEST_PAUSE_S)
+            started = now - self._began > STARTED_S
+            self._pause_s = 1.0 if started else min(self._pause_s * 2, LONGEST_PAUSE_S)
             self.end_group()
             self._start_at = now + self._pause_s
         if now < self._start_at:
