@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -70,13 +71,14 @@ class FineTuneWork:
                 raise StopAfterCheckpoint from stop
 
         encoder = self._models.encoder(self._spec.options.encoder)
+        checkpoints = self._runtime.runs.folder(self._job) / CHECKPOINTS
         try:
-            return finetune(
+            record = finetune(
                 self._texts,
                 self._data.labels,
                 self._data.split,
                 msgspec.structs.replace(self._spec.options, encoder=encoder),
-                checkpoints_dir=self._runtime.runs.folder(self._job) / CHECKPOINTS,
+                checkpoints_dir=checkpoints,
                 output_dir=self._models.place(self._job),
                 origin=DataOrigin(
                     dataset=self._spec.dataset, dataset_version=self._spec.version, label_column=self._data.column
@@ -86,6 +88,9 @@ class FineTuneWork:
             )
         except StopAfterCheckpoint as stop:
             raise Draining(self._job) from stop
+        with contextlib.suppress(OSError):
+            checkpoints.rmdir()
+        return record
 
 
 def _shown(progress: Progress) -> dict[str, Any]:
