@@ -19,10 +19,10 @@ def status_when(stack: Stack, job: str, *, chunks_done: int) -> dict[str, Any]:
 
     def reached() -> dict[str, Any] | None:
         status: dict[str, Any] = stack.ask("status", job)
-        return status if status["chunks_done"] >= chunks_done else None
+        return status if status["chunks_done"] >= chunks_done or status["ended"] else None
 
     status = wait_for(reached, within_s=120, why=f"{chunks_done} chunks of {job} are done")
-    assert status["state"] == "running", "the job ended before it was disturbed: give it more rows"
+    assert status["state"] == "running", f"the job ended before it was disturbed: {status}"
     return status
 
 
