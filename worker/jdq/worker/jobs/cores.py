@@ -15,7 +15,7 @@ SMALL_BYTES = 32 << 20
 @contextmanager
 def threads_for(size_bytes: int, *, most: int | None = None) -> Iterator[None]:
     """One thread for less than SMALL_BYTES of float32 features; else at most `most`, or as many as there are."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1 if size_bytes < SMALL_BYTES else most):
         yield
