@@ -90,7 +90,9 @@ def _write_tokenizer(folder: Path, source: Path | None, corpus: Path | None) -> 
 def _write_network(folder: Path, vocabulary_size: int, dim: int, layers: int, seed: int) -> None:
     import torch
     from transformers import BartConfig, BartModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # one small file
     config = BartConfig(
         vocab_size=vocabulary_size,
         d_model=dim,

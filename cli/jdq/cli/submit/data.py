@@ -73,7 +73,6 @@ def import_file(
     version = client.store.datasets.import_table(file, name=name, options=asked)
     for warning in version.source.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"dataset {version.name}: {version.n_rows:,} rows", err=True)
     return version
 
 
