@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
+
+from tests.redis_server import RedisServer
 
 PROJECT = Path(__file__).parent.parent
 
@@ -23,3 +28,20 @@ def data_dir() -> Path:
 def tokenizer_files(data_dir: Path) -> Path:
     """The folder with the real BART tokenizer's vocab.json and merges.txt."""
     return data_dir / "bart-tokenizer"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RedisServer]:
+    """One Redis-compatible server for all tests; a socket's path must be short, so it is not in pytest's folder."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        server = RedisServer(Path(folder)).start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def client(server: RedisServer) -> redis.Redis:
+    """An empty database on it."""
+    client = server.client()
+    client.flushall()
+    return client

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,15 +69,6 @@ class Workplace:
                 if (found := self.jobbook.job(job)).state.ended:
                     return found
         return found
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[RedisServer]:
-    """A Redis of these tests' own; a socket's path must be short, so not in pytest's folder."""
-    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
-        server = RedisServer(Path(folder)).start()
-        yield server
-        server.kill()
 
 
 @pytest.fixture

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,27 +11,9 @@ from jdq.worker.health import NotWell, health_of
 from jdq.worker.ledger.jobbook import JobBook
 from jdq.worker.ledger.ledger import Ledger, Outcome
 from jdq.worker.metrics import LedgerCollector
-from tests.redis_server import RedisServer
 
 SPEC = TrainHead(dataset="d", version="v")
 WORKER = "cpu-worker-1@host"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A server for this module; a socket's path must be short, so not pytest's own folder."""
-    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
-        server = RedisServer(Path(folder)).start()
-        yield server
-        server.kill()
-
-
-@pytest.fixture
-def client(server: RedisServer) -> redis.Redis:
-    """An empty database."""
-    client = server.client()
-    client.flushall()
-    return client
 
 
 def ledger_of(client: redis.Redis, worker: str, queue: Queue = "cpu") -> Ledger:

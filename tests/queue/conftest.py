@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -12,26 +10,8 @@ import redis
 from jdq.worker.contract import Queue, TrainHead
 from jdq.worker.ledger.jobbook import JobBook
 from jdq.worker.ledger.ledger import Ledger
-from tests.redis_server import RedisServer
 
 SPEC = TrainHead(dataset="d", version="v")
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[RedisServer]:
-    """One server for all tests; a socket's path must be short, so not pytest's own folder."""
-    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
-        server = RedisServer(Path(folder)).start()
-        yield server
-        server.kill()
-
-
-@pytest.fixture
-def client(server: RedisServer) -> redis.Redis:
-    """An empty database."""
-    client = server.client()
-    client.flushall()
-    return client
 
 
 @pytest.fixture
