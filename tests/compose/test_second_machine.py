@@ -66,6 +66,7 @@ def test_workers_of_a_second_machine_join_over_tls(first: Stack, second: Stack) 
     wait_for(arrived, within_s=60, why="the second machine's workers are seen on the first")
     assert not second.compose("ps", "-q", "redis").stdout
     first.compose("stop", "gpu-worker")
-    job = first.submit("extract", "/data/jobs.csv", "--encoder", "hash:16:0.002", "--name", "elsewhere")
+    # 32 columns: another feature space than any other test fills.
+    job = first.submit("extract", "/data/jobs.csv", "--encoder", "hash:32:0.002", "--name", "elsewhere")
     assert first.succeeded(job, within_s=120)["computed"] == ROWS - REPEATED
     first.up()
