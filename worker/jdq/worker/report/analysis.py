@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from jdq.worker.report.subject import LearningPoint, Subject
 Floats = npt.NDArray[np.float64]
 
 BINS = 10
+LEAST_UMAP_ROWS = 50  # its neighbourhoods are of 15 rows
 MAP_ROWS = 2500
 DUPLICATE_TEST_ROWS, DUPLICATE_TRAIN_ROWS = 2_000, 20_000
 
@@ -161,16 +163,24 @@ def near_duplicates(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Map:
-    """Some rows in two dimensions. explained: the share of the variance that each axis holds."""
+    """Some rows in two dimensions. explained: the share of the variance that each axis holds; None of a UMAP."""
 
     rows: npt.NDArray[np.intp]
     points: Floats
-    explained: tuple[float, float]
+    explained: tuple[float, float] | None
 
 
 def feature_map(X: Features, *, seed: int = 0) -> Map:
-    """The first two principal components, of at most MAP_ROWS rows drawn by the seed."""
+    """At most MAP_ROWS rows, drawn by the seed: their UMAP where that package is installed (the extra `umap`).
+
+    Else, and for few rows, their first two principal components.
+    """
     rows = np.sort(np.random.default_rng(seed).permutation(X.shape[0])[:MAP_ROWS])
+    if find_spec("umap") and len(rows) >= LEAST_UMAP_ROWS:
+        from umap import UMAP
+
+        points = UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(in_float32(X, rows))
+        return Map(rows=rows, points=points.astype(np.float64), explained=None)
     pca = PCA(n_components=2, random_state=seed)
     points = pca.fit_transform(in_float32(X, rows))
     first, second = pca.explained_variance_ratio_

@@ -121,10 +121,11 @@ def feature_map_section(subject: Subject) -> Section | None:
     if len(named) < len(subject.classes):
         named.append((f"{len(subject.classes) - len(named)} other classes", OTHER))
     legend = "".join(f"<span><i class=swatch style='background:{c}'></i>{escape(n)}</span>" for n, c in named)
-    text = (
-        f"Each point is a text: {len(found.rows):,} of {subject.X.shape[0]:,}, on the first two principal components "
-        f"of the features ({sum(found.explained):.0%} of their variance). Rest the mouse on a point to read it."
-    )
+    by = "by UMAP: near points are texts with like features, distances between groups say little"
+    if found.explained:
+        by = f"on the first two principal components of the features ({sum(found.explained):.0%} of their variance)"
+    shown = f"{len(found.rows):,} of {subject.X.shape[0]:,}"
+    text = f"Each point is a text: {shown}, {by}. Rest the mouse on a point to read it."
     body = Markup(f"{drawing}<div class=legend>{legend}</div>")
     return Section(title="Map of the features", text=text, body=body, wide=True)
 
