@@ -19,13 +19,14 @@ def check_readiness(config: Config) -> None:
     missing = [name for name in ("torch", "transformers", "sklearn") if find_spec(name) is None]
     if missing:
         raise NotReady(f"a worker needs {', '.join(missing)}\n  try: pip install 'jdq[worker]'")
-    try:
-        root = open_store(config.store).root
-    except (StoreError, OSError) as error:
-        raise NotReady(f"the store {config.store} cannot be used: {error}") from error
-    if not os.access(root, os.W_OK | os.X_OK):
-        owner = root.stat()
+    store = config.store
+    if store.is_dir() and not os.access(store, os.W_OK | os.X_OK):
+        owner = store.stat()
         raise NotReady(
-            f"the store {root} belongs to user {owner.st_uid}, group {owner.st_gid}; "
-            f"this worker is user {os.getuid()} and may not write there\n  try: chown -R {os.getuid()} {root}"
+            f"the store {store} belongs to user {owner.st_uid}, group {owner.st_gid}; "
+            f"this worker is user {os.getuid()} and may not write there\n  try: chown -R {os.getuid()} {store}"
         )
+    try:
+        open_store(store)
+    except (StoreError, OSError) as error:
+        raise NotReady(f"the store {store} cannot be used: {error}") from error
