@@ -88,7 +88,7 @@ def test_a_stopped_stack_saves_a_checkpoint_and_the_next_one_goes_on(table: Path
         stack = stack_in(folder, JDQ_BEAT_S="0.5", OMP_NUM_THREADS="1")
         stack.run("up")
         try:
-            job = submitted(stack, "fine-tune", str(table), "--encoder", tiny, "--epochs", "12", *FAST)
+            job = submitted(stack, "fine-tune", str(table), "--encoder", tiny, "--epochs", "60", *FAST)
             until_step(stack, job, 5)
             began = time.monotonic()
             stack.run("down")
