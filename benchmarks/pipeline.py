@@ -22,10 +22,10 @@ import click
 from jdq.cli.stack.server import find_server, server_command
 from jdq.store.datasets import DatasetVersion
 from jdq.worker.config import read_config
-from jdq.worker.contract import Extract, Queue
 from jdq.worker.encoders import load
 from jdq.worker.jobs import work_for
-from jdq.worker.ledger.jobbook import Job
+from jdq.worker.queue.contract import Extract, Queue
+from jdq.worker.queue.jobbook import Job
 from jdq.worker.runtime import Runtime
 from jdq.worker.turn import Turn
 

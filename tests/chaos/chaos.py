@@ -25,9 +25,9 @@ import redis
 
 from jdq.store import open_store
 from jdq.worker.config import read_config
-from jdq.worker.connection import connect
 from jdq.worker.hash_encoder import hashed_feature
-from jdq.worker.ledger.jobbook import Job, JobBook
+from jdq.worker.queue.connection import connect
+from jdq.worker.queue.jobbook import Job, JobBook
 from tests.stack.conftest import Stack, stack_in
 
 DIM = 16

@@ -23,8 +23,14 @@ def test_the_help_needs_click_alone() -> None:
 
 
 def test_nothing_that_the_client_uses_imports_the_workers_packages() -> None:
-    used = ["jdq.cli.main", "jdq.store.store", "jdq.store.datasets", "jdq.worker.ledger.jobbook", "jdq.worker.tickets"]
-    assert not imported_by(*used, "jdq.worker.contract", "jdq.worker.settings") & HEAVY
+    used = [
+        "jdq.cli.main",
+        "jdq.store.store",
+        "jdq.store.datasets",
+        "jdq.worker.queue.jobbook",
+        "jdq.worker.queue.tickets",
+    ]
+    assert not imported_by(*used, "jdq.worker.queue.contract", "jdq.worker.queue.celery_app") & HEAVY
 
 
 def commands(group: click.Group, path: str = "jdq") -> list[tuple[str, click.Command]]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from jdq.store.datasets import DatasetVersion
-from jdq.worker.contract import Extract, HeadSearch, TrainHead
 from jdq.worker.heads.options import HeadOptions
-from jdq.worker.ledger.jobbook import Job
+from jdq.worker.queue.contract import Extract, HeadSearch, TrainHead
+from jdq.worker.queue.jobbook import Job
 from tests.jobs.conftest import Workplace
 
 ENCODER = "hash:16"

@@ -12,9 +12,9 @@ from jdq.store.datasets import DatasetVersion
 from jdq.store.store import Store, open_store
 from jdq.store.table import TableOptions
 from jdq.worker.config import read_config
-from jdq.worker.contract import QUEUES, Queue, Spec
 from jdq.worker.jobs import work_for
-from jdq.worker.ledger.jobbook import Job, JobBook
+from jdq.worker.queue.contract import QUEUES, Queue, Spec
+from jdq.worker.queue.jobbook import Job, JobBook
 from jdq.worker.runtime import Runtime
 from jdq.worker.turn import Turn
 from tests.redis_server import RedisServer

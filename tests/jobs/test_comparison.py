@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from jdq.cli.main import cli
 from jdq.worker.comparison import METRICS, NothingToCompare, compare_dataset
-from jdq.worker.contract import FineTune
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.queue.contract import FineTune
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 

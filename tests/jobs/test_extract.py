@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.worker.contract import Extract, JobState
 from jdq.worker.hash_encoder import hashed_feature
 from jdq.worker.jobs.plan import chunk_bounds, first_rows
+from jdq.worker.queue.contract import Extract, JobState
 from tests.jobs.conftest import Workplace
 
 DIM = 16

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from jdq.store.models import Models
-from jdq.worker.contract import Extract, FineTune, JobState, Predict
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.heart import Draining, Pulse
 from jdq.worker.jobs.fine_tune import FineTuneWork
-from jdq.worker.ledger.jobbook import Job
+from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
+from jdq.worker.queue.jobbook import Job
 from jdq.worker.tiny import make_tiny_bart
 from tests.jobs.cases import csv_of
 from tests.jobs.conftest import Workplace

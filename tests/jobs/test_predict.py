@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from jdq.store.models import Heads
-from jdq.worker.contract import ContractError, Extract, JobState, Predict
 from jdq.worker.heads.files import load_head
 from jdq.worker.jobs.predict import predict_work
 from jdq.worker.jobs.predictions import unused
-from jdq.worker.ledger.jobbook import Job
+from jdq.worker.queue.contract import ContractError, Extract, JobState, Predict
+from jdq.worker.queue.jobbook import Job
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from jdq.worker.contract import Extract, JobState
 from jdq.worker.heart import Pulse
-from jdq.worker.ledger.ledger import Lease, More, Outcome
+from jdq.worker.queue.contract import Extract, JobState
+from jdq.worker.queue.ledger import Lease, More, Outcome
 from jdq.worker.turn import ChunkWork, Turn
 from tests.jobs.conftest import Workplace
 

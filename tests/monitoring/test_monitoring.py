@@ -6,11 +6,11 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
-from jdq.worker.contract import Queue, TrainHead
 from jdq.worker.health import NotWell, health_of
-from jdq.worker.ledger.jobbook import JobBook
-from jdq.worker.ledger.ledger import Ledger, Outcome
 from jdq.worker.metrics import LedgerCollector
+from jdq.worker.queue.contract import Queue, TrainHead
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.ledger import Ledger, Outcome
 
 SPEC = TrainHead(dataset="d", version="v")
 WORKER = "cpu-worker-1@host"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jdq.worker.contract import Queue, TrainHead
-from jdq.worker.ledger.jobbook import JobBook
-from jdq.worker.ledger.ledger import Ledger
+from jdq.worker.queue.contract import Queue, TrainHead
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.ledger import Ledger
 
 SPEC = TrainHead(dataset="d", version="v")
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jdq.worker.contract import JobState
-from jdq.worker.ledger.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
-from jdq.worker.ledger.ledger import Lease, Ledger, More, Outcome
+from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
+from jdq.worker.queue.ledger import Lease, Ledger, More, Outcome
 from tests.queue.conftest import SPEC
 
 LedgerOf = Callable[..., Ledger]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import redis
 
     from jdq.store.store import Store
-    from jdq.worker.contract import Spec
-    from jdq.worker.ledger.jobbook import Job, JobBook, TicketOrder
+    from jdq.worker.queue.contract import Spec
+    from jdq.worker.queue.jobbook import Job, JobBook, TicketOrder
 
 
 class BadRequest(Exception):
@@ -33,14 +33,14 @@ class Client:
     @cached_property
     def redis(self) -> redis.Redis:
         """The ledger's Redis, which has answered; raises BrokerUnreachable."""
-        from jdq.worker.connection import checked, connect
+        from jdq.worker.queue.connection import checked, connect
 
         return checked(connect(self.config), self.config)
 
     @cached_property
     def jobbook(self) -> JobBook:
         """Jobs and workers; raises BrokerUnreachable."""
-        from jdq.worker.ledger.jobbook import JobBook
+        from jdq.worker.queue.jobbook import JobBook
 
         return JobBook(self.redis)
 
@@ -53,7 +53,7 @@ class Client:
 
     def job(self, job: str) -> Job:
         """The job with this id; raises UnknownJob with a message for the user."""
-        from jdq.worker.ledger.jobbook import UnknownJob
+        from jdq.worker.queue.jobbook import UnknownJob
 
         try:
             return self.jobbook.job(job)
@@ -69,7 +69,7 @@ class Client:
 
     def retry(self, job: str) -> None:
         """Runs a failed or cancelled job again. Raises NotRetried, and BadRequest where another must go first."""
-        from jdq.worker.ledger.jobbook import DependencyEnded
+        from jdq.worker.queue.jobbook import DependencyEnded
 
         try:
             self._send(self.jobbook.retry(job))
@@ -79,8 +79,8 @@ class Client:
             ) from None
 
     def _send(self, tickets: list[TicketOrder]) -> None:
-        from jdq.worker.settings import celery_app
-        from jdq.worker.tickets import send_tickets
+        from jdq.worker.queue.celery_app import celery_app
+        from jdq.worker.queue.tickets import send_tickets
 
         send_tickets(celery_app(self.config), tickets)
 

@@ -15,7 +15,7 @@ from jdq.cli.exits import Exit
 from jdq.cli.output import clock, duration, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.worker.ledger.jobbook import Job
+    from jdq.worker.queue.jobbook import Job
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
@@ -101,7 +101,7 @@ def watch(job: str, as_json: bool) -> None:
     """Show a live bar of JOB until it ends; exit code 1 when it failed."""
     from jdq.cli.progress import describe_job
     from jdq.cli.watch import watch_job
-    from jdq.worker.contract import JobState
+    from jdq.worker.queue.contract import JobState
 
     ended = watch_job(Client(), job)
     if as_json:
@@ -122,7 +122,7 @@ def result(job: str, to: Path | None, as_json: bool) -> None:
     """Print what came out of JOB; exit code 1 when it failed."""
     from jdq.cli.progress import describe_result
     from jdq.cli.results import print_result
-    from jdq.worker.contract import JobState
+    from jdq.worker.queue.contract import JobState
 
     client = Client()
     found = client.job(job)

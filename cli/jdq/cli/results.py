@@ -10,7 +10,7 @@ from jdq.cli.output import duration, print_table
 from jdq.cli.progress import describe_result
 
 if TYPE_CHECKING:
-    from jdq.worker.ledger.jobbook import Job
+    from jdq.worker.queue.jobbook import Job
 
 UNKNOWN_SHARE = 0.01
 

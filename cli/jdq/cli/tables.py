@@ -11,7 +11,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 
 if TYPE_CHECKING:
-    from jdq.worker.ledger.jobbook import Job
+    from jdq.worker.queue.jobbook import Job
 
 
 def check_target(target: Path) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from jdq.worker.ledger.jobbook import Job, JobBook
+    from jdq.worker.queue.jobbook import Job, JobBook
 
 REFRESH_S = 1.0
 RECENT_S = 86_400

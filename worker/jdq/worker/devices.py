@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 
 from jdq.worker.config import Config
-from jdq.worker.contract import Queue
+from jdq.worker.queue.contract import Queue
 
 # Set in a worker's environment, and so in its children's, once it has leased a GPU.
 LEASED = "JDQ_LEASED_GPU"

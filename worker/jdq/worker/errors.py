@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from jdq.store.errors import CannotWrite, StoreError
-from jdq.worker.contract import ContractError
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.finetune.errors import FineTuneError
 from jdq.worker.heads.errors import HeadError
+from jdq.worker.queue.contract import ContractError
 
 USER_ERRORS: tuple[type[Exception], ...] = (
     StoreError,

@@ -11,9 +11,9 @@ import click
 import redis
 
 from jdq.worker.config import ConfigError, read_config
-from jdq.worker.connection import BrokerUnreachable, checked, connect
-from jdq.worker.contract import JobState
-from jdq.worker.ledger.jobbook import JobBook
+from jdq.worker.queue.connection import BrokerUnreachable, checked, connect
+from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.jobbook import JobBook
 
 
 class NotWell(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from jdq.worker.ledger.ledger import Lease, Ledger
+from jdq.worker.queue.ledger import Lease, Ledger
 
 log = logging.getLogger(__name__)
 

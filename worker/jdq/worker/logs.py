@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import redis
 
-from jdq.worker.ledger.ledger import Lease
+from jdq.worker.queue.ledger import Lease
 
 # In the environment of a worker's child, which Celery does not tell its own name before the first task.
 WORKER_NAME = "JDQ_WORKER_NAME"

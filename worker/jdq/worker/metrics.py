@@ -18,9 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from jdq.worker.config import ConfigError, read_config
-from jdq.worker.connection import connect
-from jdq.worker.contract import JobState
-from jdq.worker.ledger.jobbook import Job, JobBook, Worker
+from jdq.worker.queue.connection import connect
+from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.jobbook import Job, JobBook, Worker
 
 PORT = 9108
 

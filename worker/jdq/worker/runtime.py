@@ -11,12 +11,12 @@ from jdq.store.features import Space
 from jdq.store.runs import Runs
 from jdq.store.store import Store, open_store
 from jdq.worker.config import Config, read_config
-from jdq.worker.connection import connect
-from jdq.worker.contract import Queue
-from jdq.worker.ledger.jobbook import JobBook, TicketOrder
-from jdq.worker.ledger.ledger import Ledger
-from jdq.worker.settings import celery_app
-from jdq.worker.tickets import send_tickets
+from jdq.worker.queue.celery_app import celery_app
+from jdq.worker.queue.connection import connect
+from jdq.worker.queue.contract import Queue
+from jdq.worker.queue.jobbook import JobBook, TicketOrder
+from jdq.worker.queue.ledger import Ledger
+from jdq.worker.queue.tickets import send_tickets
 
 # How long the ledger may be away before a worker gives up what it was doing, in seconds.
 PATIENCE_S = 120.0

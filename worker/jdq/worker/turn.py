@@ -19,9 +19,9 @@ import redis
 
 from jdq.worker.errors import MACHINE_FAULTS, USER_ERRORS
 from jdq.worker.heart import Draining, Heart, Pulse, Stopped
-from jdq.worker.ledger.jobbook import TicketOrder
-from jdq.worker.ledger.ledger import Lease, Ledger, Outcome
 from jdq.worker.logs import working_on
+from jdq.worker.queue.jobbook import TicketOrder
+from jdq.worker.queue.ledger import Lease, Ledger, Outcome
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
 from jdq.cli.stack.state import Locked, ProcessId, StackState, stack_lock, write_state
 from jdq.worker.config import Config, read_config
-from jdq.worker.connection import connect
-from jdq.worker.ledger.jobbook import JobBook
+from jdq.worker.queue.connection import connect
+from jdq.worker.queue.jobbook import JobBook
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0  # a worker hands back its chunk within a beat and a batch

@@ -50,7 +50,7 @@ def extract(
     jdq submit extract data.csv
     jdq submit extract postings.csv --text-column description --label-column function --wait
     """
-    from jdq.worker.contract import Extract
+    from jdq.worker.queue.contract import Extract
 
     client = Client()
     version = import_file(client, file, name=name, table=table, command="jdq submit extract", unlabelled=unlabelled)

@@ -54,8 +54,8 @@ def fine_tune(
     jdq submit fine-tune data.csv --epochs 4 --wait
     jdq submit fine-tune postings --encoder facebook/bart-large --freeze 6 --lr 2e-5
     """
-    from jdq.worker.contract import FineTune
     from jdq.worker.finetune.options import FineTuneOptions, check_options
+    from jdq.worker.queue.contract import FineTune
 
     client = Client()
     encoder = encoder_name(encoder or client.config.encoder)

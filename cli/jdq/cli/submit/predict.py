@@ -40,7 +40,7 @@ def predict(
     """
     from jdq.cli.tables import check_target, copy_table
     from jdq.store.datasets import name_from
-    from jdq.worker.contract import Predict
+    from jdq.worker.queue.contract import Predict
 
     if (head is None) == (model is None):
         raise BadRequest("say what classifies: --head or --model, just one of them\n  try: jdq heads ls")

@@ -14,8 +14,8 @@ from jdq.cli.client import BadRequest, Client
 from jdq.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from jdq.worker.contract import Spec
-    from jdq.worker.ledger.jobbook import Job
+    from jdq.worker.queue.contract import Spec
+    from jdq.worker.queue.jobbook import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
 
     after: jobs that it needs, beside those that the user named. Ends the command where the job failed.
     """
-    from jdq.worker.ledger.jobbook import DependencyEnded
+    from jdq.worker.queue.jobbook import DependencyEnded
 
     for needed in sending.after:
         client.job(needed)
@@ -68,7 +68,7 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
 
 def _watched(client: Client, job: str) -> Job:
     from jdq.cli.watch import watch_job
-    from jdq.worker.contract import JobState
+    from jdq.worker.queue.contract import JobState
 
     ended = watch_job(client, job)
     if ended.error:
@@ -83,8 +83,8 @@ def made_by(client: Client, wanted: str, kind: str) -> list[str]:
 
     Raises BadRequest where the job has failed.
     """
-    from jdq.worker.contract import JobState
-    from jdq.worker.ledger.jobbook import UnknownJob
+    from jdq.worker.queue.contract import JobState
+    from jdq.worker.queue.jobbook import UnknownJob
 
     try:
         job = client.jobbook.job(wanted)

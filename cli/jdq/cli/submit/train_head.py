@@ -12,8 +12,8 @@ from jdq.cli.submit.sending import Sending, job_options, send
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
-    from jdq.worker.contract import HeadSearch
     from jdq.worker.heads.options import HeadOptions
+    from jdq.worker.queue.contract import HeadSearch
 
 GRID = "grid"
 
@@ -62,7 +62,7 @@ def train_head(
     jdq submit train-head postings --head mlp --class-weight balanced --wait
     jdq submit train-head postings --search
     """
-    from jdq.worker.contract import TrainHead
+    from jdq.worker.queue.contract import TrainHead
 
     asked = _head_options(heads, labels_by, options, searching=search is not None)
     looked_for = None if search is None else _search(search, heads, metric)
@@ -97,7 +97,7 @@ def _head_options(
 
 
 def _search(asked: str, heads: tuple[str, ...], metric: str) -> HeadSearch:
-    from jdq.worker.contract import HeadSearch
+    from jdq.worker.queue.contract import HeadSearch
 
     if asked == GRID:
         return HeadSearch(heads=heads, metric=metric)
@@ -110,7 +110,7 @@ def _extracted(
     client: Client, dataset: str | None, version: str | None
 ) -> tuple[DatasetVersion, str | None, list[str]]:
     """The dataset's version that was extracted last, its feature space where that is known, and the job to wait for."""
-    from jdq.worker.contract import Extract, JobState
+    from jdq.worker.queue.contract import Extract, JobState
 
     found = (
         job

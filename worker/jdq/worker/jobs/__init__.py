@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from jdq.worker.contract import Extract, FineTune, Predict, TrainHead
 from jdq.worker.jobs.deferred import Deferred
-from jdq.worker.ledger.ledger import Lease
+from jdq.worker.queue.contract import Extract, FineTune, Predict, TrainHead
+from jdq.worker.queue.ledger import Lease
 from jdq.worker.runtime import Runtime
 from jdq.worker.turn import ChunkWork
 

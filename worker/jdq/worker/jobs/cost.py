@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jdq.worker.ledger.jobbook import UnknownJob
+from jdq.worker.queue.jobbook import UnknownJob
 from jdq.worker.runtime import Runtime
 
 

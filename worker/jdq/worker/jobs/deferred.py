@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jdq.worker.heart import Pulse
-from jdq.worker.ledger.ledger import Outcome
+from jdq.worker.queue.ledger import Outcome
 
 if TYPE_CHECKING:
     from jdq.worker.turn import ChunkWork

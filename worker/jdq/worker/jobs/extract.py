@@ -8,12 +8,12 @@ import time
 import numpy as np
 
 from jdq.store.models import Models
-from jdq.worker.contract import Extract
 from jdq.worker.devices import device_of
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
 from jdq.worker.encoders import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.heart import Pulse
-from jdq.worker.ledger.ledger import Outcome
+from jdq.worker.queue.contract import Extract
+from jdq.worker.queue.ledger import Outcome
 from jdq.worker.runtime import Runtime
 
 log = logging.getLogger(__name__)

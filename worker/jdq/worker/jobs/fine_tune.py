@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jdq.store.models import Models
-from jdq.worker.contract import FineTune
 from jdq.worker.devices import device_of
 from jdq.worker.heart import Draining, Pulse
 from jdq.worker.jobs.labelled import labelled_rows
-from jdq.worker.ledger.ledger import Outcome
+from jdq.worker.queue.contract import FineTune
+from jdq.worker.queue.ledger import Outcome
 from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from jdq.store.models import Models
-from jdq.worker.contract import Extract
 from jdq.worker.encoders import space_of
 from jdq.worker.heart import Pulse
-from jdq.worker.ledger.ledger import More, Outcome
+from jdq.worker.queue.contract import Extract
+from jdq.worker.queue.ledger import More, Outcome
 from jdq.worker.runtime import Runtime
 
 log = logging.getLogger(__name__)

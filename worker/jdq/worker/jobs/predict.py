@@ -15,12 +15,12 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.models import Heads, Models
-from jdq.worker.contract import ContractError, Extract, Predict
 from jdq.worker.devices import device_of
 from jdq.worker.heart import Pulse
 from jdq.worker.jobs.extract import ExtractChunk
 from jdq.worker.jobs.plan import Plan, chunk_bounds, chunk_tokens, estimated_tokens, first_rows, gpu_queue_devices
-from jdq.worker.ledger.ledger import More, Outcome
+from jdq.worker.queue.contract import ContractError, Extract, Predict
+from jdq.worker.queue.ledger import More, Outcome
 from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 from celery import Celery
 
-from jdq.worker.contract import Ticket
-from jdq.worker.ledger.jobbook import TicketOrder
+from jdq.worker.queue.contract import Ticket
+from jdq.worker.queue.jobbook import TicketOrder
 
 REPAIR_PRIORITY = 0
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import redis
 
-from jdq.worker.contract import JobState, Queue, Spec, decode_spec, encode_spec
-from jdq.worker.ledger.scripts import call
+from jdq.worker.queue.contract import JobState, Queue, Spec, decode_spec, encode_spec
+from jdq.worker.queue.scripts import call
 
 PRIORITIES = {"high": 3, "normal": 5, "low": 7}  # Redis lists of a queue; 0 is served first and is for repairs
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import msgspec
 import redis
 
-from jdq.worker.contract import Queue, Spec, decode_spec
-from jdq.worker.ledger.jobbook import TicketOrder, ticket_orders
-from jdq.worker.ledger.scripts import call
+from jdq.worker.queue.contract import Queue, Spec, decode_spec
+from jdq.worker.queue.jobbook import TicketOrder, ticket_orders
+from jdq.worker.queue.scripts import call
 
 MAX_ATTEMPTS = 3
 GPU_LEASE_MS = 15_000

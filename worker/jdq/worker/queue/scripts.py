@@ -11,7 +11,7 @@ import redis
 
 @cache
 def _source(name: str) -> str:
-    folder = resources.files("jdq.worker.ledger") / "lua"
+    folder = resources.files("jdq.worker.queue") / "lua"
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
 
 
