@@ -24,10 +24,10 @@ from jdq.store.datasets import DatasetVersion
 from jdq.worker.config import read_config
 from jdq.worker.encoders import load
 from jdq.worker.jobs import work_for
+from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, Queue
 from jdq.worker.queue.jobbook import Job
-from jdq.worker.runtime import Runtime
-from jdq.worker.turn import Turn
 
 POSTINGS = Path(__file__).parent.parent / "demo" / "jobs.csv"
 

@@ -19,12 +19,12 @@ import redis
 from celery import Celery
 
 from jdq.cli.stack.server import find_server, server_command
-from jdq.worker.heart import Pulse
+from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.queue.celery_app import celery_settings
 from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Lease, Ledger, More, Outcome
-from jdq.worker.turn import Turn
 
 SPEC = TrainHead(dataset="d", version="v")
 

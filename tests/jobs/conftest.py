@@ -13,10 +13,10 @@ from jdq.store.store import Store, open_store
 from jdq.store.table import TableOptions
 from jdq.worker.config import read_config
 from jdq.worker.jobs import work_for
+from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import QUEUES, Queue, Spec
 from jdq.worker.queue.jobbook import Job, JobBook
-from jdq.worker.runtime import Runtime
-from jdq.worker.turn import Turn
 from tests.redis_server import RedisServer
 
 

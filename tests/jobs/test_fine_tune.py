@@ -13,8 +13,8 @@ import pytest
 
 from jdq.store.models import Models
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.heart import Draining, Pulse
 from jdq.worker.jobs.fine_tune import FineTuneWork
+from jdq.worker.process.lease_heartbeat import Draining, Pulse
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
 from jdq.worker.queue.jobbook import Job
 from jdq.worker.tiny import make_tiny_bart

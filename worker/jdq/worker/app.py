@@ -11,13 +11,13 @@ from typing import Any
 from celery import signals
 
 from jdq.worker.config import read_config
-from jdq.worker.devices import device_of, gpus, show_only
-from jdq.worker.logs import WORKER_NAME, configure_logging
-from jdq.worker.presence import Presence
+from jdq.worker.process.devices import device_of, gpus, show_only
+from jdq.worker.process.logs import WORKER_NAME, configure_logging
+from jdq.worker.process.readiness import NotReady, check_readiness
+from jdq.worker.process.runtime import Runtime
+from jdq.worker.process.worker_heartbeat import Presence
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.contract import QUEUES
-from jdq.worker.readiness import NotReady, check_readiness
-from jdq.worker.runtime import Runtime
 
 app = celery_app(read_config())
 app.conf.include = ["jdq.worker.tasks"]

@@ -12,8 +12,8 @@ import numpy as np
 from jdq.store.models import Models
 from jdq.store.store import open_store
 from jdq.worker.config import read_config
-from jdq.worker.devices import device_of
-from jdq.worker.errors import USER_ERRORS
+from jdq.worker.process.devices import device_of
+from jdq.worker.process.errors import USER_ERRORS
 
 
 def probabilities_of(text: str, trained: Path) -> dict[str, float]:

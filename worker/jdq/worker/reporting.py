@@ -17,9 +17,9 @@ from jdq.store.publish import replace
 from jdq.store.store import Store, open_store
 from jdq.worker.comparison import compare_dataset, difference, ground_of
 from jdq.worker.config import read_config
-from jdq.worker.devices import device_of
-from jdq.worker.errors import USER_ERRORS
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+from jdq.worker.process.devices import device_of
+from jdq.worker.process.errors import USER_ERRORS
 
 if TYPE_CHECKING:
     from jdq.store.rows import FeatureRows

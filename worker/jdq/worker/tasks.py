@@ -11,12 +11,12 @@ from celery import Task, shared_task, signals
 
 from jdq.worker.config import read_config
 from jdq.worker.jobs import work_for
-from jdq.worker.logs import WORKER_NAME, configure_logging, stream_job_lines
+from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.logs import WORKER_NAME, configure_logging, stream_job_lines
+from jdq.worker.process.runtime import runtime
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import Ticket, decode_ticket
 from jdq.worker.queue.ledger import rest
-from jdq.worker.runtime import runtime
-from jdq.worker.turn import Turn
 
 
 @signals.worker_process_init.connect

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from jdq.worker.jobs.deferred import Deferred
+from jdq.worker.process.chunk_loop import ChunkWork
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, FineTune, Predict, TrainHead
 from jdq.worker.queue.ledger import Lease
-from jdq.worker.runtime import Runtime
-from jdq.worker.turn import ChunkWork
 
 
 def work_for(lease: Lease, runtime: Runtime) -> ChunkWork:

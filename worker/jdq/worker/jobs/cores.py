@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jdq.worker.runtime import Runtime
+from jdq.worker.process.runtime import Runtime
 
 # 140 x 384: 0.08 s on one thread; on two, beside other programs on two cores, 5 s.
 SMALL_BYTES = 32 << 20

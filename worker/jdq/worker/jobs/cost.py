@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.jobbook import UnknownJob
-from jdq.worker.runtime import Runtime
 
 
 def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jdq.worker.heart import Pulse
+from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.queue.ledger import Outcome
 
 if TYPE_CHECKING:
-    from jdq.worker.turn import ChunkWork
+    from jdq.worker.process.chunk_loop import ChunkWork
 
 
 class Deferred:

@@ -8,13 +8,13 @@ import time
 import numpy as np
 
 from jdq.store.models import Models
-from jdq.worker.devices import device_of
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
 from jdq.worker.encoders import FeatureEncoder, TokenizedTexts, load
-from jdq.worker.heart import Pulse
+from jdq.worker.process.devices import device_of
+from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jdq.store.models import Models
-from jdq.worker.devices import device_of
-from jdq.worker.heart import Draining, Pulse
 from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.process.devices import device_of
+from jdq.worker.process.lease_heartbeat import Draining, Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from jdq.worker.finetune.progress import Progress

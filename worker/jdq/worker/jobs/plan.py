@@ -9,10 +9,10 @@ import numpy as np
 
 from jdq.store.models import Models
 from jdq.worker.encoders import space_of
-from jdq.worker.heart import Pulse
+from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract
 from jdq.worker.queue.ledger import More, Outcome
-from jdq.worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
 

@@ -15,17 +15,17 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.models import Heads, Models
-from jdq.worker.devices import device_of
-from jdq.worker.heart import Pulse
 from jdq.worker.jobs.extract import ExtractChunk
 from jdq.worker.jobs.plan import Plan, chunk_bounds, chunk_tokens, estimated_tokens, first_rows, gpu_queue_devices
+from jdq.worker.process.devices import device_of
+from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import ContractError, Extract, Predict
 from jdq.worker.queue.ledger import More, Outcome
-from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from jdq.worker.finetune.model import FineTuned
-    from jdq.worker.turn import ChunkWork
+    from jdq.worker.process.chunk_loop import ChunkWork
 
 
 def predict_work(job: str, chunk: int, spec: Predict, runtime: Runtime) -> ChunkWork:

@@ -14,11 +14,11 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.models import Heads, Models
 from jdq.store.publish import make_folder, partial_beside, sync_folder
-from jdq.worker.heart import Pulse
 from jdq.worker.jobs.predict import model_probabilities
+from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.runtime import Runtime
 
 PREDICTIONS = "predictions.csv"
 LABEL, PROBABILITY = "predicted_label", "probability_"

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jdq.worker.heads.errors import BadParameter
-from jdq.worker.heart import Pulse
 from jdq.worker.jobs.cores import share_of_cores, threads_for
 from jdq.worker.jobs.train_head import Lesson, publish_head
+from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import HeadSearch, TrainHead
 from jdq.worker.queue.ledger import More, Outcome
-from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from jdq.worker.heads.search import Trial
-    from jdq.worker.turn import ChunkWork
+    from jdq.worker.process.chunk_loop import ChunkWork
 
 TRIALS = "trials"
 

@@ -10,13 +10,13 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion, SpaceRecord
 from jdq.store.errors import UnknownSpace
 from jdq.store.models import Heads
-from jdq.worker.heart import Pulse
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.runtime import Runtime
 
 if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead

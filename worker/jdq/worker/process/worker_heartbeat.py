@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 import redis
 from kombu.exceptions import OperationalError
 
-from jdq.worker.devices import Gpu
-from jdq.worker.runtime import Runtime
+from jdq.worker.process.devices import Gpu
+from jdq.worker.process.runtime import Runtime
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from jdq.worker.heart import Pulse
+from jdq.worker.process.chunk_loop import ChunkWork, Turn
+from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.queue.contract import Extract, JobState
 from jdq.worker.queue.ledger import Lease, More, Outcome
-from jdq.worker.turn import ChunkWork, Turn
 from tests.jobs.conftest import Workplace
 
 SPEC = Extract(dataset="d", version="v", encoder="hash:8")

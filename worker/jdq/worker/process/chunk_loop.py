@@ -17,9 +17,9 @@ from typing import Protocol
 
 import redis
 
-from jdq.worker.errors import MACHINE_FAULTS, USER_ERRORS
-from jdq.worker.heart import Draining, Heart, Pulse, Stopped
-from jdq.worker.logs import working_on
+from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS
+from jdq.worker.process.lease_heartbeat import Draining, Heart, Pulse, Stopped
+from jdq.worker.process.logs import working_on
 from jdq.worker.queue.jobbook import TicketOrder
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
 
