@@ -17,7 +17,7 @@ WORDS = "nurse cook driver engineer we look for a night shift and good tools"
 
 def compare_steps(rounds: int) -> Iterator[tuple[str, list[float], list[float]]]:
     """(kind of texts, jdq's seconds a step, the plain script's), each of one value a round, in turns."""
-    from jdq.worker.tiny import make_tiny_bart
+    from jdq.worker.encoder.tiny import make_tiny_bart
 
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ import click
 from jdq.cli.stack.server import find_server, server_command
 from jdq.store.datasets import DatasetVersion
 from jdq.worker.config import read_config
-from jdq.worker.encoders import load
+from jdq.worker.encoder.by_name import load
 from jdq.worker.jobs import work_for
 from jdq.worker.process.chunk_loop import Turn
 from jdq.worker.process.runtime import Runtime
@@ -77,7 +77,9 @@ def table(file: Path, rows: int, sentences: int, rng: random.Random) -> list[str
 def model(folder: Path, *, dim: int, layers: int) -> str:
     """A BART of this shape with random weights."""
     shape = ["--dim", str(dim), "--layers", str(layers)]
-    subprocess.run([sys.executable, "-m", "jdq.worker.tiny", str(folder), *shape], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "jdq.worker.encoder.tiny", str(folder), *shape], check=True, capture_output=True
+    )
     return str(folder)
 
 

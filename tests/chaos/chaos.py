@@ -25,7 +25,7 @@ import redis
 
 from jdq.store import open_store
 from jdq.worker.config import read_config
-from jdq.worker.hash_encoder import hashed_feature
+from jdq.worker.encoder.hashing import hashed_feature
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import Job, JobBook
 from tests.stack.conftest import Stack, stack_in

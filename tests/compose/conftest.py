@@ -102,7 +102,16 @@ def _fill_wheels() -> None:
 def _make_model(folder: Path) -> None:
     docker(
         *("run", "--rm", "--network", "none", "--volume", f"{folder}:/models", "--entrypoint", "python"),
-        *(f"jdq-worker-cpu:{VERSION}", "-m", "jdq.worker.tiny", "/models/tiny", "--dim", "256", "--layers", "4"),
+        *(
+            f"jdq-worker-cpu:{VERSION}",
+            "-m",
+            "jdq.worker.encoder.tiny",
+            "/models/tiny",
+            "--dim",
+            "256",
+            "--layers",
+            "4",
+        ),
     )
 
 

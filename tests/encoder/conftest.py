@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.encoder.tokens import Tokens
-from jdq.worker.tiny import make_tiny_bart
 
 VOCABULARY = 4_000
 BART_SIZES = {

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, BartForConditionalGeneration, BartForSeq
 
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
-from jdq.worker.tiny import make_tiny_bart
+from jdq.worker.encoder.tiny import make_tiny_bart
 from tests.encoder.conftest import SaveModel
 
 

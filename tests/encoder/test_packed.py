@@ -25,7 +25,7 @@ from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.loading import check_float8, load_encoder
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.structure import read_structure
-from jdq.worker.tiny import make_tiny_bart
+from jdq.worker.encoder.tiny import make_tiny_bart
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, Reference, SaveModel, random_tokens
 
 TOLERANCE = 1e-5

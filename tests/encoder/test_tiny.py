@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from jdq.worker.tiny import main, make_tiny_bart, train_merges, vocabulary_of
+from jdq.worker.encoder.tiny import main, make_tiny_bart, train_merges, vocabulary_of
 
 DEMO_TABLE = Path(__file__).parents[2] / "demo" / "jobs.csv"
 

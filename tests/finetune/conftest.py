@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.finetune.finetune import finetune
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.finetune.record import FineTuneRecord
 from jdq.worker.heads.split import Split, make_split
-from jdq.worker.tiny import make_tiny_bart
 
 TOPICS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic", "driver": "truck route delivery"}
 

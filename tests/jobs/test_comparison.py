@@ -134,8 +134,8 @@ def test_an_exported_model_is_a_plain_hugging_face_folder(workplace: Workplace, 
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from jdq.worker.encoder.tiny import make_tiny_bart
     from jdq.worker.finetune.model import load_fine_tuned
-    from jdq.worker.tiny import make_tiny_bart
 
     torch.set_num_threads(1)
     encoder = str(make_tiny_bart(tmp_path / "tiny", dim=32, layers=1))

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.worker.hash_encoder import hashed_feature
+from jdq.worker.encoder.hashing import hashed_feature
 from jdq.worker.jobs.plan import chunk_bounds, first_rows
 from jdq.worker.queue.contract import Extract, JobState
 from tests.jobs.conftest import Workplace

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from jdq.store.models import Models
+from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.fine_tune import FineTuneWork
 from jdq.worker.process.lease_heartbeat import Draining, Pulse
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
 from jdq.worker.queue.jobbook import Job
-from jdq.worker.tiny import make_tiny_bart
 from tests.jobs.cases import csv_of
 from tests.jobs.conftest import Workplace
 

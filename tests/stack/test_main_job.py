@@ -120,7 +120,7 @@ def test_an_encoder_that_cannot_be_downloaded_fails_the_job_with_what_to_do(
 
 
 def test_a_worker_killed_in_mid_extraction_loses_nothing(stack: Stack, tmp_path: Path) -> None:
-    from jdq.worker.hash_encoder import hashed_feature
+    from jdq.worker.encoder.hashing import hashed_feature
 
     texts = [f"posting number {n} of a company" for n in range(400)]
     file = tmp_path / "killed.csv"

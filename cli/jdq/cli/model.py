@@ -33,4 +33,6 @@ def tiny(folder: Path, dim: int, layers: int, seed: int, tokenizer: Path | None)
     """
     require_worker_packages()
     options = ["--dim", str(dim), "--layers", str(layers), "--seed", str(seed)]
-    run_program("jdq.worker.tiny", [str(folder), *options, *(["--tokenizer", str(tokenizer)] if tokenizer else [])])
+    run_program(
+        "jdq.worker.encoder.tiny", [str(folder), *options, *(["--tokenizer", str(tokenizer)] if tokenizer else [])]
+    )

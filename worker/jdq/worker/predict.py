@@ -25,7 +25,7 @@ def probabilities_of(text: str, trained: Path) -> dict[str, float]:
 
 def _by_head(text: str, head_file: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """The feature is computed as the head's own were, and refused where the encoder is not the same any more."""
-    from jdq.worker.encoders import load, space_of
+    from jdq.worker.encoder.by_name import load, space_of
     from jdq.worker.heads.files import load_head, require_space
 
     head = load_head(head_file)

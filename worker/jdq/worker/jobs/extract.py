@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from jdq.store.models import Models
+from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
-from jdq.worker.encoders import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.process.runtime import Runtime

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from jdq.store.space import FeatureSpace
-from jdq.worker.hash_encoder import PREFIX, HashEncoder
+from jdq.worker.encoder.hashing import PREFIX, HashEncoder
 
 if TYPE_CHECKING:
     from jdq.worker.encoder.cache import EncoderCache

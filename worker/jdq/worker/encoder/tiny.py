@@ -1,4 +1,4 @@
-"""A tiny BART with random weights and a working BART tokenizer, made offline: `python -m jdq.worker.tiny DIR`.
+"""A tiny BART with random weights and a working BART tokenizer, made offline: `python -m jdq.worker.encoder.tiny DIR`.
 
 For trying the product and for its tests. The network has learned nothing; its features are a random projection of
 the words of a text, which is enough for a head to tell topics apart.
@@ -80,7 +80,7 @@ def _write_tokenizer(folder: Path, source: Path | None, corpus: Path | None) -> 
     if corpus is not None:
         merges = train_merges(corpus.read_text(encoding="utf-8").splitlines())
     else:
-        merges = (files("jdq.worker") / "tiny-merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+        merges = (files("jdq.worker.encoder") / "tiny-merges.txt").read_text(encoding="utf-8").splitlines()[1:]
     vocabulary = vocabulary_of(merges)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join([MERGES_HEADER, *merges, ""]), encoding="utf-8")
@@ -134,7 +134,7 @@ def _spread_weights(model: torch.nn.Module) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: prints the folder to stdout, a warning about the random weights to stderr."""
-    parser = argparse.ArgumentParser(prog="python -m jdq.worker.tiny", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jdq.worker.encoder.tiny", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to write the model")
     parser.add_argument("--dim", type=int, default=128, help="width of the features, a multiple of 16 (default 128)")
     parser.add_argument("--layers", type=int, default=2, help="layers of the encoder (default 2)")
