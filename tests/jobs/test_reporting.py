@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from jdq.store.errors import StoreError
-from jdq.worker.reporting import OtherSplit, best_of, page_of, report
+from jdq.worker.programs.write_report import OtherSplit, best_of, page_of, report
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 

@@ -6,8 +6,8 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
-from jdq.worker.health import NotWell, health_of
-from jdq.worker.metrics import LedgerCollector
+from jdq.worker.programs.health import NotWell, health_of
+from jdq.worker.programs.prometheus_exporter import LedgerCollector
 from jdq.worker.queue.contract import Queue, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome

@@ -13,7 +13,7 @@ from jdq.cli.client import Client
 from jdq.cli.output import duration, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.worker.comparison import Comparison, Line
+    from jdq.worker.report.comparison import Comparison, Line
 
 HEADINGS = {
     "accuracy": "accuracy",
@@ -43,7 +43,7 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
     jdq compare postings
     jdq compare postings --csv > postings.csv
     """
-    from jdq.worker.comparison import compare_dataset
+    from jdq.worker.report.comparison import compare_dataset
 
     found = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
     for fault in found.unreadable:

@@ -29,4 +29,4 @@ def predict(text: str, head: str | None, model: str | None, as_json: bool) -> No
     require_worker_packages()
     root = Client().store.root
     path = Heads(root).path(head) if head is not None else Models(root).path(model or "")
-    run_program("jdq.worker.predict", [str(path), *(["--json"] if as_json else []), "--", text])
+    run_program("jdq.worker.programs.predict_text", [str(path), *(["--json"] if as_json else []), "--", text])

@@ -28,4 +28,4 @@ def report(wanted: str, output: Path) -> None:
     jdq report train-head-7kq2m9xw -o report.html
     """
     require_worker_packages()
-    run_program("jdq.worker.reporting", [wanted, "--output", str(output.absolute())])
+    run_program("jdq.worker.programs.write_report", [wanted, "--output", str(output.absolute())])

@@ -1,4 +1,7 @@
-"""Classifies one text in this process: ``python -m jdq.worker.predict HEAD_FILE|MODEL_FOLDER [--json] -- TEXT``."""
+"""Classifies one text in this process.
+
+``python -m jdq.worker.programs.predict_text HEAD_FILE|MODEL_FOLDER [--json] -- TEXT``
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report from the store, in this process: ``python -m jdq.worker.reporting ID --output FILE``."""
+"""A report from the store, in this process: ``python -m jdq.worker.programs.write_report ID --output FILE``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jdq.store.errors import MissingFeatures, StoreError
 from jdq.store.models import Heads, Models
 from jdq.store.publish import replace
 from jdq.store.store import Store, open_store
-from jdq.worker.comparison import compare_dataset, difference, ground_of
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.errors import USER_ERRORS
+from jdq.worker.report.comparison import compare_dataset, difference, ground_of
 
 if TYPE_CHECKING:
     from jdq.store.rows import FeatureRows

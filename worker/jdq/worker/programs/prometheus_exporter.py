@@ -1,5 +1,6 @@
-"""Prometheus metrics of jobs, chunks and workers: ``python -m jdq.worker.metrics``. Needs ``jdq[monitoring]``.
+"""Prometheus metrics of jobs, chunks and workers: ``python -m jdq.worker.programs.prometheus_exporter``.
 
+Needs ``jdq[monitoring]``.
 Everything is read from the ledger at each scrape, so that any number of exporters says the same, and none has state.
 """
 

@@ -1,4 +1,4 @@
-"""Whether one worker is well: ``python -m jdq.worker.health NAME``, for the health checks of containers.
+"""Whether one worker is well: ``python -m jdq.worker.programs.health NAME``, for the health checks of containers.
 
 Asks the ledger, not Celery: a worker whose process is busy for hours is seen there all the same.
 """

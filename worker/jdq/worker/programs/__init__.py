@@ -1,0 +1,1 @@
+"""What `python -m` runs beside the Celery workers: one program per file."""
