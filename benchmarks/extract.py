@@ -279,7 +279,7 @@ def compare(shape: str, device: str, *, texts: int, rounds: int) -> None:
 def stored(subject: Subject, rounds: int) -> None:
     """Print the rate from token ids to a published shard, where the store's packages are installed."""
     try:
-        from jdq.store.space import FeatureSpace
+        from jdq.store.spaces.definition import FeatureSpace
         from jdq.store.store import open_store
     except ImportError:
         say(f"  {'jdq, tokens to stored shard':45} not measured: the store's packages are not installed")

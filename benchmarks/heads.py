@@ -91,7 +91,7 @@ def stored(rows: int) -> Iterator[Path]:
 
 
 def a_space() -> Any:
-    from jdq.store.space import FeatureSpace
+    from jdq.store.spaces.definition import FeatureSpace
 
     return FeatureSpace(
         architecture="synthetic", weights="0" * 32, tokenizer="0" * 32, pooling="cls", max_length=1024, cutting="right",

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store import BatchPlan, FeatureSpace, Space, open_store
-from jdq.store.batches import batches
+from jdq.store.spaces.batches import batches
 
 DIM = 1024
 SHARD_ROWS = 16_384

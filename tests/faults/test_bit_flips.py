@@ -10,8 +10,8 @@ import numpy as np
 
 from jdq.store import open_store
 from jdq.store.errors import DamagedShard, MissingFeatures
-from jdq.store.features import Space
 from jdq.store.keys import text_keys
+from jdq.store.spaces.feature_space import Space
 from jdq.store.verify import verify
 from tests.store.fake_features import fake_features, fake_lengths, fake_space, put_texts, sentences
 

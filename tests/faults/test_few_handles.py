@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store import open_store
-from jdq.store.features import Space
 from jdq.store.keys import text_keys
+from jdq.store.spaces.feature_space import Space
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from jdq.store import open_store
-from jdq.store.compact import compact
-from jdq.store.features import Space
 from jdq.store.garbage import collect_garbage
 from jdq.store.keys import text_keys
+from jdq.store.spaces.compact import compact
+from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
 from jdq.store.verify import verify
 from tests.faults.forked import fork

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.features import Space
+from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
 from tests.store.fake_features import fake_space, put_texts
 

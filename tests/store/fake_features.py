@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.features import Space
 from jdq.store.keys import text_keys
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.feature_space import Space
 
 PRODUCER = {"jdq": "0.1.0", "device": "fake"}
 

@@ -12,8 +12,8 @@ import pytest
 
 from jdq.store import open_store
 from jdq.store.errors import DuplicateKeys, MissingFeatures, NotFinite
-from jdq.store.features import Space
 from jdq.store.keys import text_keys
+from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
 from tests.store.fake_features import PRODUCER, fake_features, fake_lengths, fake_space, put_texts, sentences
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jdq.store import open_store, segment
-from jdq.store.features import Space
-from jdq.store.index_cache import IndexCache
+from jdq.store import open_store
 from jdq.store.keys import Keys, text_keys
-from jdq.store.segment import Segment
+from jdq.store.spaces import segment
+from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.index_cache import IndexCache
+from jdq.store.spaces.segment import Segment
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
 

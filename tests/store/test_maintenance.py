@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from jdq.store import open_store
-from jdq.store.compact import compact
 from jdq.store.errors import MissingFeatures
-from jdq.store.features import Space
 from jdq.store.garbage import collect_garbage
 from jdq.store.keys import text_keys
+from jdq.store.spaces.compact import compact
+from jdq.store.spaces.feature_space import Space
 from jdq.store.verify import verify
 from tests.store.fake_datasets import import_texts, write_store
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences

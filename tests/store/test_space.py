@@ -11,7 +11,7 @@ import pytest
 from jdq.store import open_store
 from jdq.store.errors import AmbiguousSpace, StoreFormatError, UnknownSpace
 from jdq.store.keys import text_key, text_keys
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
 from tests.store.fake_features import fake_space, put_texts
 
 CHANGES: dict[str, Any] = {

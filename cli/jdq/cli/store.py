@@ -158,7 +158,7 @@ def compact(space: str | None, as_json: bool) -> None:
 
     The small ones stay until `jdq store gc` finds the new ones an hour old.
     """
-    from jdq.store.compact import compact as compact_space
+    from jdq.store.spaces.compact import compact as compact_space
 
     found = _open()
     spaces = [found.open_space(space)] if space else found.spaces()

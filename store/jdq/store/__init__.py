@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jdq.store.batches import Batch, BatchPlan
     from jdq.store.errors import DamagedShard, MissingFeatures, NotFinite, StoreError
     from jdq.store.extracted import ExtractedDataset
-    from jdq.store.features import Space
     from jdq.store.keys import text_key, text_keys
-    from jdq.store.rows import FeatureRows
-    from jdq.store.space import FeatureSpace
+    from jdq.store.spaces.batches import Batch, BatchPlan
+    from jdq.store.spaces.definition import FeatureSpace
+    from jdq.store.spaces.feature_space import Space
+    from jdq.store.spaces.rows import FeatureRows
     from jdq.store.store import Store, open_store
 
 __all__ = [
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "batches": ("Batch", "BatchPlan"),
+    "spaces.batches": ("Batch", "BatchPlan"),
     "errors": ("DamagedShard", "MissingFeatures", "NotFinite", "StoreError"),
     "extracted": ("ExtractedDataset",),
-    "features": ("Space",),
+    "spaces.feature_space": ("Space",),
     "keys": ("text_key", "text_keys"),
-    "rows": ("FeatureRows",),
-    "space": ("FeatureSpace",),
+    "spaces.rows": ("FeatureRows",),
+    "spaces.definition": ("FeatureSpace",),
     "store": ("Store", "open_store"),
 }
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.batches import Batch, BatchPlan, batches
 from jdq.store.errors import NotExtracted
+from jdq.store.spaces.batches import Batch, BatchPlan, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from jdq.store.datasets import DatasetVersion
-    from jdq.store.features import Space
-    from jdq.store.rows import FeatureRows
-    from jdq.store.shard import Features
+    from jdq.store.spaces.feature_space import Space
+    from jdq.store.spaces.rows import FeatureRows
+    from jdq.store.spaces.shard import Features
     from jdq.store.store import Store
 
 
@@ -80,6 +80,6 @@ def open_extracted(
 def _reopen(version: Path, space: Path) -> ExtractedDataset:
     """What a worker process of a data loader gets in place of mapped memory."""
     from jdq.store.datasets import DatasetVersion
-    from jdq.store.features import Space
+    from jdq.store.spaces.feature_space import Space
 
     return ExtractedDataset(DatasetVersion(version), Space(space))

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from jdq.store import segment
 from jdq.store.datasets.importing import IMPORTING, REMOVED
 from jdq.store.errors import DamagedShard
-from jdq.store.features import Space
 from jdq.store.keys import halves
-from jdq.store.mapped import MappedShard, open_shard
 from jdq.store.publish import is_partial, sync_folder
-from jdq.store.quarantine import removal_lock
-from jdq.store.segment import Positions
+from jdq.store.spaces import segment
+from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.mapped_shard import MappedShard, open_shard
+from jdq.store.spaces.quarantine import removal_lock
+from jdq.store.spaces.segment import Positions
 from jdq.store.store import Store
 
 # A reader that took the names of shards before a compaction has this long to open them, a copy of the store to end.

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from jdq.store.extracted import ExtractedDataset
-from jdq.store.shard import Features
+from jdq.store.spaces.shard import Features
 
 
 def to_huggingface(table: ExtractedDataset, *, label_column: str | None = None) -> datasets.Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.errors import StoreError
-from jdq.store.features import Space
+from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import AmbiguousSpace, StoreFormatError, UnknownSpace
-from jdq.store.features import Space
 from jdq.store.location import store_root
 from jdq.store.publish import make_folder, publish
-from jdq.store.shard import Features
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.shard import Features
 
 if TYPE_CHECKING:
     from jdq.store.datasets import Datasets

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from jdq.store.batches import BatchPlan, batches
 from jdq.store.extracted import ExtractedDataset
-from jdq.store.segment import Positions
+from jdq.store.spaces.batches import BatchPlan, batches
+from jdq.store.spaces.segment import Positions
 
 Example = tuple[torch.Tensor, torch.Tensor]
 

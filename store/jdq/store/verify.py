@@ -9,17 +9,17 @@ from typing import Literal
 
 import numpy as np
 
-from jdq.store import segment
 from jdq.store.datasets import DamagedDataset, DatasetVersion
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
-from jdq.store.features import Space
-from jdq.store.index import shard_names
-from jdq.store.index_cache import SUFFIX
-from jdq.store.mapped import open_shard, standing_identity
 from jdq.store.publish import replace
-from jdq.store.quarantine import quarantine
+from jdq.store.spaces import segment
+from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.index import shard_names
+from jdq.store.spaces.index_cache import SUFFIX
+from jdq.store.spaces.mapped_shard import open_shard, standing_identity
+from jdq.store.spaces.quarantine import quarantine
+from jdq.store.spaces.validator import opened_regular, read_layout
 from jdq.store.store import Store
-from jdq.store.validator import opened_regular, read_layout
 
 Kind = Literal["shard", "space", "index", "dataset", "incomplete"]
 AfterShard = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
 from jdq.worker.encoder.hashing import PREFIX, HashEncoder
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from jdq.worker.encoder.lanes import Lanes, Network, open_lanes
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens
 
 if TYPE_CHECKING:
-    from jdq.store.space import FeatureSpace
+    from jdq.store.spaces.definition import FeatureSpace
     from jdq.worker.encoder.identity import Identity
 
 AfterBatch = Callable[[int, int], None]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
 from jdq.worker.encoder.errors import EncoderNotFound, NotFiniteFeatures
 
 PREFIX = "hash:"

@@ -13,7 +13,7 @@ from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from jdq.store.space import FeatureSpace
+    from jdq.store.spaces.definition import FeatureSpace
 
 DEFINITION = 1  # grows when jdq defines a feature differently, so that old and new ones do not mix
 PRECISIONS = ("float32", "bfloat16", "float8")
@@ -34,7 +34,9 @@ class Identity:
 
     def space(self, storage_dtype: str) -> FeatureSpace:
         """The feature space of these features stored as "float16" or "float32"."""
-        from jdq.store.space import FeatureSpace  # here, so that the network runs where the store's packages are not
+        from jdq.store.spaces.definition import (
+            FeatureSpace,  # here, so that the network runs where the store's packages are not
+        )
 
         if storage_dtype not in ("float16", "float32"):
             raise ValueError(f"features are stored as float16 or float32, not {storage_dtype}")

@@ -7,8 +7,8 @@ from functools import cache, cached_property
 from celery import Celery
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.features import Space
 from jdq.store.runs import Runs
+from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store, open_store
 from jdq.worker.config import Config, read_config
 from jdq.worker.queue.celery_app import celery_app

@@ -22,7 +22,7 @@ from jdq.worker.process.errors import USER_ERRORS
 from jdq.worker.report.comparison import compare_dataset, difference, ground_of
 
 if TYPE_CHECKING:
-    from jdq.store.rows import FeatureRows
+    from jdq.store.spaces.rows import FeatureRows
     from jdq.worker.heads.head import TrainedHead
     from jdq.worker.report.subject import Compared, LearningPoint, Subject
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import xxhash
 
 from jdq.store.keys import KEY_BYTES, Keys
-from jdq.store.metadata_file import MetadataFile
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.metadata_file import MetadataFile
 
 FORMAT = "jdq-shard"
 FORMAT_VERSION = 1

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jdq.store.errors import DamagedShard
-from jdq.store.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
-from jdq.store.index import Index, Located, shard_names
 from jdq.store.keys import Keys, checked_keys
-from jdq.store.mapped import MappedShard, identity_of, open_shard, standing_identity
 from jdq.store.publish import publish
-from jdq.store.quarantine import quarantine
-from jdq.store.rows import FeatureRows, places_by_owner
-from jdq.store.segment import Positions
-from jdq.store.shard import Features, ShardImage, Tokens, encode_shard
-from jdq.store.space import FeatureSpace
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.index import Index, Located, shard_names
+from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard, standing_identity
+from jdq.store.spaces.quarantine import quarantine
+from jdq.store.spaces.rows import FeatureRows, places_by_owner
+from jdq.store.spaces.segment import Positions
+from jdq.store.spaces.shard import Features, ShardImage, Tokens, encode_shard
 
 # How often a read or a put starts again because others replaced files meanwhile. Each turn sees all that was
 # published before it, so more than two need two compactions within milliseconds.

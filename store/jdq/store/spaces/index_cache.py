@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from jdq.store import segment
-from jdq.store.segment import Segment
+from jdq.store.spaces import segment
+from jdq.store.spaces.segment import Segment
 
 SUFFIX = ".keys"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jdq.store import segment
 from jdq.store.errors import DamagedShard
-from jdq.store.index_cache import IndexCache
 from jdq.store.keys import Keys, halves
-from jdq.store.mapped import open_shard, standing_identity
-from jdq.store.segment import Positions, Segment
+from jdq.store.spaces import segment
+from jdq.store.spaces.index_cache import IndexCache
+from jdq.store.spaces.mapped_shard import open_shard, standing_identity
+from jdq.store.spaces.segment import Positions, Segment
 
 SHARD_FILE = re.compile(r"([0-9a-f]{32})\.h5")
 # Below this many shards a cache file costs more than opening them saves.

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jdq.store.rows import FeatureRows
-from jdq.store.segment import Positions
-from jdq.store.shard import Features
+from jdq.store.spaces.rows import FeatureRows
+from jdq.store.spaces.segment import Positions
+from jdq.store.spaces.shard import Features
 
 
 class Batch(NamedTuple):

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from jdq.store.errors import StoreError
 from jdq.store.keys import Keys, halves
-from jdq.store.mapping import map_file
 from jdq.store.publish import replace
-from jdq.store.shard import content_digest
-from jdq.store.validator import opened_regular
+from jdq.store.spaces.mmap_file import map_file
+from jdq.store.spaces.shard import content_digest
+from jdq.store.spaces.validator import opened_regular
 
 MAGIC = b"JDQINDEX"
 FORMAT_VERSION = 1

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.mapped import MappedShard
-from jdq.store.mapping import read_soon
-from jdq.store.segment import Positions
-from jdq.store.shard import Features
+from jdq.store.spaces.mapped_shard import MappedShard
+from jdq.store.spaces.mmap_file import read_soon
+from jdq.store.spaces.segment import Positions
+from jdq.store.spaces.shard import Features
 
 # A gather from several shards copies each piece twice: at this size it is still in the core's cache the second time.
 GATHER_BYTES = 1 << 19

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jdq.store import segment
 from jdq.store.errors import DamagedShard
-from jdq.store.features import Space
 from jdq.store.keys import KEY_BYTES, Keys, halves
-from jdq.store.mapped import MappedShard, open_shard
-from jdq.store.rows import FeatureRows, places_by_owner
-from jdq.store.segment import Positions, find
-from jdq.store.shard import array_sizes
+from jdq.store.spaces import segment
+from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.mapped_shard import MappedShard, open_shard
+from jdq.store.spaces.rows import FeatureRows, places_by_owner
+from jdq.store.spaces.segment import Positions, find
+from jdq.store.spaces.shard import array_sizes
 
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
 TARGET_BYTES = 128 << 20

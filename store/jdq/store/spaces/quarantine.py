@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jdq.store.mapped import identity_of
 from jdq.store.publish import make_folder, sync_folder
+from jdq.store.spaces.mapped_shard import identity_of
 
 
 @contextmanager

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from jdq.store.errors import DamagedShard
 from jdq.store.keys import KEY_BYTES, Keys
-from jdq.store.mapping import map_file
-from jdq.store.shard import Column, Features, ShardHeader, Tokens, array_sizes, content_digest, shard_name
-from jdq.store.space import FeatureSpace
-from jdq.store.validator import ShardLayout, opened_regular, read_layout
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.mmap_file import map_file
+from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes, content_digest, shard_name
+from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 
 class MappedShard:
