@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store import FeatureSpace, Space, open_store, text_keys
-from jdq.store.verify import verify
+from jdq.store.maintenance.verify import verify
 
 DIM = 768
 CHUNK_ROWS = 4096

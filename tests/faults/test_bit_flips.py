@@ -11,8 +11,8 @@ import numpy as np
 from jdq.store import open_store
 from jdq.store.errors import DamagedShard, MissingFeatures
 from jdq.store.keys import text_keys
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.feature_space import Space
-from jdq.store.verify import verify
 from tests.store.fake_features import fake_features, fake_lengths, fake_space, put_texts, sentences
 
 ROUNDS = int(os.environ.get("JDQ_FAULT_ROUNDS", "200"))

@@ -11,9 +11,9 @@ import pytest
 from jdq.store import open_store
 from jdq.store.errors import DamagedShard, MissingFeatures
 from jdq.store.keys import text_keys
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.mapped_shard import open_shard
-from jdq.store.verify import verify
 from tests.faults.hostile_files import HOSTILE
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 

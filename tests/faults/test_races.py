@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from jdq.store import open_store
-from jdq.store.garbage import collect_garbage
 from jdq.store.keys import text_keys
+from jdq.store.maintenance.garbage import collect_garbage
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.compact import compact
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
-from jdq.store.verify import verify
 from tests.faults.forked import fork
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 

@@ -118,7 +118,7 @@ def test_an_exported_head_predicts_with_numpy_and_safetensors_alone(workplace: W
     """The lines that docs/heads.md gives."""
     from safetensors.numpy import load_file
 
-    from jdq.store.models import Heads
+    from jdq.store.trained import Heads
     from jdq.worker.heads.files import load_head
 
     version = extracted(workplace, csv_of(labelled(60)))

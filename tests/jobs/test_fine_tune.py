@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jdq.store.models import Models
+from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.fine_tune import FineTuneWork

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdq.store.models import Heads
+from jdq.store.trained import Heads
 from jdq.worker.heads.files import load_head
 from jdq.worker.jobs.predict import predict_work
 from jdq.worker.jobs.predictions import unused

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.store.models import Heads
+from jdq.store.trained import Heads
 from jdq.worker.heads.files import load_head
 from jdq.worker.heads.options import HEADS
 from jdq.worker.jobs.labelled import labelled_rows

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from jdq.store.errors import CannotWrite
-from jdq.store.export import CannotExport, export
+from jdq.store.exports.export import CannotExport, export
 from tests.store.fake_datasets import write_store
 from tests.store.fake_features import fake_features, sentences
 

@@ -16,9 +16,9 @@ import xxhash
 from jdq.store import open_store
 from jdq.store.errors import DamagedShard, StoreFormatError
 from jdq.store.keys import text_keys
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import encode_shard
-from jdq.store.verify import verify
 from tests.store.fake_features import PRODUCER, fake_features, fake_lengths, fake_space, put_texts, sentences
 from tests.store.make_frozen import TEXTS
 

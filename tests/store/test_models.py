@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jdq.store.models import CannotCopy, DamagedRecord, Heads, Models, UnknownTrained
+from jdq.store.trained import CannotCopy, DamagedRecord, Heads, Models, UnknownTrained
 
 
 def head_file(record: dict[str, object]) -> bytes:

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from jdq.store import BatchPlan, ExtractedDataset
-from jdq.store.huggingface import to_huggingface
-from jdq.store.torch_datasets import FeatureBatches, FeatureDataset
+from jdq.store.exports.huggingface import to_huggingface
+from jdq.store.exports.torch_datasets import FeatureBatches, FeatureDataset
 from tests.store.fake_datasets import write_store
 from tests.store.fake_features import fake_features, sentences
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.store.runs import InvalidJob, NoResult, Runs
+from jdq.store.job_files import InvalidJob, NoResult, Runs
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ class Exit(IntEnum):
 
 # By name, so that `jdq --help` need not import the modules that define them.
 _EXITS = {
-    "jdq.store.models.UnknownTrained": Exit.UNKNOWN,
+    "jdq.store.trained.UnknownTrained": Exit.UNKNOWN,
     "jdq.store.errors.StoreError": Exit.BAD_INPUT,
     "jdq.worker.heads.errors.HeadError": Exit.BAD_INPUT,
     "jdq.worker.finetune.errors.FineTuneError": Exit.BAD_INPUT,

@@ -12,7 +12,7 @@ from jdq.cli.output import json_option, print_json
 from jdq.cli.shelf import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
-    from jdq.store.models import Heads
+    from jdq.store.trained import Heads
 
 
 @click.group()
@@ -21,7 +21,7 @@ def heads() -> None:
 
 
 def _shelf() -> Heads:
-    from jdq.store.models import Heads
+    from jdq.store.trained import Heads
 
     return Heads(Client().store.root)
 

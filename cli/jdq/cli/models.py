@@ -12,7 +12,7 @@ from jdq.cli.output import json_option, print_json
 from jdq.cli.shelf import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
-    from jdq.store.models import Models
+    from jdq.store.trained import Models
 
 
 @click.group()
@@ -21,7 +21,7 @@ def models() -> None:
 
 
 def _shelf() -> Models:
-    from jdq.store.models import Models
+    from jdq.store.trained import Models
 
     return Models(Client().store.root)
 

@@ -22,7 +22,7 @@ def predict(text: str, head: str | None, model: str | None, as_json: bool) -> No
     \b
     jdq predict "Chef for a busy kitchen" --head train-head-7kq2m9xw
     """
-    from jdq.store.models import Heads, Models
+    from jdq.store.trained import Heads, Models
 
     if (head is None) == (model is None):
         raise BadRequest("say what classifies: --head or --model, just one of them\n  try: jdq heads ls")

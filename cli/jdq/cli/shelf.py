@@ -10,7 +10,7 @@ import click
 from jdq.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.store.models import Shelf
+    from jdq.store.trained import Shelf
 
 
 def print_list(shelf: Shelf, dataset: str | None, *, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def export_to(shelf: Shelf, job: str, target: Path | None) -> None:
 
 
 def _readable(shelf: Shelf, dataset: str | None) -> list[tuple[str, dict[str, Any]]]:
-    from jdq.store.models import DamagedRecord
+    from jdq.store.trained import DamagedRecord
 
     found = []
     for job in shelf.ids():

@@ -13,7 +13,7 @@ from jdq.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
-    from jdq.store.listing import DatasetSummary, SpaceSummary
+    from jdq.store.maintenance.listing import DatasetSummary, SpaceSummary
     from jdq.store.store import Store
 
 version_option = click.option("--version", metavar="V", help="A version, or its first digits; default: the newest.")
@@ -43,7 +43,7 @@ def list_(as_json: bool) -> None:
 
     A dataset's features are "complete", or so many rows are "missing", in each feature space of its extractions.
     """
-    from jdq.store.listing import list_store
+    from jdq.store.maintenance.listing import list_store
 
     summary = list_store(_open())
     if as_json:
@@ -68,7 +68,7 @@ def show(name: str, version: str | None, as_json: bool) -> None:
     """Show one dataset version, or one feature space by the first digits of its digest."""
     from jdq.store.datasets import UnknownDataset
     from jdq.store.errors import UnknownSpace
-    from jdq.store.listing import summarize_dataset, summarize_space
+    from jdq.store.maintenance.listing import summarize_dataset, summarize_space
 
     found = _open()
     try:
@@ -97,7 +97,7 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
 
     Rows of a dataset that no shard holds are told ("incomplete") and are no damage: a job may not be there yet.
     """
-    from jdq.store.verify import verify as verify_store
+    from jdq.store.maintenance.verify import verify as verify_store
 
     with click.progressbar(length=1, label="shards", file=sys.stderr) as bar:
 
@@ -137,7 +137,7 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
 @json_option
 def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: bool) -> None:
     """Remove what dead writers left behind and shards that compaction has replaced."""
-    from jdq.store.garbage import collect_garbage
+    from jdq.store.maintenance.garbage import collect_garbage
 
     report = collect_garbage(_open(), dry_run=dry_run, unused=unused, quarantined=quarantined, grace_s=grace_s)
     if as_json:
@@ -197,7 +197,7 @@ def export(
     jdq store export posts --to posts.npz       numpy
     jdq store export posts --to posts.parquet   pandas, DuckDB, Spark
     """
-    from jdq.store.export import export as export_table
+    from jdq.store.exports.export import export as export_table
 
     table = _open().open(dataset, version=version, space=space)
     with click.progressbar(length=len(table), label="rows", file=sys.stderr) as bar:

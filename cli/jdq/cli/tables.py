@@ -24,7 +24,7 @@ def check_target(target: Path) -> None:
 
 def copy_table(client: Client, job: Job, target: Path) -> None:
     """Copies the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
-    from jdq.store.runs import Runs
+    from jdq.store.job_files import Runs
 
     check_target(target)
     if job.kind != "predict":

@@ -60,7 +60,7 @@ def predict(
 
 def _maker(client: Client, head: str | None, model: str | None) -> list[str]:
     """The job to wait for, where the head or the model is not there yet. Raises UnknownTrained, BadRequest."""
-    from jdq.store.models import Heads, Models
+    from jdq.store.trained import Heads, Models
 
     wanted = head or model or ""
     shelf = Heads(client.store.root) if head else Models(client.store.root)

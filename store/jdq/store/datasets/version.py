@@ -18,8 +18,8 @@ from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
 from jdq.store.datasets.importing import IMPORTS
 from jdq.store.datasets.records import DamagedDataset, ImportRecord, SpaceRecord, read_record
 from jdq.store.datasets.soundness import file_digest, read_dataset_record
+from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.errors import StoreError
-from jdq.store.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from jdq.store.models import Models
+from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
 from jdq.worker.process.devices import device_of

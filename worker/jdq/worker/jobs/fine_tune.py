@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jdq.store.models import Models
+from jdq.store.trained import Models
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, Pulse

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jdq.store.models import Models
+from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import space_of
 from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.process.runtime import Runtime

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.models import Heads, Models
+from jdq.store.trained import Heads, Models
 from jdq.worker.jobs.extract import ExtractChunk
 from jdq.worker.jobs.plan import Plan, chunk_bounds, chunk_tokens, estimated_tokens, first_rows, gpu_queue_devices
 from jdq.worker.process.devices import device_of

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.models import Heads, Models
 from jdq.store.publish import make_folder, partial_beside, sync_folder
+from jdq.store.trained import Heads, Models
 from jdq.worker.jobs.predict import model_probabilities
 from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.process.runtime import Runtime

@@ -9,7 +9,7 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion, SpaceRecord
 from jdq.store.errors import UnknownSpace
-from jdq.store.models import Heads
+from jdq.store.trained import Heads
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows

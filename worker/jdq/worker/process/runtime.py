@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from celery import Celery
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.runs import Runs
+from jdq.store.job_files import Runs
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store, open_store
 from jdq.worker.config import Config, read_config

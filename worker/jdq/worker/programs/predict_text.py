@@ -12,8 +12,8 @@ import click
 import msgspec
 import numpy as np
 
-from jdq.store.models import Models
 from jdq.store.store import open_store
+from jdq.store.trained import Models
 from jdq.worker.config import read_config
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.errors import USER_ERRORS

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import MissingFeatures, StoreError
-from jdq.store.models import Heads, Models
 from jdq.store.publish import replace
 from jdq.store.store import Store, open_store
+from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.process.devices import device_of

@@ -110,7 +110,7 @@ def _reference(lines: Sequence[Line], version: str, column: str | None, *, stric
 
 
 def _lines(store: Store, dataset: str) -> tuple[list[Line], list[str]]:
-    from jdq.store.models import DamagedRecord, Heads, Models, Shelf
+    from jdq.store.trained import DamagedRecord, Heads, Models, Shelf
 
     shelves: tuple[Shelf, ...] = (Heads(store.root), Models(store.root))
     lines, unreadable = [], []
@@ -160,7 +160,7 @@ def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> Line:
 
 def _head_cost(store: Store, job: str) -> dict[str, Any]:
     """What the extraction cost from which the head was trained; nothing where it is not known any more."""
-    from jdq.store.runs import NoResult, Runs
+    from jdq.store.job_files import NoResult, Runs
 
     try:
         found: dict[str, Any] = Runs(store.root).get_result(job)["extraction"]

@@ -11,8 +11,8 @@ from typing import IO
 import numpy as np
 
 from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.exports.lasting_file import LastingFile
 from jdq.store.extracted import ExtractedDataset
-from jdq.store.lasting_file import LastingFile
 from jdq.store.publish import partial_beside, sync_folder
 from jdq.store.table.options import columns as listed
 

@@ -17,8 +17,8 @@ import msgspec
 
 from jdq.store.datasets.importing import REMOVED
 from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.job_files import JOB
 from jdq.store.publish import partial_beside, publish, sync_folder
-from jdq.store.runs import JOB
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"
