@@ -140,8 +140,8 @@ def test_a_model_that_stands_is_not_trained_again(workplace: Workplace, encoder:
 
 
 def test_those_who_watch_see_epoch_step_loss_and_eta(workplace: Workplace, encoder: str) -> None:
-    from jdq.cli.progress import progress_of
-    from jdq.cli.watch import summary
+    from jdq.cli.jobs.progress import progress_of
+    from jdq.cli.jobs.watch import summary
 
     job, _ = workplace.jobbook.create(fine_tune(workplace, encoder, epochs=40))
     worker = threading.Thread(target=workplace.turn, args=(job, "gpu"))

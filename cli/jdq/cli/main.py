@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from jdq.cli import compare, heads, jobs, logs, model, models, predict, report, stack_commands, store, submit, top
+from jdq.cli import store, submit
 from jdq.cli.exits import Exit, exit_of, message_of
+from jdq.cli.jobs import commands as job_commands
+from jdq.cli.jobs import logs, top
+from jdq.cli.stack import commands as stack_commands
+from jdq.cli.trained import compare, heads, model, models, predict, report
 
 
 class _Border(click.Group):
@@ -47,7 +51,7 @@ def cli() -> None:
 
 
 cli.add_command(submit.submit)
-for _command in (*stack_commands.COMMANDS, *jobs.COMMANDS, logs.logs, top.top):
+for _command in (*stack_commands.COMMANDS, *job_commands.COMMANDS, logs.logs, top.top):
     cli.add_command(_command)
 cli.add_command(store.store)
 cli.add_command(model.model)

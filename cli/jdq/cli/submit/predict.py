@@ -38,7 +38,7 @@ def predict(
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
     """
-    from jdq.cli.tables import check_target, copy_table
+    from jdq.cli.jobs.tables import check_target, copy_table
     from jdq.store.datasets import name_from
     from jdq.worker.queue.contract import Predict
 

@@ -67,7 +67,7 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
 
 
 def _watched(client: Client, job: str) -> Job:
-    from jdq.cli.watch import watch_job
+    from jdq.cli.jobs.watch import watch_job
     from jdq.worker.queue.contract import JobState
 
     ended = watch_job(client, job)

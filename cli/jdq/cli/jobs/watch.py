@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jdq.cli.jobs.progress import Progress, progress_of, state_text
 from jdq.cli.output import duration
-from jdq.cli.progress import Progress, progress_of, state_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

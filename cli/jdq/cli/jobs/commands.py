@@ -25,8 +25,8 @@ STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 @json_option
 def status(job: str, as_json: bool) -> None:
     """Show how JOB stands."""
-    from jdq.cli.progress import describe_job
-    from jdq.cli.watch import summary
+    from jdq.cli.jobs.progress import describe_job
+    from jdq.cli.jobs.watch import summary
 
     found = Client().job(job)
     if as_json:
@@ -70,7 +70,7 @@ def failed(as_json: bool) -> None:
 
 
 def _list(found: list[Job], as_json: bool) -> None:
-    from jdq.cli.progress import describe_job, progress_of, state_text
+    from jdq.cli.jobs.progress import describe_job, progress_of, state_text
 
     if as_json:
         print_json([describe_job(job) for job in found])
@@ -99,8 +99,8 @@ def _moment(text: str) -> float:
 @json_option
 def watch(job: str, as_json: bool) -> None:
     """Show a live bar of JOB until it ends; exit code 1 when it failed."""
-    from jdq.cli.progress import describe_job
-    from jdq.cli.watch import watch_job
+    from jdq.cli.jobs.progress import describe_job
+    from jdq.cli.jobs.watch import watch_job
     from jdq.worker.queue.contract import JobState
 
     ended = watch_job(Client(), job)
@@ -120,8 +120,8 @@ def watch(job: str, as_json: bool) -> None:
 @json_option
 def result(job: str, to: Path | None, as_json: bool) -> None:
     """Print what came out of JOB; exit code 1 when it failed."""
-    from jdq.cli.progress import describe_result
-    from jdq.cli.results import print_result
+    from jdq.cli.jobs.progress import describe_result
+    from jdq.cli.jobs.results import print_result
     from jdq.worker.queue.contract import JobState
 
     client = Client()
@@ -132,7 +132,7 @@ def result(job: str, to: Path | None, as_json: bool) -> None:
         click.echo(f"jdq: job {job} {found.state}" + (f": {found.error.message}" if found.error else ""), err=True)
         sys.exit(Exit.FAILED)
     if to is not None:
-        from jdq.cli.tables import copy_table
+        from jdq.cli.jobs.tables import copy_table
 
         copy_table(client, found, to)
     if as_json:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jdq.cli.jobs.progress import describe_result
 from jdq.cli.output import duration, print_table
-from jdq.cli.progress import describe_result
 
 if TYPE_CHECKING:
     from jdq.worker.queue.jobbook import Job

@@ -9,7 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import json_option, print_json
-from jdq.cli.shelf import export_to, print_list, remove_all
+from jdq.cli.trained.shelf import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
     from jdq.store.trained import Models
@@ -39,7 +39,7 @@ def list_(dataset: str | None, as_json: bool) -> None:
 @json_option
 def show(model: str, as_json: bool) -> None:
     """Show MODEL: how good it is, and what made it."""
-    from jdq.cli.results import print_model
+    from jdq.cli.jobs.results import print_model
 
     shelf = _shelf()
     record = shelf.record(model)

@@ -68,8 +68,8 @@ def _order(jobs: list[Job]) -> list[Job]:
 
 
 def _row(job: Job) -> list[str]:
+    from jdq.cli.jobs.progress import progress_of, state_text
     from jdq.cli.output import duration
-    from jdq.cli.progress import progress_of, state_text
 
     progress = progress_of(job)
     done = f"{job.chunks_done}/{job.chunks_total} chunks"

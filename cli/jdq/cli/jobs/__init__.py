@@ -1,0 +1,1 @@
+"""Commands about jobs: how they stand, what they print, what came out."""

@@ -1,0 +1,1 @@
+"""Commands about heads and fine-tuned models."""
