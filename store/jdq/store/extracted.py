@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import NotExtracted
 from jdq.store.spaces.batches import Batch, BatchPlan, batches
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from jdq.store.spaces.feature_space import Space
     from jdq.store.spaces.rows import FeatureRows
     from jdq.store.spaces.shard import Features
-    from jdq.store.store import Store
 
 
 class ExtractedDataset:
@@ -62,19 +60,6 @@ class ExtractedDataset:
     def texts(self) -> list[str]:
         """The texts of all rows, in memory."""
         return self.version.texts()
-
-
-def open_extracted(
-    store: Store, dataset: str, *, version: str | None = None, space: str | None = None
-) -> ExtractedDataset:
-    """The dataset in the feature space `space` (a digest or its beginning), else in that of its last extraction."""
-    found = store.datasets.get(dataset, version)
-    if space is None:
-        recorded = found.spaces()
-        if not recorded:
-            raise NotExtracted(found.name, found.version)
-        space = recorded[0].space
-    return ExtractedDataset(found, store.open_space(space))
 
 
 def _reopen(version: Path, space: Path) -> ExtractedDataset:

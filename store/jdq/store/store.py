@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import AmbiguousSpace, StoreFormatError, UnknownSpace
+from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
 from jdq.store.location import store_root
 from jdq.store.publish import make_folder, publish
 from jdq.store.spaces.definition import FeatureSpace
@@ -82,9 +82,15 @@ class Store:
 
     def open(self, dataset: str, *, version: str | None = None, space: str | None = None) -> ExtractedDataset:
         """A dataset with its features, nothing of it read yet; the arguments and errors are those of `load`."""
-        from jdq.store.extracted import open_extracted
+        from jdq.store.extracted import ExtractedDataset
 
-        return open_extracted(self, dataset, version=version, space=space)
+        found = self.datasets.get(dataset, version)
+        if space is None:
+            recorded = found.spaces()
+            if not recorded:
+                raise NotExtracted(found.name, found.version)
+            space = recorded[0].space
+        return ExtractedDataset(found, self.open_space(space))
 
     @property
     def _spaces(self) -> Path:

@@ -24,7 +24,7 @@ def logs(job: str, follow: bool) -> None:
     jdq logs extract-k3v9x2pq
     jdq logs -f fine-tune-7c2mhq4z
     """
-    from jdq.worker.process.logs import lines_key
+    from jdq.worker.queue.jobbook import lines_key
 
     client = Client()
     stream = lines_key(client.job(job).id)

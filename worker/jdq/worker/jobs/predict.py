@@ -11,9 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from jdq.store.datasets import DatasetVersion
 from jdq.store.trained import Heads, Models
 from jdq.worker.jobs.extract import ExtractChunk
 from jdq.worker.jobs.plan import Plan, chunk_bounds, chunk_tokens, estimated_tokens, first_rows, gpu_queue_devices
@@ -140,19 +137,6 @@ class ModelChunk:
         """Stores the probabilities for the closing chunk."""
         self._runtime.runs.put_array(self._job, f"part-{self._chunk}", self._probabilities)
         return Outcome(counts={"texts_done": len(self._texts), "computed": len(self._texts)})
-
-
-def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> np.ndarray:
-    """(rows, classes) float32 of all rows, from the parts that the chunks stored; equal texts have equal ones."""
-    n_chunks = len(runtime.runs.get_array(job, "bounds")) - 1
-    parts = np.vstack([runtime.runs.get_array(job, f"part-{chunk}") for chunk in range(1, n_chunks + 1)])
-    keys = np.ascontiguousarray(version.keys()).view("V16").ravel()
-    _, first, text_of = np.unique(keys, return_index=True, return_inverse=True)
-    # Parts are in the order of each text's first row, texts in the order of their keys.
-    place = np.empty(len(first), dtype=np.intp)
-    place[np.argsort(first)] = np.arange(len(first))
-    found: np.ndarray = parts[place[text_of]]
-    return found
 
 
 def _with_closing(chunks: int) -> More:

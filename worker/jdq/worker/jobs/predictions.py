@@ -14,7 +14,6 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.publish import make_folder, partial_beside, sync_folder
 from jdq.store.trained import Heads, Models
-from jdq.worker.jobs.predict import model_probabilities
 from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
@@ -99,6 +98,19 @@ class PredictionsTable:
             separator=record["options"]["separator"],
         )
         return naming, lambda rows: found[rows]
+
+
+def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> np.ndarray:
+    """(rows, classes) float32 of all rows, from the parts that the chunks stored; equal texts have equal ones."""
+    n_chunks = len(runtime.runs.get_array(job, "bounds")) - 1
+    parts = np.vstack([runtime.runs.get_array(job, f"part-{chunk}") for chunk in range(1, n_chunks + 1)])
+    keys = np.ascontiguousarray(version.keys()).view("V16").ravel()
+    _, first, text_of = np.unique(keys, return_index=True, return_inverse=True)
+    # Parts are in the order of each text's first row, texts in the order of their keys.
+    place = np.empty(len(first), dtype=np.intp)
+    place[np.argsort(first)] = np.arange(len(first))
+    found: np.ndarray = parts[place[text_of]]
+    return found
 
 
 def write_table(

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 import redis
 
+from jdq.worker.queue.jobbook import lines_key
 from jdq.worker.queue.ledger import Lease
 
 # In the environment of a worker's child, which Celery does not tell its own name before the first task.
@@ -35,11 +36,6 @@ def working_on(lease: Lease) -> Iterator[None]:
         yield
     finally:
         _lease.reset(token)
-
-
-def lines_key(job: str) -> str:
-    """The Redis stream of a job's log lines."""
-    return f"jdq:job:{job}:lines"
 
 
 class _Where(logging.Filter):

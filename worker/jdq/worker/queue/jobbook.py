@@ -109,6 +109,11 @@ def new_job_id(kind: str) -> str:
     return f"{kind}-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
+def lines_key(job: str) -> str:
+    """The Redis stream of a job's log lines."""
+    return f"jdq:job:{job}:lines"
+
+
 def ticket_orders(answer: Sequence[Sequence[Any]]) -> list[TicketOrder]:
     """The ticket orders of a script's answer."""
     return [
