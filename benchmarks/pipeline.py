@@ -55,8 +55,8 @@ class Place:
                 job,
                 work_for=lambda lease, worker=worker: work_for(lease, worker),  # type: ignore[misc]
                 send=lambda orders: None,
-                turn_s=3600,
-                beat_s=2,
+                time_slice_s=3600,
+                heartbeat_s=2,
             ).run()
         found = self.workers["cpu"].jobbook.job(job)
         assert found.state == "succeeded", found.error

@@ -51,13 +51,15 @@ class Sleep:
 def ledger_on(socket: str, worker: str) -> Ledger:
     """A worker's ledger."""
     client = redis.Redis(unix_socket_path=socket, decode_responses=True)
-    return Ledger(client, worker=worker, queue="cpu", lease_s=60, reap_s=5)
+    return Ledger(client, worker=worker, queue="cpu", lease_s=60, reclaim_s=5)
 
 
 def work(socket: str, job: str, number: int, seconds: float) -> None:
     """One worker's turn on the whole job."""
     ledger = ledger_on(socket, f"w{number}")
-    Turn(ledger, job, work_for=lambda lease: Sleep(seconds), send=lambda orders: None, turn_s=3600, beat_s=2).run()
+    Turn(
+        ledger, job, work_for=lambda lease: Sleep(seconds), send=lambda orders: None, time_slice_s=3600, heartbeat_s=2
+    ).run()
 
 
 def planned(socket: str, chunks: int) -> str:

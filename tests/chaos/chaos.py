@@ -34,7 +34,7 @@ DIM = 16
 TEXTS = 1200
 TEXT_S = 0.02
 LEASE_S = 3.0
-SETTINGS = {"JDQ_LEASE_S": str(LEASE_S), "JDQ_BEAT_S": "0.5", "JDQ_REAP_S": "1", "JDQ_CHUNK_TOKENS": "600"}
+SETTINGS = {"JDQ_LEASE_S": str(LEASE_S), "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "600"}
 FAULTS = ("kill worker", "kill child", "kill server", "pause", "cut connections")
 
 

@@ -17,7 +17,7 @@ from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
 from jdq.worker.encoder.cache import EncoderCache
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, UnsupportedEncoder
-from jdq.worker.encoder.lanes import open_lanes
+from jdq.worker.encoder.forward_pool import open_forward_pool
 from jdq.worker.encoder.loading import load_encoder
 from tests.encoder.conftest import random_tokens
 
@@ -37,7 +37,10 @@ class SmallMemory:
         self.passes.append(len(batch.ids))
         if len(batch.ids) > self.tokens:
             raise self.error
-        rows = [np.resize(batch.ids[start:end], 64) for start, end in zip(batch.edges, batch.edges[1:], strict=False)]
+        rows = [
+            np.resize(batch.ids[start:end], 64)
+            for start, end in zip(batch.cu_seqlens, batch.cu_seqlens[1:], strict=False)
+        ]
         return torch.from_numpy(np.stack(rows))
 
 
@@ -94,9 +97,9 @@ def test_passes_side_by_side_give_the_same_and_leave_the_threads_as_they_were(ti
     encoder = load_encoder(str(tiny))
     tokens = random_tokens([700, 300, 90, 90, 40, 5] * 4)
     before = torch.get_num_threads()
-    with open_lanes(encoder.network, len(tokens), len(tokens.ids)) as lanes:
-        assert lanes.count == min(before, 24)
-        assert torch.get_num_threads() == (1 if lanes.count > 1 else before)
+    with open_forward_pool(encoder.network, len(tokens), len(tokens.ids)) as pool:
+        assert pool.count == min(before, 24)
+        assert torch.get_num_threads() == (1 if pool.count > 1 else before)
     together = encoder.encode(tokens)
     assert torch.get_num_threads() == before
     batches = [pack(tokens, np.array([position])) for position in range(len(tokens))]
@@ -121,7 +124,7 @@ def test_batches_go_longest_first_and_each_text_restarts_its_positions() -> None
     assert count_within(tokens.lengths[order], 1, padded=False) == 1
     batch = pack(tokens, order[1:])
     assert batch.positions.tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
-    assert batch.edges.tolist() == [0, 4, 7, 8]
+    assert batch.cu_seqlens.tolist() == [0, 4, 7, 8]
     assert batch.ids.tolist() == [*tokens.ids[13:17], *tokens.ids[0:3], *tokens.ids[12:13]]
 
 

@@ -164,17 +164,17 @@ def test_float8_is_refused_where_it_turns_the_features(tiny: Path, tmp_path: Pat
 
 
 def flash_attention(
-    q: Tensor, k: Tensor, v: Tensor, q_edges: Tensor, k_edges: Tensor, longest_q: int, longest_k: int
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, k_edges: Tensor, longest_q: int, longest_k: int
 ) -> Tensor:
     """What CUDA's variable-length kernel computes and asks for, text by text on the CPU."""
-    assert q_edges.dtype == k_edges.dtype == torch.int32
-    assert len(q_edges) == len(k_edges)
-    assert q_edges.diff().max() == longest_q
+    assert cu_seqlens_q.dtype == k_edges.dtype == torch.int32
+    assert len(cu_seqlens_q) == len(k_edges)
+    assert cu_seqlens_q.diff().max() == longest_q
     assert k_edges.diff().max() == longest_k
-    assert (int(q_edges[-1]), int(k_edges[-1])) == (len(q), len(k))
+    assert (int(cu_seqlens_q[-1]), int(k_edges[-1])) == (len(q), len(k))
     assert all(part.stride(-1) == 1 for part in (q, k, v))
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    pairs = zip(q_edges.tolist(), q_edges[1:].tolist(), k_edges.tolist(), k_edges[1:].tolist(), strict=False)
+    pairs = zip(cu_seqlens_q.tolist(), cu_seqlens_q[1:].tolist(), k_edges.tolist(), k_edges[1:].tolist(), strict=False)
     for q_start, q_end, k_start, k_end in pairs:
         parts = (q[q_start:q_end], k[k_start:k_end], v[k_start:k_end])
         query, key, value = (part.transpose(0, 1) for part in parts)

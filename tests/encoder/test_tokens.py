@@ -63,7 +63,7 @@ def test_tokens_before_cutting_are_counted(tiny: Path) -> None:
     tokens = load_tokenizer(tiny).tokenize(["a", " a" * 50, " a" * 8, " a" * 9], 10)
     assert tokens.n_tokens.tolist() == [3, 52, 10, 11]
     assert tokens.lengths.tolist() == [3, 10, 10, 10]
-    assert tokens.n_cut == 2
+    assert tokens.n_truncated == 2
     assert tokens.n_tokens.dtype == np.uint32
 
 

@@ -121,7 +121,7 @@ def test_early_stopping_ends_before_the_last_epoch(case: Any, tmp_path: Path) ->
 
 def test_label_sets_are_learnt(case: Any, tmp_path: Path) -> None:
     sets = dataclasses.replace(case, labels=["work|" + label for label in case.labels])
-    record = sets.run(tmp_path, epochs=4, separator="|", learning_rate=5e-3)
+    record = sets.run(tmp_path, epochs=4, label_separator="|", learning_rate=5e-3)
     assert record.multi_label and record.classes == ("cook", "driver", "nurse", "work")
     assert record.metrics["per_class"][3]["f1"] == 1
     assert all("work" in names for names in load_fine_tuned(tmp_path / "model", device="cpu").predict(case.texts[:5]))

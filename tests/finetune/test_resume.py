@@ -84,7 +84,7 @@ def test_a_torn_checkpoint_is_skipped(case: Any, tmp_path: Path, undisturbed: An
     newest = last_whole(sitting)
     assert newest is not None and newest.name == "checkpoint-5"
     optimizer = newest / "optimizer.pt"
-    if damage == "cut":
+    if damage == "truncated":
         os.truncate(optimizer, optimizer.stat().st_size // 2)
     elif damage == "no seal":
         (newest / "jdq-seal.json").unlink()

@@ -11,7 +11,7 @@ from jdq.worker.heads.errors import BadParameter, TooFewRows
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.search import Trial, TrialScore, list_trials, rank, refit_best, score_trial
 from jdq.worker.heads.split import TRAIN
-from jdq.worker.heads.train import make_lesson, train_head
+from jdq.worker.heads.train import make_fit_context, train_head
 
 
 def test_folds_are_even_stratified_and_keep_equal_texts_together() -> None:
@@ -29,8 +29,8 @@ def test_every_train_row_is_held_out_once(made: Any) -> None:
 
     keys = made.keys.copy()
     keys[::2] = keys[0]  # half of the rows have one text
-    lesson = make_lesson(made.X, read_targets(made.y), made.split, HeadOptions(), keys, lambda *_: None)
-    held_out = [rows for _, rows in fold_rows(lesson, keys, 4)]
+    context = make_fit_context(made.X, read_targets(made.y), made.split, HeadOptions(), keys, lambda *_: None)
+    held_out = [rows for _, rows in fold_rows(context, keys, 4)]
     assert sorted(np.concatenate(held_out)) == made.split.rows(TRAIN).tolist()
     assert sum(bool((rows % 2 == 0).any()) for rows in held_out) == 1
 

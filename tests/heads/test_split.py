@@ -103,7 +103,7 @@ def test_labels_stay_as_they_are() -> None:
 
 def test_label_sets_are_stratified_by_their_rarest_label() -> None:
     labels = ["common|rare"] * 10 + ["common"] * 90
-    split = make_split(labels, keys_of(list(range(100))), separator="|")
+    split = make_split(labels, keys_of(list(range(100))), label_separator="|")
     assert (split.parts[:10] == TEST).sum() == 2
     assert (split.parts[:10] == TRAIN).sum() == 7
 

@@ -26,7 +26,7 @@ def sets() -> tuple[Any, Any, Any]:
     names = np.array(["go", "python", "sql"])
     y = np.array(["|".join(names[row[:3] > 0.3]) for row in X], dtype=object)
     keys = rng.integers(0, 256, (300, 16)).astype(np.uint8)
-    return X, y, make_split(y, keys, separator="|")
+    return X, y, make_split(y, keys, label_separator="|")
 
 
 @pytest.mark.parametrize("head", ["logreg", "linear-svm", "svm", "mlp", "random-forest", "dummy"])
@@ -34,7 +34,7 @@ def test_label_sets_are_learnt_and_come_back_joined(sets: Any, head: str, tmp_pa
     X, y, split = sets
     quick: dict[str, Any] = {"random-forest": {"n_estimators": 30}, "mlp": {"learning_rate": 0.01}}
     params = quick.get(head, {})
-    trained = train_head(X, y, split, HeadOptions(head=head, separator="|", params=params))
+    trained = train_head(X, y, split, HeadOptions(head=head, label_separator="|", params=params))
     assert trained.record.multi_label and trained.classes == ("go", "python", "sql")
     assert trained.record.metrics["macro_f1"] > 0.8 or head == "dummy"
     assert set(trained.predict(X)) <= {"", *y} or head == "random-forest"
@@ -46,7 +46,9 @@ def test_label_sets_are_learnt_and_come_back_joined(sets: Any, head: str, tmp_pa
 def test_label_sets_out_of_core_equal_those_in_memory(sets: Any) -> None:
     X, y, split = sets
     inside, outside = (
-        train_head(X, y, split, HeadOptions(separator="|", params={"tol": 1e-6}, memory_bytes=size)).predict_proba(X)
+        train_head(
+            X, y, split, HeadOptions(label_separator="|", params={"tol": 1e-6}, memory_bytes=size)
+        ).predict_proba(X)
         for size in (1 << 30, 100)
     )
     assert np.abs(inside - outside).max() < 2e-3

@@ -52,8 +52,8 @@ class Workplace:
             job,
             work_for=lambda lease: work_for(lease, runtime),
             send=lambda orders: None,
-            turn_s=60,
-            beat_s=1,
+            time_slice_s=60,
+            heartbeat_s=1,
         ).run()
 
     def finished(self, spec: Spec) -> Job:

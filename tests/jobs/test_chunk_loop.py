@@ -42,7 +42,7 @@ def run(workplace: Workplace, job: str, computes: object, *, chunks: int = 0) ->
 
     ledger = workplace.runtime("cpu").ledger
     for _ in range(2 if chunks else 1):
-        Turn(ledger, job, work_for=work_for, send=lambda orders: None, turn_s=5, beat_s=0.05).run()
+        Turn(ledger, job, work_for=work_for, send=lambda orders: None, time_slice_s=5, heartbeat_s=0.05).run()
 
 
 def wait_while(pulse: Pulse) -> None:

@@ -67,10 +67,10 @@ def test_other_rows_are_marked_and_stand_apart(workplace: Workplace) -> None:
 def test_another_split_of_the_same_rows_is_marked(workplace: Workplace) -> None:
     rows = [(text, ["x", "x|y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(90))]
     version = extracted(workplace, csv_of(rows))
-    for separator in (None, None, "|"):
-        trained(workplace, version, separator=separator)
+    for label_separator in (None, None, "|"):
+        trained(workplace, version, label_separator=label_separator)
     whys = [line.why for line in compare_dataset(workplace.store, "table").lines]
-    other = labelled_rows(version, None, separator="|").split.digest
+    other = labelled_rows(version, None, label_separator="|").split.digest
     assert whys == ["", "", f"split {other[:8]}"]
 
 

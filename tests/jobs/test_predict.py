@@ -70,7 +70,7 @@ def test_a_large_table_is_written_in_blocks(workplace: Workplace, head: str) -> 
 def test_label_sets_are_joined_by_their_separator(workplace: Workplace) -> None:
     rows = [(text, ["x", "x;y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(60))]
     version = extracted(workplace, csv_of(rows))
-    head = trained(workplace, version, separator=";").id
+    head = trained(workplace, version, label_separator=";").id
     found = {row["predicted_label"] for row in table_of(workplace, predicted(workplace, head, rows, "text,note"))}
     assert found <= {"x", "y", "x;y", ""}
 
@@ -90,8 +90,8 @@ def test_a_head_that_is_gone_or_damaged_fails_the_job(workplace: Workplace, head
 
 
 def test_a_head_whose_encoder_has_changed_is_refused(workplace: Workplace, head: str) -> None:
-    shelf = Heads(workplace.store.root)
-    record = load_head(shelf.path(head)).record
+    trained = Heads(workplace.store.root)
+    record = load_head(trained.path(head)).record
     # The same name now makes other features: another width, in a space of its own.
     version = workplace.imported(csv_of(labelled(9)), "other")
     workplace.finished(Extract(dataset=version.name, version=version.version, encoder="hash:8"))
@@ -102,9 +102,9 @@ def test_a_head_whose_encoder_has_changed_is_refused(workplace: Workplace, head:
 
     origin = msgspec.structs.replace(record.origin, encoder="hash:8")
     other = TrainedHead(
-        predictor=load_head(shelf.path(head)).predictor, record=msgspec.structs.replace(record, origin=origin)
+        predictor=load_head(trained.path(head)).predictor, record=msgspec.structs.replace(record, origin=origin)
     )
-    shelf.put("train-head-other", save_head(other))
+    trained.put("train-head-other", save_head(other))
     job = predicted(workplace, "train-head-other", NEW)
     assert job.error is not None
     assert "feature space" in job.error.message

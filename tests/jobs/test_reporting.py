@@ -29,7 +29,7 @@ def test_rows_without_a_label_are_no_part_of_the_page(workplace: Workplace) -> N
 def test_a_page_about_label_sets(workplace: Workplace) -> None:
     rows = [(text, ["x", "x|y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(60))]
     version = extracted(workplace, csv_of(rows))
-    assert "label sets" in page_of(workplace.store, trained(workplace, version, separator="|").id)
+    assert "label sets" in page_of(workplace.store, trained(workplace, version, label_separator="|").id)
 
 
 def test_a_dataset_stands_for_its_best_head(workplace: Workplace) -> None:

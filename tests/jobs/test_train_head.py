@@ -62,9 +62,9 @@ def test_a_head_tells_what_its_features_cost(workplace: Workplace) -> None:
 def test_a_head_of_the_same_seed_is_the_same_head(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of(labelled(90)))
     X, _, _ = workplace.store.load("table")
-    shelf = Heads(workplace.store.root)
+    heads = Heads(workplace.store.root)
     first, second = (
-        load_head(shelf.path(trained(workplace, version, head="mlp", seed=3).id)).predict_proba(X) for _ in range(2)
+        load_head(heads.path(trained(workplace, version, head="mlp", seed=3).id)).predict_proba(X) for _ in range(2)
     )
     np.testing.assert_allclose(first, second, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_a_row_may_have_a_set_of_labels(workplace: Workplace) -> None:
     sets = ["remote", "remote|night", "night", ""]
     rows = [(text, sets[i % 4]) for i, (text, _) in enumerate(labelled(80))]
     version = extracted(workplace, csv_of(rows), missing_labels="keep")
-    found = result(trained(workplace, version, separator="|"))
+    found = result(trained(workplace, version, label_separator="|"))
     assert (found["classes"], found["multi_label"]) == (["night", "remote"], True)
     assert sum(found["rows"].values()) == 80
     single = result(trained(workplace, version))

@@ -13,7 +13,7 @@ from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.search import Trial, refit_best, score_trial
 from jdq.worker.heads.split import TEST, make_split
-from jdq.worker.heads.train import make_lesson, row_keys, train_head
+from jdq.worker.heads.train import make_fit_context, row_keys, train_head
 from jdq.worker.report.analysis import (
     feature_map,
     hardest_errors,
@@ -31,13 +31,13 @@ CLASSES = ["<b>bold</b>", "plain & simple", "$\\alpha$"]
 
 def subject_of(options: HeadOptions, y: list[str], *, noise: float = 1.5, **more: Any) -> Subject:
     rng = np.random.default_rng(0)
-    targets = read_targets(y, separator=options.separator)
+    targets = read_targets(y, label_separator=options.label_separator)
     indicator = targets.codes if targets.multi_label else targets.codes[:, None] == np.arange(len(targets.classes))
     X = (indicator @ rng.normal(size=(len(targets.classes), 12)) * 1.5 + noise * rng.normal(size=(len(y), 12))).astype(
         "f2"
     )
     texts = [f"text number {i} <script>alert({i})</script> of {label}" for i, label in enumerate(y)]
-    split = make_split(y, row_keys(len(y)), separator=options.separator)
+    split = make_split(y, row_keys(len(y)), label_separator=options.label_separator)
     head = train_head(X, y, split, options)
     return Subject(
         name=f"{options.head} on <demo>",
@@ -120,7 +120,7 @@ def test_the_same_subject_gives_the_same_page(subject: Subject) -> None:
 def test_a_page_of_two_classes_of_many_classes_and_of_label_sets() -> None:
     two = Outline(render(subject_of(HeadOptions(), ["yes", "no"] * 60)))
     many = Outline(render(subject_of(HeadOptions(), labels(rows=900, classes=30))))
-    sets = Outline(render(subject_of(HeadOptions(separator="|"), ["a|b", "a", "b", "c|a"] * 40)))
+    sets = Outline(render(subject_of(HeadOptions(label_separator="|"), ["a|b", "a", "b", "c|a"] * 40)))
     assert "Confusion" in two.headings and "Confusion" in many.headings
     assert "Confusion" not in sets.headings and "Precision and recall" in sets.headings
 
@@ -134,7 +134,7 @@ def test_loss_search_learning_and_comparison_have_their_sections() -> None:
         for i, c in enumerate((0.1, 1.0))
     ]
     searched = refit_best(plain.X, y, plain.split, scores).record.search
-    lesson = make_lesson(plain.X, read_targets(y), plain.split, HeadOptions(), row_keys(240), lambda *_: None)
+    context = make_fit_context(plain.X, read_targets(y), plain.split, HeadOptions(), row_keys(240), lambda *_: None)
     line = Compared(
         name="mlp", kind="head", metrics=plain.record["metrics"], intervals=plain.record["intervals"],
         wall_time_s=1.0, device="cpu", seed=0, is_subject=True,
@@ -144,7 +144,7 @@ def test_loss_search_learning_and_comparison_have_their_sections() -> None:
         plain,
         record=plain.record | {"search": msgspec.to_builtins(searched), "warnings": ["mind the gap"]},
         compared=[line, other],
-        learning=learning_curve(lesson, plain.test_rows, steps=3),
+        learning=learning_curve(context, plain.test_rows, steps=3),
     )
     page = render(full)
     assert {"Loss", "Search", "Learning curve", "Against the others"} <= set(Outline(page).headings)
@@ -202,8 +202,8 @@ def test_the_map_shows_the_two_directions_of_most_variance() -> None:
 def test_a_learning_curve_ends_with_the_whole_train_part(subject: Subject) -> None:
     assert subject.X is not None
     y = labels()
-    lesson = make_lesson(subject.X, read_targets(y), subject.split, HeadOptions(), row_keys(240), lambda *_: None)
-    points = learning_curve(lesson, subject.test_rows)
+    context = make_fit_context(subject.X, read_targets(y), subject.split, HeadOptions(), row_keys(240), lambda *_: None)
+    points = learning_curve(context, subject.test_rows)
     assert points[-1].rows == 168 and points[-1].accuracy == subject.record["metrics"]["accuracy"]
     assert [point.rows for point in points] == sorted({point.rows for point in points})
 
@@ -215,7 +215,8 @@ def test_a_fine_tune_has_a_page_of_its_own(subject: Subject) -> None:
     record = FineTuneRecord(
         options=FineTuneOptions(encoder="facebook/bart-base"), classes=subject.classes, multi_label=False,
         origin=DataOrigin(dataset="demo"), split_digest=subject.split.digest, rows=subject.split.counts(),
-        max_length=512, n_cut=3, base_weights="ab", base_tokenizer="cd", device="NVIDIA H100", precision="bfloat16",
+        max_length=512, n_truncated=3,
+        base_weights="ab", base_tokenizer="cd", device="NVIDIA H100", precision="bfloat16",
         best_step=20, steps=30, resumed=1, training_time_s=61.0, wall_time_s=65.0, created_at="2026-01-01",
         versions={"torch": "2"}, metrics=subject.record["metrics"], intervals=subject.record["intervals"],
         history=[{"epoch": e, "step": 10 * e, "validation_loss": 1 / e} for e in (1.0, 2.0, 3.0)],

@@ -50,7 +50,7 @@ def stack_in(folder: str, **settings: str) -> Stack:
 
 
 # A lease as short as the beat allows: a killed worker's chunk comes back soon.
-SHORT = {"JDQ_LEASE_S": "3", "JDQ_BEAT_S": "0.5", "JDQ_REAP_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
+SHORT = {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
 
 
 @pytest.fixture

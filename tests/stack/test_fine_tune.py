@@ -31,7 +31,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def trainers() -> Iterator[Stack]:
     """A stack whose killed workers are missed soon; one thread each, for so small a network."""
-    settings = {"JDQ_LEASE_S": "3", "JDQ_BEAT_S": "0.5", "JDQ_REAP_S": "1", "OMP_NUM_THREADS": "1"}
+    settings = {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder, **settings)
         stack.run("up", "--cpu-workers", "2")
@@ -85,7 +85,7 @@ def test_a_fine_tune_killed_at_a_step_goes_on_by_itself_and_ends_as_the_undistur
 @pytest.mark.slow
 def test_a_stopped_stack_saves_a_checkpoint_and_the_next_one_goes_on(table: Path, tiny: str) -> None:
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
-        stack = stack_in(folder, JDQ_BEAT_S="0.5", OMP_NUM_THREADS="1")
+        stack = stack_in(folder, JDQ_HEARTBEAT_S="0.5", OMP_NUM_THREADS="1")
         stack.run("up")
         try:
             job = submitted(stack, "fine-tune", str(table), "--encoder", tiny, "--epochs", "60", *FAST)

@@ -77,8 +77,8 @@ def test_down_stops_what_an_interrupted_up_has_begun(stack: Stack) -> None:
 
 
 def test_a_worker_that_cannot_start_says_why(stack: Stack) -> None:
-    broken = Stack(stack.home, {**stack.settings, "JDQ_BEAT_S": "soon"})
-    assert "JDQ_BEAT_S is 'soon'" in broken.run("up", code=2).stderr
+    broken = Stack(stack.home, {**stack.settings, "JDQ_HEARTBEAT_S": "soon"})
+    assert "JDQ_HEARTBEAT_S is 'soon'" in broken.run("up", code=2).stderr
     store = stack.home / "store"
     store.mkdir(parents=True)
     (store / "holiday.jpg").touch()

@@ -246,5 +246,5 @@ def test_no_file_is_ever_changed_once_it_can_be_seen(tmp_path: Path, store: Path
     before = {name: (store / name).read_bytes() for name in content(store)}
     version.record_space("1" * 32, encoder="e", job="j")
     datasets.import_table(write(tmp_path, 60))
-    datasets.import_table(write(tmp_path, 50, "again.csv"), name="data", options=TableOptions(separator=","))
+    datasets.import_table(write(tmp_path, 50, "again.csv"), name="data", options=TableOptions(delimiter=","))
     assert {name: (store / name).read_bytes() for name in before} == before

@@ -74,7 +74,7 @@ def test_a_removal_takes_all_of_it(heads: Heads, models: Models) -> None:
     heads.remove("train-head-a")
     models.remove("fine-tune-a")
     assert (heads.ids(), models.ids()) == ([], [])
-    assert [path for shelf in (heads, models) for path in shelf.place("x").parent.iterdir()] == []
+    assert [path for trained in (heads, models) for path in trained.place("x").parent.iterdir()] == []
 
 
 def test_an_export_is_whole_and_overwrites_nothing(heads: Heads, models: Models, tmp_path: Path) -> None:

@@ -38,18 +38,18 @@ def test_quotes_separators_and_newlines_inside_cells_are_text(tmp_path: Path) ->
     assert rows_of(open_table(file)) == [('say "hi", then\r\ngo', "a,b"), ('x\'y "z"', "c")]
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_the_separator_is_found_in_the_header(tmp_path: Path, separator: str) -> None:
-    file = write(tmp_path, f'text{separator}"a,b;c|d{separator}e"{separator}label\nx{separator}y{separator}z\n')
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_separator_is_found_in_the_header(tmp_path: Path, delimiter: str) -> None:
+    file = write(tmp_path, f'text{delimiter}"a,b;c|d{delimiter}e"{delimiter}label\nx{delimiter}y{delimiter}z\n')
     table = open_table(file, KEEP)
-    assert table.separator == separator
+    assert table.delimiter == delimiter
     assert rows_of(table) == [("x", "y", "z")]
 
 
 @pytest.mark.parametrize("spelled", ["tab", "\\t", "\t"])
 def test_a_separator_can_be_given(tmp_path: Path, spelled: str) -> None:
     file = write(tmp_path, "text,more\tlabel\nx\t1\ny\t2\n")
-    assert open_table(file, TableOptions(separator=spelled, text_column="text,more")).columns.label == "label"
+    assert open_table(file, TableOptions(delimiter=spelled, text_column="text,more")).columns.label == "label"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -177,19 +177,19 @@ records = st.lists(st.tuples(cells.map(lambda cell: f"t{cell}"), cells, cells), 
 @settings(max_examples=150, deadline=None)
 @given(
     rows=records,
-    separator=st.sampled_from([",", ";", "\t", "|"]),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     newline=st.sampled_from(["\n", "\r\n"]),
 )
 def test_any_text_comes_back_from_a_delimited_file(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str, str, str]],
-    separator: str,
+    delimiter: str,
     encoding: str,
     newline: str,
 ) -> None:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, delimiter=separator, lineterminator=newline, quoting=csv.QUOTE_ALL)
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator=newline, quoting=csv.QUOTE_ALL)
     writer.writerows([("text", "b", "c"), *rows])
     file = write(tmp_path_factory.mktemp("t"), stream.getvalue().encode(encoding))
     assert rows_of(open_table(file, KEEP)) == rows

@@ -80,10 +80,10 @@ def test_several_text_columns_are_named(failing) -> None:  # type: ignore[no-unt
 
 def test_the_next_command_keeps_what_the_user_typed(failing) -> None:  # type: ignore[no-untyped-def]
     options = TableOptions(
-        encoding="cp949", separator="tab", quoting="none", empty_text="skip", command="jdq submit fine-tune"
+        encoding="cp949", delimiter="tab", quoting="none", empty_text="skip", command="jdq submit fine-tune"
     )
     message = failing("a\tb\nx\ty\n", options)
-    given = "--encoding cp949 --separator tab --no-quotes --skip-empty"
+    given = "--encoding cp949 --delimiter tab --no-quotes --skip-empty"
     assert message.endswith(f"\n  try: jdq submit fine-tune data.csv {given} --text-column a")
 
 
@@ -172,7 +172,7 @@ def test_a_wrong_encoding_that_was_given_names_the_byte(failing) -> None:  # typ
 
 def test_an_unknown_encoding_and_a_bad_separator(failing) -> None:  # type: ignore[no-untyped-def]
     assert failing("text\na\n", TableOptions(encoding="kp949")).startswith("no encoding 'kp949' is known")
-    assert failing("text\na\n", TableOptions(separator="::")).startswith("'::' cannot be a separator")
+    assert failing("text\na\n", TableOptions(delimiter="::")).startswith("'::' cannot be a delimiter")
 
 
 @pytest.mark.parametrize(("magic", "what"), [(b"PK\x03\x04", "Excel"), (b"\x1f\x8b\x08", "gzip"), (b"%PDF-1.7", "PDF")])

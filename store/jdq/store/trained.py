@@ -50,7 +50,7 @@ class CannotCopy(StoreError):
     """The target of an export stands already, or its folder does not."""
 
 
-class Shelf(ABC):
+class TrainedStore(ABC):
     """Trained things of one kind. Nothing on it is ever changed: a job adds one, a removal takes one away."""
 
     kind: str
@@ -125,7 +125,7 @@ class Shelf(ABC):
                     yield path
 
 
-class Heads(Shelf):
+class Heads(TrainedStore):
     """The folder STORE/heads: one file each."""
 
     kind = "head"
@@ -152,7 +152,7 @@ class Heads(Shelf):
         return self.path(job).stat().st_size
 
 
-class Models(Shelf):
+class Models(TrainedStore):
     """The folder STORE/models: a folder each, as Hugging Face writes it, with jdq.json beside the weights."""
 
     kind = "model"

@@ -33,10 +33,10 @@ class Config:
     device: str = "auto"
     # How long a worker may be silent before its chunk goes to another one.
     lease_s: float = 60.0
-    beat_s: float = 2.0
-    reap_s: float = 5.0
+    heartbeat_s: float = 2.0
+    reclaim_s: float = 5.0
     # How long one ticket lets a worker stay on one job before others get their turn.
-    turn_s: float = 30.0
+    time_slice_s: float = 30.0
     log_format: str = "text"
     # Tokens a chunk may hold; 0 lets the plan choose by the workers' devices.
     chunk_tokens: int = 0
@@ -66,9 +66,9 @@ _SETTINGS: dict[str, tuple[str, type]] = {
     "precision": ("JDQ_PRECISION", str),
     "device": ("JDQ_DEVICE", str),
     "lease_s": ("JDQ_LEASE_S", float),
-    "beat_s": ("JDQ_BEAT_S", float),
-    "reap_s": ("JDQ_REAP_S", float),
-    "turn_s": ("JDQ_TURN_S", float),
+    "heartbeat_s": ("JDQ_HEARTBEAT_S", float),
+    "reclaim_s": ("JDQ_RECLAIM_S", float),
+    "time_slice_s": ("JDQ_TIME_SLICE_S", float),
     "log_format": ("JDQ_LOG_FORMAT", str),
     "chunk_tokens": ("JDQ_CHUNK_TOKENS", int),
     "classifiers": ("JDQ_CLASSIFIERS", str),
@@ -100,9 +100,9 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
         host=env.get("JDQ_HOST") or socket.gethostname(),
         **settings,  # type: ignore[arg-type]
     )
-    if config.beat_s * 3 > config.lease_s:
+    if config.heartbeat_s * 3 > config.lease_s:
         raise ConfigError(
-            f"JDQ_LEASE_S={config.lease_s:g} is less than three times JDQ_BEAT_S={config.beat_s:g}: "
+            f"JDQ_LEASE_S={config.lease_s:g} is less than three times JDQ_HEARTBEAT_S={config.heartbeat_s:g}: "
             "a lease would end between two beats"
         )
     return config

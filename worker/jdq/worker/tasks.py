@@ -41,6 +41,6 @@ def work(self: Task, **message: Any) -> None:
         ticket.job,
         work_for=lambda lease: work_for(lease, mine),
         send=mine.send,
-        turn_s=mine.config.turn_s,
-        beat_s=mine.config.beat_s,
+        time_slice_s=mine.config.time_slice_s,
+        heartbeat_s=mine.config.heartbeat_s,
     ).run()

@@ -132,7 +132,7 @@ def describe_result(job: Job) -> dict[str, Any]:
             "computed": progress.computed,
             "reused": progress.reused,
             "skipped": job.counts.get("skipped", 0),
-            "cut": job.counts.get("cut", 0),
+            "truncated": job.counts.get("truncated", 0),
             "unknown_tokens": job.counts.get("unknown_tokens", 0),
             "paths": sorted(name[5:] for name in job.counts if name.startswith("path_")),
             "tokens": progress.tokens,

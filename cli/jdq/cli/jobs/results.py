@@ -39,8 +39,8 @@ def _print_extract(facts: dict[str, Any]) -> None:
         click.echo(
             f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True
         )
-    if facts["cut"]:
-        click.echo(f"{facts['cut']:,} texts were longer than {facts['max_length']:,} tokens and were cut")
+    if facts["truncated"]:
+        click.echo(f"{facts['truncated']:,} texts were longer than {facts['max_length']:,} tokens and were truncated")
     click.echo(f"dataset {facts['dataset']} {facts['version']}, {facts['rows']:,} rows x {facts['dim']}")
     click.echo(f"feature space {facts['space']} ({facts['encoder']}, {facts['precision']})")
     click.echo(f"took {duration(facts['wall_s'])}")
@@ -69,7 +69,7 @@ def print_model(facts: dict[str, Any]) -> None:
     trained = f"{facts['steps']:,} steps in {duration(facts['training_time_s'])} on {facts['device']}{resumed}"
     click.echo(f"fine-tuned from {options['encoder']}: {trained}; the best at step {facts['best_step']:,}")
     if facts["n_cut"]:
-        click.echo(f"{facts['n_cut']:,} texts were longer than {facts['max_length']:,} tokens and were cut")
+        click.echo(f"{facts['n_cut']:,} texts were longer than {facts['max_length']:,} tokens and were truncated")
     _print_measured(facts)
 
 

@@ -39,7 +39,9 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
         "--text-column", help="The column with the texts.  [default: `text`, or the only candidate]"
     ),
     "encoding": click.option("--encoding", help="The file's encoding, where it is not UTF-8 or UTF-16 with a mark."),
-    "separator": click.option("--separator", help="What stands between two cells.  [default: found in the first line]"),
+    "delimiter": click.option(
+        "--delimiter", "--separator", "delimiter", help="Column delimiter.  [default: detected in the first line]"
+    ),
     "no_quotes": click.option("--no-quotes", is_flag=True, help="Quote characters are text."),
     "skip_empty": click.option(
         "--skip-empty", is_flag=True, help="Leave out rows without a text instead of refusing the file."
@@ -85,20 +87,20 @@ def file_or_dataset(
     return import_file(client, Path(data), name=name, table=table, command=command, unlabelled=unlabelled)
 
 
-def check_classes(version: DatasetVersion, column: str | None, separator: str | None) -> None:
+def check_classes(version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
     """Raises NoLabels where nothing can be learnt from the column; says how many rows have no label."""
     from jdq.store.datasets import NoLabels
 
     labels = [str(label) for label in version.labels(column, missing="keep")]
     missing = sum(not label.strip() for label in labels)
     found = {label for label in labels if label.strip()}
-    if separator is not None:
-        found = {part.strip() for label in found for part in label.split(separator)} - {""}
+    if label_separator is not None:
+        found = {part.strip() for label in found for part in label.split(label_separator)} - {""}
     if len(found) < 2:
         version.check_labels(column)  # names the other columns, where every row has a label
         classes = f"one class only: {found.pop()!r}" if found else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
-    if missing and separator is None:
+    if missing and label_separator is None:
         click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label and are left out", err=True)
 
 

@@ -59,7 +59,7 @@ def fine_tune(
 
     client = Client()
     encoder = encoder_name(encoder or client.config.encoder)
-    asked = FineTuneOptions(encoder=encoder, separator=labels_by, **options)
+    asked = FineTuneOptions(encoder=encoder, label_separator=labels_by, **options)
     check_options(asked)
     client.jobbook  # noqa: B018 - nothing is read for a queue that does not answer
     version = file_or_dataset(client, data, name=name, table=table, command="jdq submit fine-tune")

@@ -63,8 +63,8 @@ def _maker(client: Client, head: str | None, model: str | None) -> list[str]:
     from jdq.store.trained import Heads, Models
 
     wanted = head or model or ""
-    shelf = Heads(client.store.root) if head else Models(client.store.root)
-    after = [] if shelf.has(wanted) else made_by(client, wanted, "train-head" if head else "fine-tune")
+    trained = Heads(client.store.root) if head else Models(client.store.root)
+    after = [] if trained.has(wanted) else made_by(client, wanted, "train-head" if head else "fine-tune")
     if not after:
-        shelf.path(wanted)
+        trained.path(wanted)
     return after

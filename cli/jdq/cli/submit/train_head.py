@@ -93,7 +93,7 @@ def _head_options(
     if searching and options["params"]:
         raise BadRequest("--search chooses the parameters itself: leave out --param")
     params = parse_params(options.pop("params"))
-    return HeadOptions(head=heads[0] if heads else "logreg", params=params, separator=labels_by, **options)
+    return HeadOptions(head=heads[0] if heads else "logreg", params=params, label_separator=labels_by, **options)
 
 
 def _search(asked: str, heads: tuple[str, ...], metric: str) -> HeadSearch:

@@ -13,7 +13,7 @@ from jdq.cli.client import Client
 from jdq.cli.output import duration, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.worker.report.comparison import Comparison, Line
+    from jdq.worker.report.comparison import Comparison, ComparisonRow
 
 HEADINGS = {
     "accuracy": "accuracy",
@@ -56,7 +56,7 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
         _print_text(found)
 
 
-def flat(line: Line) -> dict[str, Any]:
+def flat(line: ComparisonRow) -> dict[str, Any]:
     """A line as one level of names; an interval as NAME_low and NAME_high."""
     fields = asdict(line)
     metrics, intervals = fields.pop("metrics"), fields.pop("intervals")
@@ -89,7 +89,7 @@ def _print_text(found: Comparison) -> None:
         _print_lines(apart, marked=True)
 
 
-def _print_lines(lines: list[Line], *, marked: bool) -> None:
+def _print_lines(lines: list[ComparisonRow], *, marked: bool) -> None:
     columns = ["", *HEADINGS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
     rows: list[list[str]] = []
     for line in lines:

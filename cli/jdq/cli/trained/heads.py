@@ -9,7 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import json_option, print_json
-from jdq.cli.trained.shelf import export_to, print_list, remove_all
+from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
     from jdq.store.trained import Heads

@@ -9,7 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import json_option, print_json
-from jdq.cli.trained.shelf import export_to, print_list, remove_all
+from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
     from jdq.store.trained import Models
@@ -41,15 +41,15 @@ def show(model: str, as_json: bool) -> None:
     """Show MODEL: how good it is, and what made it."""
     from jdq.cli.jobs.results import print_model
 
-    shelf = _shelf()
-    record = shelf.record(model)
+    trained = _shelf()
+    record = trained.record(model)
     if as_json:
-        print_json({"model_id": model, "path": str(shelf.path(model)), **record})
+        print_json({"model_id": model, "path": str(trained.path(model)), **record})
         return
     print_model({"model_id": model, **record})
     label_column, split = record["origin"]["label_column"], record["split_digest"]
     click.echo(f"label column {label_column}, split {split}, seed {record['options']['seed']}, {record['created_at']}")
-    click.echo(f"folder {shelf.path(model)}")
+    click.echo(f"folder {trained.path(model)}")
 
 
 @models.command()

@@ -67,7 +67,7 @@ def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
         sha256=sha256,
         imported_at=now_after(None),
         encoding=table.encoding,
-        separator=table.separator,
+        separator=table.delimiter,
         n_empty_rows=table.findings.n_empty,
         n_skipped_rows=n_skipped,
         warnings=tuple(table.warnings()),

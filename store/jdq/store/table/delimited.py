@@ -12,7 +12,7 @@ from jdq.store.table.options import TableError, TableOptions
 
 Record = tuple[int, list[str]]
 
-SEPARATORS = ",;\t|"
+DELIMITERS = ",;\t|"
 SPELLED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 HEAD_CHARACTERS = 1 << 16
 # A quote that is never closed makes the rest of the file one cell: without a limit, all of it in memory.
@@ -20,14 +20,14 @@ CELL_CHARACTERS = 1 << 24
 _QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
 
-def separator_of(file: Path, encoding: str, options: TableOptions) -> str:
-    """The separator that the user names, else the one that the header has most of outside quotes, else a comma."""
-    if options.separator is not None:
-        separator = SPELLED.get(options.separator, options.separator)
-        if len(separator) != 1 or separator in '"\r\n':
-            message = f"{options.separator!r} cannot be a separator: it must be one character, or tab"
-            raise TableError(message + options.try_with(file, "--separator", "tab"))
-        return separator
+def delimiter_of(file: Path, encoding: str, options: TableOptions) -> str:
+    """The delimiter that the user names, else the one that the header has most of outside quotes, else a comma."""
+    if options.delimiter is not None:
+        delimiter = SPELLED.get(options.delimiter, options.delimiter)
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            message = f"{options.delimiter!r} cannot be a delimiter: it must be one character, or tab"
+            raise TableError(message + options.try_with(file, "--delimiter", "tab"))
+        return delimiter
     try:
         with file.open(encoding=encoding, newline="") as stream:
             head = stream.read(HEAD_CHARACTERS)
@@ -37,7 +37,7 @@ def separator_of(file: Path, encoding: str, options: TableOptions) -> str:
 
 
 def _most_frequent(head: str, *, quotes: bool) -> str:
-    counts = dict.fromkeys(SEPARATORS, 0)
+    counts = dict.fromkeys(DELIMITERS, 0)
     quoted = False
     for character in head.lstrip("\r\n"):
         if character == '"' and quotes:
@@ -46,10 +46,10 @@ def _most_frequent(head: str, *, quotes: bool) -> str:
             break
         elif not quoted and character in counts:
             counts[character] += 1
-    return max(SEPARATORS, key=lambda separator: counts[separator])
+    return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
 
 
-def delimited_records(file: Path, encoding: str, separator: str, options: TableOptions) -> Iterator[Record]:
+def delimited_records(file: Path, encoding: str, delimiter: str, options: TableOptions) -> Iterator[Record]:
     """(line on which it begins, cells) of each record that is not a blank line; the header is the first.
 
     Raises TableError for bytes that are not in the encoding, NUL, a quote that is never closed or stands where none
@@ -59,7 +59,7 @@ def delimited_records(file: Path, encoding: str, separator: str, options: TableO
     try:
         with file.open(encoding=encoding, newline="") as stream:
             lines = _lines(stream, file, options)
-            reader = csv.reader(lines, delimiter=separator, quoting=_QUOTING[options.quoting], strict=True)
+            reader = csv.reader(lines, delimiter=delimiter, quoting=_QUOTING[options.quoting], strict=True)
             yield from _records(reader, file, options)
     except UnicodeDecodeError:
         raise undecodable(file, encoding, options) from None

@@ -76,7 +76,7 @@ class Findings:
         where = f"line {self.ragged.first[0]} has" if count == 1 else f"lines {some(self.ragged.first, count)} have"
         first = f" (line {self.ragged.first[0]}: {self.ragged_cells})" if count > 1 else f": {self.ragged_cells}"
         message = f"{file}: {where} not as many cells as the header, which has {columns.width}{first}"
-        return TableError(f"{message}\n  a separator inside a cell needs quotes around the cell")
+        return TableError(f"{message}\n  a delimiter inside a cell needs quotes around the cell")
 
     def _check_labels(self, file: Path, label: str, options: TableOptions) -> None:
         if self.no_label and options.missing_labels == "error":

@@ -30,7 +30,7 @@ class TableOptions:
     text_column: str | None = None
     label_column: str | None = None
     encoding: str | None = None
-    separator: str | None = None
+    delimiter: str | None = None
     quoting: Literal["standard", "none"] = "standard"
     missing_labels: Literal["error", "keep"] = "error"
     empty_text: Literal["error", "skip", "keep"] = "error"
@@ -43,7 +43,7 @@ class TableOptions:
             "--text-column": self.text_column,
             "--label-column": self.label_column,
             "--encoding": self.encoding,
-            "--separator": self.separator,
+            "--delimiter": self.delimiter,
             "--missing-labels": "keep" if self.missing_labels == "keep" else None,
         }
         kept = [word for name, value in given.items() if value and name not in arguments for word in (name, value)]

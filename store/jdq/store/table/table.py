@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from jdq.store.table.columns import Columns, choose_columns, named_cells
-from jdq.store.table.delimited import Record, delimited_records, separator_of
+from jdq.store.table.delimited import Record, delimited_records, delimiter_of
 from jdq.store.table.encoding import choose_encoding
 from jdq.store.table.findings import Findings
 from jdq.store.table.jsonl import jsonl_records
@@ -28,14 +28,14 @@ FOREIGN = (
 
 
 class Table:
-    """A file with its encoding (None for Parquet), separator and columns; made by `open_table`."""
+    """A file with its encoding (None for Parquet), delimiter and columns; made by `open_table`."""
 
     def __init__(self, file: Path, options: TableOptions) -> None:
         self.file = file
         self.options = options
         self.kind = _kind(file)
         self.encoding = None if self.kind == "parquet" else choose_encoding(file, options)
-        self.separator = separator_of(file, self.encoding, options) if self.kind == "csv" and self.encoding else None
+        self.delimiter = delimiter_of(file, self.encoding, options) if self.kind == "csv" and self.encoding else None
         self.findings = Findings()
         self.columns = self._choose_columns()
 
@@ -97,8 +97,8 @@ class Table:
         assert self.encoding is not None
         if self.kind == "jsonl":
             return jsonl_records(self.file, self.encoding, self.options)
-        assert self.separator is not None
-        return delimited_records(self.file, self.encoding, self.separator, self.options)
+        assert self.delimiter is not None
+        return delimited_records(self.file, self.encoding, self.delimiter, self.options)
 
     def _choose_columns(self) -> Columns:
         header, body = _after_header(self._records())

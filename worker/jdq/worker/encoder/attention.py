@@ -19,12 +19,12 @@ class Layout:
     """Where the texts of a packed batch lie, in the forms that the attention kernels take.
 
     `groups` are runs of texts of one length, as (first row, texts, length), one kernel call each. With `varlen` one
-    kernel takes all texts instead: `edges` (texts + 1,) int32 on the device are the texts' first rows and the end,
+    kernel takes all texts instead: `cu_seqlens` (texts + 1,) int32 on the device are the texts' first rows and the end,
     `counts` the numbers 0 to texts. `firsts` (texts,) int64 are the first rows.
     """
 
     groups: tuple[tuple[int, int, int], ...]
-    edges: Tensor
+    cu_seqlens: Tensor
     counts: Tensor
     firsts: Tensor
     longest: int
@@ -33,12 +33,12 @@ class Layout:
 
 def layout_of(batch: Batch, device: str, *, varlen: bool) -> Layout:
     """The layout of a batch, its tensors on the device."""
-    edges = place(batch.edges, device)
+    cu_seqlens = place(batch.cu_seqlens, device)
     return Layout(
         groups=() if varlen else _groups(batch),
-        edges=edges,
-        counts=place(np.arange(len(batch.edges), dtype=np.int32), device),
-        firsts=edges[:-1].long(),
+        cu_seqlens=cu_seqlens,
+        counts=place(np.arange(len(batch.cu_seqlens), dtype=np.int32), device),
+        firsts=cu_seqlens[:-1].long(),
         longest=int(batch.lengths.max()),
         varlen=varlen,
     )
@@ -71,7 +71,7 @@ def attend(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
     dim = qkv.shape[1] // 3
     q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)
     if layout.varlen:
-        return _varlen(q, k, v, layout.edges, layout, layout.longest)
+        return _varlen(q, k, v, layout.cu_seqlens, layout, layout.longest)
     out = qkv.new_empty(len(qkv), dim)
     for start, texts, length in layout.groups:
         rows = slice(start, start + texts * length)
@@ -98,9 +98,9 @@ def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
     return out
 
 
-def _varlen(q: Tensor, k: Tensor, v: Tensor, q_edges: Tensor, layout: Layout, longest_q: int) -> Tensor:
+def _varlen(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, layout: Layout, longest_q: int) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    attended = varlen_attn(q, k, v, q_edges, layout.edges, longest_q, layout.longest)
+    attended = varlen_attn(q, k, v, cu_seqlens_q, layout.cu_seqlens, longest_q, layout.longest)
     assert isinstance(attended, Tensor)  # a pair only where return_aux is asked for
     return attended.flatten(1)

@@ -14,15 +14,15 @@ from jdq.worker.encoder.tokens import Tokens
 class Batch:
     """Some texts of a `Tokens`, packed one after another without padding.
 
-    `members` (texts,) are their positions in the `Tokens`; `ids` and `positions` (tokens,) int64 are each token's id
-    and its place in its text; `edges` (texts + 1,) int32 the first row of each text, and the end.
+    `indices` (texts,) are their positions in the `Tokens`; `ids` and `positions` (tokens,) int64 are each token's id
+    and its place in its text; `cu_seqlens` (texts + 1,) int32 the first row of each text, and the end.
     """
 
-    members: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     ids: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
-    edges: npt.NDArray[np.int32]
+    cu_seqlens: npt.NDArray[np.int32]
 
 
 def longest_first(tokens: Tokens) -> npt.NDArray[np.int64]:
@@ -40,16 +40,16 @@ def count_within(lengths: npt.NDArray[np.int64], budget: int, *, padded: bool) -
     return max(1, int(np.searchsorted(np.cumsum(lengths), budget, side="right")))
 
 
-def pack(tokens: Tokens, members: npt.NDArray[np.int64]) -> Batch:
-    """The texts at `members`, in that order."""
-    starts = np.concatenate([[0], np.cumsum(tokens.lengths)])[members]
-    lengths = tokens.lengths[members]
-    edges = np.concatenate([[0], np.cumsum(lengths)])
-    positions = np.arange(edges[-1]) - np.repeat(edges[:-1], lengths)
+def pack(tokens: Tokens, indices: npt.NDArray[np.int64]) -> Batch:
+    """The texts at `indices`, in that order."""
+    starts = np.concatenate([[0], np.cumsum(tokens.lengths)])[indices]
+    lengths = tokens.lengths[indices]
+    cu_seqlens = np.concatenate([[0], np.cumsum(lengths)])
+    positions = np.arange(cu_seqlens[-1]) - np.repeat(cu_seqlens[:-1], lengths)
     return Batch(
-        members=members,
+        indices=indices,
         lengths=lengths,
         ids=tokens.ids[np.repeat(starts, lengths) + positions].astype(np.int64),
         positions=positions,
-        edges=edges.astype(np.int32),
+        cu_seqlens=cu_seqlens.astype(np.int32),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-# On a CPU the activations of a pass should stay near the caches; each core has a pass of its own (lanes.py).
+# On a CPU the activations of a pass should stay near the caches; each core has a pass of its own (forward_pool.py).
 CPU_TOKENS = 1_024
 CUDA_MOST_TOKENS = 131_072  # beyond this a GPU gains nothing, and a cancelled job waits longer
 LEAST_TOKENS = 256

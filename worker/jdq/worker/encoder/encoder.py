@@ -16,7 +16,7 @@ from torch import Tensor
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.budget import TokenBudget, is_out_of_memory, release_memory
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, TokenizerMismatch
-from jdq.worker.encoder.lanes import Lanes, Network, open_lanes
+from jdq.worker.encoder.forward_pool import ForwardPool, Network, open_forward_pool
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -62,34 +62,34 @@ class Encoder:
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
             raise TokenizerMismatch(f"the tokenizer makes no token of the text at position {empty}")
         features = np.empty((len(tokens), self.dim), dtype=np.float32)
-        with open_lanes(self.network, len(tokens), len(tokens.ids)) as lanes:
-            for batch, states in self._passes(tokens, lanes):
-                features[batch.members] = states.to("cpu", torch.float32).numpy()
+        with open_forward_pool(self.network, len(tokens), len(tokens.ids)) as pool:
+            for batch, states in self._passes(tokens, pool):
+                features[batch.indices] = states.to("cpu", torch.float32).numpy()
                 if after_batch is not None:
-                    after_batch(len(batch.members), len(batch.ids))
+                    after_batch(len(batch.indices), len(batch.ids))
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(bad):
             raise NotFiniteFeatures(bad.tolist(), self.identity.precision)
         return features
 
-    def _passes(self, tokens: Tokens, lanes: Lanes) -> Iterator[tuple[Batch, Tensor]]:
+    def _passes(self, tokens: Tokens, pool: ForwardPool) -> Iterator[tuple[Batch, Tensor]]:
         """All forward passes over the texts, longest first; one that runs out of memory is done again in parts."""
         order = longest_first(tokens)
-        share = _even_share(len(tokens.ids), self.budget.tokens, lanes.count)
+        share = _even_share(len(tokens.ids), self.budget.tokens, pool.count)
         running: deque[tuple[Batch, Future[Tensor]]] = deque()
         while len(order) or running:
-            while len(order) and len(running) < lanes.ahead:
+            while len(order) and len(running) < pool.ahead:
                 budget = min(self.budget.tokens, share)
                 count = count_within(tokens.lengths[order], budget, padded=self.network.padded)
                 batch = pack(tokens, order[:count])
-                running.append((batch, lanes.start(batch)))
+                running.append((batch, pool.start(batch)))
                 order = order[count:]
             batch, future = running.popleft()
             states = self._states(batch, future)
             if states is not None:
                 yield batch, states
             else:
-                order = np.concatenate([batch.members, order])
+                order = np.concatenate([batch.indices, order])
 
     def _states(self, batch: Batch, future: Future[Tensor]) -> Tensor | None:
         """What a pass made, or None where it ran out of memory, after making the next passes smaller."""
@@ -98,17 +98,17 @@ class Encoder:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(batch.members) == 1:
-                raise OutOfMemory(int(batch.members[0]), int(batch.lengths[0]), self.network.device) from error
+            if len(batch.indices) == 1:
+                raise OutOfMemory(int(batch.indices[0]), int(batch.lengths[0]), self.network.device) from error
         # Outside of the handler: the error holds the pass's tensors until it is gone.
         self.budget.halve_below(len(batch.ids))
         release_memory(self.network.device)
         return None
 
 
-def _even_share(n_tokens: int, budget: int, lanes: int) -> int:
-    """Tokens of a pass such that all lanes get as many passes and end at about the same time."""
-    if lanes == 1:
+def _even_share(n_tokens: int, budget: int, n_passes: int) -> int:
+    """Tokens of a pass such that all threads get as many passes and end at about the same time."""
+    if n_passes == 1:
         return budget
-    rounds = -(-n_tokens // (budget * lanes))
-    return -(-n_tokens // (max(1, rounds) * lanes))
+    rounds = -(-n_tokens // (budget * n_passes))
+    return -(-n_tokens // (max(1, rounds) * n_passes))

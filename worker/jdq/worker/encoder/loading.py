@@ -12,8 +12,8 @@ from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
+from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.identity import Files, read_files
-from jdq.worker.encoder.lanes import Network
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokens import Tokens

@@ -34,7 +34,7 @@ class Tokens:
         return len(self.lengths)
 
     @property
-    def n_cut(self) -> int:
+    def n_truncated(self) -> int:
         """How many texts were longer than the limit."""
         return int((self.n_tokens > self.lengths).sum())
 

@@ -122,7 +122,7 @@ def _finished(output_dir: Path, options: FineTuneOptions, split: Split) -> FineT
 
 
 def _prepare(texts: Sequence[str], labels: Labels, split: Split, options: FineTuneOptions, device: str) -> _Task:
-    targets = read_targets(labels, separator=options.separator)
+    targets = read_targets(labels, label_separator=options.label_separator)
     if not len(texts) == targets.rows == len(split.parts):
         raise BadSplit(f"{len(texts)} texts, {targets.rows} labels and a split of {len(split.parts)} rows")
     files = read_files(find_folder(options.encoder), max_length=options.max_length, precision="float32")
@@ -184,7 +184,7 @@ def _task_fields(task: _Task) -> dict[str, Any]:
         "rows": task.split.counts(),
         "warnings": task.split.warnings,
         "max_length": task.files.identity.max_length,
-        "n_cut": task.tokens.n_cut,
+        "n_truncated": task.tokens.n_truncated,
         "base_weights": task.files.identity.weights,
         "base_tokenizer": task.files.identity.tokenizer,
         "device": _device_name(task.device),

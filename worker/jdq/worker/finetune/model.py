@@ -51,8 +51,8 @@ class FineTuned:
         probabilities = self.predict_proba(texts, check=check)
         if not self.record.multi_label:
             return [self.classes[i] for i in probabilities.argmax(axis=1)]
-        separator = self.record.options.separator or "|"
-        return [separator.join(self.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
+        label_separator = self.record.options.label_separator or "|"
+        return [label_separator.join(self.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
 
 
 def load_fine_tuned(folder: Path, *, device: str | None = None) -> FineTuned:

@@ -11,8 +11,8 @@ class FineTuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     encoder: a folder, or a name on the hub. max_length: in tokens; None is the model's own limit.
     freeze: "none", "encoder" (only what follows the encoder learns), or a number: the token embeddings and that many
     of the encoder's first layers do not learn. lora: the rank of low-rank updates to the attention's weights, instead
-    of the weights themselves. early_stopping: epochs without a better validation score. separator: of multi-label
-    targets.
+    of the weights themselves. early_stopping: epochs without a better validation score. label_separator: between
+    the labels of a row, for multi-label targets.
     checkpoint_every_s: besides the one after each epoch.
     """
 
@@ -27,7 +27,7 @@ class FineTuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seed: int = 0
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps
-    separator: str | None = None
+    label_separator: str | None = msgspec.field(default=None, name="separator")
     checkpoint_every_s: float = 300.0
 
 

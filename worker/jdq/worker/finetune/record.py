@@ -22,7 +22,8 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a fine-tuned model, and how good it is; comparable with `jdq.worker.heads.record.HeadRecord`.
 
     history: one entry an epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
-    training went on from a checkpoint. n_cut: texts longer than max_length. training_time_s: this and earlier sittings.
+    training went on from a checkpoint. n_truncated: texts longer than max_length.
+    training_time_s: of all processes that worked on it.
     """
 
     options: FineTuneOptions
@@ -32,7 +33,7 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     split_digest: str
     rows: dict[str, int]
     max_length: int
-    n_cut: int
+    n_truncated: int = msgspec.field(name="n_cut")
     base_weights: str
     base_tokenizer: str
     device: str

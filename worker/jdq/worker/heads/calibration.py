@@ -14,32 +14,32 @@ from scipy.special import logsumexp
 
 from jdq.worker.heads.estimators import EstimatorPredictor
 from jdq.worker.heads.features import float32_blocks
-from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.fitting import fit
 from jdq.worker.heads.predictors import LayersPredictor
 
 LOWEST, HIGHEST = 0.01, 100.0
 
 
-def fit_calibrated(lesson: Lesson) -> tuple[Fitted, dict[str, Any] | None]:
+def fit_calibrated(context: FitContext) -> tuple[Fitted, dict[str, Any] | None]:
     """Fitted, and calibrated where that was asked for or where the head has scores but no probabilities."""
-    fitted = fit(lesson)
-    if not (lesson.options.calibrate or fitted.uncalibrated):
+    fitted = fit(context)
+    if not (context.options.calibrate or fitted.uncalibrated):
         return fitted, None
-    return calibrate(fitted, lesson)
+    return calibrate(fitted, context)
 
 
-def calibrate(fitted: Fitted, lesson: Lesson) -> tuple[Fitted, dict[str, Any]]:
+def calibrate(fitted: Fitted, context: FitContext) -> tuple[Fitted, dict[str, Any]]:
     """The same predictor at the temperature of the least validation loss, and what its record says of that.
 
     Without a validation part the predictor stays as it is, and the record says that too.
     """
     predictor = fitted.predictor
     assert isinstance(predictor, LayersPredictor | EstimatorPredictor)
-    if not len(lesson.validation):
+    if not len(context.validation):
         return fitted, {"method": "none", "reason": "no validation part"}
-    scores = np.vstack([predictor.scores(block) for _, block in float32_blocks(lesson.X, lesson.validation)])
-    codes = lesson.targets.codes[lesson.validation]
+    scores = np.vstack([predictor.scores(block) for _, block in float32_blocks(context.X, context.validation)])
+    codes = context.targets.codes[context.validation]
     temperature = best_temperature(scores, codes, predictor.link)
     report = {
         "method": "temperature",

@@ -9,23 +9,23 @@ import numpy.typing as npt
 
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.errors import BadParameter, TooFewRows
-from jdq.worker.heads.fitted import Lesson
+from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.fitting import measure
 from jdq.worker.heads.split import Rows, by_stratum, group_numbers, group_strata, row_strata
 
 SCORES = ("accuracy", "balanced_accuracy", "f1", "macro_f1", "roc_auc", "log_loss")
 
 
-def cross_validate(lesson: Lesson, keys: npt.NDArray[np.uint8], folds: int) -> dict[str, Any]:
+def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> dict[str, Any]:
     """The mean, the standard deviation and each fold's value of each metric, over folds of the train part.
 
     keys: the text keys of all rows. Raises BadParameter for less than 2 folds, TooFewRows.
     """
     values: dict[str, list[float]] = {}
-    for number, (train, held_out) in enumerate(fold_rows(lesson, keys, folds)):
-        lesson.check(number, folds)
-        predictor = fit_calibrated(dataclasses.replace(lesson, train=train))[0].predictor
-        for name, value in measure(predictor, lesson.X, lesson.targets, held_out).items():
+    for number, (train, held_out) in enumerate(fold_rows(context, keys, folds)):
+        context.check(number, folds)
+        predictor = fit_calibrated(dataclasses.replace(context, train=train))[0].predictor
+        for name, value in measure(predictor, context.X, context.targets, held_out).items():
             if name in SCORES and value is not None:
                 values.setdefault(name, []).append(value)
     summary = {name: _summary(found) for name, found in values.items()}
@@ -36,18 +36,18 @@ def _summary(values: list[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "std": float(np.std(values)), "folds": values}
 
 
-def fold_rows(lesson: Lesson, keys: npt.NDArray[np.uint8], folds: int) -> Iterator[tuple[Rows, Rows]]:
+def fold_rows(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> Iterator[tuple[Rows, Rows]]:
     """(rows to train on, rows to measure on) of each fold, ascending, drawn by the options' seed."""
     if folds < 2:
         raise BadParameter(f"cross-validation needs at least 2 folds, not {folds}")
-    group_of = group_numbers(keys[lesson.train])
+    group_of = group_numbers(keys[context.train])
     n_texts = int(group_of.max()) + 1
     if n_texts < folds:
         raise TooFewRows(f"{n_texts} distinct texts to train on cannot make {folds} folds")
-    strata = group_strata(row_strata(lesson.targets)[lesson.train], group_of, n_texts)
-    fold_of = assign_folds(np.bincount(group_of), strata, folds, np.random.default_rng(lesson.options.seed))[group_of]
+    strata = group_strata(row_strata(context.targets)[context.train], group_of, n_texts)
+    fold_of = assign_folds(np.bincount(group_of), strata, folds, np.random.default_rng(context.options.seed))[group_of]
     for fold in range(folds):
-        yield lesson.train[fold_of != fold], lesson.train[fold_of == fold]
+        yield context.train[fold_of != fold], context.train[fold_of == fold]
 
 
 def assign_folds(sizes: Rows, strata: npt.NDArray[np.int64], folds: int, rng: np.random.Generator) -> Rows:

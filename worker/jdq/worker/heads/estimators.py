@@ -19,7 +19,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from jdq.worker.heads.errors import BadParameter, DamagedHead, UnknownHead
 from jdq.worker.heads.features import in_float32
-from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.logreg import with_absent_classes
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.payload import dump_estimator, load_estimator
@@ -48,14 +48,14 @@ RECIPES = {
 }
 
 
-def fit_estimator(lesson: Lesson) -> Fitted:
+def fit_estimator(context: FitContext) -> Fitted:
     """Any head of RECIPES, or a classifier by its dotted name. Raises BadParameter."""
-    recipe = recipe_of(lesson.options.head)
-    params: dict[str, ParameterValue] = {"scale": recipe.scale} | _defaults(recipe, lesson) | lesson.options.params
-    model = _build(recipe, params, lesson)
+    recipe = recipe_of(context.options.head)
+    params: dict[str, ParameterValue] = {"scale": recipe.scale} | _defaults(recipe, context) | context.options.params
+    model = _build(recipe, params, context)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        predictor = _fit(model, lesson)
+        predictor = _fit(model, context)
     return Fitted(
         predictor=predictor,
         params=params,
@@ -64,38 +64,38 @@ def fit_estimator(lesson: Lesson) -> Fitted:
     )
 
 
-def _fit(model: Any, lesson: Lesson) -> Predictor:
-    X = in_float32(lesson.X, lesson.train)
-    multi_label = lesson.targets.multi_label
+def _fit(model: Any, context: FitContext) -> Predictor:
+    X = in_float32(context.X, context.train)
+    multi_label = context.targets.multi_label
     try:
-        model.fit(X, lesson.train_codes)
+        model.fit(X, context.train_codes)
         predictor = EstimatorPredictor(
             estimator=model,
             dim=X.shape[1],
-            outputs=len(lesson.targets.classes),
+            outputs=len(context.targets.classes),
             link="sigmoid" if multi_label else "softmax",
             temperature=1.0,
         )
         # Some parameters are looked at only here: more neighbours than there are rows, for one.
         predictor.predict_block(X[:1])
     except (TypeError, ValueError) as error:
-        raise BadParameter(f"{lesson.options.head} cannot be trained so: {error}") from error
-    is_linear_svm = lesson.options.head == "linear-svm" and not multi_label
-    return _linear_svm_layer(model, lesson) if is_linear_svm else predictor
+        raise BadParameter(f"{context.options.head} cannot be trained so: {error}") from error
+    is_linear_svm = context.options.head == "linear-svm" and not multi_label
+    return _linear_svm_layer(model, context) if is_linear_svm else predictor
 
 
-def _defaults(recipe: _Recipe, lesson: Lesson) -> dict[str, ParameterValue]:
+def _defaults(recipe: _Recipe, context: FitContext) -> dict[str, ParameterValue]:
     defaults = dict(recipe.defaults)
     if "n_neighbors" in defaults:
-        defaults["n_neighbors"] = min(int(defaults["n_neighbors"] or 1), len(lesson.train))
+        defaults["n_neighbors"] = min(int(defaults["n_neighbors"] or 1), len(context.train))
     return defaults
 
 
-def _linear_svm_layer(model: Any, lesson: Lesson) -> LayersPredictor:
+def _linear_svm_layer(model: Any, context: FitContext) -> LayersPredictor:
     """As one layer it loads with numpy alone; the scaler is folded in."""
     *scalers, svm = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
     mean, std = (scalers[0].mean_, scalers[0].scale_) if scalers else (None, None)
-    return with_absent_classes(linear(svm.coef_, svm.intercept_, link="softmax", mean=mean, std=std), lesson)
+    return with_absent_classes(linear(svm.coef_, svm.intercept_, link="softmax", mean=mean, std=std), context)
 
 
 def recipe_of(head: str) -> _Recipe:
@@ -112,23 +112,23 @@ def recipe_of(head: str) -> _Recipe:
     return _Recipe(estimator=estimator, defaults={})
 
 
-def _build(recipe: _Recipe, params: dict[str, ParameterValue], lesson: Lesson) -> Any:
+def _build(recipe: _Recipe, params: dict[str, ParameterValue], context: FitContext) -> Any:
     known = recipe.estimator().get_params()
     own = {name: value for name, value in params.items() if name != "scale"}
     unknown = sorted(set(own) - set(known))
     if unknown:
         has = ", ".join(sorted({*known, "scale"}))
-        raise BadParameter(f"{lesson.options.head} has no parameter {', '.join(unknown)}; it has: {has}")
+        raise BadParameter(f"{context.options.head} has no parameter {', '.join(unknown)}; it has: {has}")
     if "random_state" in known:
-        own.setdefault("random_state", lesson.options.seed)
-    if lesson.options.class_weight is not None:
+        own.setdefault("random_state", context.options.seed)
+    if context.options.class_weight is not None:
         if "class_weight" not in known:
-            raise BadParameter(f"the head {lesson.options.head} takes no class weights")
-        own["class_weight"] = lesson.options.class_weight
+            raise BadParameter(f"the head {context.options.head} takes no class weights")
+        own["class_weight"] = context.options.class_weight
     model = recipe.estimator(**own)
     if params["scale"]:
         model = make_pipeline(StandardScaler(), model)
-    return OneVsRestClassifier(model) if lesson.targets.multi_label else model
+    return OneVsRestClassifier(model) if context.targets.multi_label else model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

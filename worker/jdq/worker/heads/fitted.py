@@ -12,7 +12,7 @@ from jdq.worker.heads.predictors import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lesson:
+class FitContext:
     """The rows to learn from and to choose by, and how."""
 
     X: Features

@@ -8,24 +8,24 @@ import numpy.typing as npt
 
 from jdq.worker.heads.errors import OneClassOnly
 from jdq.worker.heads.features import Features, float32_blocks
-from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.metrics import Metrics, evaluate_codes, evaluate_sets
 from jdq.worker.heads.predictors import Float32, Predictor
 from jdq.worker.heads.split import Rows
 
 
-def fit(lesson: Lesson) -> Fitted:
-    """The predictor that `lesson.options` asks for; only its own packages are imported."""
-    if len(lesson.present()) < 2:
-        raise OneClassOnly(f"the {len(lesson.train)} rows to train on have one class only")
-    lesson.check(0, 1)
-    fitted = _fitter(lesson.options.head)(lesson)
-    lesson.check(1, 1)
+def fit(context: FitContext) -> Fitted:
+    """The predictor that `context.options` asks for; only its own packages are imported."""
+    if len(context.present()) < 2:
+        raise OneClassOnly(f"the {len(context.train)} rows to train on have one class only")
+    context.check(0, 1)
+    fitted = _fitter(context.options.head)(context)
+    context.check(1, 1)
     return fitted
 
 
-def _fitter(head: str) -> Callable[[Lesson], Fitted]:
+def _fitter(head: str) -> Callable[[FitContext], Fitted]:
     if head == "mlp":
         from jdq.worker.heads.mlp import fit_mlp
 

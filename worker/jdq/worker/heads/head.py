@@ -36,5 +36,5 @@ def names_of(probabilities: Float32, record: HeadRecord) -> list[str]:
     """The predicted label of each row of probabilities (rows, classes)."""
     if not record.multi_label:
         return [record.classes[i] for i in probabilities.argmax(axis=1)]
-    separator = record.separator or "|"
-    return [separator.join(record.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
+    label_separator = record.label_separator or "|"
+    return [label_separator.join(record.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]

@@ -39,14 +39,14 @@ class Targets:
         return np.bincount(self.codes[rows], minlength=len(self.classes)).astype(np.int64)
 
 
-def read_targets(labels: Labels, *, separator: str | None = None) -> Targets:
-    """The labels as class numbers; with a separator, each row holds a set of labels ("remote|part-time").
+def read_targets(labels: Labels, *, label_separator: str | None = None) -> Targets:
+    """The labels as class numbers; with a label separator, each row holds a set of labels ("remote|part-time").
 
     Raises MissingLabels with row numbers (the first row is 1), OneClassOnly.
     """
     values = np.asarray(labels, dtype=object)
-    _refuse_missing(values, empty_is_missing=separator is None)
-    targets = _one_each(values) if separator is None else _sets(values, separator)
+    _refuse_missing(values, empty_is_missing=label_separator is None)
+    targets = _one_each(values) if label_separator is None else _sets(values, label_separator)
     if len(targets.classes) < 2:
         only = targets.classes[0] if targets.classes else ""
         raise OneClassOnly(
@@ -73,8 +73,8 @@ def _one_each(values: npt.NDArray[np.object_]) -> Targets:
     return Targets(classes=tuple(str(name) for name in classes), codes=codes.astype(np.int64))
 
 
-def _sets(values: npt.NDArray[np.object_], separator: str) -> Targets:
-    sets = [{part.strip() for part in str(value).split(separator)} - {""} for value in values]
+def _sets(values: npt.NDArray[np.object_], label_separator: str) -> Targets:
+    sets = [{part.strip() for part in str(value).split(label_separator)} - {""} for value in values]
     classes = tuple(sorted(set().union(*sets)))
     position = {name: i for i, name in enumerate(classes)}
     indicator = np.zeros((len(sets), len(classes)), dtype=np.bool_)

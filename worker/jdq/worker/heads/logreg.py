@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import float32_bytes, in_float32, mean_and_std
-from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, linear
 from jdq.worker.heads.softmax_regression import Objective, minimise
@@ -30,23 +30,23 @@ BLOCK_VALUES = 4_000_000
 NEVER = -1e4
 
 
-def fit_logreg(lesson: Lesson) -> Fitted:
+def fit_logreg(context: FitContext) -> Fitted:
     """Raises BadParameter for names and values that LogisticRegression does not take."""
-    params = DEFAULTS | lesson.options.params
-    out_of_core = float32_bytes(lesson.train, lesson.X) > lesson.options.memory_bytes
-    mean, std = mean_and_std(lesson.X, lesson.train) if params["scale"] else (None, None)
-    if out_of_core or _is_for_blocks(lesson, params):
-        coefficients, intercept, iterations = _fit_in_blocks(lesson, params, mean, std, in_memory=not out_of_core)
+    params = DEFAULTS | context.options.params
+    out_of_core = float32_bytes(context.train, context.X) > context.options.memory_bytes
+    mean, std = mean_and_std(context.X, context.train) if params["scale"] else (None, None)
+    if out_of_core or _is_for_blocks(context, params):
+        coefficients, intercept, iterations = _fit_in_blocks(context, params, mean, std, in_memory=not out_of_core)
     else:
-        coefficients, intercept, iterations = _fit_in_memory(lesson, params, mean, std)
-    predictor = linear(coefficients, intercept, link=link_of(lesson), mean=mean, std=std)
-    if not lesson.targets.multi_label:
-        predictor = with_absent_classes(predictor, lesson)
+        coefficients, intercept, iterations = _fit_in_memory(context, params, mean, std)
+    predictor = linear(coefficients, intercept, link=link_of(context), mean=mean, std=std)
+    if not context.targets.multi_label:
+        predictor = with_absent_classes(predictor, context)
     warnings = []
     if out_of_core:
         warnings.append(
-            f"{float32_bytes(lesson.train, lesson.X) >> 20} MiB of float32 features are more than the memory bound of "
-            f"{lesson.options.memory_bytes >> 20} MiB: trained out of core, in blocks of rows"
+            f"{float32_bytes(context.train, context.X) >> 20} MiB of float32 features are more than the memory bound "
+            f"of {context.options.memory_bytes >> 20} MiB: trained out of core, in blocks of rows"
         )
     if iterations >= int(params["max_iter"] or 0):
         warnings.append(
@@ -55,13 +55,13 @@ def fit_logreg(lesson: Lesson) -> Fitted:
     return Fitted(predictor=predictor, params=params, out_of_core=out_of_core, warnings=tuple(warnings))
 
 
-def link_of(lesson: Lesson) -> str:
-    return "sigmoid" if lesson.targets.multi_label else "softmax"
+def link_of(context: FitContext) -> str:
+    return "sigmoid" if context.targets.multi_label else "softmax"
 
 
-def with_absent_classes(predictor: LayersPredictor, lesson: Lesson) -> LayersPredictor:
+def with_absent_classes(predictor: LayersPredictor, context: FitContext) -> LayersPredictor:
     """The same head with a column of probability 0 for each class that no train row has."""
-    present, n_classes = lesson.present(), len(lesson.targets.classes)
+    present, n_classes = context.present(), len(context.targets.classes)
     if len(present) == n_classes:
         return predictor
     weights, bias = predictor.layers[-1]
@@ -75,27 +75,27 @@ Coefficients = tuple[npt.NDArray[Any], npt.NDArray[Any], int]
 
 
 def _fit_in_memory(
-    lesson: Lesson, params: dict[str, ParameterValue], mean: npt.NDArray[Any] | None, std: npt.NDArray[Any] | None
+    context: FitContext, params: dict[str, ParameterValue], mean: npt.NDArray[Any] | None, std: npt.NDArray[Any] | None
 ) -> Coefficients:
-    X = in_float32(lesson.X, lesson.train)
+    X = in_float32(context.X, context.train)
     if mean is not None and std is not None:
         X -= mean.astype(np.float32)
         X /= std.astype(np.float32)
-    if not lesson.targets.multi_label:
-        return _fit_one(X, lesson.train_codes, lesson, params)
+    if not context.targets.multi_label:
+        return _fit_one(X, context.train_codes, context, params)
     fits = []
-    for i, column in enumerate(lesson.train_codes.T):
-        lesson.check(i, lesson.train_codes.shape[1])
-        fits.append(_fit_one(X, column, lesson, params))
+    for i, column in enumerate(context.train_codes.T):
+        context.check(i, context.train_codes.shape[1])
+        fits.append(_fit_one(X, column, context, params))
     return np.vstack([f[0] for f in fits]), np.concatenate([f[1] for f in fits]), max(f[2] for f in fits)
 
 
-def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], lesson: Lesson, params: dict[str, Any]) -> Coefficients:
+def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], context: FitContext, params: dict[str, Any]) -> Coefficients:
     if (codes == codes[0]).all():  # of one label of many: always there, or never
         return np.zeros((1, X.shape[1])), np.array([-NEVER if codes[0] else NEVER]), 0
     own = {name: value for name, value in params.items() if name != "scale"}
     try:
-        model = LogisticRegression(random_state=lesson.options.seed, class_weight=lesson.options.class_weight, **own)
+        model = LogisticRegression(random_state=context.options.seed, class_weight=context.options.class_weight, **own)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it, with the next command
             model.fit(X, codes)
@@ -104,14 +104,14 @@ def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], lesson: Lesson, param
     return model.coef_, model.intercept_, int(np.max(model.n_iter_))
 
 
-def _is_for_blocks(lesson: Lesson, params: dict[str, ParameterValue]) -> bool:
-    weighted_sets = lesson.targets.multi_label and lesson.options.class_weight is not None
-    large = len(lesson.train) * lesson.X.shape[1] > BLOCK_VALUES
+def _is_for_blocks(context: FitContext, params: dict[str, ParameterValue]) -> bool:
+    weighted_sets = context.targets.multi_label and context.options.class_weight is not None
+    large = len(context.train) * context.X.shape[1] > BLOCK_VALUES
     return large and set(params) <= BLOCK_PARAMS and not weighted_sets
 
 
 def _fit_in_blocks(
-    lesson: Lesson,
+    context: FitContext,
     params: dict[str, Any],
     mean: npt.NDArray[Any] | None,
     std: npt.NDArray[Any] | None,
@@ -125,14 +125,14 @@ def _fit_in_blocks(
             "  try: a larger memory bound, or without these parameters"
         )
     objective = Objective(
-        X=in_float32(lesson.X, lesson.train) if in_memory else lesson.X,
-        rows=np.arange(len(lesson.train)) if in_memory else lesson.train,
-        codes=_dense_codes(lesson),
-        row_weights=_row_weights(lesson),
+        X=in_float32(context.X, context.train) if in_memory else context.X,
+        rows=np.arange(len(context.train)) if in_memory else context.train,
+        codes=_dense_codes(context),
+        row_weights=_row_weights(context),
         C=_positive(params, "C", 1.0),
         mean=mean,
         std=std,
-        check=lesson.check,
+        check=context.check,
     )
     return minimise(objective, max_iter=int(_positive(params, "max_iter", 1000)), tol=_positive(params, "tol", 1e-4))
 
@@ -144,22 +144,22 @@ def _positive(params: dict[str, Any], name: str, default: float) -> float:
     return float(value)
 
 
-def _dense_codes(lesson: Lesson) -> npt.NDArray[Any]:
+def _dense_codes(context: FitContext) -> npt.NDArray[Any]:
     """Codes without gaps, as `with_absent_classes` expects; of two classes one column of 0 and 1."""
-    if lesson.targets.multi_label:
-        return lesson.train_codes
-    present = lesson.present()
-    codes = np.searchsorted(present, lesson.train_codes)
+    if context.targets.multi_label:
+        return context.train_codes
+    present = context.present()
+    codes = np.searchsorted(present, context.train_codes)
     return (codes == 1)[:, None] if len(present) == 2 else codes
 
 
-def _row_weights(lesson: Lesson) -> npt.NDArray[np.float32] | None:
-    if lesson.options.class_weight is None:
+def _row_weights(context: FitContext) -> npt.NDArray[np.float32] | None:
+    if context.options.class_weight is None:
         return None
-    if lesson.targets.multi_label:
+    if context.targets.multi_label:
         raise BadParameter("out of core, multi-label targets take no class weights")
-    present = lesson.present()
-    weights = compute_class_weight(lesson.options.class_weight, classes=present, y=lesson.train_codes)
-    by_class = np.zeros(len(lesson.targets.classes), dtype=np.float32)
+    present = context.present()
+    weights = compute_class_weight(context.options.class_weight, classes=present, y=context.train_codes)
+    by_class = np.zeros(len(context.targets.classes), dtype=np.float32)
     by_class[present] = weights
-    return by_class[lesson.train_codes]
+    return by_class[context.train_codes]

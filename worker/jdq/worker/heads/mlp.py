@@ -14,7 +14,7 @@ from torch import nn
 
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import Features, Rows, float32_bytes, in_float32, mean_and_std
-from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor
 
@@ -31,23 +31,25 @@ DEFAULTS: dict[str, ParameterValue] = {
 LOSS_BLOCK = 8192
 
 
-def fit_mlp(lesson: Lesson) -> Fitted:
+def fit_mlp(context: FitContext) -> Fitted:
     """Raises BadParameter. The same seed and versions give the same net."""
-    params = _checked(lesson.options.params)
-    mean, std = mean_and_std(lesson.X, lesson.train)
+    params = _checked(context.options.params)
+    mean, std = mean_and_std(context.X, context.train)
     with torch.random.fork_rng(devices=[]), _one_thread():
-        torch.manual_seed(lesson.options.seed)
-        net = _net(lesson.X.shape[1], len(lesson.targets.classes), params)
+        torch.manual_seed(context.options.seed)
+        net = _net(context.X.shape[1], len(context.targets.classes), params)
         training = _Training(
             net=net,
-            loss=_loss(lesson),
-            train=_batches_of(lesson, lesson.train, mean, std),
+            loss=_loss(context),
+            train=_batches_of(context, context.train, mean, std),
             # Without a validation part the training loss has to say when to stop.
-            validation=_batches_of(lesson, lesson.validation if len(lesson.validation) else lesson.train, mean, std),
+            validation=_batches_of(
+                context, context.validation if len(context.validation) else context.train, mean, std
+            ),
             params=params,
         )
-        history = training.run(lesson)
-    link = "sigmoid" if lesson.targets.multi_label else "softmax"
+        history = training.run(context)
+    link = "sigmoid" if context.targets.multi_label else "softmax"
     return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history)
 
 
@@ -86,16 +88,16 @@ def _net(dim: int, outputs: int, params: dict[str, Any]) -> nn.Sequential:
     return nn.Sequential(*modules, nn.Linear(width, outputs))
 
 
-def _loss(lesson: Lesson) -> nn.Module:
-    if lesson.targets.multi_label:
-        if lesson.options.class_weight is not None:
+def _loss(context: FitContext) -> nn.Module:
+    if context.targets.multi_label:
+        if context.options.class_weight is not None:
             raise BadParameter("multi-label targets of the head mlp take no class weights")
         return nn.BCEWithLogitsLoss()
-    if lesson.options.class_weight is None:
+    if context.options.class_weight is None:
         return nn.CrossEntropyLoss()
-    present = lesson.present()
-    weights = torch.zeros(len(lesson.targets.classes))
-    balanced = compute_class_weight(lesson.options.class_weight, classes=present, y=lesson.train_codes)
+    present = context.present()
+    weights = torch.zeros(len(context.targets.classes))
+    balanced = compute_class_weight(context.options.class_weight, classes=present, y=context.train_codes)
     weights[torch.from_numpy(present)] = torch.from_numpy(balanced).float()
     return nn.CrossEntropyLoss(weight=weights)
 
@@ -116,11 +118,11 @@ class _Rows:
         return (self.X[rows].float() - self.mean) / self.std, self.y[rows]
 
 
-def _batches_of(lesson: Lesson, rows: Rows, mean: npt.NDArray[Any], std: npt.NDArray[Any]) -> _Rows:
-    fits = float32_bytes(rows, lesson.X) <= lesson.options.memory_bytes
-    X = in_float32(lesson.X, rows) if fits else _as_stored(lesson.X, rows)
-    codes = lesson.targets.codes[rows]
-    y = torch.from_numpy(codes.astype(np.float32) if lesson.targets.multi_label else codes.astype(np.int64))
+def _batches_of(context: FitContext, rows: Rows, mean: npt.NDArray[Any], std: npt.NDArray[Any]) -> _Rows:
+    fits = float32_bytes(rows, context.X) <= context.options.memory_bytes
+    X = in_float32(context.X, rows) if fits else _as_stored(context.X, rows)
+    codes = context.targets.codes[rows]
+    y = torch.from_numpy(codes.astype(np.float32) if context.targets.multi_label else codes.astype(np.int64))
     return _Rows(torch.from_numpy(X), y, torch.from_numpy(mean).float(), torch.from_numpy(std).float())
 
 
@@ -136,7 +138,7 @@ class _Training:
     validation: _Rows
     params: dict[str, Any]
 
-    def run(self, lesson: Lesson) -> list[dict[str, float]]:
+    def run(self, context: FitContext) -> list[dict[str, float]]:
         """Trains until the validation loss has not fallen for `patience` epochs; leaves the best epoch's net."""
         optimizer = torch.optim.Adam(
             self.net.parameters(), lr=self.params["learning_rate"], weight_decay=self.params["weight_decay"]
@@ -144,7 +146,7 @@ class _Training:
         history: list[dict[str, float]] = []
         best, best_loss, since = copy.deepcopy(self.net.state_dict()), float("inf"), 0
         for epoch in range(1, self.params["max_epochs"] + 1):
-            lesson.check(epoch - 1, self.params["max_epochs"])
+            context.check(epoch - 1, self.params["max_epochs"])
             train_loss, validation_loss = self._epoch(optimizer), self._validation_loss()
             history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": validation_loss})
             if validation_loss < best_loss:

@@ -28,7 +28,8 @@ class HeadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One head as the user asked for it.
 
     class_weight: "balanced" or None. cv: folds of a stratified cross-validation over the train part, or None.
-    per_class: train on that many distinct texts of each class (few-shot). separator: of multi-label targets.
+    per_class: train on that many distinct texts of each class (few-shot). label_separator: between the labels
+    of a row, for multi-label targets.
     memory_bytes: a larger float32 copy of the train part is not made: logreg then trains out of core.
     """
 
@@ -39,7 +40,7 @@ class HeadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     calibrate: bool = False
     cv: int | None = None
     per_class: int | None = None
-    separator: str | None = None
+    label_separator: str | None = msgspec.field(default=None, name="separator")
     memory_bytes: int = GIB
 
 

@@ -39,7 +39,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
     trained_rows: int
     multi_label: bool
-    separator: str | None
+    label_separator: str | None = msgspec.field(name="separator")
     class_weight: str | None
     out_of_core: bool
     device: str

@@ -22,7 +22,7 @@ from jdq.worker.heads.labels import Labels, read_targets
 from jdq.worker.heads.options import HeadOptions, ParameterValue, check_head
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import Split
-from jdq.worker.heads.train import make_lesson, row_keys, train_head
+from jdq.worker.heads.train import make_fit_context, row_keys, train_head
 
 Grid = Mapping[str, Sequence[ParameterValue]]
 
@@ -84,7 +84,7 @@ def list_trials(
     rows: of the train part; heads that would take too long on so many are left out, unless `heads` names them.
     """
     names = [check_head(name) for name in heads] if heads else [h for h in GRIDS if rows <= MOST_ROWS.get(h, rows)]
-    without = {"knn", "mlp", "dummy"} if base.separator else {"knn", "dummy"}
+    without = {"knn", "mlp", "dummy"} if base.label_separator else {"knn", "dummy"}
     if base.class_weight is not None:
         names = [name for name in names if name not in without]
     asked = _grid(names) if trials is None else _random(names, trials, np.random.default_rng(base.seed))
@@ -126,11 +126,11 @@ def score_trial(
 ) -> TrialScore:
     """One trial's mean scores; a trial that the data does not allow has an error instead."""
     started = time.perf_counter()
-    targets = read_targets(y, separator=trial.options.separator)
+    targets = read_targets(y, label_separator=trial.options.label_separator)
     keys = row_keys(targets.rows) if keys is None else keys
-    lesson = make_lesson(X, targets, split, trial.options, keys, check)
+    context = make_fit_context(X, targets, split, trial.options, keys, check)
     try:
-        found = cross_validate(lesson, keys, folds)["metrics"]
+        found = cross_validate(context, keys, folds)["metrics"]
     except HeadError as error:
         return TrialScore(number=trial.number, options=trial.options, folds=folds, error=str(error))
     return TrialScore(

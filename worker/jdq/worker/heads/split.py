@@ -83,7 +83,7 @@ def make_split(
     seed: int = 0,
     test: float = 0.2,
     validation: float = 0.1,
-    separator: str | None = None,
+    label_separator: str | None = None,
 ) -> Split:
     """A stratified, seeded split in which rows of equal text key (`keys`: (rows, 16) uint8) are on one side.
 
@@ -91,7 +91,7 @@ def make_split(
     counted in `warnings`. With a separator the rows are label sets, and stratified by their rarest label.
     Raises OneClassOnly, MissingLabels, TooFewRows.
     """
-    targets = read_targets(labels, separator=separator)
+    targets = read_targets(labels, label_separator=label_separator)
     if len(keys) != targets.rows:
         raise BadSplit(f"{targets.rows} labels, but {len(keys)} text keys")
     group_of = group_numbers(keys)

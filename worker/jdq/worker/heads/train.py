@@ -12,7 +12,7 @@ from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.features import Check, Features, no_check
-from jdq.worker.heads.fitted import Fitted, Lesson
+from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.fitting import measure, probabilities_of
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.intervals import Interval, bootstrap
@@ -47,14 +47,14 @@ def train_head(
     started = time.perf_counter()
     options = options or HeadOptions()
     check_head(options.head, allowed)
-    targets = read_targets(y, separator=options.separator)
+    targets = read_targets(y, label_separator=options.label_separator)
     keys = row_keys(targets.rows) if keys is None else keys
-    lesson = make_lesson(X, targets, split, options, keys, check)
-    cv = cross_validate(lesson, keys, options.cv) if options.cv is not None else None
-    fitted, calibration = fit_calibrated(lesson)
+    context = make_fit_context(X, targets, split, options, keys, check)
+    cv = cross_validate(context, keys, options.cv) if options.cv is not None else None
+    fitted, calibration = fit_calibrated(context)
     record = HeadRecord(
-        **_asked(lesson),
-        **_found(fitted, lesson, split),
+        **_asked(context),
+        **_found(fitted, context, split),
         cv=cv,
         calibration=calibration,
         origin=origin or Origin(),
@@ -66,25 +66,25 @@ def train_head(
     return TrainedHead(predictor=fitted.predictor, record=record)
 
 
-def _asked(lesson: Lesson) -> dict[str, Any]:
+def _asked(context: FitContext) -> dict[str, Any]:
     """What the record says of the options and the targets."""
-    options = lesson.options
+    options = context.options
     return {
         "head": options.head,
         "seed": options.seed,
-        "classes": lesson.targets.classes,
-        "dim": lesson.X.shape[1],
-        "trained_rows": len(lesson.train),
-        "multi_label": lesson.targets.multi_label,
-        "separator": options.separator,
+        "classes": context.targets.classes,
+        "dim": context.X.shape[1],
+        "trained_rows": len(context.train),
+        "multi_label": context.targets.multi_label,
+        "label_separator": options.label_separator,
         "class_weight": options.class_weight,
         "per_class": options.per_class,
     }
 
 
-def _found(fitted: Fitted, lesson: Lesson, split: Split) -> dict[str, Any]:
+def _found(fitted: Fitted, context: FitContext, split: Split) -> dict[str, Any]:
     """What the record says of the predictor and how good it is."""
-    predictor, X, targets = fitted.predictor, lesson.X, lesson.targets
+    predictor, X, targets = fitted.predictor, context.X, context.targets
     return {
         "params": fitted.params,
         "out_of_core": fitted.out_of_core,
@@ -105,8 +105,10 @@ def row_keys(rows: int) -> Keys:
     return keys
 
 
-def make_lesson(X: Features, targets: Targets, split: Split, options: HeadOptions, keys: Keys, check: Check) -> Lesson:
-    """The split's rows as a lesson. Raises BadSplit."""
+def make_fit_context(
+    X: Features, targets: Targets, split: Split, options: HeadOptions, keys: Keys, check: Check
+) -> FitContext:
+    """The split's rows as a context. Raises BadSplit."""
     if not X.shape[0] == targets.rows == len(split.parts) == len(keys):
         raise BadSplit(
             f"{X.shape[0]} rows of features, {targets.rows} labels, {len(keys)} text keys "
@@ -115,7 +117,9 @@ def make_lesson(X: Features, targets: Targets, split: Split, options: HeadOption
     train = split.rows(TRAIN)
     if options.per_class is not None:
         train = per_class_rows(targets, train, options.per_class, seed=options.seed, keys=keys)
-    return Lesson(X=X, targets=targets, train=train, validation=split.rows(VALIDATION), options=options, check=check)
+    return FitContext(
+        X=X, targets=targets, train=train, validation=split.rows(VALIDATION), options=options, check=check
+    )
 
 
 def _intervals(predictor: Predictor, X: Features, targets: Targets, split: Split) -> dict[str, Interval]:

@@ -85,7 +85,7 @@ class ExtractChunk:
                 "skipped": len(self._bad),
                 "tokens": int(np.minimum(n_tokens, limit).sum()),
                 "device_ms": round(1000 * self._device_s),
-                "cut": int((n_tokens > limit).sum()),
+                "truncated": int((n_tokens > limit).sum()),
                 "unknown_tokens": int(self._tokens.n_unknown.sum()),
                 f"path_{self._encoder.path}": computed,
             }

@@ -39,7 +39,7 @@ class FineTuneWork:
     def prepare(self, pulse: Pulse) -> None:
         """Reads the texts, the labels and the split."""
         version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._data = labelled_rows(version, self._spec.label_column, separator=self._spec.options.separator)
+        self._data = labelled_rows(version, self._spec.label_column, label_separator=self._spec.options.label_separator)
         self._texts = version.texts(self._data.rows)
 
     def compute(self, pulse: Pulse) -> None:

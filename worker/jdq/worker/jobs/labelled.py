@@ -38,7 +38,7 @@ class LabelledRows:
         )
 
 
-def labelled_rows(version: DatasetVersion, column: str | None, *, separator: str | None = None) -> LabelledRows:
+def labelled_rows(version: DatasetVersion, column: str | None, *, label_separator: str | None = None) -> LabelledRows:
     """The labelled rows of a column (of the version's own, by default) with their split, made where none is stored.
 
     With a separator a row's label is a set, and a row without a label has the empty set. Without one, rows without a
@@ -46,11 +46,11 @@ def labelled_rows(version: DatasetVersion, column: str | None, *, separator: str
     """
     column = label_column(version, column)
     labels = version.labels(column, missing="keep")
-    rows = np.flatnonzero(has_label(labels)) if separator is None else np.arange(len(labels))
+    rows = np.flatnonzero(has_label(labels)) if label_separator is None else np.arange(len(labels))
     if not len(rows):
         raise NoLabels(f"no row of {version.name} has a label in column {column!r}")
     keys = version.keys()[rows]
-    split = _stored_split(version, column, rows, labels[rows], keys, separator)
+    split = _stored_split(version, column, rows, labels[rows], keys, label_separator)
     if missing := len(labels) - len(rows):
         left_out = f"{missing} of {len(labels)} rows have no label in column {column!r} and are left out"
         split = dataclasses.replace(split, warnings=(left_out, *split.warnings))
@@ -77,7 +77,7 @@ def _stored_split(
     rows: npt.NDArray[np.int64],
     labels: npt.NDArray[np.str_],
     keys: npt.NDArray[np.uint8],
-    separator: str | None,
+    label_separator: str | None,
 ) -> Split:
     """The one split of this label column: made by the first job that needs it, then kept.
 
@@ -85,19 +85,19 @@ def _stored_split(
     """
     from jdq.worker.heads.split import Split, make_split
 
-    name = split_name(separator)
+    name = split_name(label_separator)
     stored = version.get_split(column, name=name)
     if stored is None:
-        made = make_split(labels, keys, separator=separator)
+        made = make_split(labels, keys, label_separator=label_separator)
         stored = version.put_split(column, _OfTable(made, rows, version.n_rows), name=name)
     return Split.from_json(stored.parts[rows], stored.fields)
 
 
-def split_name(separator: str | None) -> str:
+def split_name(label_separator: str | None) -> str:
     """The stored split's name: label sets are stratified otherwise than single labels."""
-    if separator is None:
+    if label_separator is None:
         return "default"
-    return "sets-" + hashlib.blake2b(separator.encode(), digest_size=8).hexdigest()
+    return "sets-" + hashlib.blake2b(label_separator.encode(), digest_size=8).hexdigest()
 
 
 class _OfTable:
@@ -116,9 +116,9 @@ class _OfTable:
         return self._split.to_json()
 
 
-def classes_of(labels: Sequence[str] | npt.NDArray[np.str_], *, separator: str | None = None) -> list[str]:
+def classes_of(labels: Sequence[str] | npt.NDArray[np.str_], *, label_separator: str | None = None) -> list[str]:
     """The distinct labels of the rows that have one, sorted; with a separator the members of the sets."""
     found = {str(label) for label in labels if label.strip()}
-    if separator is not None:
-        found = {part.strip() for label in found for part in label.split(separator)} - {""}
+    if label_separator is not None:
+        found = {part.strip() for label in found for part in label.split(label_separator)} - {""}
     return sorted(found)

@@ -31,14 +31,14 @@ class Naming:
 
     classes: tuple[str, ...]
     multi_label: bool
-    separator: str | None
+    label_separator: str | None
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of (rows, classes)."""
         if not self.multi_label:
             return [self.classes[i] for i in probabilities.argmax(axis=1)]
         sets = [[self.classes[i] for i in np.flatnonzero(row >= 0.5)] for row in probabilities]
-        return [(self.separator or "|").join(names) for names in sets]
+        return [(self.label_separator or "|").join(names) for names in sets]
 
 
 class PredictionsTable:
@@ -86,7 +86,7 @@ class PredictionsTable:
         head = load_head(Heads(self._runtime.store.root).path(self._spec.head or ""))
         features = self._runtime.space(head.record.origin.space).rows(self._version.keys())
         record = head.record
-        naming = Naming(classes=head.classes, multi_label=record.multi_label, separator=record.separator)
+        naming = Naming(classes=head.classes, multi_label=record.multi_label, label_separator=record.label_separator)
         return naming, lambda rows: head.predict_proba(features[rows])
 
     def _by_model(self) -> tuple[Naming, Callable[[slice], np.ndarray]]:
@@ -95,7 +95,7 @@ class PredictionsTable:
         naming = Naming(
             classes=tuple(record["classes"]),
             multi_label=record["multi_label"],
-            separator=record["options"]["separator"],
+            label_separator=record["options"]["separator"],
         )
         return naming, lambda rows: found[rows]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.jobs.cores import share_of_cores, threads_for
-from jdq.worker.jobs.train_head import Lesson, publish_head
+from jdq.worker.jobs.train_head import TrainingData, publish_head
 from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import HeadSearch, TrainHead
@@ -57,7 +57,7 @@ class SearchPlan:
 
     def prepare(self, pulse: Pulse) -> None:
         """Reads labels and split, and finds that the features are there: a wrong job fails before it fans out."""
-        self._lesson = Lesson(self._spec, self._runtime)
+        self._training = TrainingData(self._spec, self._runtime)
 
     def compute(self, pulse: Pulse) -> None:
         """Lists the trials."""
@@ -65,7 +65,7 @@ class SearchPlan:
 
         trials = list_trials(
             self._spec.options,
-            rows=self._lesson.data.split.counts()["train"],
+            rows=self._training.data.split.counts()["train"],
             trials=self._search.trials,
             heads=self._search.heads or None,
         )
@@ -95,16 +95,16 @@ class TrialWork:
 
     def prepare(self, pulse: Pulse) -> None:
         """Maps the features, reads the labels and the split."""
-        self._lesson = Lesson(self._spec, self._runtime)
+        self._training = TrainingData(self._spec, self._runtime)
 
     def compute(self, pulse: Pulse) -> None:
         """Scores the trial, and stops when told to."""
         from jdq.worker.heads.search import score_trial
 
-        data = self._lesson.data
-        with threads_for(self._lesson.size_bytes, most=share_of_cores(self._runtime)):
+        data = self._training.data
+        with threads_for(self._training.size_bytes, most=share_of_cores(self._runtime)):
             self._score = score_trial(
-                self._lesson.features,
+                self._training.features,
                 data.labels,
                 data.split,
                 self._trial,
@@ -132,7 +132,7 @@ class RefitWork:
         """Reads all scores."""
         from jdq.worker.heads.search import TrialScore
 
-        self._lesson = Lesson(self._spec, self._runtime)
+        self._training = TrainingData(self._spec, self._runtime)
         names = [score_name(trial.number) for trial in stored_trials(self._job, self._runtime)]
         self._scores = [msgspec.convert(self._runtime.runs.get_json(self._job, name), TrialScore) for name in names]
 
@@ -140,19 +140,19 @@ class RefitWork:
         """Trains the best, and stops when told to."""
         from jdq.worker.heads.search import refit_best
 
-        data = self._lesson.data
-        with threads_for(self._lesson.size_bytes):
+        data = self._training.data
+        with threads_for(self._training.size_bytes):
             self._head = refit_best(
-                self._lesson.features,
+                self._training.features,
                 data.labels,
                 data.split,
                 self._scores,
                 metric=self._search.metric,
-                origin=self._lesson.origin,
+                origin=self._training.origin,
                 keys=data.keys,
                 check=lambda done, total: pulse.report(step=done, steps=total),
             )
 
     def publish(self, pulse: Pulse) -> Outcome:
         """Publishes the head as one file."""
-        return Outcome(result=publish_head(self._job, self._head, self._lesson, self._runtime))
+        return Outcome(result=publish_head(self._job, self._head, self._training, self._runtime))

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from jdq.worker.heads.record import Origin
 
 
-class Lesson:
+class TrainingData:
     """Features, labels and split of a job, read once: what its training and each trial of its search start from."""
 
     def __init__(self, spec: TrainHead, runtime: Runtime) -> None:
         """Raises UnknownSpace, MissingFeatures, NoLabels, HeadError."""
         version = runtime.version(spec.dataset, spec.version)
         self.space = recorded_space(version, spec.space)
-        data = labelled_rows(version, spec.label_column, separator=spec.options.separator)
+        data = labelled_rows(version, spec.label_column, label_separator=spec.options.label_separator)
         space = runtime.space(self.space.space)
         self.data = without_skipped(data, space.missing(data.keys), self.space.job, runtime)
         # Mapped, not read: a million rows need not fit in memory.
@@ -67,35 +67,35 @@ class TrainHeadWork:
 
     def prepare(self, pulse: Pulse) -> None:
         """Reads the labels, the split and the features of the dataset version."""
-        self._lesson = Lesson(self._spec, self._runtime)
+        self._training = TrainingData(self._spec, self._runtime)
 
     def compute(self, pulse: Pulse) -> None:
         """Trains the head, and stops when told to."""
         from jdq.worker.heads.train import train_head
 
-        lesson = self._lesson
-        with threads_for(lesson.size_bytes):
+        training = self._training
+        with threads_for(training.size_bytes):
             self._head = train_head(
-                lesson.features,
-                lesson.data.labels,
-                lesson.data.split,
+                training.features,
+                training.data.labels,
+                training.data.split,
                 self._spec.options,
-                origin=lesson.origin,
-                keys=lesson.data.keys,
+                origin=training.origin,
+                keys=training.data.keys,
                 allowed=self._runtime.config.allowed_classifiers,
                 check=lambda done, total: pulse.report(step=done, steps=total),
             )
 
     def publish(self, pulse: Pulse) -> Outcome:
         """Publishes the head as one file, and what its features cost beside it."""
-        return Outcome(result=publish_head(self._job, self._head, self._lesson, self._runtime))
+        return Outcome(result=publish_head(self._job, self._head, self._training, self._runtime))
 
 
-def publish_head(job: str, head: TrainedHead, lesson: Lesson, runtime: Runtime) -> dict[str, Any]:
+def publish_head(job: str, head: TrainedHead, training: TrainingData, runtime: Runtime) -> dict[str, Any]:
     """Puts the head and its costs into the store under the job's id; the job's result."""
     from jdq.worker.heads.files import save_head
 
-    cost = extraction_cost(lesson.space.job, runtime)
+    cost = extraction_cost(training.space.job, runtime)
     runtime.runs.put_result(job, {"head_id": job, "extraction": cost})
     Heads(runtime.store.root).put(job, save_head(head))
     result: dict[str, Any] = {"head_id": job, "extraction": cost, **msgspec.to_builtins(head.record)}

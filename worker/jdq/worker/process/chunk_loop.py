@@ -57,15 +57,15 @@ class Turn:
         *,
         work_for: Callable[[Lease], ChunkWork],
         send: Callable[[list[TicketOrder]], None],
-        turn_s: float,
-        beat_s: float,
+        time_slice_s: float,
+        heartbeat_s: float,
     ) -> None:
         self._ledger = ledger
         self._job = job
         self._work_for = work_for
         self._send = send
-        self._ends = time.monotonic() + turn_s
-        self._heart = Heart(ledger, beat_s=beat_s)
+        self._ends = time.monotonic() + time_slice_s
+        self._heart = Heart(ledger, heartbeat_s=heartbeat_s)
         self._draining = False
 
     def run(self) -> None:

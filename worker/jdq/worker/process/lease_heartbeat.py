@@ -61,9 +61,9 @@ class Pulse:
 class Heart:
     """Beats for every lease that this process holds, until it is closed. A context manager."""
 
-    def __init__(self, ledger: Ledger, *, beat_s: float) -> None:
+    def __init__(self, ledger: Ledger, *, heartbeat_s: float) -> None:
         self._ledger = ledger
-        self._beat_s = beat_s
+        self._beat_s = heartbeat_s
         self._pulses: list[Pulse] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()

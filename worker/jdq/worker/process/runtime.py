@@ -37,7 +37,7 @@ class Runtime:
         """The ledger, with patience for a server that restarts."""
         client = connect(self.config, patience_s=PATIENCE_S)
         return Ledger(
-            client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reap_s=self.config.reap_s
+            client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reclaim_s=self.config.reclaim_s
         )
 
     @cached_property

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Presence(threading.Thread):
-    """Tells the ledger every `beat_s` that this worker lives, and reaps every `reap_s`."""
+    """Tells the ledger every `heartbeat_s` that this worker lives, and reaps every `reclaim_s`."""
 
     def __init__(self, runtime: Runtime, *, device: str) -> None:
         super().__init__(name="presence", daemon=True)
@@ -42,11 +42,11 @@ class Presence(threading.Thread):
             self._say(self._seen)
             if self._stopping.is_set() and not told:
                 told = self._say(self._runtime.ledger.drain)
-            if time.monotonic() - reaped >= self._runtime.config.reap_s:
+            if time.monotonic() - reaped >= self._runtime.config.reclaim_s:
                 reaped = time.monotonic()
                 self._say(self._reap)
             # Told to stop, the news must reach the working process at once, not a beat later.
-            (self._gone if told else self._stopping).wait(self._runtime.config.beat_s)
+            (self._gone if told else self._stopping).wait(self._runtime.config.heartbeat_s)
 
     def take_gpu(self, gpus: Sequence[Gpu]) -> Gpu:
         """Leases one of the GPUs for as long as this thread lives; waits, and says so, while all are taken."""
@@ -61,7 +61,7 @@ class Presence(threading.Thread):
                 self._condition = "waiting"
                 self._device = f"waits: all {len(gpus)} GPUs are taken"
                 log.warning("all %d GPUs of this host are taken; this worker waits for one", len(gpus))
-            time.sleep(self._runtime.config.beat_s)
+            time.sleep(self._runtime.config.heartbeat_s)
 
     def ready(self) -> None:
         """From now on the worker takes work."""

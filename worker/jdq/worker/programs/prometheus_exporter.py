@@ -29,7 +29,7 @@ PORT = 9108
 _COUNTERS = (
     ("jdq_texts_computed", "computed", "Texts whose features were computed."),
     ("jdq_texts_reused", "reused", "Texts whose features the store had already."),
-    ("jdq_texts_cut", "cut", "Texts that were longer than the encoder takes, and were cut."),
+    ("jdq_texts_truncated", "truncated", "Texts that were longer than the encoder takes, and were truncated."),
     ("jdq_tokens_computed", "tokens", "Tokens that went through an encoder."),
 )
 

@@ -19,7 +19,7 @@ from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.errors import USER_ERRORS
-from jdq.worker.report.comparison import compare_dataset, difference, ground_of
+from jdq.worker.report.comparison import compare_dataset, difference, test_setting_of
 
 if TYPE_CHECKING:
     from jdq.store.spaces.rows import FeatureRows
@@ -48,7 +48,7 @@ def _of_head(store: Store, job: str) -> Subject:
     head = load_head(Heads(store.root).path(job))
     record = head.record
     origin = record.origin
-    data = _data(store, msgspec.to_builtins(record), record.separator)
+    data = _data(store, msgspec.to_builtins(record), record.label_separator)
     features = store.open_space(origin.space).rows(data.keys)
     return _subject(
         store,
@@ -56,7 +56,7 @@ def _of_head(store: Store, job: str) -> Subject:
         f"{record.head} on {origin.dataset}",
         msgspec.to_builtins(record),
         data,
-        record.separator,
+        record.label_separator,
         head.predict_proba(features[data.split.rows(TEST)]),
         features,
         learning=_learning_curve(head, features, data),
@@ -70,19 +70,19 @@ def _of_model(store: Store, job: str) -> Subject:
     folder = Models(store.root).path(job)
     model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
     record = msgspec.to_builtins(model.record)
-    origin, separator = model.record.origin, model.record.options.separator
-    data = _data(store, record, separator)
+    origin, label_separator = model.record.origin, model.record.options.label_separator
+    data = _data(store, record, label_separator)
     version = store.datasets.get(origin.dataset, origin.dataset_version)
     probabilities = model.predict_proba(version.texts(data.rows[data.split.rows(TEST)]))
     name = f"Fine-tune on {origin.dataset}"
-    return _subject(store, job, name, record, data, separator, probabilities, _last_features(store, data, record))
+    return _subject(store, job, name, record, data, label_separator, probabilities, _last_features(store, data, record))
 
 
-def _data(store: Store, record: dict[str, Any], separator: str | None) -> LabelledRows:
+def _data(store: Store, record: dict[str, Any], label_separator: str | None) -> LabelledRows:
     """The labelled rows that the record was measured on. Raises OtherSplit."""
     origin = record["origin"]
     version = store.datasets.get(origin["dataset"], origin["dataset_version"])
-    data = labelled_rows(version, origin["label_column"], separator=separator)
+    data = labelled_rows(version, origin["label_column"], label_separator=label_separator)
     if data.split.digest != record["split_digest"]:
         raise OtherSplit(
             f"measured on split {record['split_digest'][:8]}; {version.name} has the split {data.split.digest[:8]} now"
@@ -97,7 +97,7 @@ def _subject(
     name: str,
     record: dict[str, Any],
     data: LabelledRows,
-    separator: str | None,
+    label_separator: str | None,
     probabilities: np.ndarray,
     features: FeatureRows | None,
     *,
@@ -108,7 +108,7 @@ def _subject(
 
     origin = record["origin"]
     version = store.datasets.get(origin["dataset"], origin["dataset_version"])
-    targets = read_targets(data.labels, separator=separator)
+    targets = read_targets(data.labels, label_separator=label_separator)
     return Subject(
         name=name,
         kind="head" if "head" in record else "fine-tune",
@@ -132,7 +132,7 @@ def _learning_curve(head: TrainedHead, features: FeatureRows, data: LabelledRows
     from jdq.worker.heads.labels import read_targets
     from jdq.worker.heads.options import HeadOptions
     from jdq.worker.heads.split import TEST
-    from jdq.worker.heads.train import make_lesson
+    from jdq.worker.heads.train import make_fit_context
     from jdq.worker.report.analysis import learning_curve
 
     record = head.record
@@ -145,9 +145,9 @@ def _learning_curve(head: TrainedHead, features: FeatureRows, data: LabelledRows
         class_weight=record.class_weight,
         per_class=record.per_class,
     )
-    lesson = make_lesson(features, read_targets(data.labels), data.split, options, data.keys, no_check)
+    context = make_fit_context(features, read_targets(data.labels), data.split, options, data.keys, no_check)
     try:
-        return learning_curve(lesson, data.split.rows(TEST))
+        return learning_curve(context, data.split.rows(TEST))
     except HeadError as error:
         click.echo(f"no learning curve: {error}", err=True)
         return ()
@@ -167,7 +167,7 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
     """All heads and fine-tunes of the dataset, those on other rows marked."""
     from jdq.worker.report.subject import Compared
 
-    mine = ground_of(record)
+    mine = test_setting_of(record)
     return [
         Compared(
             name=f"{line.name} {line.id.rpartition('-')[2]}",

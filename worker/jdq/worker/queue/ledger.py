@@ -53,12 +53,12 @@ class Outcome:
 class Ledger:
     """One worker's view of the ledger. Every method is one script on the server; all raise redis.RedisError."""
 
-    def __init__(self, client: redis.Redis, *, worker: str, queue: Queue, lease_s: float, reap_s: float) -> None:
+    def __init__(self, client: redis.Redis, *, worker: str, queue: Queue, lease_s: float, reclaim_s: float) -> None:
         self.client = client
         self.worker = worker
         self.queue = queue
         self._lease_ms = int(lease_s * 1000)
-        self._reap_ms = int(reap_s * 1000)
+        self._reap_ms = int(reclaim_s * 1000)
 
     def next(self, job: str) -> Lease | None:
         """A lease on the job's lowest pending chunk, or on a more urgent job's; None when there is none to take."""

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from jdq.worker.heads.features import Features, in_float32
-from jdq.worker.heads.fitted import Lesson
+from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.fitting import fit, measure
 from jdq.worker.heads.split import TEST, TRAIN, Split
 from jdq.worker.report.subject import LearningPoint, Subject
@@ -187,27 +187,27 @@ def feature_map(X: Features, *, seed: int = 0) -> Map:
     return Map(rows=rows, points=points.astype(np.float64), explained=(float(first), float(second)))
 
 
-def learning_curve(lesson: Lesson, test_rows: npt.NDArray[np.intp], *, steps: int = 6) -> list[LearningPoint]:
+def learning_curve(context: FitContext, test_rows: npt.NDArray[np.intp], *, steps: int = 6) -> list[LearningPoint]:
     """The head trained on growing parts of the train rows, each measured on the test rows.
 
     Each part holds the smaller ones, and has at least one row of every class that the train rows have.
     """
-    order = _even_order(lesson)
-    first = max(len(lesson.present()), min(20, len(order)))
+    order = _even_order(context)
+    first = max(len(context.present()), min(20, len(order)))
     sizes = np.unique(np.geomspace(first, len(order), steps).round().astype(int)).tolist()
     points = []
     for number, size in enumerate(sizes):
-        lesson.check(number, len(sizes))
-        part = dataclasses.replace(lesson, train=np.sort(order[:size]))
-        found = measure(fit(part).predictor, lesson.X, lesson.targets, test_rows)
+        context.check(number, len(sizes))
+        part = dataclasses.replace(context, train=np.sort(order[:size]))
+        found = measure(fit(part).predictor, context.X, context.targets, test_rows)
         points.append(LearningPoint(rows=size, accuracy=found["accuracy"], macro_f1=found["macro_f1"]))
     return points
 
 
-def _even_order(lesson: Lesson) -> npt.NDArray[np.intp]:
+def _even_order(context: FitContext) -> npt.NDArray[np.intp]:
     """The train rows so that every beginning has the classes in their proportions, the first rows one of each."""
-    rows = np.random.default_rng(lesson.options.seed).permutation(lesson.train)
-    codes = lesson.targets.codes[rows]
+    rows = np.random.default_rng(context.options.seed).permutation(context.train)
+    codes = context.targets.codes[rows]
     stratum = codes.argmax(axis=1) if codes.ndim == 2 else codes
     rank = np.empty(len(rows))
     for code in np.unique(stratum):

@@ -16,7 +16,7 @@ METRICS = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class TestSetting:
     """What was measured on: only lines of one ground are comparable."""
 
     dataset_version: str
@@ -25,7 +25,7 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ComparisonRow:
     """One head or fine-tune.
 
     name: the kind of head, or "fine-tune". why: in what it differs from the reference; empty where comparable.
@@ -37,7 +37,7 @@ class Line:
     id: str
     name: str
     encoder: str
-    ground: Ground
+    ground: TestSetting
     why: str
     metrics: dict[str, float | None]
     intervals: dict[str, tuple[float, float]]
@@ -62,8 +62,8 @@ class Comparison:
     """The lines: comparable ones first, each group by macro-F1, the best first."""
 
     dataset: str
-    reference: Ground
-    lines: list[Line]
+    reference: TestSetting
+    lines: list[ComparisonRow]
     unreadable: list[str]
 
 
@@ -90,7 +90,7 @@ def compare_dataset(
     return Comparison(dataset=dataset, reference=reference, lines=marked, unreadable=unreadable)
 
 
-def difference(ground: Ground, reference: Ground) -> str:
+def difference(ground: TestSetting, reference: TestSetting) -> str:
     """In what the two differ, for people; empty where they are one."""
     if ground.dataset_version != reference.dataset_version:
         return f"dataset version {ground.dataset_version}"
@@ -99,7 +99,7 @@ def difference(ground: Ground, reference: Ground) -> str:
     return "" if ground.split == reference.split else f"split {ground.split[:8]}"
 
 
-def _reference(lines: Sequence[Line], version: str, column: str | None, *, strict: bool) -> Ground:
+def _reference(lines: Sequence[ComparisonRow], version: str, column: str | None, *, strict: bool) -> TestSetting:
     """The ground of most lines, among those that are nearest to what was asked for."""
     near = [line for line in lines if line.ground.dataset_version == version] or list(lines)
     of_column = [line for line in near if line.ground.label_column == column]
@@ -109,40 +109,40 @@ def _reference(lines: Sequence[Line], version: str, column: str | None, *, stric
     return max(grounds, key=lambda ground: (grounds[ground], ground.dataset_version))
 
 
-def _lines(store: Store, dataset: str) -> tuple[list[Line], list[str]]:
-    from jdq.store.trained import DamagedRecord, Heads, Models, Shelf
+def _lines(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
+    from jdq.store.trained import DamagedRecord, Heads, Models, TrainedStore
 
-    shelves: tuple[Shelf, ...] = (Heads(store.root), Models(store.root))
+    trained_stores: tuple[TrainedStore, ...] = (Heads(store.root), Models(store.root))
     lines, unreadable = [], []
-    for shelf in shelves:
-        for job in shelf.ids():
+    for trained in trained_stores:
+        for job in trained.ids():
             try:
-                record = shelf.record(job)
+                record = trained.record(job)
             except DamagedRecord as error:
                 unreadable.append(str(error))
                 continue
             if record["origin"]["dataset"] == dataset:
-                cost = _head_cost(store, job) if shelf.kind == "head" else _fine_tune_cost(record)
+                cost = _head_cost(store, job) if trained.kind == "head" else _fine_tune_cost(record)
                 lines.append(_line(job, record, cost))
     return lines, unreadable
 
 
-def ground_of(record: dict[str, Any]) -> Ground:
+def test_setting_of(record: dict[str, Any]) -> TestSetting:
     """What a head or a model, by its record, was measured on."""
     origin = record["origin"]
-    return Ground(
+    return TestSetting(
         dataset_version=origin["dataset_version"], label_column=origin["label_column"], split=record["split_digest"]
     )
 
 
-def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> Line:
+def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRow:
     origin, metrics = record["origin"], record["metrics"]
     options = record.get("options", {})
-    return Line(
+    return ComparisonRow(
         id=job,
         name=record.get("head", "fine-tune"),
         encoder=origin.get("encoder") or options["encoder"],
-        ground=ground_of(record),
+        ground=test_setting_of(record),
         why="",
         metrics={name: metrics.get(name) for name in METRICS},
         intervals={name: tuple(record["intervals"][name]) for name in METRICS if name in record["intervals"]},

@@ -18,7 +18,7 @@ from torch import Tensor
 from jdq.worker.encoder.batch import Batch
 
 # Below this many tokens for each core, one pass with all cores is at least as fast.
-LEAST_TOKENS_A_LANE = 128
+LEAST_TOKENS_PER_PASS = 128
 
 
 class Network(Protocol):
@@ -32,7 +32,7 @@ class Network(Protocol):
         """(texts, dim), on the device, in the order of the batch."""
 
 
-class Lanes:
+class ForwardPool:
     """Takes batches, gives futures of their first states. `ahead` passes should be under way at any time."""
 
     def __init__(self, network: Network, pool: ThreadPoolExecutor | None, count: int) -> None:
@@ -54,21 +54,21 @@ class Lanes:
 
 @functools.cache
 def cores() -> int:
-    """PyTorch's number of threads as it was before lanes first changed it, which later threads could not tell."""
+    """PyTorch's number of threads as it was before a pool first changed it, which later threads could not tell."""
     return torch.get_num_threads()
 
 
 @contextmanager
-def open_lanes(network: Network, n_texts: int, n_tokens: int) -> Iterator[Lanes]:
-    """Lanes for so much work. While several are open on a CPU, PyTorch has one thread in each of them and here."""
-    count = min(cores(), n_texts, n_tokens // LEAST_TOKENS_A_LANE)
+def open_forward_pool(network: Network, n_texts: int, n_tokens: int) -> Iterator[ForwardPool]:
+    """A pool for this much work. While it has several threads, PyTorch has one thread in each of them and here."""
+    count = min(cores(), n_texts, n_tokens // LEAST_TOKENS_PER_PASS)
     if network.device != "cpu" or count < 2:
-        yield Lanes(network, None, 1)
+        yield ForwardPool(network, None, 1)
         return
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(count, thread_name_prefix="jdq-lane")
+    pool = ThreadPoolExecutor(count, thread_name_prefix="jdq-forward")
     try:
-        yield Lanes(network, pool, count)
+        yield ForwardPool(network, pool, count)
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(cores())

@@ -10,45 +10,45 @@ import click
 from jdq.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.store.trained import Shelf
+    from jdq.store.trained import TrainedStore
 
 
-def print_list(shelf: Shelf, dataset: str | None, *, as_json: bool) -> None:
+def print_list(trained: TrainedStore, dataset: str | None, *, as_json: bool) -> None:
     """One line each, the newest first; those that cannot be read are said on stderr."""
-    found = list(_readable(shelf, dataset))
+    found = list(_readable(trained, dataset))
     if as_json:
-        print_json([_summary(shelf, job, record) for job, record in found])
+        print_json([_summary(trained, job, record) for job, record in found])
         return
-    rows = [_row(_summary(shelf, job, record)) for job, record in found]
+    rows = [_row(_summary(trained, job, record)) for job, record in found]
     if rows:
-        print_table([shelf.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "made"], rows)
+        print_table([trained.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "made"], rows)
     else:
-        click.echo(f"the store has no {shelf.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
+        click.echo(f"the store has no {trained.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
 
 
-def remove_all(shelf: Shelf, ids: tuple[str, ...]) -> None:
+def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
     """Removes each; raises UnknownTrained before anything is removed."""
     for job in ids:
-        shelf.path(job)
+        trained.path(job)
     for job in ids:
-        shelf.remove(job)
-        click.echo(f"{shelf.kind} {job} removed", err=True)
+        trained.remove(job)
+        click.echo(f"{trained.kind} {job} removed", err=True)
 
 
-def export_to(shelf: Shelf, job: str, target: Path | None) -> None:
+def export_to(trained: TrainedStore, job: str, target: Path | None) -> None:
     """Copies it to `target`, or to the current folder under its own name; prints where."""
-    path = target or Path(shelf.path(job).name)
-    shelf.export(job, path)
+    path = target or Path(trained.path(job).name)
+    trained.export(job, path)
     click.echo(path)
 
 
-def _readable(shelf: Shelf, dataset: str | None) -> list[tuple[str, dict[str, Any]]]:
+def _readable(trained: TrainedStore, dataset: str | None) -> list[tuple[str, dict[str, Any]]]:
     from jdq.store.trained import DamagedRecord
 
     found = []
-    for job in shelf.ids():
+    for job in trained.ids():
         try:
-            record = shelf.record(job)
+            record = trained.record(job)
         except DamagedRecord as error:
             click.echo(f"warning: {error}", err=True)
             continue
@@ -57,7 +57,7 @@ def _readable(shelf: Shelf, dataset: str | None) -> list[tuple[str, dict[str, An
     return found
 
 
-def _summary(shelf: Shelf, job: str, record: dict[str, Any]) -> dict[str, Any]:
+def _summary(trained: TrainedStore, job: str, record: dict[str, Any]) -> dict[str, Any]:
     origin = record["origin"]
     return {
         "id": job,
@@ -67,7 +67,7 @@ def _summary(shelf: Shelf, job: str, record: dict[str, Any]) -> dict[str, Any]:
         "label_column": origin["label_column"],
         "accuracy": record["metrics"]["accuracy"],
         "macro_f1": record["metrics"]["macro_f1"],
-        "size_bytes": shelf.size_bytes(job),
+        "size_bytes": trained.size_bytes(job),
         "created_at": record["created_at"],
     }
 
