@@ -24,7 +24,7 @@ from jdq.store.datasets import DatasetVersion
 from jdq.worker.config import read_config
 from jdq.worker.encoder.by_name import load
 from jdq.worker.jobs import work_for
-from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, Queue
 from jdq.worker.queue.jobbook import Job
@@ -50,7 +50,7 @@ class Place:
         spec = Extract(dataset=version.name, version=version.version, encoder=encoder)
         job, _ = self.workers["cpu"].jobbook.create(spec)
         for worker in self.workers.values():
-            Turn(
+            ChunkLoop(
                 worker.ledger,
                 job,
                 work_for=lambda lease, worker=worker: work_for(lease, worker),  # type: ignore[misc]

@@ -1,8 +1,8 @@
 """What the queue costs: ``python benchmarks/queue.py``, which runs this file.
 
-Prints a small table; needs no running stack.
-The alternatives are in the same run: stock Celery messages for submitting, and linear growth for workers. Work is a
-sleep, so that a busy machine's cores do not decide; the machine's noise still shows, so read the ratios.
+Prints a small table; needs no running stack. The alternatives are measured in the same run: stock Celery messages for
+submitting, and linear scaling for workers. The work is a sleep, so that a busy machine's cores do not decide; the
+machine's noise still shows, so read the ratios.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ import redis
 from celery import Celery
 
 from jdq.cli.stack.server import find_server, server_command
-from jdq.worker.process.chunk_loop import Turn
-from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.chunk_loop import ChunkLoop
+from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.celery_app import celery_settings
 from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.jobbook import JobBook
-from jdq.worker.queue.ledger import Lease, Ledger, More, Outcome
+from jdq.worker.queue.ledger import Lease, Ledger, Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
 
 SPEC = TrainHead(dataset="d", version="v")
 
 
 class Sleep:
-    """A chunk of work that takes so many seconds of a device."""
+    """A chunk that takes this many seconds of a device."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def prepare(self, pulse: Pulse) -> None:
+    def prepare(self) -> None:
         """Nothing to read."""
 
-    def compute(self, pulse: Pulse) -> None:
+    def compute(self, prepared: None, held: HeldLease) -> None:
         """The device's time."""
         if self._seconds:
             time.sleep(self._seconds)
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def publish(self, computed: None) -> Outcome:
         """Progress as an extraction's chunk reports it."""
         return Outcome(counts={"texts_done": 256, "computed": 256, "tokens": 65536})
 
@@ -55,25 +56,25 @@ def ledger_on(socket: str, worker: str) -> Ledger:
 
 
 def work(socket: str, job: str, number: int, seconds: float) -> None:
-    """One worker's turn on the whole job."""
+    """One worker's time slice, as long as the job."""
     ledger = ledger_on(socket, f"w{number}")
-    Turn(
+    ChunkLoop(
         ledger, job, work_for=lambda lease: Sleep(seconds), send=lambda orders: None, time_slice_s=3600, heartbeat_s=2
     ).run()
 
 
 def planned(socket: str, chunks: int) -> str:
-    """A job with so many chunks."""
+    """A job with this many chunks."""
     ledger = ledger_on(socket, "planner")
     job, _ = JobBook(ledger.client).create(SPEC)
     lease = ledger.next(job)
     assert isinstance(lease, Lease)
-    ledger.commit(lease, Outcome(more=More(chunks=chunks, queue="cpu")))
+    ledger.commit(lease, Outcome(follow_up=FollowUpChunks(chunks=chunks, queue="cpu")))
     return job
 
 
 def wall_of(socket: str, *, workers: int, chunks: int, seconds: float) -> float:
-    """Seconds until the workers have done the chunks, from the first lease to the end."""
+    """Seconds from the first lease to the end of the job."""
     job = planned(socket, chunks)
     processes = [multiprocessing.Process(target=work, args=(socket, job, n, seconds)) for n in range(workers)]
     for process in processes:
@@ -88,7 +89,7 @@ def wall_of(socket: str, *, workers: int, chunks: int, seconds: float) -> float:
 
 
 def submit_celery(socket: str, messages: int) -> float:
-    """Seconds to send so many stock Celery messages."""
+    """Seconds to send this many stock Celery messages."""
     app = Celery("stock", broker=f"redis+socket://{socket}")
     app.conf.update(celery_settings())
     began = time.perf_counter()
@@ -98,7 +99,7 @@ def submit_celery(socket: str, messages: int) -> float:
 
 
 def submit_ledger(socket: str, chunks: int) -> tuple[float, float]:
-    """Seconds to submit so many chunks, and the server's bytes for each."""
+    """Seconds to submit this many chunks, and the server's bytes per chunk."""
     client = redis.Redis(unix_socket_path=socket)
     before = client.info("memory")["used_memory"]
     began = time.perf_counter()
@@ -108,7 +109,7 @@ def submit_ledger(socket: str, chunks: int) -> tuple[float, float]:
 
 
 def history(socket: str, jobs: int) -> float:
-    """Seconds for what `jdq status` reads, with so many jobs in the history."""
+    """Seconds for what `jdq status` reads, with this many jobs in the history."""
     jobbook = JobBook(ledger_on(socket, "reader").client)
     last = ""
     for _ in range(jobs):
@@ -132,17 +133,17 @@ def rows(socket: str, rounds: int) -> list[tuple[str, str, str]]:
     return [
         ("submit 100,000 chunks", f"{ledger_s:.3f} s", "<= 2 s"),
         ("  against as many Celery messages", f"{celery_s / ledger_s:,.0f}x faster", ""),
-        ("  server memory a chunk", f"{bytes_each:.2f} bytes", "< 1,024"),
-        ("overhead a chunk, one worker", f"{empty / 2_000 * 1000:.2f} ms", "<= 3 ms"),
-        ("empty chunks, two workers", f"{4_000 / empty_two:,.0f} a second", ">= 1,000"),
-        ("2 workers against 2 x 1, 0.1 s a chunk", f"{sleeps[1] / sleeps[2]:.3f} of linear", ">= 0.95"),
-        ("4 workers against 4 x 1, 0.1 s a chunk", f"{sleeps[1] / sleeps[4]:.3f} of linear", ">= 0.95"),
+        ("  server memory per chunk", f"{bytes_each:.2f} bytes", "< 1,024"),
+        ("overhead per chunk, one worker", f"{empty / 2_000 * 1000:.2f} ms", "<= 3 ms"),
+        ("empty chunks, two workers", f"{4_000 / empty_two:,.0f} per second", ">= 1,000"),
+        ("2 workers against 2 x 1, 0.1 s per chunk", f"{sleeps[1] / sleeps[2]:.3f} of linear", ">= 0.95"),
+        ("4 workers against 4 x 1, 0.1 s per chunk", f"{sleeps[1] / sleeps[4]:.3f} of linear", ">= 0.95"),
         ("a job's status, 1,000 jobs in history", f"{history(socket, 1_000) * 1000:.1f} ms", "<= 300 ms"),
     ]
 
 
 @click.command()
-@click.option("--rounds", type=int, default=3, show_default=True, help="Each figure is the median of so many.")
+@click.option("--rounds", type=int, default=3, show_default=True, help="Number of rounds; each figure is their median.")
 def main(rounds: int) -> None:
     """Measures the queue on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:

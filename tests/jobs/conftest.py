@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.store import Store, open_store
 from jdq.store.table import TableOptions
 from jdq.worker.config import read_config
 from jdq.worker.jobs import work_for
-from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import QUEUES, Queue, Spec
 from jdq.worker.queue.jobbook import Job, JobBook
@@ -35,6 +36,10 @@ class Workplace:
         return Runtime(read_config(self.environment), worker=f"{worker}-{queue}", queue=queue)
 
     @property
+    def client(self) -> redis.Redis:
+        return self.runtime("cpu").ledger.client
+
+    @property
     def jobbook(self) -> JobBook:
         return self.runtime("cpu").jobbook
 
@@ -44,10 +49,10 @@ class Workplace:
         file.write_text(text, encoding="utf-8")
         return self.store.datasets.import_table(file, name=name, options=TableOptions(**options))
 
-    def turn(self, job: str, queue: Queue, worker: str = "worker") -> None:
-        """One worker's turn on the job."""
+    def work_on(self, job: str, queue: Queue, worker: str = "worker") -> None:
+        """One worker's time slice on the job."""
         runtime = self.runtime(queue, worker)
-        Turn(
+        ChunkLoop(
             runtime.ledger,
             job,
             work_for=lambda lease: work_for(lease, runtime),
@@ -62,10 +67,10 @@ class Workplace:
         return self.worked(job)
 
     def worked(self, job: str) -> Job:
-        """The job, after turns of each queue's worker: a plan, its chunks and a closing chunk need one each."""
+        """The job, after time slices of each queue's worker: a plan, its chunks and a closing chunk need one each."""
         for _ in range(4):
             for queue in QUEUES[::-1]:
-                self.turn(job, queue)
+                self.work_on(job, queue)
                 if (found := self.jobbook.job(job)).state.ended:
                     return found
         return found

@@ -1,53 +1,73 @@
-"""A worker's turn: it stops when told to, and every way of ending a chunk is said to the ledger."""
+"""The chunk loop: it stops when told to, and reports every end of a chunk to the ledger."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
+import redis
 
-from jdq.worker.process.chunk_loop import ChunkWork, Turn
-from jdq.worker.process.lease_heartbeat import Pulse
-from jdq.worker.queue.contract import Extract, JobState
-from jdq.worker.queue.ledger import Lease, More, Outcome
+from jdq.worker.process.chunk_loop import ChunkLoop
+from jdq.worker.process.lease_heartbeat import HeldLease
+from jdq.worker.queue.contract import Extract, JobState, Predict
+from jdq.worker.queue.ledger import Lease, Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
 from tests.jobs.conftest import Workplace
 
 SPEC = Extract(dataset="d", version="v", encoder="hash:8")
 
 
+@dataclass
 class Work:
-    """A chunk of which the test says what it does while it computes."""
+    """A chunk of which the test says what it does while it is computed and published."""
 
-    def __init__(self, computes: object, outcome: Outcome) -> None:
-        self._computes = computes
-        self._outcome = outcome
+    computes: Callable[[HeldLease], None]
+    publishes: Callable[[], Outcome]
 
-    def prepare(self, pulse: Pulse) -> None:
+    def prepare(self) -> None:
         pass
 
-    def compute(self, pulse: Pulse) -> None:
-        self._computes(pulse)  # type: ignore[operator]
+    def compute(self, prepared: None, held: HeldLease) -> None:
+        self.computes(held)
 
-    def publish(self, pulse: Pulse) -> Outcome:
-        return self._outcome
+    def publish(self, computed: None) -> Outcome:
+        return self.publishes()
 
 
-def run(workplace: Workplace, job: str, computes: object, *, chunks: int = 0) -> None:
-    """A cpu worker's turns on the job; the first chunk adds so many, which are another turn's."""
+def nothing(held: HeldLease) -> None:
+    pass
 
-    def work_for(lease: Lease) -> ChunkWork:
-        more = More(chunks=chunks, queue="cpu") if chunks and lease.chunk == 0 else None
-        return Work(computes, Outcome(more=more))
 
+def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work]) -> None:
+    """One time slice of a cpu worker on the job."""
     ledger = workplace.runtime("cpu").ledger
-    for _ in range(2 if chunks else 1):
-        Turn(ledger, job, work_for=work_for, send=lambda orders: None, time_slice_s=5, heartbeat_s=0.05).run()
+    ChunkLoop(ledger, job, work_for=work_for, send=lambda orders: None, time_slice_s=5, heartbeat_s=0.05).run()
 
 
-def wait_while(pulse: Pulse) -> None:
+def planned(workplace: Workplace, chunks: int) -> str:
+    """A job whose first chunk is committed and has added so many."""
+    job, _ = workplace.jobbook.create(SPEC)
+    ledger = workplace.runtime("cpu").ledger
+    lease = ledger.next(job)
+    assert lease is not None
+    ledger.commit(lease, Outcome(follow_up=FollowUpChunks(chunks=chunks, queue="cpu")))
+    return job
+
+
+def run(workplace: Workplace, job: str, computes: Callable[[HeldLease], None]) -> None:
+    """One time slice in which every chunk computes this."""
+    loop(workplace, job, lambda lease: Work(computes, Outcome))
+
+
+def wait_while(held: HeldLease) -> None:
     for _ in range(200):
-        pulse.check()
+        held.check()
         time.sleep(0.02)
 
 
@@ -60,12 +80,12 @@ def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None
     assert workplace.jobbook.job(job).state is JobState.CANCELLED
 
 
-def test_a_worker_told_to_stop_hands_its_chunks_back_unpunished(workplace: Workplace) -> None:
+def test_a_worker_told_to_stop_releases_its_chunk_and_the_attempt_does_not_count(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
     ledger = workplace.runtime("cpu").ledger
     threading.Timer(0.3, ledger.drain).start()
     run(workplace, job, wait_while)
-    ledger.arrived()
+    ledger.register()
     lease = ledger.next(job)
     assert lease is not None
     assert (lease.chunk, lease.attempt) == (0, 1)
@@ -74,7 +94,7 @@ def test_a_worker_told_to_stop_hands_its_chunks_back_unpunished(workplace: Workp
 def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
 
-    def fails(pulse: Pulse) -> None:
+    def fails(held: HeldLease) -> None:
         raise ZeroDivisionError("of the device")
 
     run(workplace, job, fails)
@@ -83,25 +103,111 @@ def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> N
     assert found.log[0]["reason"] == "ZeroDivisionError: of the device"
 
 
-def test_all_chunks_of_a_job_are_committed_in_one_turn(workplace: Workplace) -> None:
-    job, _ = workplace.jobbook.create(SPEC)
-    run(workplace, job, lambda pulse: None, chunks=40)
+def test_all_chunks_of_a_job_are_committed_in_one_time_slice(workplace: Workplace) -> None:
+    job = planned(workplace, 40)
+    run(workplace, job, nothing)
     found = workplace.jobbook.job(job)
     assert (found.state, found.chunks_done) == (JobState.SUCCEEDED, 41)
 
 
 def test_one_failing_chunk_does_not_keep_the_others_from_being_done(workplace: Workplace) -> None:
-    job, _ = workplace.jobbook.create(SPEC)
+    job = planned(workplace, 5)
 
-    def fails_once(pulse: Pulse) -> None:
-        if pulse.lease.chunk == 2 and pulse.lease.attempt == 1:
+    def fails_once(held: HeldLease) -> None:
+        if held.lease.chunk == 2 and held.lease.attempt == 1:
             raise OSError("a cable")
 
-    run(workplace, job, fails_once, chunks=5)
+    run(workplace, job, fails_once)
     assert workplace.jobbook.job(job).chunks_done == 5
-    time.sleep(1.05)
-    run(workplace, job, fails_once, chunks=5)
+    make_due(workplace, job, chunk=2)
+    run(workplace, job, fails_once)
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def make_due(workplace: Workplace, job: str, *, chunk: int) -> None:
+    """Ends the wait of a chunk that failed."""
+    workplace.client.zadd(f"jdq:job:{job}:delayed", {str(chunk): 0}, xx=True)
+
+
+def test_a_chunk_that_was_tried_before_runs_alone(workplace: Workplace) -> None:
+    job = planned(workplace, 6)
+    leased: list[int] = []
+
+    def fails_once(held: HeldLease) -> None:
+        if held.lease.chunk == 1 and held.lease.attempt == 1:
+            raise OSError("a cable")
+        if held.lease.chunk == 2:
+            make_due(workplace, job, chunk=1)
+        if held.lease.attempt == 2:
+            time.sleep(0.3)  # in which a look-ahead would take the next chunk
+            leased.append(workplace.jobbook.job(job).chunks_leased)
+
+    run(workplace, job, fails_once)
+    assert leased == [1]
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_the_lease_of_a_chunk_that_was_given_up_is_not_renewed(workplace: Workplace) -> None:
+    job = planned(workplace, 2)
+    expiries: list[float | None] = []
+
+    def unreachable() -> Outcome:
+        raise redis.ConnectionError("the ledger is away")
+
+    def watches(held: HeldLease) -> None:
+        if held.lease.chunk == 2:
+            for _ in range(2):
+                time.sleep(0.3)  # several heartbeats
+                expiries.append(workplace.client.zscore(f"jdq:job:{job}:leases", "1"))
+
+    loop(workplace, job, lambda lease: Work(watches, unreachable if lease.chunk == 1 else Outcome))
+    first, second = expiries
+    assert first == second is not None
+    assert workplace.jobbook.job(job).chunks_done == 2
+
+
+def test_an_error_in_choosing_a_chunks_work_fails_the_job(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(Predict(dataset="d", version="v"))
+    workplace.work_on(job, "cpu")
+    error = workplace.jobbook.job(job).error
+    assert error is not None
+    assert "either a head or a model" in error.message
+
+
+ORPHAN = """
+import os, sys, time
+from jdq.worker.config import read_config
+from jdq.worker.process.lease_heartbeat import Draining, LeaseHeartbeat
+from jdq.worker.process.runtime import Runtime
+
+if os.fork():
+    sys.stdin.read()  # the parent dies when the test closes its standard input
+    os._exit(0)
+ledger = Runtime(read_config(), worker="orphan", queue="cpu").ledger
+with LeaseHeartbeat(ledger, heartbeat_s=0.05) as heartbeat:
+    held = heartbeat.hold(ledger.next(sys.argv[1]))
+    print("held", flush=True)
+    try:
+        while True:
+            held.check()
+            time.sleep(0.02)
+    except Draining:
+        ledger.release(held.lease, "the parent is dead")
+"""
+
+
+def test_a_process_whose_parent_died_releases_its_chunk(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    command = [sys.executable, "-c", ORPHAN, job]
+    environment = os.environ | workplace.environment
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"held\n"
+        time.sleep(0.3)
+        assert workplace.jobbook.job(job).workers == ["orphan"]
+        parent.communicate(timeout=20)  # until both have ended
+    found = workplace.jobbook.job(job)
+    assert (found.workers, found.log[0]["what"]) == ([], "drain")
 
 
 @pytest.mark.parametrize("texts", [3, 5])
@@ -109,8 +215,8 @@ def test_those_who_watch_see_how_far_a_chunk_is(workplace: Workplace, texts: int
     job, _ = workplace.jobbook.create(SPEC)
     seen: list[dict[str, int]] = []
 
-    def reports(pulse: Pulse) -> None:
-        pulse.after_batch(texts, 10 * texts)
+    def reports(held: HeldLease) -> None:
+        held.after_batch(texts, 10 * texts)
         time.sleep(0.2)
         seen.extend(workplace.jobbook.job(job).live)
 

@@ -59,9 +59,9 @@ def test_two_jobs_planned_at_once_do_not_compute_a_text_twice(workplace: Workpla
     spec = extract(workplace, [f"text {n}" for n in range(200)])
     jobs = [workplace.jobbook.create(spec)[0] for _ in range(2)]
     for job in jobs:
-        workplace.turn(job, "cpu")
+        workplace.work_on(job, "cpu")
     for job in jobs:
-        workplace.turn(job, "gpu")
+        workplace.work_on(job, "gpu")
     first, second = (workplace.jobbook.job(job).counts for job in jobs)
     assert (first["computed"], second["computed"], second["reused"]) == (200, 0, 200)
 
@@ -71,8 +71,8 @@ def test_a_plan_made_again_keeps_to_the_first_one(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(spec)
     runtime = workplace.runtime("cpu")
     runtime.runs.put_array(job, "rows", np.arange(500))  # a worker that died before it stored the bounds
-    workplace.turn(job, "cpu")
-    workplace.turn(job, "gpu")
+    workplace.work_on(job, "cpu")
+    workplace.work_on(job, "gpu")
     np.testing.assert_array_equal(workplace.store.load("table")[0], expected([f"text {n}" for n in range(500)]))
 
 

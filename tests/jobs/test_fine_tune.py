@@ -15,7 +15,9 @@ from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.fine_tune import FineTuneWork
-from jdq.worker.process.lease_heartbeat import Draining, Pulse
+from jdq.worker.process.chunk_work import ChunkContext
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease
+from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
 from jdq.worker.queue.jobbook import Job
 from tests.jobs.cases import csv_of
@@ -89,19 +91,21 @@ def interrupted(workplace: Workplace, job: str, at_step: int, error: type[Except
     assert isinstance(lease.spec, FineTune)
     steps: list[int] = []
 
-    class Ending(Pulse):
+    class Ending(HeldLease):
         def report(self, **facts: Any) -> None:
             steps.append(facts["step"])
             if facts["step"] >= at_step:
                 raise error(job)
 
-    work = FineTuneWork(job, lease.spec, runtime)
-    pulse = Ending(lease)
-    work.prepare(pulse)
+    work = work_of(job, lease.spec, runtime)
     with pytest.raises(error):
-        work.compute(pulse)
-    runtime.ledger.hand_back(lease, "test")
+        work.compute(work.prepare(), Ending(lease))
+    runtime.ledger.release(lease, "test")
     return steps
+
+
+def work_of(job: str, spec: FineTune, runtime: Runtime) -> FineTuneWork:
+    return FineTuneWork(ChunkContext(job=job, chunk=0, spec=spec, runtime=runtime))
 
 
 def test_a_killed_fine_tune_goes_on_and_ends_as_the_undisturbed_one(workplace: Workplace, encoder: str) -> None:
@@ -129,10 +133,9 @@ def test_a_model_that_stands_is_not_trained_again(workplace: Workplace, encoder:
     runtime = workplace.runtime("gpu")
     lease = runtime.ledger.next(job)
     assert lease is not None
-    work = FineTuneWork(job, spec, runtime)
-    work.prepare(Pulse(lease))
-    work.compute(Pulse(lease))  # and dies before it can say so
-    runtime.ledger.hand_back(lease, "test")
+    work = work_of(job, spec, runtime)
+    work.compute(work.prepare(), HeldLease(lease))  # and dies before its commit
+    runtime.ledger.release(lease, "test")
     weights = Models(workplace.store.root).path(job) / "model.safetensors"
     before = weights.stat().st_mtime_ns
     result(workplace.worked(job))
@@ -144,7 +147,7 @@ def test_those_who_watch_see_epoch_step_loss_and_eta(workplace: Workplace, encod
     from jdq.cli.jobs.watch import summary
 
     job, _ = workplace.jobbook.create(fine_tune(workplace, encoder, epochs=40))
-    worker = threading.Thread(target=workplace.turn, args=(job, "gpu"))
+    worker = threading.Thread(target=workplace.work_on, args=(job, "gpu"))
     worker.start()
     deadline = time.monotonic() + 60
     while (progress := progress_of(workplace.jobbook.job(job))).loss is None and time.monotonic() < deadline:

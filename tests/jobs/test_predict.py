@@ -13,6 +13,7 @@ from jdq.store.trained import Heads
 from jdq.worker.heads.files import load_head
 from jdq.worker.jobs.predict import predict_work
 from jdq.worker.jobs.predictions import unused
+from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.queue.contract import ContractError, Extract, JobState, Predict
 from jdq.worker.queue.jobbook import Job
 from tests.jobs.cases import csv_of, extracted, labelled, trained
@@ -110,10 +111,10 @@ def test_a_head_whose_encoder_has_changed_is_refused(workplace: Workplace, head:
     assert "feature space" in job.error.message
 
 
-def test_just_one_of_head_and_model_is_given(workplace: Workplace) -> None:
+def test_exactly_one_of_head_and_model_is_given(workplace: Workplace) -> None:
     for spec in (Predict(dataset="d", version="v"), Predict(dataset="d", version="v", head="h", model="m")):
-        with pytest.raises(ContractError, match="just one"):
-            predict_work("predict-x", 0, spec, workplace.runtime("cpu"))
+        with pytest.raises(ContractError, match="either a head or a model"):
+            predict_work(ChunkContext(job="predict-x", chunk=0, spec=spec, runtime=workplace.runtime("cpu")))
 
 
 def test_a_column_of_the_users_is_not_hidden() -> None:

@@ -183,7 +183,7 @@ def test_a_trial_taken_again_scores_the_same_trial(workplace: Workplace) -> None
     )
     job, _ = workplace.jobbook.create(spec)
     runs = workplace.runtime("cpu").runs
-    workplace.turn(job, "cpu")
+    workplace.work_on(job, "cpu")
     trials = runs.get_json(job, "trials")
     assert not runs.put_json(job, "trials", {"trials": []})
     workplace.worked(job)

@@ -19,7 +19,7 @@ WORKER = "cpu-worker-1@host"
 def ledger_of(client: redis.Redis, worker: str, queue: Queue = "cpu") -> Ledger:
     """A worker that has said that it lives."""
     ledger = Ledger(client, worker=worker, queue=queue, lease_s=60, reclaim_s=0)
-    ledger.seen({"pid": 1, "host": "host", "queue": queue, "device": "cpu", "started": 0})
+    ledger.heartbeat({"pid": 1, "host": "host", "queue": queue, "device": "cpu", "started": 0})
     return ledger
 
 

@@ -25,7 +25,7 @@ def ledger_of(client: redis.Redis) -> Callable[..., Ledger]:
     """A worker's side, by the worker's name."""
 
     def make(worker: str, *, queue: Queue = "cpu", lease_s: float = 60.0) -> Ledger:
-        # reclaim_s 0: every reap in a test counts, none is left to another worker.
+        # reclaim_s 0: every reclaim in a test counts, none is left to another worker.
         return Ledger(client, worker=worker, queue=queue, lease_s=lease_s, reclaim_s=0.0)
 
     return make

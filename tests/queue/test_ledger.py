@@ -10,7 +10,8 @@ import redis
 
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
-from jdq.worker.queue.ledger import Lease, Ledger, More, Outcome
+from jdq.worker.queue.ledger import Lease, Ledger, Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
 from tests.queue.conftest import SPEC
 
 LedgerOf = Callable[..., Ledger]
@@ -26,7 +27,7 @@ def taken(ledger: Ledger, job: str) -> Lease:
 def planned(jobbook: JobBook, ledger: Ledger, chunks: int) -> str:
     """A job whose first chunk is committed and that has so many more on the same queue."""
     job, _ = jobbook.create(SPEC)
-    ledger.commit(taken(ledger, job), Outcome(more=More(chunks=chunks, queue=ledger.queue)))
+    ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=chunks, queue=ledger.queue)))
     return job
 
 
@@ -41,9 +42,9 @@ def test_the_last_commit_and_no_other_ends_the_job(jobbook: JobBook, ledger_of: 
     ledger = ledger_of("a")
     job = planned(jobbook, ledger, 2)
     first, second = taken(ledger, job), taken(ledger, job)
-    assert ledger.commit(second, DONE)[0] == "done"
+    assert ledger.commit(second, DONE).answer == "done"
     assert jobbook.job(job).state is JobState.RUNNING
-    assert ledger.commit(first, DONE)[0] == "last"
+    assert ledger.commit(first, DONE).answer == "last"
     assert jobbook.job(job).state is JobState.SUCCEEDED
 
 
@@ -52,7 +53,7 @@ def test_a_chunk_committed_twice_counts_once(jobbook: JobBook, ledger_of: Ledger
     job = planned(jobbook, ledger, 2)
     lease = taken(ledger, job)
     outcome = Outcome(counts={"computed": 7})
-    assert [ledger.commit(lease, outcome)[0] for _ in range(2)] == ["done", "lost"]
+    assert [ledger.commit(lease, outcome).answer for _ in range(2)] == ["done", "lost"]
     assert jobbook.job(job).counts == {"computed": 7}
 
 
@@ -63,13 +64,13 @@ def test_a_silent_workers_chunk_goes_to_the_front_and_its_late_commit_does_not_c
     job = planned(jobbook, awake, 3)
     late = taken(asleep, job)
     expire(client)
-    assert awake.reap()[0] == 1
+    assert awake.reclaim_expired()[0] == 1
     again = taken(awake, job)
     assert (again.chunk, again.attempt) == (late.chunk, 2)
-    assert asleep.beat([(late, None)]) == ["lost"]
-    assert asleep.commit(late, DONE)[0] == "lost"
-    assert awake.commit(again, DONE)[0] == "done"
-    assert "asleep fell silent" in jobbook.job(job).log[0]["reason"]
+    assert asleep.renew([(late, None)]) == ["lost"]
+    assert asleep.commit(late, DONE).answer == "lost"
+    assert awake.commit(again, DONE).answer == "done"
+    assert "asleep stopped sending heartbeats" in jobbook.job(job).log[0]["reason"]
 
 
 def test_beats_keep_a_lease_for_as_long_as_the_work_takes(
@@ -80,10 +81,10 @@ def test_beats_keep_a_lease_for_as_long_as_the_work_takes(
     lease = taken(ledger, job)
     for _ in range(4):
         time.sleep(0.15)
-        assert ledger.beat([(lease, {"texts": 5})]) == ["ok"]
-        assert ledger_of("b", lease_s=0.3).reap()[0] == 0
+        assert ledger.renew([(lease, {"texts": 5})]) == ["ok"]
+        assert ledger_of("b", lease_s=0.3).reclaim_expired()[0] == 0
     assert jobbook.job(job).live == [{"texts": 5}]
-    assert ledger.commit(lease, DONE)[0] == "last"
+    assert ledger.commit(lease, DONE).answer == "last"
 
 
 def test_a_chunk_that_kills_three_workers_fails_its_job_with_the_reason(
@@ -95,21 +96,21 @@ def test_a_chunk_that_kills_three_workers_fails_its_job_with_the_reason(
         assert jobbook.job(job).state is not JobState.FAILED
         taken(ledger, job)
         expire(client)
-        ledger.reap()
+        ledger.reclaim_expired()
     failed = jobbook.job(job)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
     assert "failed 3 times" in failed.error.message
-    assert "victim fell silent" in failed.error.message
+    assert "victim stopped sending heartbeats" in failed.error.message
 
 
 def test_a_fault_is_tried_again_later_and_a_hand_back_is_no_attempt(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
     job, _ = jobbook.create(SPEC)
-    ledger.hand_back(taken(ledger, job), "told to stop")
+    ledger.release(taken(ledger, job), "told to stop")
     lease = taken(ledger, job)
     assert lease.attempt == 1
-    ledger.retry_later(lease, "OSError: disk full")
+    ledger.release_after_fault(lease, "OSError: disk full")
     assert ledger.next(job) is None
     time.sleep(1.05)
     assert taken(ledger, job).attempt == 2
@@ -132,22 +133,22 @@ def test_a_cancelled_job_gives_no_chunk_and_its_workers_hear_of_it(jobbook: JobB
     lease = taken(ledger, job)
     assert jobbook.cancel(job)
     assert not jobbook.cancel(job)
-    assert ledger.beat([(lease, None)]) == ["cancelled"]
-    assert ledger.commit(lease, DONE)[0] == "lost"
+    assert ledger.renew([(lease, None)]) == ["cancelled"]
+    assert ledger.commit(lease, DONE).answer == "lost"
     assert ledger.next(job) is None
 
 
 def test_a_closing_chunk_follows_when_all_others_are_committed(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger, gpu = ledger_of("a"), ledger_of("g", queue="gpu")
     job, _ = jobbook.create(SPEC)
-    ledger.commit(taken(ledger, job), Outcome(more=More(chunks=2, queue="gpu", closing="cpu")))
+    ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=2, queue="gpu", closing="cpu")))
     first, second = taken(gpu, job), taken(gpu, job)
-    assert gpu.commit(second, DONE)[1] == []
-    _, [ticket] = gpu.commit(first, DONE)
+    assert gpu.commit(second, DONE).tickets == []
+    [ticket] = gpu.commit(first, DONE).tickets
     assert (ticket.queue, ticket.count) == ("cpu", 1)
     closing = taken(ledger, job)
     assert closing.chunk == 3
-    assert ledger.commit(closing, DONE)[0] == "last"
+    assert ledger.commit(closing, DONE).answer == "last"
     assert jobbook.job(job).state is JobState.SUCCEEDED
 
 
@@ -159,9 +160,8 @@ def test_a_job_waits_for_another_and_starts_once(jobbook: JobBook, ledger_of: Le
     assert ledger.next(second) is None
     assert jobbook.job(second).waits_for == [first]
     lease = taken(ledger, first)
-    _, tickets = ledger.commit(lease, DONE)
-    assert [ticket.job for ticket in tickets] == [second]
-    assert ledger.commit(lease, DONE)[1] == []
+    assert [ticket.job for ticket in ledger.commit(lease, DONE).tickets] == [second]
+    assert ledger.commit(lease, DONE).tickets == []
     assert ledger.next(second) is not None
 
 
@@ -188,11 +188,11 @@ def test_unknown_jobs_are_errors(jobbook: JobBook) -> None:
 
 def test_a_lost_ticket_is_sent_again_when_a_worker_is_idle(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
-    ledger.seen({"queue": "cpu"})
+    ledger.heartbeat({"queue": "cpu"})
     job, _ = jobbook.create(SPEC)  # its ticket goes nowhere
-    assert [(ticket.job, ticket.count) for ticket in ledger.reap()[1]] == [(job, 1)]
+    assert [(ticket.job, ticket.count) for ticket in ledger.reclaim_expired()[1]] == [(job, 1)]
     taken(ledger, job)
-    assert ledger.reap()[1] == []
+    assert ledger.reclaim_expired()[1] == []
 
 
 def test_each_idle_worker_gets_a_ticket_and_no_job_more_than_it_has_chunks(
@@ -200,10 +200,10 @@ def test_each_idle_worker_gets_a_ticket_and_no_job_more_than_it_has_chunks(
 ) -> None:
     ledgers = [ledger_of(name) for name in "abcd"]
     for ledger in ledgers:
-        ledger.seen({"queue": "cpu"})
+        ledger.heartbeat({"queue": "cpu"})
     job = planned(jobbook, ledgers[0], 3)
-    ledgers[0].idle(job)
-    assert [ticket.count for ticket in ledgers[0].reap()[1]] == [3]
+    ledgers[0].mark_idle(job)
+    assert [ticket.count for ticket in ledgers[0].reclaim_expired()[1]] == [3]
 
 
 def test_nothing_expires_while_the_server_has_just_started(jobbook: JobBook, ledger_of: LedgerOf) -> None:
@@ -211,7 +211,7 @@ def test_nothing_expires_while_the_server_has_just_started(jobbook: JobBook, led
     job, _ = jobbook.create(SPEC)
     lease = taken(ledger, job)
     ledger.client.zadd(f"jdq:job:{job}:leases", {str(lease.chunk): 1})
-    assert ledger.reap()[0] == 0
+    assert ledger.reclaim_expired()[0] == 0
 
 
 def test_a_hundred_thousand_chunks_cost_the_server_no_memory_each(
@@ -231,7 +231,7 @@ def expire(client: redis.Redis) -> None:
 def test_a_more_urgent_jobs_chunk_goes_first(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
     slow, _ = jobbook.create(SPEC, priority="low")
-    ledger.commit(taken(ledger, slow), Outcome(more=More(chunks=3, queue="cpu")))
+    ledger.commit(taken(ledger, slow), Outcome(follow_up=FollowUpChunks(chunks=3, queue="cpu")))
     assert taken(ledger, slow).job == slow
     normal, _ = jobbook.create(SPEC)
     urgent, _ = jobbook.create(SPEC, priority="high")
@@ -246,7 +246,7 @@ def test_a_retried_job_keeps_its_committed_chunks(jobbook: JobBook, ledger_of: L
     ledger.commit(taken(ledger, job), Outcome(counts={"computed": 5}))
     in_hand = taken(ledger, job)
     ledger.fail(taken(ledger, job), {"type": "E", "message": "no"})
-    assert ledger.commit(in_hand, DONE)[0] == "lost"
+    assert ledger.commit(in_hand, DONE).answer == "lost"
     dependent_fails(jobbook, job)
     assert [ticket.count for ticket in jobbook.retry(job)] == [1]
     assert jobbook.job(job).error is None

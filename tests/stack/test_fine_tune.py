@@ -75,7 +75,7 @@ def test_a_fine_tune_killed_at_a_step_goes_on_by_itself_and_ends_as_the_undistur
             os.kill(pid, signal.SIGKILL)
     status = json.loads(trainers.run("watch", job, "--json").stdout)
     assert status["state"] == "succeeded"
-    assert len([attempt for attempt in status["attempts"] if "fell silent" in attempt["reason"]]) == 2
+    assert len([attempt for attempt in status["attempts"] if "stopped sending heartbeats" in attempt["reason"]]) == 2
     expected, found = (trainers.json("result", name) for name in (undisturbed, job))
     assert found["resumed"] == 2
     assert abs(found["metrics"]["accuracy"] - expected["metrics"]["accuracy"]) <= 0.002

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
-    from jdq.worker.queue.jobbook import Job, JobBook, TicketOrder
+    from jdq.worker.queue.jobbook import Job, JobBook
+    from jdq.worker.queue.scripts import TicketOrder
 
 
 class BadRequest(Exception):

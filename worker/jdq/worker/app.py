@@ -1,6 +1,6 @@
 """The Celery app of the workers: ``celery -A jdq.worker.app worker -Q gpu``.
 
-The environment is read when this module is imported, which is a worker's entry.
+The environment is read when this module is imported, because this is a worker's entry point.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jdq.worker.process.devices import device_of, gpus, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging
 from jdq.worker.process.readiness import NotReady, check_readiness
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.process.worker_heartbeat import Presence
+from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.contract import QUEUES
 
 app = celery_app(read_config())
 app.conf.include = ["jdq.worker.tasks"]
 
-_presence: list[Presence] = []
+_heartbeats: list[WorkerHeartbeat] = []
 
 
 @signals.celeryd_init.connect
@@ -36,8 +36,8 @@ def _set_up_logging(**_: Any) -> None:
 
 
 @signals.worker_init.connect
-def _arrive(sender: Any, **_: Any) -> None:
-    """Before the pool starts: its process inherits the environment, and with it the GPU."""
+def _register(sender: Any, **_: Any) -> None:
+    """Runs before the pool starts: its process inherits the environment, and with it the GPU."""
     config = read_config()
     queues = [queue for queue in QUEUES if queue in sender.app.amqp.queues.consume_from]
     if len(queues) != 1:
@@ -47,26 +47,26 @@ def _arrive(sender: Any, **_: Any) -> None:
     except NotReady as error:
         raise SystemExit(f"jdq: {error}") from None
     runtime = Runtime(config, worker=sender.hostname, queue=queues[0])
-    presence = Presence(runtime, device=device_of(config, queues[0]))
-    presence.start()
-    _presence.append(presence)
-    if queues[0] == "gpu" and config.device == "auto" and (found := gpus()):
-        show_only(presence.take_gpu(found))
+    heartbeat = WorkerHeartbeat(runtime, device=device_of(config, queues[0]))
+    heartbeat.start()
+    _heartbeats.append(heartbeat)
+    if queues[0] == "gpu" and config.device == "auto" and (visible := gpus()):
+        show_only(heartbeat.lease_gpu(visible))
 
 
 @signals.worker_ready.connect
-def _begin(**_: Any) -> None:
-    for presence in _presence:
-        presence.ready()
+def _ready(**_: Any) -> None:
+    for heartbeat in _heartbeats:
+        heartbeat.ready()
 
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    for presence in _presence:
-        presence.stop()
+    for heartbeat in _heartbeats:
+        heartbeat.stop()
 
 
 @signals.worker_shutdown.connect
-def _leave(**_: Any) -> None:
-    for presence in _presence:
-        presence.leave()
+def _deregister(**_: Any) -> None:
+    for heartbeat in _heartbeats:
+        heartbeat.deregister()

@@ -1,4 +1,4 @@
-"""The one Celery task: decode the ticket, take a turn."""
+"""The only Celery task: decode the wake-up message (ticket) and work on its job."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from celery import Task, shared_task, signals
 
 from jdq.worker.config import read_config
 from jdq.worker.jobs import work_for
-from jdq.worker.process.chunk_loop import Turn
+from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.logs import WORKER_NAME, configure_logging, stream_job_lines
 from jdq.worker.process.runtime import runtime
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import Ticket, decode_ticket
-from jdq.worker.queue.ledger import rest
+from jdq.worker.queue.ledger import clear_busy
 
 
 @signals.worker_process_init.connect
 def _begin(**_: Any) -> None:
-    """A spawned process starts with Celery's own log format, and perhaps in the place of one that died at work."""
+    """A spawned process starts with Celery's own log format, and may replace one that died at work."""
     config = read_config()
     worker = os.environ.get(WORKER_NAME, "-")
     configure_logging(worker, config.log_format)
     client = connect(config)
     stream_job_lines(worker, client)
     with suppress(redis.RedisError):
-        rest(client, worker)
+        clear_busy(client, worker)
 
 
 @shared_task(name=Ticket.task, bind=True)
 def work(self: Task, **message: Any) -> None:
-    """Works on a job's chunks for one turn."""
+    """Works on a job's chunks for one time slice."""
     ticket = decode_ticket(message)
     mine = runtime(self.request.hostname, self.request.delivery_info["routing_key"])
-    Turn(
+    ChunkLoop(
         mine.ledger,
         ticket.job,
         work_for=lambda lease: work_for(lease, mine),

@@ -1,40 +1,42 @@
-"""What each kind of job does with a chunk."""
+"""What each kind of job does with a chunk, and the registry of kinds."""
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
-from jdq.worker.jobs.deferred import Deferred
-from jdq.worker.process.chunk_loop import ChunkWork
+from jdq.worker.process.chunk_work import ChunkContext, ChunkWork, S
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.queue.contract import Extract, FineTune, Predict, TrainHead
+from jdq.worker.queue.contract import Extract, FineTune, HeadSearch, Predict, TrainHead
 from jdq.worker.queue.ledger import Lease
 
 
-def work_for(lease: Lease, runtime: Runtime) -> ChunkWork:
-    """The work that a leased chunk asks for. A job's modules are imported when the first such job comes."""
+def work_for(lease: Lease, runtime: Runtime) -> ChunkWork[Any, Any]:
+    """The work of a leased chunk. A kind's module is imported when the first such job comes.
+
+    Raises StoreError, ContractError.
+    """
+
+    def context(spec: S) -> ChunkContext[S]:
+        return ChunkContext(job=lease.job, chunk=lease.chunk, spec=spec, runtime=runtime)
+
     match lease.spec:
-        case Extract():
-            if lease.chunk == 0:
-                from jdq.worker.jobs.plan import Plan
+        case Extract() as spec:
+            from jdq.worker.jobs.extract import extract_work
 
-                return Plan(lease.job, lease.spec, runtime)
-            from jdq.worker.jobs.extract import ExtractChunk
-
-            return ExtractChunk(lease.job, lease.chunk, lease.spec, runtime)
-        case TrainHead(search=search):
-            if search is None:
-                from jdq.worker.jobs.train_head import TrainHeadWork
-
-                return TrainHeadWork(lease.job, lease.spec, runtime)
+            return extract_work(context(spec))
+        case TrainHead(search=HeadSearch() as search) as spec:
             from jdq.worker.jobs.search import search_work
 
-            return Deferred(partial(search_work, lease.job, lease.chunk, lease.spec, search, runtime))
-        case FineTune():
+            return search_work(context(spec), search)
+        case TrainHead() as spec:
+            from jdq.worker.jobs.train_head import TrainHeadWork
+
+            return TrainHeadWork(context(spec))
+        case FineTune() as spec:
             from jdq.worker.jobs.fine_tune import FineTuneWork
 
-            return FineTuneWork(lease.job, lease.spec, runtime)
-        case Predict():
+            return FineTuneWork(context(spec))
+        case Predict() as spec:
             from jdq.worker.jobs.predict import predict_work
 
-            return Deferred(partial(predict_work, lease.job, lease.chunk, lease.spec, runtime))
+            return predict_work(context(spec))

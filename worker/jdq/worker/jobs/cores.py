@@ -1,4 +1,4 @@
-"""How many threads a training takes: a small problem is slower on many, by far where the cores are busy."""
+"""How many threads a training takes: a small problem is slower on many, much slower where the cores are busy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from jdq.worker.process.runtime import Runtime
 
-# 140 x 384: 0.08 s on one thread; on two, beside other programs on two cores, 5 s.
+# 140 x 384: 0.08 s on one thread; on two threads, beside other programs on two cores, 5 s.
 SMALL_BYTES = 32 << 20
 
 
 @contextmanager
 def threads_for(size_bytes: int, *, most: int | None = None) -> Iterator[None]:
-    """One thread for less than SMALL_BYTES of float32 features; else at most `most`, or as many as there are."""
+    """One thread for less than SMALL_BYTES of float32 features, else at most `most` (default: one per core)."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1 if size_bytes < SMALL_BYTES else most):
@@ -22,7 +22,7 @@ def threads_for(size_bytes: int, *, most: int | None = None) -> Iterator[None]:
 
 
 def share_of_cores(runtime: Runtime) -> int:
-    """How many of this host's cores are for each of its cpu workers, when all of them work on one search."""
+    """This host's cores per cpu worker, for a search on which all of them work."""
     host = runtime.config.host
     workers = [w for w in runtime.jobbook.workers() if (w.host, w.queue) == (host, "cpu") and w.state != "dead"]
     return max(1, (os.cpu_count() or 1) // max(1, len(workers)))

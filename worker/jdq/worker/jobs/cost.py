@@ -1,4 +1,4 @@
-"""What the features of a head cost: one extraction serves many heads, so it is told apart from their training."""
+"""What the features of a head cost: one extraction serves many heads, so it is reported apart from their training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jdq.worker.queue.jobbook import UnknownJob
 
 
 def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
-    """Texts computed and reused, seconds of the device and of the wall; the job's id alone where it is forgotten."""
+    """Texts computed, reused and skipped, device and wall time in seconds; only the job's id where it is forgotten."""
     try:
         found = runtime.jobbook.job(job)
     except UnknownJob:

@@ -1,18 +1,23 @@
-"""Chunks 1 and on of an extraction: the features of one run of texts that the store does not have yet."""
+"""The chunks of an extraction after its plan: the features of a run of texts that the store does not have yet."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
+from jdq.worker.jobs.plan import Plan, planned_rows
+from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
-from jdq.worker.process.lease_heartbeat import Pulse
-from jdq.worker.process.runtime import Runtime
+from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.contract import Extract
 from jdq.worker.queue.ledger import Outcome
 
@@ -20,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class EncoderChanged(EncoderError):
-    """The encoder's files are not those that the plan saw."""
+    """The encoder's files are not those of the plan."""
 
 
 class BadRows(EncoderError):
@@ -33,94 +38,127 @@ class BadRows(EncoderError):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedChunk:
+    """The texts of a chunk that the feature space lacks. n_planned: texts of the chunk by its plan."""
+
+    encoder: FeatureEncoder
+    space: Space
+    n_planned: int
+    rows: np.ndarray
+    keys: np.ndarray
+    texts: list[str]
+    tokens: TokenizedTexts
+
+    def without(self, positions: Sequence[int]) -> TokenizedChunk:
+        """The chunk without the texts at these positions."""
+        kept = np.delete(np.arange(len(self.texts)), positions)
+        texts = [self.texts[position] for position in kept]
+        tokens = self.encoder.tokenize(texts)
+        return replace(self, rows=self.rows[kept], keys=self.keys[kept], texts=texts, tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputedChunk:
+    """chunk: the texts with a feature; features: None where there are none. bad_rows: rows, from 1, without one."""
+
+    chunk: TokenizedChunk
+    features: np.ndarray | None
+    bad_rows: list[int]
+    device_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExtractChunk:
     """Reads and tokenizes, runs the encoder, publishes one shard."""
 
-    def __init__(self, job: str, chunk: int, spec: Extract, runtime: Runtime) -> None:
-        self._job = job
-        self._chunk = chunk
-        self._spec = spec
-        self._runtime = runtime
-        self._features: np.ndarray | None = None
-        self._device_s = 0.0
-        self._bad: list[int] = []  # rows without a finite feature, counted from 1
+    context: ChunkContext[Extract]
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Reads the chunk's texts, less those that another job has stored since the plan, and tokenizes them."""
-        bounds = self._runtime.runs.get_array(self._job, "bounds")
-        rows = self._runtime.runs.get_array(self._job, "rows")[bounds[self._chunk - 1] : bounds[self._chunk]]
-        version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._planned = len(rows)
-        self._space = self._runtime.space(self._runtime.runs.get_result(self._job)["space"])
-        self._encoder = self._load()
-        keys = version.keys()[rows]
-        lacking = self._space.missing(keys)
-        self._keys, self._rows = keys[lacking], rows[lacking]
-        self._texts = version.texts(self._rows)
-        self._tokens: TokenizedTexts = self._encoder.tokenize(self._texts)
-
-    def compute(self, pulse: Pulse) -> None:
-        """Runs the encoder, and stops between batches when told to."""
-        began = time.perf_counter()
-        while len(self._keys) and self._features is None:
-            try:
-                self._features = self._encoder.encode(self._tokens, after_batch=pulse.after_batch)
-            except NotFiniteFeatures as error:
-                self._leave_out(list(error.positions))
-        self._device_s = time.perf_counter() - began
-
-    def publish(self, pulse: Pulse) -> Outcome:
-        """Puts the features into the store as one shard."""
-        if self._features is not None:
-            self._space.put(self._keys, self._features, self._tokens.n_tokens, producer=self._producer())
-        if self._bad and self._spec.on_error == "fail":
-            raise BadRows(self._spec.dataset, self._bad)
-        n_tokens, limit = self._tokens.n_tokens, self._space.definition.max_length
-        computed = len(self._keys)
-        return Outcome(
-            counts={
-                "texts_done": self._planned,
-                "computed": computed,
-                "reused": self._planned - computed - len(self._bad),
-                "skipped": len(self._bad),
-                "tokens": int(np.minimum(n_tokens, limit).sum()),
-                "device_ms": round(1000 * self._device_s),
-                "truncated": int((n_tokens > limit).sum()),
-                "unknown_tokens": int(self._tokens.n_unknown.sum()),
-                f"path_{self._encoder.path}": computed,
-            }
+    def prepare(self) -> TokenizedChunk:
+        """Reads the chunk's texts, except those that another job has stored since the plan, and tokenizes them."""
+        spec, runtime = self.context.spec, self.context.runtime
+        planned = planned_rows(self.context)
+        version = runtime.version(spec.dataset, spec.version)
+        space = runtime.space(runtime.runs.get_result(self.context.job)["space"])
+        encoder = self._load(space.definition)
+        keys = version.keys()[planned]
+        lacking = space.missing(keys)
+        texts = version.texts(planned[lacking])
+        return TokenizedChunk(
+            encoder=encoder,
+            space=space,
+            n_planned=len(planned),
+            rows=planned[lacking],
+            keys=keys[lacking],
+            texts=texts,
+            tokens=encoder.tokenize(texts),
         )
 
-    def _leave_out(self, positions: list[int]) -> None:
-        """Goes on without these texts, so that they take no others down."""
-        bad = [int(row) + 1 for row in self._rows[positions]]
-        self._bad += bad
-        log.warning("no finite feature for %s", _rows(bad))
-        self._keys = np.delete(self._keys, positions, axis=0)
-        self._rows = np.delete(self._rows, positions)
-        gone = set(positions)
-        self._texts = [text for position, text in enumerate(self._texts) if position not in gone]
-        self._tokens = self._encoder.tokenize(self._texts)
+    def compute(self, chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
+        """Runs the encoder. Texts without a finite feature are left out, so that the others are stored."""
+        began = time.perf_counter()
+        features: np.ndarray | None = None
+        bad_rows: list[int] = []
+        while chunk.texts and features is None:
+            try:
+                features = chunk.encoder.encode(chunk.tokens, after_batch=held.after_batch)
+            except NotFiniteFeatures as error:
+                bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]
+                log.warning("no finite feature for %s", _rows(bad))
+                bad_rows += bad
+                chunk = chunk.without(error.positions)
+        return ComputedChunk(chunk=chunk, features=features, bad_rows=bad_rows, device_s=time.perf_counter() - began)
 
-    def _producer(self) -> dict[str, str]:
-        device = device_of(self._runtime.config, "gpu")
-        return {"job": self._job, "encoder": self._spec.encoder, "path": self._encoder.path, "device": device}
+    def publish(self, computed: ComputedChunk) -> Outcome:
+        """Puts the features into the store as one shard."""
+        chunk, spec = computed.chunk, self.context.spec
+        if computed.features is not None:
+            chunk.space.put(chunk.keys, computed.features, chunk.tokens.n_tokens, producer=self._producer(chunk))
+        if computed.bad_rows and spec.on_error == "fail":
+            raise BadRows(spec.dataset, computed.bad_rows)
+        return Outcome(counts=counts_of(computed))
 
-    def _load(self) -> FeatureEncoder:
-        """The encoder of the plan, once in each process."""
-        definition = self._space.definition
+    def _producer(self, chunk: TokenizedChunk) -> dict[str, str]:
+        device = device_of(self.context.runtime.config, "gpu")
+        encoder = self.context.spec.encoder
+        return {"job": self.context.job, "encoder": encoder, "path": chunk.encoder.path, "device": device}
+
+    def _load(self, definition: FeatureSpace) -> FeatureEncoder:
+        """The encoder of the plan, loaded once per process. Raises EncoderChanged."""
+        name = self.context.spec.encoder
         encoder = load(
-            Models(self._runtime.store.root).encoder(self._spec.encoder),
+            Models(self.context.runtime.store.root).encoder(name),
             max_length=definition.max_length,
             precision=definition.precision,
-            device=device_of(self._runtime.config, "gpu"),
+            device=device_of(self.context.runtime.config, "gpu"),
         )
         if encoder.space(definition.storage_dtype) != definition:
             raise EncoderChanged(
-                f"the files of encoder {self._spec.encoder} changed after the job was planned\n"
-                "  try: submit the extraction again"
+                f"the files of encoder {name} changed after the job was planned\n  try: submit the extraction again"
             )
         return encoder
+
+
+def extract_work(context: ChunkContext[Extract]) -> Plan | ExtractChunk:
+    """The work of an extraction's chunk: 0 plans."""
+    return ExtractChunk(context) if context.chunk else Plan(context)
+
+
+def counts_of(computed: ComputedChunk) -> dict[str, int]:
+    """What the chunk adds to its job's counts."""
+    chunk, n_tokens = computed.chunk, computed.chunk.tokens.n_tokens
+    limit, n_computed, n_bad = chunk.space.definition.max_length, len(chunk.texts), len(computed.bad_rows)
+    return {
+        "texts_done": chunk.n_planned,
+        "computed": n_computed,
+        "reused": chunk.n_planned - n_computed - n_bad,
+        "skipped": n_bad,
+        "tokens": int(np.minimum(n_tokens, limit).sum()),
+        "device_ms": round(1000 * computed.device_s),
+        "truncated": int((n_tokens > limit).sum()),
+        "unknown_tokens": int(chunk.tokens.n_unknown.sum()),
+        f"path_{chunk.encoder.path}": n_computed,
+    }
 
 
 def _rows(rows: list[int]) -> str:

@@ -1,17 +1,18 @@
-"""The whole network trained on a dataset version: one chunk, however long it takes."""
+"""Training the whole network on a dataset version: one chunk, however long it takes."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from jdq.store.trained import Models
-from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
-from jdq.worker.process.lease_heartbeat import Draining, Pulse
-from jdq.worker.process.runtime import Runtime
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.ledger import Outcome
 
@@ -20,81 +21,77 @@ if TYPE_CHECKING:
     from jdq.worker.finetune.record import FineTuneRecord
 
 CHECKPOINTS = "checkpoints"
-# In the model's own file; too long for the ledger.
+# In the model's own file, too long for the ledger.
 LONG_FIELDS = ("history", "step_losses")
 
 
+@dataclass(frozen=True, slots=True)
 class FineTuneWork:
     """Trains under `runs/<job>/checkpoints`, and publishes the model as `models/<job>`.
 
-    A chunk that is taken again goes on from the last whole checkpoint, whoever wrote it.
+    A chunk that is leased again resumes from the last complete checkpoint, whichever worker wrote it.
     """
 
-    def __init__(self, job: str, spec: FineTune, runtime: Runtime) -> None:
-        self._job = job
-        self._spec = spec
-        self._runtime = runtime
-        self._models = Models(runtime.store.root)
+    context: ChunkContext[FineTune]
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Reads the texts, the labels and the split."""
-        version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._data = labelled_rows(version, self._spec.label_column, label_separator=self._spec.options.label_separator)
-        self._texts = version.texts(self._data.rows)
+    def prepare(self) -> tuple[LabelledRows, list[str]]:
+        """The labels with their split, and the texts."""
+        spec = self.context.spec
+        version = self.context.runtime.version(spec.dataset, spec.version)
+        data = labelled_rows(version, spec.label_column, label_separator=spec.options.label_separator)
+        return data, version.texts(data.rows)
 
-    def compute(self, pulse: Pulse) -> None:
-        """Trains, and saves a checkpoint first when this worker is to stop.
+    def compute(self, prepared: tuple[LabelledRows, list[str]], held: HeldLease) -> FineTuneRecord:
+        """Trains, and saves a checkpoint first if this worker must stop.
 
-        A worker that died between publishing the model and saying so leaves nothing to train.
+        If a worker died between publishing the model and its commit, nothing is left to train.
         """
-        if self._models.has(self._job):
+        models = Models(self.context.runtime.store.root)
+        if models.has(self.context.job):
             from jdq.worker.finetune.model import read_fine_tune_record
 
-            self._record = read_fine_tune_record(self._models.path(self._job))
-            return
-        self._record = self._train(pulse)
+            return read_fine_tune_record(models.path(self.context.job))
+        return self._train(models, *prepared, held)
 
-    def publish(self, pulse: Pulse) -> Outcome:
-        """The model stands; what made it is the result."""
-        result: dict[str, Any] = {"model_id": self._job, **msgspec.to_builtins(self._record)}
+    def publish(self, record: FineTuneRecord) -> Outcome:
+        """The model is published already; its record is the result."""
+        result: dict[str, Any] = {"model_id": self.context.job, **msgspec.to_builtins(record)}
         return Outcome(result={name: value for name, value in result.items() if name not in LONG_FIELDS})
 
-    def _train(self, pulse: Pulse) -> FineTuneRecord:
+    def _train(self, models: Models, data: LabelledRows, texts: list[str], held: HeldLease) -> FineTuneRecord:
         from jdq.worker.finetune.errors import StopAfterCheckpoint
         from jdq.worker.finetune.finetune import finetune
         from jdq.worker.finetune.record import DataOrigin
 
         def report(progress: Progress) -> None:
             try:
-                pulse.report(**_shown(progress))
+                held.report(**_shown(progress))
             except Draining as stop:
                 raise StopAfterCheckpoint from stop
 
-        encoder = self._models.encoder(self._spec.options.encoder)
-        checkpoints = self._runtime.runs.folder(self._job) / CHECKPOINTS
+        job, spec, runtime = self.context.job, self.context.spec, self.context.runtime
+        checkpoints = runtime.runs.folder(job) / CHECKPOINTS
         try:
             record = finetune(
-                self._texts,
-                self._data.labels,
-                self._data.split,
-                msgspec.structs.replace(self._spec.options, encoder=encoder),
+                texts,
+                data.labels,
+                data.split,
+                msgspec.structs.replace(spec.options, encoder=models.encoder(spec.options.encoder)),
                 checkpoints_dir=checkpoints,
-                output_dir=self._models.place(self._job),
-                origin=DataOrigin(
-                    dataset=self._spec.dataset, dataset_version=self._spec.version, label_column=self._data.column
-                ),
+                output_dir=models.place(job),
+                origin=DataOrigin(dataset=spec.dataset, dataset_version=spec.version, label_column=data.column),
                 report=report,
-                device=device_of(self._runtime.config, "gpu"),
+                device=device_of(runtime.config, "gpu"),
             )
         except StopAfterCheckpoint as stop:
-            raise Draining(self._job) from stop
+            raise Draining(job) from stop
         with contextlib.suppress(OSError):
             checkpoints.rmdir()
         return record
 
 
 def _shown(progress: Progress) -> dict[str, Any]:
-    """What those who watch see."""
+    """The progress that users see."""
     return {
         "phase": progress.phase,
         "epoch": round(progress.epoch, 2),

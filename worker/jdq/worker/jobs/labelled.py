@@ -1,10 +1,9 @@
-"""The rows of a dataset version that have a label, and the one split of them that every job shares."""
+"""The labelled rows of a dataset version, and the one split of them that every job shares."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelledRows:
-    """What heads and fine-tunes learn from and are measured on.
+    """What heads and fine-tunes are trained and measured on.
 
     rows: (n,) positions in the table, ascending. labels, keys and the split's parts are those of these rows.
     """
@@ -31,7 +30,7 @@ class LabelledRows:
     split: Split
 
     def only(self, kept: npt.NDArray[np.bool_], why: str) -> LabelledRows:
-        """These of the rows, on their sides of the split: another split, with a warning that says why."""
+        """The rows in `kept`, on the same sides of the split: another split, with a warning that says why."""
         split = dataclasses.replace(self.split, parts=self.split.parts[kept], warnings=(why, *self.split.warnings))
         return dataclasses.replace(
             self, rows=self.rows[kept], labels=self.labels[kept], keys=self.keys[kept], split=split
@@ -39,7 +38,7 @@ class LabelledRows:
 
 
 def labelled_rows(version: DatasetVersion, column: str | None, *, label_separator: str | None = None) -> LabelledRows:
-    """The labelled rows of a column (of the version's own, by default) with their split, made where none is stored.
+    """The labelled rows of a column (default: the version's own) with their split, which is made if none is stored.
 
     With a separator a row's label is a set, and a row without a label has the empty set. Without one, rows without a
     label are left out, and the split's warnings count them. Raises NoLabels, UnknownColumn, HeadError.
@@ -67,7 +66,7 @@ def label_column(version: DatasetVersion, column: str | None) -> str:
 
 
 def has_label(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
-    """(n,) bool: where there is more than white space."""
+    """(n,) bool: True where there is more than white space."""
     return np.char.str_len(np.char.strip(labels)) > 0
 
 
@@ -81,7 +80,7 @@ def _stored_split(
 ) -> Split:
     """The one split of this label column: made by the first job that needs it, then kept.
 
-    It does not depend on a job's seed, so that all heads and fine-tunes are measured on the same rows.
+    It does not depend on a job's seed: all heads and fine-tunes are measured on the same rows.
     """
     from jdq.worker.heads.split import Split, make_split
 
@@ -94,17 +93,17 @@ def _stored_split(
 
 
 def split_name(label_separator: str | None) -> str:
-    """The stored split's name: label sets are stratified otherwise than single labels."""
+    """The stored split's name: label sets are stratified differently from single labels."""
     if label_separator is None:
         return "default"
     return "sets-" + hashlib.blake2b(label_separator.encode(), digest_size=8).hexdigest()
 
 
 class _OfTable:
-    """A split of some rows as one of all: the store keeps a part for each row of the table.
+    """A split of some rows as one of all rows: the store keeps a part for each row of the table.
 
-    Rows without a label stand in the train part there; whoever reads the split takes the labelled rows alone, and its
-    digest in `fields` is that of these.
+    Rows without a label are in the train part there; readers of the split take only the labelled rows, and the digest
+    in `fields` is that of these.
     """
 
     def __init__(self, split: Split, rows: npt.NDArray[np.int64], n_rows: int) -> None:
@@ -114,11 +113,3 @@ class _OfTable:
 
     def to_json(self) -> dict[str, Any]:
         return self._split.to_json()
-
-
-def classes_of(labels: Sequence[str] | npt.NDArray[np.str_], *, label_separator: str | None = None) -> list[str]:
-    """The distinct labels of the rows that have one, sorted; with a separator the members of the sets."""
-    found = {str(label) for label in labels if label.strip()}
-    if label_separator is not None:
-        found = {part.strip() for label in found for part in label.split(label_separator)} - {""}
-    return sorted(found)

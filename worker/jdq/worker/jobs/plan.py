@@ -3,104 +3,132 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from jdq.store.datasets import DatasetVersion
+from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import space_of
-from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.chunk_work import ChunkContext
+from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract
-from jdq.worker.queue.ledger import More, Outcome
+from jdq.worker.queue.ledger import Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
 
 log = logging.getLogger(__name__)
 
-# English text has about 4.4 bytes a BART token; a little low, so that chunks are rather too small.
+# English text has about 4.4 bytes per BART token; a lower number makes chunks rather too small than too large.
 BYTES_PER_TOKEN = 4
 # About ten seconds of bart-base on two CPU cores; about half a second of an H200.
 CHUNK_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}
 CHUNK_TEXTS = 16_384
-# Small jobs are cut finer, so that each worker gets several chunks.
+# Small jobs get smaller chunks, so that each worker gets several.
 CHUNKS_PER_WORKER = 4
 LEAST_TOKENS = 4_096
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The dataset version and the feature space of an extraction, and the devices of the gpu queue's live workers."""
+
+    version: DatasetVersion
+    space: Space
+    devices: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTexts:
+    """rows: the first row of each text that the space lacks."""
+
+    opened: Opened
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Finds what is new, and stores the rows to compute and the bounds of the chunks."""
+    """Finds the new texts, and stores the rows to compute and the bounds of the chunks."""
 
-    def __init__(self, job: str, spec: Extract, runtime: Runtime) -> None:
-        self._job = job
-        self._spec = spec
-        self._runtime = runtime
+    context: ChunkContext[Extract]
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Opens the dataset and the feature space, which loads and fingerprints the encoder's files."""
-        self._version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._devices = gpu_queue_devices(self._runtime)
+    def prepare(self) -> Opened:
+        """Opens the dataset and the feature space, which fingerprints the encoder's files."""
+        spec, runtime = self.context.spec, self.context.runtime
+        devices = gpu_queue_devices(runtime)
         definition = space_of(
-            Models(self._runtime.store.root).encoder(self._spec.encoder),
-            max_length=self._spec.max_length,
-            precision=self._precision(),
-            storage_dtype=self._spec.storage_dtype,
+            Models(runtime.store.root).encoder(spec.encoder),
+            max_length=spec.max_length,
+            precision=precision_on(devices) if spec.precision == "auto" else spec.precision,
+            storage_dtype=spec.storage_dtype,
         )
-        self._space = self._runtime.space(self._runtime.store.space(definition).digest)
+        return Opened(
+            version=runtime.version(spec.dataset, spec.version),
+            space=runtime.space(runtime.store.space(definition).digest),
+            devices=devices,
+        )
 
-    def compute(self, pulse: Pulse) -> None:
+    def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
         """Asks the store which texts it lacks."""
-        keys = self._version.keys()
+        keys = opened.version.keys()
         rows = first_rows(keys)
-        self._rows = rows[self._space.missing(keys[rows])]
+        return NewTexts(opened=opened, rows=rows[opened.space.missing(keys[rows])])
 
-    def publish(self, pulse: Pulse) -> Outcome:
-        """Stores the plan and says how many chunks follow.
+    def publish(self, new: NewTexts) -> Outcome:
+        """Stores the plan; its outcome has the follow-up chunks.
 
-        A plan whose worker died after storing it is made again, and other texts may be stored by then: what was stored
-        first stands, and all that follows goes by it.
+        A plan whose worker died after storing it is made again, and other texts may be stored by then: the plan that
+        was stored first stays, and everything that follows goes by it.
         """
-        runs = self._runtime.runs
-        runs.put_array(self._job, "rows", self._rows)
-        rows = runs.get_array(self._job, "rows")
-        tokens = self._tokens(rows)
-        most = chunk_tokens(self._runtime, self._devices, int(tokens.sum()))
-        runs.put_array(self._job, "bounds", chunk_bounds(tokens, most))
-        n_chunks = len(runs.get_array(self._job, "bounds")) - 1
-        runs.put_result(self._job, self._facts())
-        self._version.record_space(self._space.digest, encoder=self._spec.encoder, job=self._job)
-        n_rows = self._version.n_rows
-        reused = n_rows - len(rows)
-        log.info("%d rows, %d to compute, %d chunks", n_rows, len(rows), n_chunks)
+        runs, job, version = self.context.runtime.runs, self.context.job, new.opened.version
+        runs.put_array(job, "rows", new.rows)
+        rows = runs.get_array(job, "rows")
+        tokens = estimated_tokens(version.n_bytes()[rows], new.opened.space.definition.max_length)
+        n_chunks = put_bounds(self.context, new.opened.devices, tokens)
+        result = self._result(new.opened)
+        runs.put_result(job, result)
+        version.record_space(new.opened.space.digest, encoder=self.context.spec.encoder, job=job)
+        reused = version.n_rows - len(rows)
+        log.info("%d rows, %d to compute, %d chunks", version.n_rows, len(rows), n_chunks)
         return Outcome(
-            counts={"texts_total": n_rows, "texts_done": reused, "reused": reused},
-            result=self._facts(),
-            more=More(chunks=n_chunks, queue="gpu") if n_chunks else None,
+            counts={"texts_total": version.n_rows, "texts_done": reused, "reused": reused},
+            result=result,
+            follow_up=FollowUpChunks(chunks=n_chunks, queue="gpu") if n_chunks else None,
         )
 
-    def _facts(self) -> dict[str, Any]:
-        definition = self._space.definition
+    def _result(self, opened: Opened) -> dict[str, Any]:
+        definition = opened.space.definition
         return {
-            "dataset": self._version.name,
-            "version": self._version.version,
-            "rows": self._version.n_rows,
-            "encoder": self._spec.encoder,
-            "space": self._space.digest,
+            "dataset": opened.version.name,
+            "version": opened.version.version,
+            "rows": opened.version.n_rows,
+            "encoder": self.context.spec.encoder,
+            "space": opened.space.digest,
             "precision": definition.precision,
             "max_length": definition.max_length,
             "dim": definition.dim,
         }
 
-    def _precision(self) -> str:
-        """bfloat16 where a GPU worker will compute; fp16 arithmetic overflows in BART, so it is no choice."""
-        if self._spec.precision != "auto":
-            return self._spec.precision
-        return "bfloat16" if on_cuda(self._devices) else "float32"
 
-    def _tokens(self, rows: np.ndarray) -> np.ndarray:
-        return estimated_tokens(self._version.n_bytes()[rows], self._space.definition.max_length)
+def put_bounds(context: ChunkContext[Any], devices: list[str], tokens: np.ndarray) -> int:
+    """Stores the bounds of the chunks of rows with these token counts, unless stored already; how many chunks."""
+    most = chunk_tokens(context.runtime, devices, int(tokens.sum()))
+    context.runtime.runs.put_array(context.job, "bounds", chunk_bounds(tokens, most))
+    return len(context.runtime.runs.get_array(context.job, "bounds")) - 1
+
+
+def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
+    """The rows of the context's chunk, by the stored plan: int64. Raises NoResult."""
+    runs, chunk = context.runtime.runs, context.chunk
+    bounds = runs.get_array(context.job, "bounds")
+    rows: np.ndarray = runs.get_array(context.job, "rows")[bounds[chunk - 1] : bounds[chunk]]
+    return rows
 
 
 def gpu_queue_devices(runtime: Runtime) -> list[str]:
-    """The devices of the live workers of the gpu queue, which may be CPUs."""
+    """The devices of the gpu queue's live workers, which may be CPUs."""
     return [w.device for w in runtime.jobbook.workers() if w.queue == "gpu" and w.state != "dead"]
 
 
@@ -109,14 +137,19 @@ def on_cuda(devices: list[str]) -> bool:
     return any(device.startswith("cuda") for device in devices)
 
 
+def precision_on(devices: list[str]) -> str:
+    """bfloat16 if a GPU worker will compute, else float32; float16 arithmetic overflows in BART."""
+    return "bfloat16" if on_cuda(devices) else "float32"
+
+
 def estimated_tokens(n_bytes: np.ndarray, max_length: int) -> np.ndarray:
-    """About how many tokens texts of so many bytes have, once they are cut: int64."""
+    """Estimates of the tokens of texts of `n_bytes` bytes, after truncation: int64."""
     estimate: np.ndarray = np.minimum(n_bytes.astype(np.int64) // BYTES_PER_TOKEN + 2, max_length)
     return estimate
 
 
 def chunk_tokens(runtime: Runtime, devices: list[str], total: int) -> int:
-    """How many tokens a chunk of a job with `total` tokens may hold."""
+    """The maximum number of tokens per chunk of a job with `total` tokens."""
     if runtime.config.chunk_tokens:
         return runtime.config.chunk_tokens
     most = CHUNK_TOKENS["cuda" if on_cuda(devices) else "cpu"]

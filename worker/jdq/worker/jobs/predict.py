@@ -1,146 +1,162 @@
 """A prediction: a plan, chunks that compute what the store lacks, and a closing chunk that writes the table.
 
-With a head the chunks are those of an extraction in the head's own feature space. With a fine-tuned model they are the
-probabilities of the distinct texts.
+With a head, the chunks are those of an extraction into the head's own feature space. With a fine-tuned model, they are
+the probabilities of the distinct texts.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jdq.store.trained import Heads, Models
 from jdq.worker.jobs.extract import ExtractChunk
-from jdq.worker.jobs.plan import Plan, chunk_bounds, chunk_tokens, estimated_tokens, first_rows, gpu_queue_devices
+from jdq.worker.jobs.plan import (
+    NewTexts,
+    Opened,
+    Plan,
+    estimated_tokens,
+    first_rows,
+    gpu_queue_devices,
+    planned_rows,
+    put_bounds,
+)
+from jdq.worker.jobs.predictions import PredictionsTable
+from jdq.worker.process.chunk_work import ChunkContext, ChunkWork
 from jdq.worker.process.devices import device_of
-from jdq.worker.process.lease_heartbeat import Pulse
-from jdq.worker.process.runtime import Runtime
+from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.contract import ContractError, Extract, Predict
-from jdq.worker.queue.ledger import More, Outcome
+from jdq.worker.queue.ledger import Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
 
 if TYPE_CHECKING:
     from jdq.worker.finetune.model import FineTuned
-    from jdq.worker.process.chunk_loop import ChunkWork
 
 
-def predict_work(job: str, chunk: int, spec: Predict, runtime: Runtime) -> ChunkWork:
+def predict_work(context: ChunkContext[Predict]) -> ChunkWork[Any, Any]:
     """The work of a prediction's chunk: 0 plans, the last one closes.
 
-    Raises NoResult, UnknownTrained, ContractError.
+    Raises NoResult, UnknownTrained, UnknownSpace, ContractError.
     """
-    if (spec.head is None) == (spec.model is None):
-        raise ContractError("a prediction is made by a head or by a model: just one of them")
-    if chunk == 0:
-        return HeadPlan(job, spec, runtime) if spec.head else ModelPlan(job, spec, runtime)
-    if chunk < len(runtime.runs.get_array(job, "bounds")):
-        if spec.head:
-            return ExtractChunk(job, chunk, extraction(spec, runtime), runtime)
-        return ModelChunk(job, chunk, spec, runtime)
-    from jdq.worker.jobs.predictions import PredictionsTable
-
-    return PredictionsTable(job, spec, runtime)
+    head, model = context.spec.head, context.spec.model
+    if (head is None) == (model is None):
+        raise ContractError("a prediction needs either a head or a model, and not both")
+    if context.chunk == 0:
+        return HeadPlan(context, head) if head else ModelPlan(context)
+    if context.chunk < len(context.runtime.runs.get_array(context.job, "bounds")):
+        return ExtractChunk(extraction(context, head)) if head else ModelChunk(context)
+    return PredictionsTable(context)
 
 
-def extraction(spec: Predict, runtime: Runtime) -> Extract:
-    """The extraction that makes features of the rows as those were made that the head learnt from.
+def extraction(context: ChunkContext[Predict], head: str) -> ChunkContext[Extract]:
+    """The extraction that makes the rows' features exactly as those were made that the head was trained on.
 
     Raises UnknownTrained, UnknownSpace.
     """
-    origin = Heads(runtime.store.root).record(spec.head or "")["origin"]
-    definition = runtime.space(origin["space"]).definition
-    return Extract(
-        dataset=spec.dataset,
-        version=spec.version,
+    origin = Heads(context.runtime.store.root).record(head)["origin"]
+    definition = context.runtime.space(origin["space"]).definition
+    spec = Extract(
+        dataset=context.spec.dataset,
+        version=context.spec.version,
         encoder=origin["encoder"],
         max_length=definition.max_length,
         precision=definition.precision,
         storage_dtype=definition.storage_dtype,
     )
+    return ChunkContext(job=context.job, chunk=context.chunk, spec=spec, runtime=context.runtime)
 
 
-class HeadPlan(Plan):
-    """The plan of an extraction, with a closing chunk. Refuses an encoder that is not the head's any more."""
+@dataclass(frozen=True, slots=True)
+class HeadPlan:
+    """The plan of an extraction, with a closing chunk. Refuses an encoder that is no longer the head's."""
 
-    def __init__(self, job: str, spec: Predict, runtime: Runtime) -> None:
-        super().__init__(job, extraction(spec, runtime), runtime)
-        self._head_path = Heads(runtime.store.root).path(spec.head or "")
+    context: ChunkContext[Predict]
+    head: str
 
-    def prepare(self, pulse: Pulse) -> None:
+    @property
+    def plan(self) -> Plan:
+        """The extraction's plan."""
+        return Plan(extraction(self.context, self.head))
+
+    def prepare(self) -> Opened:
         """Opens dataset and feature space, and checks the whole head file."""
         from jdq.worker.heads.files import read_record, require_space
 
-        super().prepare(pulse)
-        require_space(read_record(self._head_path), self._space.digest)
+        opened = self.plan.prepare()
+        require_space(read_record(Heads(self.context.runtime.store.root).path(self.head)), opened.space.digest)
+        return opened
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
+        """Asks the store which texts it lacks."""
+        return self.plan.compute(opened, held)
+
+    def publish(self, new: NewTexts) -> Outcome:
         """Stores the plan."""
-        outcome = super().publish(pulse)
-        chunks = outcome.more.chunks if outcome.more else 0
-        return dataclasses.replace(outcome, more=_with_closing(chunks))
+        outcome = self.plan.publish(new)
+        return replace(outcome, follow_up=_with_closing(outcome.follow_up.chunks if outcome.follow_up else 0))
 
 
+@dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """Cuts the distinct texts into chunks."""
+    """Divides the distinct texts into chunks."""
 
-    def __init__(self, job: str, spec: Predict, runtime: Runtime) -> None:
-        self._job = job
-        self._spec = spec
-        self._runtime = runtime
+    context: ChunkContext[Predict]
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Reads what made the model."""
-        self._version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._max_length = Models(self._runtime.store.root).record(self._spec.model or "")["max_length"]
+    def prepare(self) -> int:
+        """The model's maximum length, in tokens."""
+        models = Models(self.context.runtime.store.root)
+        return int(models.record(self.context.spec.model or "")["max_length"])
 
-    def compute(self, pulse: Pulse) -> None:
-        """Finds the distinct texts."""
-        self._rows = first_rows(self._version.keys())
+    def compute(self, max_length: int, held: HeldLease) -> tuple[np.ndarray, np.ndarray]:
+        """The first row of each distinct text, and about how many tokens it has."""
+        version = self.context.runtime.version(self.context.spec.dataset, self.context.spec.version)
+        rows = first_rows(version.keys())
+        return rows, estimated_tokens(version.n_bytes()[rows], max_length)
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def publish(self, computed: tuple[np.ndarray, np.ndarray]) -> Outcome:
         """Stores rows and bounds."""
-        tokens = estimated_tokens(self._version.n_bytes()[self._rows], self._max_length)
-        most = chunk_tokens(self._runtime, gpu_queue_devices(self._runtime), int(tokens.sum()))
-        runs = self._runtime.runs
-        runs.put_array(self._job, "rows", self._rows)
-        runs.put_array(self._job, "bounds", chunk_bounds(tokens, most))
-        n_chunks = len(runs.get_array(self._job, "bounds")) - 1
-        repeats = self._version.n_rows - len(self._rows)
-        counts = {"texts_total": self._version.n_rows, "texts_done": repeats, "reused": repeats}
-        return Outcome(counts=counts, more=_with_closing(n_chunks))
+        rows, tokens = computed
+        runtime = self.context.runtime
+        runtime.runs.put_array(self.context.job, "rows", rows)
+        n_chunks = put_bounds(self.context, gpu_queue_devices(runtime), tokens)
+        n_rows = runtime.version(self.context.spec.dataset, self.context.spec.version).n_rows
+        repeats = n_rows - len(rows)
+        counts = {"texts_total": n_rows, "texts_done": repeats, "reused": repeats}
+        return Outcome(counts=counts, follow_up=_with_closing(n_chunks))
 
 
+@dataclass(frozen=True, slots=True)
 class ModelChunk:
-    """The probabilities of one run of texts."""
+    """The probabilities of a run of texts."""
 
-    def __init__(self, job: str, chunk: int, spec: Predict, runtime: Runtime) -> None:
-        self._job = job
-        self._chunk = chunk
-        self._spec = spec
-        self._runtime = runtime
+    context: ChunkContext[Predict]
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Reads the texts, and the model once in each process."""
-        version = self._runtime.version(self._spec.dataset, self._spec.version)
-        bounds = self._runtime.runs.get_array(self._job, "bounds")
-        rows = self._runtime.runs.get_array(self._job, "rows")[bounds[self._chunk - 1] : bounds[self._chunk]]
-        self._texts = version.texts(rows)
-        folder = Models(self._runtime.store.root).path(self._spec.model or "")
-        self._model = _loaded(folder, device_of(self._runtime.config, "gpu"))
+    def prepare(self) -> tuple[FineTuned, list[str]]:
+        """The model, loaded once per process, and the texts."""
+        spec, runtime = self.context.spec, self.context.runtime
+        texts = runtime.version(spec.dataset, spec.version).texts(planned_rows(self.context))
+        folder = Models(runtime.store.root).path(spec.model or "")
+        return _loaded(folder, device_of(runtime.config, "gpu")), texts
 
-    def compute(self, pulse: Pulse) -> None:
-        """Runs the network, and stops between batches when told to."""
-        self._probabilities = self._model.predict_proba(self._texts, check=lambda done, _: pulse.report(texts=done))
+    def compute(self, prepared: tuple[FineTuned, list[str]], held: HeldLease) -> np.ndarray:
+        """Runs the network: (texts, classes) float32."""
+        model, texts = prepared
+        return model.predict_proba(texts, check=lambda done, _: held.report(texts=done))
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def publish(self, probabilities: np.ndarray) -> Outcome:
         """Stores the probabilities for the closing chunk."""
-        self._runtime.runs.put_array(self._job, f"part-{self._chunk}", self._probabilities)
-        return Outcome(counts={"texts_done": len(self._texts), "computed": len(self._texts)})
+        self.context.runtime.runs.put_array(self.context.job, f"part-{self.context.chunk}", probabilities)
+        return Outcome(counts={"texts_done": len(probabilities), "computed": len(probabilities)})
 
 
-def _with_closing(chunks: int) -> More:
-    return More(chunks=chunks, queue="gpu", closing="cpu") if chunks else More(chunks=1, queue="cpu")
+def _with_closing(chunks: int) -> FollowUpChunks:
+    return (
+        FollowUpChunks(chunks=chunks, queue="gpu", closing="cpu") if chunks else FollowUpChunks(chunks=1, queue="cpu")
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The closing chunk of a prediction: the table with a label and the probability of each class in every row."""
+"""The closing chunk of a prediction: the table with the predicted label and each class's probability in every row."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.publish import make_folder, partial_beside, sync_folder
 from jdq.store.trained import Heads, Models
-from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.process.chunk_work import ChunkContext
+from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
 
 PREDICTIONS = "predictions.csv"
 LABEL, PROBABILITY = "predicted_label", "probability_"
-# Labels counted in the result; there may be as many as label sets.
+# Labels counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """How probabilities become a label: the most probable class, or the classes of 0.5 and more as a set."""
+    """How probabilities become a label: the most probable class, or for label sets the classes of at least 0.5."""
 
     classes: tuple[str, ...]
     multi_label: bool
@@ -41,67 +42,82 @@ class Naming:
         return [(self.label_separator or "|").join(names) for names in sets]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """What predicts the rows. probabilities: (rows of the slice, classes) of a slice of the table's rows."""
+
+    naming: Naming
+    probabilities: Callable[[slice], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
 class PredictionsTable:
-    """Writes `runs/<job>/predictions.csv`: all columns of the table, the label, and a probability for each class."""
+    """Writes `runs/<job>/predictions.csv`: all columns of the table, the label, and a probability per class."""
 
-    def __init__(self, job: str, spec: Predict, runtime: Runtime) -> None:
-        self._job = job
-        self._spec = spec
-        self._runtime = runtime
-        self._path = runtime.runs.folder(job) / PREDICTIONS
+    context: ChunkContext[Predict]
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Loads the head and finds the features, or gathers the model's probabilities."""
-        self._version = self._runtime.version(self._spec.dataset, self._spec.version)
-        self._naming, self._of_rows = self._by_head() if self._spec.head else self._by_model()
+    def prepare(self) -> Predictor:
+        """Loads the head and finds the features, or collects the model's probabilities."""
+        spec = self.context.spec
+        return self._by_head(spec.head) if spec.head else self._by_model(spec.model or "")
 
-    def compute(self, pulse: Pulse) -> None:
-        """Writes the table under another name."""
+    def compute(self, predictor: Predictor, held: HeldLease) -> tuple[Path, Counter[str]]:
+        """Writes the table under another name: its path, and how often each label was predicted."""
         make_folder(self._path.parent)
-        self._partial = partial_beside(self._path)
+        partial = partial_beside(self._path)
         try:
-            self._counts = write_table(self._partial, self._version, self._naming, self._of_rows, pulse)
+            return partial, write_table(partial, self._version, predictor, held)
         except BaseException:
-            self._partial.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def publish(self, written: tuple[Path, Counter[str]]) -> Outcome:
         """Gives the table its name."""
-        self._partial.replace(self._path)
+        partial, predicted = written
+        partial.replace(self._path)
         sync_folder(self._path.parent)
+        version, spec = self._version, self.context.spec
         result = {
-            "dataset": self._version.name,
-            "version": self._version.version,
-            "rows": self._version.n_rows,
-            "head_id": self._spec.head,
-            "model_id": self._spec.model,
-            "file": f"runs/{self._job}/{PREDICTIONS}",
-            "predicted": dict(self._counts.most_common(MOST_COUNTED)),
+            "dataset": version.name,
+            "version": version.version,
+            "rows": version.n_rows,
+            "head_id": spec.head,
+            "model_id": spec.model,
+            "file": f"runs/{self.context.job}/{PREDICTIONS}",
+            "predicted": dict(predicted.most_common(MOST_COUNTED)),
         }
         return Outcome(result=result)
 
-    def _by_head(self) -> tuple[Naming, Callable[[slice], np.ndarray]]:
+    @property
+    def _path(self) -> Path:
+        return self.context.runtime.runs.folder(self.context.job) / PREDICTIONS
+
+    @property
+    def _version(self) -> DatasetVersion:
+        return self.context.runtime.version(self.context.spec.dataset, self.context.spec.version)
+
+    def _by_head(self, name: str) -> Predictor:
         from jdq.worker.heads.files import load_head
 
-        head = load_head(Heads(self._runtime.store.root).path(self._spec.head or ""))
-        features = self._runtime.space(head.record.origin.space).rows(self._version.keys())
+        head = load_head(Heads(self.context.runtime.store.root).path(name))
         record = head.record
+        features = self.context.runtime.space(record.origin.space).rows(self._version.keys())
         naming = Naming(classes=head.classes, multi_label=record.multi_label, label_separator=record.label_separator)
-        return naming, lambda rows: head.predict_proba(features[rows])
+        return Predictor(naming=naming, probabilities=lambda rows: head.predict_proba(features[rows]))
 
-    def _by_model(self) -> tuple[Naming, Callable[[slice], np.ndarray]]:
-        record = Models(self._runtime.store.root).record(self._spec.model or "")
-        found = model_probabilities(self._job, self._version, self._runtime)
+    def _by_model(self, name: str) -> Predictor:
+        record = Models(self.context.runtime.store.root).record(name)
+        probabilities = model_probabilities(self.context.job, self._version, self.context.runtime)
         naming = Naming(
             classes=tuple(record["classes"]),
             multi_label=record["multi_label"],
             label_separator=record["options"]["separator"],
         )
-        return naming, lambda rows: found[rows]
+        return Predictor(naming=naming, probabilities=lambda rows: probabilities[rows])
 
 
 def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> np.ndarray:
-    """(rows, classes) float32 of all rows, from the parts that the chunks stored; equal texts have equal ones."""
+    """(rows, classes) float32 of all rows, from the parts that the chunks stored; equal texts have equal rows."""
     n_chunks = len(runtime.runs.get_array(job, "bounds")) - 1
     parts = np.vstack([runtime.runs.get_array(job, f"part-{chunk}") for chunk in range(1, n_chunks + 1)])
     keys = np.ascontiguousarray(version.keys()).view("V16").ravel()
@@ -113,33 +129,27 @@ def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> 
     return found
 
 
-def write_table(
-    path: Path,
-    version: DatasetVersion,
-    naming: Naming,
-    of_rows: Callable[[slice], np.ndarray],
-    pulse: Pulse,
-) -> Counter[str]:
-    """Writes the rows in order, a block at a time; how often each label was predicted. The file is on disk then."""
+def write_table(path: Path, version: DatasetVersion, predictor: Predictor, held: HeldLease) -> Counter[str]:
+    """Writes the rows in order, block by block, and syncs the file; returns how often each label was predicted."""
     counts: Counter[str] = Counter()
-    columns = (LABEL, *(PROBABILITY + name for name in naming.classes))
+    columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
     with path.open("x", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow([*version.columns, *unused(columns, version.columns)])
         for start, cells in _blocks(version):
-            probabilities = of_rows(slice(start, start + len(cells)))
-            labels = naming.labels(probabilities)
+            probabilities = predictor.probabilities(slice(start, start + len(cells)))
+            labels = predictor.naming.labels(probabilities)
             counts.update(labels)
             shown = [[f"{value:.6g}" for value in row] for row in probabilities.tolist()]
             out.writerows([*row, label, *of] for row, label, of in zip(cells, labels, shown, strict=True))
-            pulse.report(rows=start + len(cells))
+            held.report(rows=start + len(cells))
         file.flush()
         os.fsync(file.fileno())
     return counts
 
 
 def unused(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """The names, with underscores after those that the table has as its own columns."""
+    """The names, with underscores appended to those that are columns of the table already."""
     found: list[str] = []
     for name in names:
         while name in taken or name in found:

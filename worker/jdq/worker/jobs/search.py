@@ -1,37 +1,40 @@
-"""A search over heads: a plan of trials, one chunk a trial on any cpu worker, and a closing chunk that refits the best.
+"""A search over heads: a plan of trials, one chunk per trial on any cpu worker, and a closing chunk: the refit.
 
-A trial's score is a small file of the job's folder, so that the closing chunk finds all of them.
+A trial's score is a small file in the job's folder, where the closing chunk reads it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.jobs.cores import share_of_cores, threads_for
-from jdq.worker.jobs.train_head import TrainingData, publish_head
-from jdq.worker.process.lease_heartbeat import Pulse
+from jdq.worker.jobs.train_head import TrainingData, training_data
+from jdq.worker.process.chunk_work import ChunkContext
+from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import HeadSearch, TrainHead
-from jdq.worker.queue.ledger import More, Outcome
+from jdq.worker.queue.ledger import Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
 
 if TYPE_CHECKING:
-    from jdq.worker.heads.search import Trial
-    from jdq.worker.process.chunk_loop import ChunkWork
+    from jdq.worker.heads.head import TrainedHead
+    from jdq.worker.heads.search import Trial, TrialScore
 
 TRIALS = "trials"
 
 
-def search_work(job: str, chunk: int, spec: TrainHead, search: HeadSearch, runtime: Runtime) -> ChunkWork:
+def search_work(context: ChunkContext[TrainHead], search: HeadSearch) -> SearchPlan | TrialWork | RefitWork:
     """The work of a search's chunk: 0 plans, the next ones are trials, the last one closes. Raises NoResult."""
-    if chunk == 0:
-        return SearchPlan(job, spec, search, runtime)
-    trials = stored_trials(job, runtime)
-    if chunk <= len(trials):
-        return TrialWork(job, trials[chunk - 1], spec, search, runtime)
-    return RefitWork(job, spec, search, runtime)
+    if context.chunk == 0:
+        return SearchPlan(context, search)
+    trials = stored_trials(context.job, context.runtime)
+    if context.chunk <= len(trials):
+        return TrialWork(context, search, trials[context.chunk - 1])
+    return RefitWork(context, search, trials)
 
 
 def stored_trials(job: str, runtime: Runtime) -> list[Trial]:
@@ -46,113 +49,112 @@ def score_name(number: int) -> str:
     return f"trial-{number}"
 
 
+@dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """Lists the trials, and says how many chunks follow."""
+    """Lists the trials, which are the follow-up chunks."""
 
-    def __init__(self, job: str, spec: TrainHead, search: HeadSearch, runtime: Runtime) -> None:
-        self._job = job
-        self._spec = spec
-        self._search = search
-        self._runtime = runtime
+    context: ChunkContext[TrainHead]
+    search: HeadSearch
 
-    def prepare(self, pulse: Pulse) -> None:
-        """Reads labels and split, and finds that the features are there: a wrong job fails before it fans out."""
-        self._training = TrainingData(self._spec, self._runtime)
+    def prepare(self) -> TrainingData:
+        """Reads labels and split, and checks that the features exist: a wrong job fails before its chunks are added."""
+        return training_data(self.context)
 
-    def compute(self, pulse: Pulse) -> None:
+    def compute(self, training: TrainingData, held: HeldLease) -> list[Trial]:
         """Lists the trials."""
         from jdq.worker.heads.search import list_trials
 
         trials = list_trials(
-            self._spec.options,
-            rows=self._training.data.split.counts()["train"],
-            trials=self._search.trials,
-            heads=self._search.heads or None,
+            self.context.spec.options,
+            rows=training.data.split.counts()["train"],
+            trials=self.search.trials,
+            heads=self.search.heads or None,
         )
         if not trials:
             raise BadParameter("no kind of head is left to try: those named take no class weights")
-        self._trials = trials
+        return trials
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def publish(self, trials: list[Trial]) -> Outcome:
         """Stores the trials."""
-        self._runtime.runs.put_json(self._job, TRIALS, {TRIALS: msgspec.to_builtins(self._trials)})
-        n_trials = len(stored_trials(self._job, self._runtime))
+        job, runtime = self.context.job, self.context.runtime
+        runtime.runs.put_json(job, TRIALS, {TRIALS: msgspec.to_builtins(trials)})
+        n_trials = len(stored_trials(job, runtime))
         return Outcome(
             counts={"trials_total": n_trials},
-            more=More(chunks=n_trials, queue="cpu", closing="cpu"),
+            follow_up=FollowUpChunks(chunks=n_trials, queue="cpu", closing="cpu"),
         )
 
 
+@dataclass(frozen=True, slots=True)
 class TrialWork:
     """One trial: cross-validation over the train part."""
 
-    def __init__(self, job: str, trial: Trial, spec: TrainHead, search: HeadSearch, runtime: Runtime) -> None:
-        self._job = job
-        self._trial = trial
-        self._spec = spec
-        self._search = search
-        self._runtime = runtime
+    context: ChunkContext[TrainHead]
+    search: HeadSearch
+    trial: Trial
 
-    def prepare(self, pulse: Pulse) -> None:
+    def prepare(self) -> TrainingData:
         """Maps the features, reads the labels and the split."""
-        self._training = TrainingData(self._spec, self._runtime)
+        return training_data(self.context)
 
-    def compute(self, pulse: Pulse) -> None:
-        """Scores the trial, and stops when told to."""
+    def compute(self, training: TrainingData, held: HeldLease) -> TrialScore:
+        """Scores the trial."""
         from jdq.worker.heads.search import score_trial
 
-        data = self._training.data
-        with threads_for(self._training.size_bytes, most=share_of_cores(self._runtime)):
-            self._score = score_trial(
-                self._training.features,
-                data.labels,
-                data.split,
-                self._trial,
-                keys=data.keys,
-                folds=self._search.folds,
-                check=lambda done, total: pulse.report(head=self._trial.options.head, step=done, steps=total),
+        with threads_for(training.size_bytes, most=share_of_cores(self.context.runtime)):
+            return score_trial(
+                training.features,
+                training.data.labels,
+                training.data.split,
+                self.trial,
+                keys=training.data.keys,
+                folds=self.search.folds,
+                check=lambda done, total: held.report(head=self.trial.options.head, step=done, steps=total),
             )
 
-    def publish(self, pulse: Pulse) -> Outcome:
+    def publish(self, score: TrialScore) -> Outcome:
         """Stores the score."""
-        self._runtime.runs.put_json(self._job, score_name(self._trial.number), self._score)
+        self.context.runtime.runs.put_json(self.context.job, score_name(self.trial.number), score)
         return Outcome(counts={"trials_done": 1})
 
 
+@dataclass(frozen=True, slots=True)
 class RefitWork:
     """The closing chunk: the best trial, trained on the whole train part."""
 
-    def __init__(self, job: str, spec: TrainHead, search: HeadSearch, runtime: Runtime) -> None:
-        self._job = job
-        self._spec = spec
-        self._search = search
-        self._runtime = runtime
+    context: ChunkContext[TrainHead]
+    search: HeadSearch
+    trials: list[Trial]
 
-    def prepare(self, pulse: Pulse) -> None:
+    def prepare(self) -> tuple[TrainingData, list[TrialScore]]:
         """Reads all scores."""
         from jdq.worker.heads.search import TrialScore
 
-        self._training = TrainingData(self._spec, self._runtime)
-        names = [score_name(trial.number) for trial in stored_trials(self._job, self._runtime)]
-        self._scores = [msgspec.convert(self._runtime.runs.get_json(self._job, name), TrialScore) for name in names]
+        runs, job = self.context.runtime.runs, self.context.job
+        names = [score_name(trial.number) for trial in self.trials]
+        return training_data(self.context), [msgspec.convert(runs.get_json(job, name), TrialScore) for name in names]
 
-    def compute(self, pulse: Pulse) -> None:
-        """Trains the best, and stops when told to."""
+    def compute(
+        self, prepared: tuple[TrainingData, list[TrialScore]], held: HeldLease
+    ) -> tuple[TrainingData, TrainedHead]:
+        """Trains the best."""
         from jdq.worker.heads.search import refit_best
 
-        data = self._training.data
-        with threads_for(self._training.size_bytes):
-            self._head = refit_best(
-                self._training.features,
-                data.labels,
-                data.split,
-                self._scores,
-                metric=self._search.metric,
-                origin=self._training.origin,
-                keys=data.keys,
-                check=lambda done, total: pulse.report(step=done, steps=total),
+        training, scores = prepared
+        with threads_for(training.size_bytes):
+            head = refit_best(
+                training.features,
+                training.data.labels,
+                training.data.split,
+                scores,
+                metric=self.search.metric,
+                origin=training.origin,
+                keys=training.data.keys,
+                check=lambda done, total: held.report(step=done, steps=total),
             )
+        return training, head
 
-    def publish(self, pulse: Pulse) -> Outcome:
-        """Publishes the head as one file."""
-        return Outcome(result=publish_head(self._job, self._head, self._training, self._runtime))
+    def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:
+        """Publishes the head."""
+        training, head = trained
+        return training.publish(head)

@@ -1,1 +1,1 @@
-"""One worker process: what it runs while it lives, whatever kind of job it works on."""
+"""One worker process: everything that does not depend on the kind of job."""

@@ -1,7 +1,7 @@
-"""A worker's turn on one job: take chunks, work on them, commit them, until none is left or the time is up.
+"""A worker's time on one job: lease chunks, work on them, commit them, until none is left or the time slice ends.
 
-Three chunks are in flight at once, so that the device never waits: while one is computed, the next is read and
-tokenized in one thread, and the last is written and committed in another.
+Three chunks are in flight at the same time, so that the device never waits: while one is computed, the next is read and
+tokenized in one thread, and the previous one is written and committed in another.
 """
 
 from __future__ import annotations
@@ -13,49 +13,45 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, TypeVar
 
 import redis
 
+from jdq.worker.process.chunk_work import ChunkWork
 from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS
-from jdq.worker.process.lease_heartbeat import Draining, Heart, Pulse, Stopped
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, StopWork
 from jdq.worker.process.logs import working_on
-from jdq.worker.queue.jobbook import TicketOrder
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
+from jdq.worker.queue.scripts import TicketOrder
 
 log = logging.getLogger(__name__)
 
-
-class ChunkWork(Protocol):
-    """One chunk's work in three steps. Each step sees what the one before left on the object."""
-
-    def prepare(self, pulse: Pulse) -> None:
-        """Reads what the chunk needs; touches no device."""
-
-    def compute(self, pulse: Pulse) -> None:
-        """The work itself; checks the pulse often."""
-
-    def publish(self, pulse: Pulse) -> Outcome:
-        """Writes the outcome under names that a second publication does not change."""
+T = TypeVar("T")
+Publish = Callable[[], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A chunk in flight."""
+class _Chunk:
+    """A leased and prepared chunk. compute: returns what is left to do, its publication."""
 
-    pulse: Pulse
-    work: ChunkWork
+    held: HeldLease
+    compute: Callable[[], Publish]
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it was tried before: it may be what killed its worker."""
+        return self.held.lease.attempt > 1
 
 
-class Turn:
-    """One ticket's worth of work on one job."""
+class ChunkLoop:
+    """Works on one job's chunks for one ticket."""
 
     def __init__(
         self,
         ledger: Ledger,
         job: str,
         *,
-        work_for: Callable[[Lease], ChunkWork],
+        work_for: Callable[[Lease], ChunkWork[Any, Any]],
         send: Callable[[list[TicketOrder]], None],
         time_slice_s: float,
         heartbeat_s: float,
@@ -65,90 +61,90 @@ class Turn:
         self._work_for = work_for
         self._send = send
         self._ends = time.monotonic() + time_slice_s
-        self._heart = Heart(ledger, heartbeat_s=heartbeat_s)
+        self._heartbeat = LeaseHeartbeat(ledger, heartbeat_s=heartbeat_s)
         self._draining = False
 
     def run(self) -> None:
-        """Works until nothing is left to take, this worker is to stop, or the turn's time is up."""
-        with self._heart, ThreadPoolExecutor(2, thread_name_prefix="chunk") as aside:
-            self._run(aside)
-        self._send(self._ledger.idle(self._job))
+        """Works until no chunk is left to take, this worker must stop, or the time slice ends."""
+        with self._heartbeat, ThreadPoolExecutor(2, thread_name_prefix="chunk") as threads:
+            self._run(threads)
+        self._send(self._ledger.mark_idle(self._job))
 
-    def _run(self, aside: ThreadPoolExecutor) -> None:
+    def _run(self, threads: ThreadPoolExecutor) -> None:
         publishing: Future[None] | None = None
-        held = self._take()
-        while held:
-            # A chunk that was tried before may be what killed its worker: it runs alone, and takes no other with it.
-            suspect = held.pulse.lease.attempt > 1
-            if publishing and suspect:
+        chunk = self._take()
+        while chunk:
+            # A suspect chunk runs alone, so that it takes no other down with it.
+            if publishing and chunk.suspect:
                 publishing.result()
-            ahead = None if suspect else aside.submit(self._take_in_time)
-            computed = self._step(held.pulse, partial(held.work.compute, held.pulse))
+            ahead = None if chunk.suspect else threads.submit(self._take_in_time)
+            publish = self._step(chunk.held, chunk.compute)
             if publishing:
                 publishing.result()
-            publishing = aside.submit(self._publish, held) if computed else None
-            if publishing and suspect:
+            publishing = threads.submit(self._publish, chunk.held, publish) if publish else None
+            if publishing and chunk.suspect:
                 publishing.result()
-            held = ahead.result() if ahead else self._take_in_time()
+            chunk = ahead.result() if ahead else self._take_in_time()
         if publishing:
             publishing.result()
 
-    def _take_in_time(self) -> _Held | None:
-        """The next chunk, while the turn lasts."""
+    def _take_in_time(self) -> _Chunk | None:
+        """The next chunk, within the time slice."""
         return self._take() if time.monotonic() < self._ends else None
 
-    def _take(self) -> _Held | None:
+    def _take(self) -> _Chunk | None:
         """Leases chunks until one is prepared; None when there is none to take."""
         while not self._draining and (lease := self._ledger.next(self._job)):
-            pulse = self._heart.hold(lease)
-            work = self._work_for(lease)
-            if self._step(pulse, partial(work.prepare, pulse)):
-                return _Held(pulse, work)
+            held = self._heartbeat.hold(lease)
+            if chunk := self._step(held, partial(self._prepare, held)):
+                return chunk
         return None
 
-    def _publish(self, held: _Held) -> None:
-        self._step(held.pulse, partial(self._commit, held))
+    def _prepare(self, held: HeldLease) -> _Chunk:
+        work = self._work_for(held.lease)
+        prepared = work.prepare()
+        return _Chunk(held, lambda: partial(work.publish, work.compute(prepared, held)))
 
-    def _commit(self, held: _Held) -> None:
-        outcome = held.work.publish(held.pulse)
-        answer, tickets = self._ledger.commit(held.pulse.lease, outcome)
-        self._heart.let_go(held.pulse)
-        log.info("chunk committed (%s)", answer)
-        self._send(tickets)
+    def _publish(self, held: HeldLease, publish: Publish) -> None:
+        self._step(held, lambda: self._commit(held, publish()))
 
-    def _step(self, pulse: Pulse, step: Callable[[], None]) -> bool:
-        """Runs one step of a chunk; False when it did not end well, after telling the ledger why.
+    def _commit(self, held: HeldLease, outcome: Outcome) -> None:
+        committed = self._ledger.commit(held.lease, outcome)
+        self._heartbeat.forget(held)
+        log.info("chunk committed (%s)", committed.answer)
+        self._send(committed.tickets)
 
-        The border between the work and the ledger, so the one place where any error is caught.
+    def _step(self, held: HeldLease, step: Callable[[], T]) -> T | None:
+        """Runs one step of a chunk; None when it failed, after reporting why to the ledger.
+
+        This is the border between the work and the ledger, and the only place where any error is caught.
         """
-        with working_on(pulse.lease):
+        with working_on(held.lease):
             try:
-                pulse.check()
-                step()
-            except Stopped as stop:
-                self._stop(pulse, stop)
+                held.check()
+                return step()
+            except StopWork as stop:
+                self._stop(held, stop)
             except MACHINE_FAULTS as error:
-                self._retry(pulse, error)
+                self._retry(held, error)
             except USER_ERRORS as error:
                 log.error("the job fails: %s", error)
-                self._send(self._ledger.fail(pulse.lease, {"type": type(error).__name__, "message": str(error)}))
+                self._send(self._ledger.fail(held.lease, {"type": type(error).__name__, "message": str(error)}))
             except redis.RedisError:
-                # The lease expires by itself, and the token keeps this process from counting after that.
+                # The lease expires by itself, and the fencing token keeps this process from counting after that.
                 log.exception("the ledger does not answer; the chunk is given up")
             except Exception as error:  # noqa: BLE001 - a fault of the machine, whatever it is, is tried again
-                self._retry(pulse, error)
-            else:
-                return True
-            self._heart.let_go(pulse)
-            return False
+                self._retry(held, error)
+            self._heartbeat.forget(held)
+            return None
 
-    def _retry(self, pulse: Pulse, error: Exception) -> None:
-        log.exception("a fault; the chunk is tried again later")
+    def _retry(self, held: HeldLease, error: Exception) -> None:
+        log.exception("a fault; the chunk will be tried again")
         reason = "".join(traceback.format_exception_only(error)).strip()
-        self._send(self._ledger.retry_later(pulse.lease, reason))
+        self._send(self._ledger.release_after_fault(held.lease, reason))
 
-    def _stop(self, pulse: Pulse, stop: Stopped) -> None:
+    def _stop(self, held: HeldLease, stop: StopWork) -> None:
         log.info("stopped: %s", type(stop).__name__)
         if isinstance(stop, Draining):
             self._draining = True
-            self._ledger.hand_back(pulse.lease, "the worker was told to stop")
+            self._ledger.release(held.lease, "the worker was told to stop")

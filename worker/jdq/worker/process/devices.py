@@ -23,13 +23,13 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """The NVIDIA GPUs of this host, without touching CUDA; empty where the driver's tool is absent or fails."""
+    """The NVIDIA GPUs of this host, without touching CUDA; empty if the driver's tool is absent or fails."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    asked = [tool, "--query-gpu=uuid,name", "--format=csv,noheader"]
+    command = [tool, "--query-gpu=uuid,name", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     rows = [line.split(",", 1) for line in answer.splitlines() if "," in line]
@@ -37,7 +37,7 @@ def gpus() -> list[Gpu]:
 
 
 def device_of(config: Config, queue: Queue) -> str:
-    """The torch device of a worker's queue: `JDQ_DEVICE` where set, its GPU where it leased one, else the CPU."""
+    """The torch device of a worker's queue: `JDQ_DEVICE` if set, its GPU if it leased one, else the CPU."""
     if queue == "cpu":
         return "cpu"
     if config.device != "auto":
@@ -46,6 +46,6 @@ def device_of(config: Config, queue: Queue) -> str:
 
 
 def show_only(gpu: Gpu) -> None:
-    """Makes this GPU the only one that this process's children see. Before any of them touches CUDA."""
+    """Makes this GPU the only one visible to this process's children; call it before any of them touches CUDA."""
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu.uuid
     os.environ[LEASED] = gpu.uuid

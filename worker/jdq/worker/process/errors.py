@@ -1,4 +1,4 @@
-"""Which errors are the user's: another try would meet them again, so they end the job at once."""
+"""Errors of the user's: another attempt would meet them again, so they fail the job immediately."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     ContractError,
 )
 
-# The same roots hold a few that are the machine's: a full disk may be empty again in a minute.
+# A few under the same roots are the machine's: a full disk may have space again in a minute.
 MACHINE_FAULTS: tuple[type[Exception], ...] = (CannotWrite,)

@@ -1,4 +1,4 @@
-"""The heart of a working process: a thread that keeps its leases alive and learns when to stop."""
+"""The lease heartbeat: a thread that renews a process's leases and learns from the ledger when the work must stop."""
 
 from __future__ import annotations
 
@@ -10,67 +10,68 @@ from typing import Any
 import redis
 
 from jdq.worker.queue.ledger import Lease, Ledger
+from jdq.worker.queue.scripts import Verdict
 
 log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):
-    """The work on a chunk must end now."""
+class StopWork(Exception):
+    """The work on a chunk must stop now."""
 
 
-class LeaseLost(Stopped):
+class LeaseLost(StopWork):
     """Another worker has the chunk: whatever this one still does must not count."""
 
 
-class JobEnded(Stopped):
-    """The job was cancelled."""
+class JobCancelled(StopWork):
+    """The user cancelled the job."""
 
 
-class Draining(Stopped):
-    """This worker was told to stop; the chunk goes back."""
+class Draining(StopWork):
+    """This worker was told to stop; its chunk is released."""
 
 
-_STOPS: dict[str, type[Stopped]] = {"lost": LeaseLost, "cancelled": JobEnded, "drain": Draining}
+_STOPS: dict[Verdict, type[StopWork]] = {"lost": LeaseLost, "cancelled": JobCancelled, "drain": Draining}
 
 
-class Pulse:
-    """One chunk's side of the heart: the work reports how far it is, and hears when to stop."""
+class HeldLease:
+    """A lease that the heartbeat renews: the work reports its progress here, and learns when to stop."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.verdict = "ok"
+        self.verdict: Verdict = "ok"
         self.live: dict[str, Any] = {}
 
     def check(self) -> None:
-        """Raises a Stopped when the work must end. Call it between forward passes: it costs nothing."""
+        """Raises StopWork when the work must stop. Call it between forward passes: it costs nothing."""
         if stop := _STOPS.get(self.verdict):
             raise stop(self.lease.job)
 
     def after_batch(self, texts: int, tokens: int) -> None:
-        """Counts a forward pass's texts and tokens for those who watch, then checks."""
+        """Adds a forward pass's texts and tokens to the progress, then checks."""
         self.live["texts"] = self.live.get("texts", 0) + texts
         self.live["tokens"] = self.live.get("tokens", 0) + tokens
         self.check()
 
     def report(self, **facts: Any) -> None:
-        """Sets what those who watch see (epoch, step, loss), then checks."""
+        """Sets these facts of the progress (epoch, step, loss), then checks."""
         self.live = {**self.live, **facts}
         self.check()
 
 
-class Heart:
-    """Beats for every lease that this process holds, until it is closed. A context manager."""
+class LeaseHeartbeat:
+    """Renews every lease that this process holds, until it is closed. A context manager."""
 
     def __init__(self, ledger: Ledger, *, heartbeat_s: float) -> None:
         self._ledger = ledger
-        self._beat_s = heartbeat_s
-        self._pulses: list[Pulse] = []
+        self._heartbeat_s = heartbeat_s
+        self._held: list[HeldLease] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._parent = os.getppid()
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease-heartbeat", daemon=True)
 
-    def __enter__(self) -> Heart:
+    def __enter__(self) -> LeaseHeartbeat:
         self._thread.start()
         return self
 
@@ -78,38 +79,38 @@ class Heart:
         self._closed.set()
         self._thread.join()
 
-    def hold(self, lease: Lease) -> Pulse:
-        """Starts to beat for a lease."""
-        pulse = Pulse(lease)
+    def hold(self, lease: Lease) -> HeldLease:
+        """Renews the lease from now on."""
+        held = HeldLease(lease)
         with self._lock:
-            self._pulses.append(pulse)
-        return pulse
+            self._held.append(held)
+        return held
 
-    def let_go(self, pulse: Pulse) -> None:
-        """Stops beating for a lease that is committed, handed back or lost."""
+    def forget(self, held: HeldLease) -> None:
+        """Stops renewing a lease that is committed, released or lost."""
         with self._lock:
-            if pulse in self._pulses:
-                self._pulses.remove(pulse)
+            if held in self._held:
+                self._held.remove(held)
 
     def _run(self) -> None:
-        while not self._closed.wait(self._beat_s):
-            self._beat()
+        while not self._closed.wait(self._heartbeat_s):
+            self._renew()
 
-    def _beat(self) -> None:
+    def _renew(self) -> None:
         with self._lock:
-            pulses = list(self._pulses)
+            leases = list(self._held)
         if os.getppid() != self._parent:
             # The worker's main process is dead: nobody would restart or stop this child, so it ends by itself.
-            for pulse in pulses:
-                pulse.verdict = "drain"
+            for held in leases:
+                held.verdict = "drain"
             return
-        if not pulses:
+        if not leases:
             return
         try:
-            verdicts = self._ledger.beat([(pulse.lease, pulse.live or None) for pulse in pulses])
+            verdicts = self._ledger.renew([(held.lease, held.live or None) for held in leases])
         except redis.RedisError as error:
-            # The work goes on: the token decides at the commit whether it still counts.
-            log.warning("no beat: %s", error)
+            # The work goes on: the fencing token decides at the commit whether it still counts.
+            log.warning("leases not renewed: %s", error)
             return
-        for pulse, verdict in zip(pulses, verdicts, strict=True):
-            pulse.verdict = verdict
+        for held, verdict in zip(leases, verdicts, strict=True):
+            held.verdict = verdict

@@ -1,7 +1,7 @@
-"""The workers' log lines: each names the worker, and the job and chunk that it belongs to.
+"""The workers' log lines: each names the worker, the job and the chunk.
 
-They go to stderr, as text or as JSON; those that belong to a job also to a stream in Redis, so that `jdq logs` shows
-the lines of all workers, wherever they run.
+They go to stderr, as text or as JSON; a job's lines also go to a stream in Redis, so that `jdq logs` shows the lines of
+all workers, wherever they run.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import redis
 from jdq.worker.queue.jobbook import lines_key
 from jdq.worker.queue.ledger import Lease
 
-# In the environment of a worker's child, which Celery does not tell its own name before the first task.
+# In the environment of a worker's child, to which Celery does not pass the worker's name before the first task.
 WORKER_NAME = "JDQ_WORKER_NAME"
-LINES_KEPT = 2000  # of each job
-STREAM_BACKLOG = 10_000  # lines that wait for a Redis that is away; more are dropped
+LINES_KEPT = 2000  # per job
+STREAM_BACKLOG = 10_000  # lines that wait while Redis is unreachable; more are dropped
 
 _lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 
@@ -54,7 +54,7 @@ class _Where(logging.Filter):
 
 
 class _Text(logging.Formatter):
-    """One line for a person: time, level, worker, job, chunk, message."""
+    """One line for people: time, level, worker, job, chunk, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         job, chunk = getattr(record, "job", None), getattr(record, "chunk", None)
@@ -64,7 +64,7 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line, for those who collect logs."""
+    """One JSON object per line, for log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -82,7 +82,7 @@ class _Json(logging.Formatter):
 
 
 class _Stream(logging.Handler):
-    """Appends a job's lines to its stream."""
+    """Appends a job's lines to the job's stream."""
 
     def __init__(self, client: redis.Redis) -> None:
         super().__init__()
@@ -112,13 +112,13 @@ def configure_logging(worker: str, form: str, *, level: int = logging.INFO) -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Celery's own lines about tickets say nothing that the chunks' lines do not.
+    # Celery's own lines about tickets add nothing to the chunks' lines.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def stream_job_lines(worker: str, client: redis.Redis) -> None:
-    """Sends jdq's own lines that belong to a job to its stream, from a thread: logging never waits for Redis."""
+    """Sends jdq's own lines about a job to the job's stream, from a thread: logging never waits for Redis."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue(STREAM_BACKLOG)
     to_queue = logging.handlers.QueueHandler(lines)
     to_queue.addFilter(_Where(worker))

@@ -1,4 +1,4 @@
-"""What a worker needs before it takes work: a store that it can write, and its queue's packages."""
+"""What a worker needs before it takes work: a writable store and the machine-learning packages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jdq.worker.config import Config
 
 
 class NotReady(Exception):
-    """The worker cannot work here; the message says why and what to do."""
+    """The worker cannot work here; the message says why and names the next step."""
 
 
 def check_readiness(config: Config) -> None:
-    """Raises NotReady where the store cannot be opened or written, or a package is missing."""
+    """Raises NotReady if the store cannot be opened or written, or if a package is missing."""
     missing = [name for name in ("torch", "transformers", "sklearn") if find_spec(name) is None]
     if missing:
         raise NotReady(f"a worker needs {', '.join(missing)}\n  try: pip install 'jdq[worker]'")

@@ -14,16 +14,17 @@ from jdq.worker.config import Config, read_config
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import Queue
-from jdq.worker.queue.jobbook import JobBook, TicketOrder
+from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
+from jdq.worker.queue.scripts import TicketOrder
 from jdq.worker.queue.tickets import send_tickets
 
-# How long the ledger may be away before a worker gives up what it was doing, in seconds.
+# How long the ledger may be unreachable before a worker gives up its chunk, in seconds.
 PATIENCE_S = 120.0
 
 
 class Runtime:
-    """One worker process's own things, each made when it is first needed."""
+    """What one worker process owns, each part made when it is first needed."""
 
     def __init__(self, config: Config, *, worker: str, queue: Queue) -> None:
         self.config = config
@@ -34,7 +35,7 @@ class Runtime:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger, with patience for a server that restarts."""
+        """The ledger; its commands wait for a server that restarts."""
         client = connect(self.config, patience_s=PATIENCE_S)
         return Ledger(
             client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reclaim_s=self.config.reclaim_s
@@ -42,7 +43,7 @@ class Runtime:
 
     @cached_property
     def jobbook(self) -> JobBook:
-        """The jobs and workers, to look at."""
+        """The ledger's jobs and workers, for reading."""
         return JobBook(self.ledger.client)
 
     @cached_property
@@ -52,7 +53,7 @@ class Runtime:
 
     @cached_property
     def runs(self) -> Runs:
-        """What jobs leave in the store beside features and heads: plans and results."""
+        """The files that jobs leave in the store: plans and results."""
         return Runs(self.store.root)
 
     def version(self, name: str, version: str) -> DatasetVersion:

@@ -1,6 +1,6 @@
-"""A worker's presence: a thread of its main process that says it lives, holds its GPU, and reaps.
+"""The worker heartbeat: a thread of a worker's main process that reports it, renews its GPU and reclaims leases.
 
-It runs beside the process that does the work, so a worker that is busy for hours is seen all the same.
+It runs beside the process that does the work, so that a worker that is busy for hours still sends heartbeats.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from jdq.worker.process.runtime import Runtime
 log = logging.getLogger(__name__)
 
 
-class Presence(threading.Thread):
-    """Tells the ledger every `heartbeat_s` that this worker lives, and reaps every `reclaim_s`."""
+class WorkerHeartbeat(threading.Thread):
+    """Sends a heartbeat every `heartbeat_s`, and reclaims expired leases every `reclaim_s`."""
 
     def __init__(self, runtime: Runtime, *, device: str) -> None:
-        super().__init__(name="presence", daemon=True)
+        super().__init__(name="worker-heartbeat", daemon=True)
         self._runtime = runtime
         self._device = device
         self._gpu: Gpu | None = None
         self._condition = "starting"
-        self._began = time.time()
+        self._started_at = time.time()
         self._stopping = threading.Event()
         self._gone = threading.Event()
 
     def run(self) -> None:
-        self._say(self._runtime.ledger.arrived)
-        reaped = 0.0
-        told = False
+        self._try(self._runtime.ledger.register)
+        reclaimed_at = 0.0
+        drained = False
         while not self._gone.is_set():
-            self._say(self._seen)
-            if self._stopping.is_set() and not told:
-                told = self._say(self._runtime.ledger.drain)
-            if time.monotonic() - reaped >= self._runtime.config.reclaim_s:
-                reaped = time.monotonic()
-                self._say(self._reap)
-            # Told to stop, the news must reach the working process at once, not a beat later.
-            (self._gone if told else self._stopping).wait(self._runtime.config.heartbeat_s)
+            self._try(self._send)
+            if self._stopping.is_set() and not drained:
+                drained = self._try(self._runtime.ledger.drain)
+            if time.monotonic() - reclaimed_at >= self._runtime.config.reclaim_s:
+                reclaimed_at = time.monotonic()
+                self._try(self._reclaim)
+            # An order to stop must reach the working process immediately, not one heartbeat later.
+            (self._gone if drained else self._stopping).wait(self._runtime.config.heartbeat_s)
 
-    def take_gpu(self, gpus: Sequence[Gpu]) -> Gpu:
-        """Leases one of the GPUs for as long as this thread lives; waits, and says so, while all are taken."""
+    def lease_gpu(self, gpus: Sequence[Gpu]) -> Gpu:
+        """Leases one of the GPUs for as long as this thread lives; waits, and reports it, while all are taken."""
         while True:
             uuid = self._runtime.ledger.lease_gpu([gpu.uuid for gpu in gpus])
             if uuid is not None:
@@ -64,45 +64,46 @@ class Presence(threading.Thread):
             time.sleep(self._runtime.config.heartbeat_s)
 
     def ready(self) -> None:
-        """From now on the worker takes work."""
+        """Reports that the worker takes work from now on."""
         self._condition = "ready"
-        self._say(self._seen)
+        self._try(self._send)
 
     def stop(self) -> None:
-        """Has the working process hand back its chunk: this worker is to end."""
+        """Has the working process release its chunks: this worker is about to end."""
         self._stopping.set()
 
-    def leave(self) -> None:
-        """Ends the thread and takes the worker off the list."""
+    def deregister(self) -> None:
+        """Ends the thread and removes the worker from the ledger."""
         self._gone.set()
         self._stopping.set()
         self.join(timeout=5)
         gpu = self._gpu
-        self._say(lambda: self._runtime.ledger.left(gpu.uuid if gpu else None))
+        self._try(lambda: self._runtime.ledger.deregister(gpu.uuid if gpu else None))
 
-    def _seen(self) -> None:
+    def _send(self) -> None:
         description = {
             "pid": os.getpid(),
             "host": self._runtime.config.host,
             "queue": self._runtime.queue,
             "device": self._device,
-            "started": self._began,
+            "started": self._started_at,
             "condition": self._condition,
         }
-        self._runtime.ledger.seen(description, ready=self._condition == "ready")
+        self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
         if self._gpu and self._runtime.ledger.lease_gpu([self._gpu.uuid]) is None:
-            # It was silent for so long that another worker has the GPU: two on one would run out of its memory.
+            # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
             log.error("lost the lease of GPU %s; this worker ends, to be started again", self._gpu.uuid)
             self._gpu = None
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _reap(self) -> None:
-        taken, tickets = self._runtime.ledger.reap()
-        if taken:
-            log.warning("took back %d chunks of workers that fell silent", taken)
+    def _reclaim(self) -> None:
+        reclaimed, tickets = self._runtime.ledger.reclaim_expired()
+        if reclaimed:
+            log.warning("reclaimed %d chunks of workers that stopped sending heartbeats", reclaimed)
         self._runtime.send(tickets, repair=True)
 
-    def _say(self, what: Callable[[], object]) -> bool:
+    def _try(self, what: Callable[[], object]) -> bool:
+        """Whether it succeeded; while the ledger does not answer, the next heartbeat tries again."""
         try:
             what()
         except (redis.RedisError, OperationalError) as error:

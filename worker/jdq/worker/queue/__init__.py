@@ -1,1 +1,1 @@
-"""The ledger in Redis: the truth about jobs, chunks, leases and workers. Celery's messages only send workers to it."""
+"""The ledger in Redis is the source of truth about jobs, chunks, leases and workers; Celery only wakes workers up."""

@@ -1,4 +1,4 @@
-"""Celery's settings: tickets go through it, and it owns the processes. Reasons stand in docs/queue.md."""
+"""Celery's settings: it carries the wake-up messages (tickets) and owns the processes. Reasons: docs/queue.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def celery_app(config: Config) -> Celery:
 
 
 def celery_settings() -> dict[str, Any]:
-    """The settings that hold for client and workers."""
+    """The settings of client and workers."""
     return {
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -32,7 +32,7 @@ def celery_settings() -> dict[str, Any]:
         "worker_disable_prefetch": True,
         # True revokes and loses the running task when Redis restarts.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # One process for each GPU; spawn, because neither CUDA nor OpenMP survives a fork.
+        # One process per GPU; spawn, because neither CUDA nor OpenMP survives a fork.
         "worker_pool": "prefork",
         "worker_concurrency": 1,
         "worker_pool_start_method": "spawn",

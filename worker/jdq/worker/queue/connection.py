@@ -1,4 +1,4 @@
-"""The connection to Redis, with errors that name the server and what to do."""
+"""The connection to Redis, with errors that name the server and the next step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        # A user waits at most 5 s for "no answer"; a worker would rather wait for a busy server.
+        # A user waits at most 5 s for "no answer"; a worker had better wait for a busy server.
         socket_timeout=15 if retries else 4,
         socket_connect_timeout=4,
         **over_tcp,
@@ -34,7 +34,7 @@ def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
 
 
 def checked(client: redis.Redis, config: Config) -> redis.Redis:
-    """The client, once the server has answered a ping; raises BrokerUnreachable."""
+    """The client, after the server has answered a ping; raises BrokerUnreachable."""
     try:
         client.ping()
     except redis.RedisError as error:
@@ -43,7 +43,7 @@ def checked(client: redis.Redis, config: Config) -> redis.Redis:
 
 
 def unreachable(config: Config, error: redis.RedisError) -> BrokerUnreachable:
-    """The error for a server that does not answer, does not let us in, or is no Redis."""
+    """The error for a server that does not answer, refuses access, or is not a Redis."""
     if config.embedded:
         return BrokerUnreachable(f"the local stack of {config.home} is not running\n  try: jdq up")
     if isinstance(error, redis.AuthenticationError):
@@ -59,7 +59,7 @@ def redis_url(broker_url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL with its password left out, for messages and logs."""
+    """The URL without its password, for messages and logs."""
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url

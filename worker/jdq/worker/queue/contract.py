@@ -1,7 +1,7 @@
-"""What client and workers say to each other: the specification of a job, and the ticket that sends a worker to it.
+"""The messages between client and workers: the specification of a job, and the wake-up message (ticket) for a worker.
 
-Both are frozen, typed and versioned, and refuse unknown fields: an old worker must not half-obey a newer client. They
-travel as JSON and carry names and numbers, never texts or features.
+Both are frozen, typed and versioned, and refuse unknown fields: an old worker must not obey half of what a newer client
+asks for. They travel as JSON and carry names and numbers, never texts or features.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The states of a job."""
 
     QUEUED = "queued"  # no worker has taken a chunk of it yet, or it waits for another job
     RUNNING = "running"  # a worker has taken a chunk of it
     SUCCEEDED = "succeeded"  # every chunk is committed
-    FAILED = "failed"  # it gave up; the error says why
-    CANCELLED = "cancelled"  # the user ended it
+    FAILED = "failed"  # the error says why
+    CANCELLED = "cancelled"  # by the user
 
     @property
     def ended(self) -> bool:
-        """True when nothing more will happen to the job."""
+        """True if nothing more will happen to the job."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -43,17 +43,17 @@ class Extract(
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
     dataset: str
     version: str
-    encoder: str  # a hub name, or a folder that the workers see
+    encoder: str  # a hub name, or a folder that the workers can read
     max_length: int | None = None  # tokens; None is the encoder's own limit
     precision: str = "auto"
     storage_dtype: Literal["float16", "float32"] = "float16"
-    on_error: Literal["fail", "skip"] = "fail"  # what a text without a finite feature does to the job
+    on_error: Literal["fail", "skip"] = "fail"  # for a text without a finite feature
 
 
 class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Look for the best head: a grid, or so many random trials, scored by cross-validation over the train part.
+    """Search for the best head: a grid, or `trials` random trials, scored by cross-validation over the train part.
 
-    heads: the kinds to try; none given are those that suit the number of rows. metric: what "best" goes by.
+    heads: the kinds to try; by default those that suit the number of rows. metric: what the best head maximizes.
     """
 
     trials: int | None = None
@@ -65,14 +65,14 @@ class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class TrainHead(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.train-head.v1"
 ):
-    """Train a head on the stored features of a dataset version: one chunk, or a search of one chunk a trial."""
+    """Train a head on the stored features of a dataset version: one chunk, or a search with one chunk per trial."""
 
     kind: ClassVar[str] = "train-head"
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
     dataset: str
     version: str
-    space: str | None = None  # None is the feature space that the version was extracted in last
+    space: str | None = None  # None is the feature space of the version's last extraction
     options: HeadOptions = HeadOptions()
     label_column: str | None = None  # None is the dataset's own
     search: HeadSearch | None = None
@@ -81,7 +81,7 @@ class TrainHead(
 class FineTune(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.fine-tune.v1"
 ):
-    """Train the whole network on a dataset version: one chunk, which goes on from its last checkpoint."""
+    """Train the whole network on a dataset version: one chunk, which resumes from its last checkpoint."""
 
     kind: ClassVar[str] = "fine-tune"
     first_queue: ClassVar[Queue] = "gpu"
@@ -95,9 +95,9 @@ class FineTune(
 class Predict(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.predict.v1"
 ):
-    """Classify the rows of a dataset version with a head, or with a fine-tuned model: just one of them is given.
+    """Classify the rows of a dataset version with a head or a fine-tuned model, exactly one of which is given.
 
-    A plan, the features of new texts (of a model: the probabilities of all texts), and a closing chunk that writes
+    A plan, the features of new texts (with a model: the probabilities of all texts), and a closing chunk that writes
     the table.
     """
 
@@ -114,7 +114,7 @@ Spec: TypeAlias = Extract | TrainHead | FineTune | Predict
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Work on a job's chunks until none is pending or the turn is over."""
+    """Wakes up a worker: work on the job's chunks until none is pending or the time slice ends."""
 
     task: ClassVar[str] = "jdq.work.v1"
     job: str

@@ -1,4 +1,4 @@
-"""The client's side of the ledger: create jobs, see how they stand, cancel them, see the workers."""
+"""The client's side of the ledger: create, read, cancel and retry jobs; read the workers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import msgspec
 import redis
 
 from jdq.worker.queue.contract import JobState, Queue, Spec, decode_spec, encode_spec
-from jdq.worker.queue.scripts import call
+from jdq.worker.queue.limits import LIMITS, PRIORITIES
+from jdq.worker.queue.scripts import Cancel, Create, Retry, Submitted, TicketOrder, call
 
-PRIORITIES = {"high": 3, "normal": 5, "low": 7}  # Redis lists of a queue; 0 is served first and is for repairs
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
-SEEN_MS = 15_000
 
 
 class UnknownJob(Exception):
@@ -31,18 +30,8 @@ class DependencyEnded(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TicketOrder:
-    """So many tickets for a job, on a queue."""
-
-    job: str
-    queue: Queue
-    count: int
-    priority: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job failed; the message ends with what to do where that is known."""
+    """Why a job failed; the message ends with the next step where one is known."""
 
     type: str
     message: str
@@ -50,7 +39,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """How a job stands. Times are seconds since 1970 on the server's clock."""
+    """A job as the ledger has it. Times are seconds since 1970 on the server's clock."""
 
     id: str
     kind: str
@@ -66,21 +55,16 @@ class Job:
     chunks_leased: int
     waits_for: list[str]
     counts: dict[str, int]
-    chunks_delayed: int  # they failed, and are tried again soon
-    live: list[dict[str, Any]]  # how far the chunks are that are worked on just now
-    workers: list[str]  # who works on them
-    log: list[dict[str, Any]]  # attempts that ended badly, with their reasons
+    chunks_delayed: int  # they failed, and are retried soon
+    live: list[dict[str, Any]]  # progress of the leased chunks
+    workers: list[str]  # those that hold them
+    log: list[dict[str, Any]]  # attempts that did not end in a commit, with their reasons
     result: dict[str, Any] | None
     error: JobError | None
 
     @property
-    def planned(self) -> bool:
-        """True once the job's plan is committed, so that its totals are known."""
-        return self.chunks_total > 1 or self.state == JobState.SUCCEEDED
-
-    @property
     def wall_s(self) -> float | None:
-        """Seconds from the first chunk taken to the end, or to now."""
+        """Seconds from the first lease to the job's end, or to when this was read."""
         if self.started is None:
             return None
         return (self.ended or self.read_at) - self.started
@@ -105,7 +89,7 @@ class Worker:
 
 
 def new_job_id(kind: str) -> str:
-    """A short id that nobody has: the kind and eight characters."""
+    """A short id that no other job has: the kind and eight characters."""
     return f"{kind}-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
@@ -114,17 +98,8 @@ def lines_key(job: str) -> str:
     return f"jdq:job:{job}:lines"
 
 
-def ticket_orders(answer: Sequence[Sequence[Any]]) -> list[TicketOrder]:
-    """The ticket orders of a script's answer."""
-    return [
-        TicketOrder(job=job, queue=queue, count=int(count), priority=int(priority))
-        for job, queue, count, priority in answer
-        if int(count) > 0
-    ]
-
-
 class JobBook:
-    """Jobs and workers as the ledger has them. All methods raise redis.RedisError."""
+    """The jobs and workers of the ledger. All methods raise redis.RedisError."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -137,59 +112,57 @@ class JobBook:
         Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
         """
         job = job or new_job_id(spec.kind)
-        answer = call(
-            self._client,
-            "create",
-            job,
-            spec.kind,
-            encode_spec(spec),
-            spec.first_queue,
-            PRIORITIES[priority],
-            1,
-            msgspec.json.encode(list(after)).decode(),
+        argument = Create(
+            job=job,
+            kind=spec.kind,
+            spec=encode_spec(spec),
+            queue=spec.first_queue,
+            priority=PRIORITIES[priority],
+            after=tuple(after),
         )
-        if answer[0] == "unknown":
-            raise UnknownJob(answer[1])
-        if answer[0] == "failed":
-            raise DependencyEnded(answer[1])
-        return job, ticket_orders(answer[1]) if answer[0] == "created" else []
+        created = call(self._client, argument, Submitted)
+        if created.answer == "unknown":
+            raise UnknownJob(created.job)
+        if created.answer == "failed":
+            raise DependencyEnded(created.job)
+        return job, created.tickets
 
     def job(self, job: str) -> Job:
-        """How the job stands; raises UnknownJob."""
+        """The job; raises UnknownJob."""
         found = self._read([job])
         if not found:
             raise UnknownJob(job)
         return found[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
-        """The jobs, newest first; those submitted since that moment (seconds since 1970)."""
+        """All jobs, newest first, or those submitted since then (seconds since 1970)."""
         ids = self._client.zrevrangebyscore("jdq:jobs", "+inf", "-inf" if since is None else since * 1000)
         return self._read([str(job) for job in ids])
 
     def cancel(self, job: str) -> bool:
-        """Ends the job at once in the ledger; its workers stop at their next beat. False when it had ended already."""
-        answer = call(self._client, "cancel", job)
+        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already."""
+        answer = call(self._client, Cancel(job), str)
         if answer == "unknown":
             raise UnknownJob(job)
-        return bool(answer == "cancelled")
+        return answer == "cancelled"
 
     def retry(self, job: str) -> list[TicketOrder]:
-        """The same job again, after it failed or was cancelled; what is committed stays. Returns the tickets to send.
+        """Runs a failed or cancelled job again; committed chunks stay committed. Returns the tickets to send.
 
-        Raises UnknownJob, NotRetried, and DependencyEnded where a job that it waits for must be retried first.
+        Raises UnknownJob, NotRetried, and DependencyEnded if a job that it waits for must be retried first.
         """
-        answer = call(self._client, "retry", job)
-        match answer[0]:
+        retried = call(self._client, Retry(job), Submitted)
+        match retried.answer:
             case "unknown":
                 raise UnknownJob(job)
             case "failed":
-                raise DependencyEnded(answer[1])
-            case "running" | "succeeded":
-                raise NotRetried(f"job {job} is {answer[0]}: only a failed or cancelled job can be retried")
-        return ticket_orders(answer[1])
+                raise DependencyEnded(retried.job)
+            case "running" | "succeeded" as state:
+                raise NotRetried(f"job {job} is {state}: only a failed or cancelled job can be retried")
+        return retried.tickets
 
     def workers(self) -> list[Worker]:
-        """The workers that said they live, by name; those that fell silent as dead."""
+        """All registered workers, by name; those that stopped sending heartbeats as dead."""
         pipe = self._client.pipeline(transaction=False)
         pipe.hgetall("jdq:workers")
         pipe.zrange("jdq:workers:seen", 0, -1, withscores=True)
@@ -261,7 +234,7 @@ def _seconds(milliseconds: str | None) -> float | None:
 def _worker(
     name: str, described: dict[str, Any], seen: float, now: float, job: str | None, draining: set[str]
 ) -> Worker:
-    if now - seen > SEEN_MS / 1000:
+    if now - seen > LIMITS.worker_timeout_ms / 1000:
         state = "dead"
     elif name in draining:
         state = "stopping"

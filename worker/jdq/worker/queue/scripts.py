@@ -1,21 +1,206 @@
-"""The ledger's Lua scripts. Each runs whole or not at all on the server, with the server's clock."""
+"""The ledger's Lua scripts, and the one JSON argument that each takes.
+
+A script runs completely or not at all on the server, with the server's clock. Its argument is a struct of this file;
+the script reads the same field names from `args`, and a field that is None is absent there. JSON that a script only
+stores is passed as text, so that Lua does not decode and change it.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeVar
 
+import msgspec
 import redis
+
+from jdq.worker.queue.contract import Queue
+from jdq.worker.queue.limits import LIMITS
+
+R = TypeVar("R")
+
+
+class Script(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The argument of the script lua/`script`.lua."""
+
+    script: ClassVar[str]
+
+
+class HeldChunk(Script, frozen=True):
+    """A chunk, and the token that shows that the caller still holds its lease."""
+
+    job: str
+    chunk: int
+    token: str
+
+
+class Create(Script, frozen=True):
+    """Adds a job of one chunk. spec: JSON."""
+
+    script = "create"
+    job: str
+    kind: str
+    spec: str
+    queue: Queue
+    priority: int
+    after: tuple[str, ...]
+
+
+class Cancel(Script, frozen=True):
+    """Ends a job."""
+
+    script = "cancel"
+    job: str
+
+
+class Retry(Script, frozen=True):
+    """Runs a failed or cancelled job again."""
+
+    script = "retry"
+    job: str
+
+
+class Next(Script, frozen=True):
+    """Leases a chunk of the job, or of a more urgent one on the same queue."""
+
+    script = "next"
+    job: str
+    worker: str
+    queue: Queue
+    token: str
+    lease_ms: int
+
+
+class RenewedLease(HeldChunk, frozen=True):
+    """One lease to renew. live: the chunk's progress as JSON."""
+
+    live: str | None = None
+
+
+class Renew(Script, frozen=True):
+    """Renews the leases that a worker holds."""
+
+    script = "renew"
+    worker: str
+    lease_ms: int
+    leases: tuple[RenewedLease, ...]
+
+
+class FollowUpChunks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Chunks that follow the one that is committed: a plan ends with them.
+
+    After the last of them, one closing chunk follows on the queue `closing`, where that is given.
+    """
+
+    chunks: int
+    queue: Queue
+    closing: Queue | None = None
+
+
+class Commit(HeldChunk, frozen=True):
+    """Counts a chunk. counts: added to the job's; result: the job's, as JSON."""
+
+    script = "commit"
+    counts: dict[str, int]
+    result: str | None = None
+    follow_up: FollowUpChunks | None = None
+
+
+class Release(HeldChunk, frozen=True):
+    """Returns a chunk. drain: immediately, and the attempt does not count; fault: after `delay_ms`, and it counts."""
+
+    script = "release"
+    what: Literal["drain", "fault"]
+    reason: str
+    delay_ms: int
+
+
+class Fail(HeldChunk, frozen=True):
+    """Fails the job. error: JSON with `type` and `message`."""
+
+    script = "fail"
+    error: str
+
+
+class Reclaim(Script, frozen=True):
+    """Reclaims expired leases and finds the jobs that lack tickets."""
+
+    script = "reclaim"
+    lease_ms: int
+    reclaim_ms: int
+
+
+class Heartbeat(Script, frozen=True):
+    """A worker's heartbeat. queue: None while it takes no work; description: JSON."""
+
+    script = "heartbeat"
+    worker: str
+    description: str
+    queue: Queue | None = None
+
+
+class MarkIdle(Script, frozen=True):
+    """Ends a worker's time on a job."""
+
+    script = "mark_idle"
+    worker: str
+    job: str
+
+
+class LeaseGpu(Script, frozen=True):
+    """Leases one of the GPUs, or renews the lease of one."""
+
+    script = "lease_gpu"
+    worker: str
+    uuids: tuple[str, ...]
+
+
+class TicketOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """So many tickets for a job, on a queue."""
+
+    job: str
+    queue: Queue
+    count: int
+    priority: int
+
+
+class Submitted(msgspec.Struct, frozen=True, array_like=True):
+    """How a job was created or retried. job: another one, on account of which it was not."""
+
+    answer: Literal["created", "exists", "retried", "running", "succeeded", "unknown", "failed"]
+    tickets: list[TicketOrder] = []
+    job: str = ""
+
+
+class Leased(msgspec.Struct, frozen=True, array_like=True):
+    """A leased chunk. spec: JSON."""
+
+    job: str
+    chunk: int
+    attempt: int
+    spec: str
+
+
+class Committed(msgspec.Struct, frozen=True, array_like=True):
+    """How a chunk was committed. last: the job ended with it; lost: another worker has it."""
+
+    answer: Literal["done", "last", "lost"]
+    tickets: list[TicketOrder]
+
+
+Verdict = Literal["ok", "drain", "cancelled", "lost"]
 
 
 @cache
 def _source(name: str) -> str:
     folder = resources.files("jdq.worker.queue") / "lua"
-    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
+    limits = f"local limits = cjson.decode('{msgspec.json.encode(LIMITS).decode()}')"
+    return "\n".join([limits, *((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))])
 
 
-def call(client: redis.Redis, name: str, *arguments: str | int | float) -> Any:
-    """What the script `name` returns for these arguments; raises redis.RedisError."""
-    script = client.register_script(_source(name))
-    return script(args=list(arguments))
+def call(client: redis.Redis, argument: Script, reply: type[R]) -> R:
+    """The script's reply to its argument; raises redis.RedisError."""
+    script = client.register_script(_source(argument.script))
+    # Lua replies with what a hash holds, text, where Python has a number.
+    answer: Any = script(args=[msgspec.json.encode(argument)])
+    return msgspec.convert(answer, reply, strict=False)

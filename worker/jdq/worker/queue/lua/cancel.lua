@@ -1,6 +1,5 @@
--- ARGV: job. Returns 'cancelled' | 'ended' | 'unknown'
-local id = ARGV[1]
-if redis.call('EXISTS', key(id)) == 0 then return 'unknown' end
-if ended(id) then return 'ended' end
-finish(id, 'cancelled')
+-- Ends a job. Returns 'cancelled' | 'ended' | 'unknown'
+if redis.call('EXISTS', key(args.job)) == 0 then return 'unknown' end
+if ended(args.job) then return 'ended' end
+finish(args.job, 'cancelled')
 return 'cancelled'

@@ -1,24 +1,23 @@
--- COMMIT. ARGV: job, chunk, token, counts (JSON object), more_chunks, more_queue, more_at_once, facts (JSON object),
--- closing_queue. counts are added to the job's counters; facts are set. more_chunks new chunks follow on more_queue,
--- and after all of them, where closing_queue is not empty, one last chunk on that queue.
+-- Counts a chunk, adds its counts to the job's, and adds the follow-up chunks; the last commit ends the job.
 -- Returns {'done' | 'last' | 'lost', tickets}
-local id, chunk = ARGV[1], ARGV[2]
-local holder = held(id, chunk, ARGV[3])
-if not holder then return {'lost', {}} end
-drop_lease(id, chunk)
-redis.call('HDEL', key(id, 'attempts'), chunk)
-for name, value in pairs(cjson.decode(ARGV[4])) do redis.call('HINCRBY', key(id), 'count:' .. name, value) end
-for name, value in pairs(cjson.decode(ARGV[8])) do redis.call('HSET', key(id), name, value) end
+local id = args.job
+if not holder_of(args) then return {'lost', {}} end
+drop_lease(id, args.chunk)
+redis.call('HDEL', key(id, 'attempts'), args.chunk)
+for name, value in pairs(args.counts) do redis.call('HINCRBY', key(id), 'count:' .. name, value) end
+if args.result then redis.call('HSET', key(id), 'result', args.result) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
-local more = tonumber(ARGV[5])
-local function follow(chunks, queue, at_once, closing)
+
+local function follow_up(chunks, queue, closing)
   close(id)
   redis.call('HINCRBY', key(id), 'chunks_total', chunks)
-  redis.call('HSET', key(id), 'queue', queue, 'at_once', at_once, 'closing', closing)
-  return {'done', {ready_ticket(id)}}
+  redis.call('HSET', key(id), 'queue', queue, 'closing', closing)
+  return {'done', {open(id)}}
 end
-if more > 0 then return follow(more, ARGV[6], ARGV[7], ARGV[9]) end
+
+local following = args.follow_up
+if following then return follow_up(following.chunks, following.queue, following.closing or '') end
 if done < number(id, 'chunks_total') then return {'done', {}} end
 local closing = redis.call('HGET', key(id), 'closing')
-if closing and closing ~= '' then return follow(1, closing, 1, '') end
+if closing and closing ~= '' then return follow_up(1, closing, '') end
 return {'last', finish(id, 'succeeded')}

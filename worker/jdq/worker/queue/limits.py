@@ -1,0 +1,27 @@
+"""The ledger's constants: Python reads them here, and every Lua script sees them as the table `limits`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jdq.worker.queue.contract import QUEUES, Queue
+
+PRIORITIES = {"high": 3, "normal": 5, "low": 7}  # the lower goes first; 0 is for repairs (tickets.py)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in milliseconds."""
+
+    queues: tuple[Queue, ...] = QUEUES
+    priorities: tuple[int, ...] = tuple(sorted(PRIORITIES.values()))
+    max_attempts: int = 3  # of a chunk, before its job fails
+    log_length: int = 500  # attempts and their reasons that a job keeps
+    worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead
+    worker_forgotten_ms: int = 86_400_000
+    gpu_lease_ms: int = 15_000
+    # A job from which no chunk was taken for this long gets another ticket; the wait then doubles, up to the maximum.
+    ticket_wait_ms: int = 10_000
+    ticket_wait_max_ms: int = 600_000
+
+
+LIMITS = Limits()
