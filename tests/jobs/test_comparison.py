@@ -15,6 +15,7 @@ from jdq.cli.main import cli
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.queue.contract import FineTune
+from jdq.worker.queue.jobbook import Job
 from jdq.worker.report.comparison import METRICS, NothingToCompare, compare_dataset
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
@@ -130,18 +131,34 @@ def test_an_exported_head_predicts_with_numpy_and_safetensors_alone(workplace: W
     np.testing.assert_array_equal(X.argmax(axis=1), load_head(path).predict_proba(features).argmax(axis=1))
 
 
+def fine_tuned(workplace: Workplace) -> Job:
+    """A fine-tune of one epoch, ended."""
+    import torch
+
+    from jdq.worker.encoder.tiny import make_tiny_bart
+
+    torch.set_num_threads(1)
+    encoder = str(make_tiny_bart(workplace.folder / "tiny", dim=32, layers=1))
+    version = workplace.imported(csv_of(labelled(40, "ab")))
+    options = FineTuneOptions(encoder=encoder, epochs=1, batch_size=8, learning_rate=1e-3)
+    return workplace.finished(FineTune(dataset=version.name, version=version.version, options=options))
+
+
+def test_a_fine_tune_costs_the_device_its_training_time_and_reuses_nothing(workplace: Workplace) -> None:
+    record = fine_tuned(workplace).result
+    assert record is not None
+    [row] = compare_dataset(workplace.store, "table").lines
+    assert row.device_s == record["training_time_s"] > 0
+    assert (row.computed, row.reused) == (record["rows"]["train"], 0)
+
+
 def test_an_exported_model_is_a_plain_hugging_face_folder(workplace: Workplace, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from jdq.worker.encoder.tiny import make_tiny_bart
     from jdq.worker.finetune.model import load_fine_tuned
 
-    torch.set_num_threads(1)
-    encoder = str(make_tiny_bart(tmp_path / "tiny", dim=32, layers=1))
-    version = workplace.imported(csv_of(labelled(40, "ab")))
-    options = FineTuneOptions(encoder=encoder, epochs=1, batch_size=8, learning_rate=1e-3)
-    job = workplace.finished(FineTune(dataset=version.name, version=version.version, options=options)).id
+    job = fine_tuned(workplace).id
     run(workplace, "models", "export", job, "-o", str(tmp_path / "mine"))
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "mine").eval()
     tokens = AutoTokenizer.from_pretrained(tmp_path / "mine")(["posting number 3"], return_tensors="pt")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 
 import msgspec
 import numpy as np
 import pytest
 
 from jdq.worker.encoder.hashing import hashed_feature
+from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.jobs.plan import chunk_bounds, first_rows
 from jdq.worker.queue.contract import Extract, JobState
 from tests.jobs.conftest import Workplace
@@ -74,6 +76,26 @@ def test_a_plan_made_again_keeps_to_the_first_one(workplace: Workplace) -> None:
     workplace.work_on(job, "cpu")
     workplace.work_on(job, "gpu")
     np.testing.assert_array_equal(workplace.store.load("table")[0], expected([f"text {n}" for n in range(500)]))
+
+
+def test_an_encoder_whose_files_changed_after_the_plan_is_refused(workplace: Workplace) -> None:
+    folder = make_tiny_bart(workplace.folder / "tiny", dim=16, layers=1, seed=0)
+    version = workplace.imported(table(["a text", "another"]))
+    job, _ = workplace.jobbook.create(Extract(dataset=version.name, version=version.version, encoder=str(folder)))
+    workplace.work_on(job, "cpu")
+    shutil.rmtree(folder)
+    make_tiny_bart(folder, dim=16, layers=1, seed=1)
+    workplace.work_on(job, "gpu")
+    failed = workplace.jobbook.job(job)
+    assert failed.error is not None
+    assert failed.error.type == "EncoderChanged"
+    assert workplace.store.spaces()[0].missing(version.keys()).all()
+
+
+def test_a_text_of_just_the_maximum_length_is_not_truncated(workplace: Workplace) -> None:
+    spec = extract(workplace, ["12345", "123456", "1234567", "1234"])  # a token of this encoder is a byte
+    job = workplace.finished(msgspec.structs.replace(spec, max_length=5))
+    assert (job.counts["truncated"], job.counts["tokens"]) == (2, 5 + 5 + 5 + 4)
 
 
 def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: Workplace) -> None:

@@ -53,10 +53,19 @@ def test_the_options_of_the_user_reach_the_head(workplace: Workplace) -> None:
 
 def test_a_head_tells_what_its_features_cost(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of([*labelled(50), *labelled(10)]))
+    extraction = version.spaces()[0].job
+    workplace.client.hset(f"jdq:job:{extraction}", "count:device_ms", 1250)
     cost = result(trained(workplace, version))["extraction"]
-    assert isinstance(cost, dict)
-    assert (cost["computed"], cost["reused"]) == (50, 10)
-    assert cost["device_s"] >= 0
+    wall_s = workplace.jobbook.job(extraction).wall_s
+    assert wall_s is not None
+    assert cost == {
+        "job": extraction,
+        "computed": 50,
+        "reused": 10,
+        "skipped": 0,
+        "device_s": 1.25,
+        "wall_time_s": pytest.approx(wall_s, abs=1e-3),
+    }
 
 
 def test_a_head_of_the_same_seed_is_the_same_head(workplace: Workplace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.contract import JobState, encode_spec
 from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
@@ -204,6 +204,75 @@ def test_each_idle_worker_gets_a_ticket_and_no_job_more_than_it_has_chunks(
     job = planned(jobbook, ledgers[0], 3)
     ledgers[0].mark_idle(job)
     assert [ticket.count for ticket in ledgers[0].reclaim_expired()[1]] == [3]
+
+
+def test_a_worker_without_a_heartbeat_for_fifteen_seconds_is_dead_and_gets_no_ticket(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    seconds, _ = client.time()
+    for name, silent_s in (("alive", 13), ("dead", 17)):
+        ledger_of(name).heartbeat({"queue": "cpu", "host": "h", "pid": 1, "device": "cpu", "started": 0})
+        client.zadd("jdq:workers:seen", {name: (seconds - silent_s) * 1000})
+    assert [(worker.name, worker.state) for worker in jobbook.workers()] == [("alive", "idle"), ("dead", "dead")]
+    ledger = ledger_of("planner")
+    job, _ = jobbook.create(SPEC)
+    plan = Outcome(follow_up=FollowUpChunks(chunks=5, queue="cpu"))
+    assert [order.count for order in ledger.commit(taken(ledger, job), plan).tickets] == [1]
+    assert [order.count for order in ledger.reclaim_expired()[1]] == [1]
+
+
+def test_a_job_that_nobody_takes_from_gets_tickets_at_intervals_that_double(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("busy elsewhere")
+    job, _ = jobbook.create(SPEC)
+    waits = []
+    for _ in range(3):
+        assert ledger.reclaim_expired()[1] == []
+        client.hset(f"jdq:job:{job}", "repair_at", 0)
+        client.delete("jdq:reaping")  # held for 1 ms by the reclaim before
+        assert [order.job for order in ledger.reclaim_expired()[1]] == [job]
+        waits.append(int(client.hget(f"jdq:job:{job}", "repair_wait") or 0))
+    assert waits == [20_000, 40_000, 80_000]
+
+
+def test_the_wall_time_of_an_ended_job_ends_with_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    assert jobbook.job(job).wall_s is None
+    lease = taken(ledger, job)
+    time.sleep(0.02)
+    running = jobbook.job(job)
+    assert running.started is not None
+    assert running.wall_s == running.read_at - running.started > 0
+    ledger.commit(lease, DONE)
+    time.sleep(0.02)
+    ended = jobbook.job(job)
+    assert ended.ended is not None
+    assert ended.started is not None
+    assert ended.wall_s == ended.ended - ended.started < ended.read_at - ended.started
+
+
+def test_what_a_chunk_counts_and_results_in_is_stored_unchanged(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    result: dict[str, object] = {"empty": [], "none": None, "large": 10**15, "small": 1e-7, "nested": {"text": 'é "\n'}}
+    ledger.commit(taken(ledger, job), Outcome(counts={"tokens": 100_000_000_000}, result=result))
+    found = jobbook.job(job)
+    assert (found.counts, found.result) == ({"tokens": 100_000_000_000}, result)
+
+
+def test_a_job_of_the_first_version_runs(jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis) -> None:
+    """Its hash limits the chunks that are leased at the same time, and lists no jobs that it waits for."""
+    fields = ["kind", "train-head", "spec", encode_spec(SPEC), "state", "queued", "queue", "cpu", "priority", "5"]
+    numbers = ["at_once", "1", "created", "1", "next", "0", "chunks_total", "1", "chunks_done", "0"]
+    client.hset("jdq:job:old", items=[*fields, *numbers, "wanted_after", "[]"])
+    client.sadd("jdq:open", "old")
+    client.sadd("jdq:open:cpu:5", "old")
+    jobbook.cancel("old")
+    assert [order.count for order in jobbook.retry("old")] == [1]
+    ledger = ledger_of("a")
+    assert ledger.commit(taken(ledger, "old"), DONE).answer == "last"
 
 
 def test_nothing_expires_while_the_server_has_just_started(jobbook: JobBook, ledger_of: LedgerOf) -> None:
