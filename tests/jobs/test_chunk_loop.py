@@ -139,11 +139,16 @@ def test_a_chunk_that_was_tried_before_runs_alone(workplace: Workplace) -> None:
         if held.lease.chunk == 2:
             make_due(workplace, job, chunk=1)
         if held.lease.attempt == 2:
+            leased.append(workplace.jobbook.job(job).chunks_leased)
             time.sleep(0.3)  # in which a look-ahead would take the next chunk
             leased.append(workplace.jobbook.job(job).chunks_leased)
 
-    run(workplace, job, fails_once)
-    assert leased == [1]
+    def slowly() -> Outcome:
+        time.sleep(0.2)
+        return Outcome()
+
+    loop(workplace, job, lambda lease: Work(fails_once, slowly))
+    assert leased == [1, 1]
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
 
 

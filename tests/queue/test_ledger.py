@@ -1,4 +1,4 @@
-"""The ledger: each chunk is counted once, whoever dies, wakes up late or says everything twice."""
+"""The ledger: each chunk is counted once, even if workers die, wake up late or commit twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def taken(ledger: Ledger, job: str) -> Lease:
 
 
 def planned(jobbook: JobBook, ledger: Ledger, chunks: int) -> str:
-    """A job whose first chunk is committed and that has so many more on the same queue."""
+    """A job whose first chunk is committed and that has this many more on the same queue."""
     job, _ = jobbook.create(SPEC)
     ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=chunks, queue=ledger.queue)))
     return job
@@ -57,7 +57,7 @@ def test_a_chunk_committed_twice_counts_once(jobbook: JobBook, ledger_of: Ledger
     assert jobbook.job(job).counts == {"computed": 7}
 
 
-def test_a_silent_workers_chunk_goes_to_the_front_and_its_late_commit_does_not_count(
+def test_an_expired_chunk_goes_to_the_front_and_its_late_commit_does_not_count(
     jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
 ) -> None:
     asleep, awake = ledger_of("asleep", lease_s=0.05), ledger_of("awake", lease_s=0.05)
@@ -73,7 +73,7 @@ def test_a_silent_workers_chunk_goes_to_the_front_and_its_late_commit_does_not_c
     assert "asleep stopped sending heartbeats" in jobbook.job(job).log[0]["reason"]
 
 
-def test_beats_keep_a_lease_for_as_long_as_the_work_takes(
+def test_renewals_keep_a_lease_for_as_long_as_the_work_takes(
     jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
 ) -> None:
     ledger = ledger_of("a", lease_s=0.3)
@@ -104,7 +104,7 @@ def test_a_chunk_that_kills_three_workers_fails_its_job_with_the_reason(
     assert "victim stopped sending heartbeats" in failed.error.message
 
 
-def test_a_fault_is_tried_again_later_and_a_hand_back_is_no_attempt(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+def test_a_fault_is_tried_again_later_and_a_release_is_no_attempt(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
     job, _ = jobbook.create(SPEC)
     ledger.release(taken(ledger, job), "told to stop")
@@ -116,7 +116,7 @@ def test_a_fault_is_tried_again_later_and_a_hand_back_is_no_attempt(jobbook: Job
     assert taken(ledger, job).attempt == 2
 
 
-def test_an_error_of_the_users_ends_the_job_at_once(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+def test_an_error_of_the_users_fails_the_job_immediately(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
     job = planned(jobbook, ledger, 5)
     ledger.fail(taken(ledger, job), {"type": "EncoderNotFound", "message": "no such encoder"})
@@ -127,7 +127,7 @@ def test_an_error_of_the_users_ends_the_job_at_once(jobbook: JobBook, ledger_of:
     assert ledger.next(job) is None
 
 
-def test_a_cancelled_job_gives_no_chunk_and_its_workers_hear_of_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+def test_a_cancelled_job_gives_no_chunk_and_its_workers_learn_of_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("a")
     job = planned(jobbook, ledger, 5)
     lease = taken(ledger, job)
@@ -240,6 +240,7 @@ def test_the_wall_time_of_an_ended_job_ends_with_it(jobbook: JobBook, ledger_of:
     ledger = ledger_of("a")
     job, _ = jobbook.create(SPEC)
     assert jobbook.job(job).wall_s is None
+    time.sleep(0.02)
     lease = taken(ledger, job)
     time.sleep(0.02)
     running = jobbook.job(job)
@@ -273,6 +274,19 @@ def test_a_job_of_the_first_version_runs(jobbook: JobBook, ledger_of: LedgerOf, 
     assert [order.count for order in jobbook.retry("old")] == [1]
     ledger = ledger_of("a")
     assert ledger.commit(taken(ledger, "old"), DONE).answer == "last"
+
+
+def test_a_worker_that_leaves_a_job_sends_a_ticket_for_its_pending_chunks(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    lease = taken(ledger, job)
+    assert [(order.job, order.count) for order in ledger.mark_idle(job)] == [(job, 1)]
+    taken(ledger, job)
+    assert ledger.mark_idle(job) == []
+    ledger.fail(lease, {"type": "E", "message": "no"})
+    assert ledger.mark_idle(job) == []
 
 
 def test_nothing_expires_while_the_server_has_just_started(jobbook: JobBook, ledger_of: LedgerOf) -> None:
