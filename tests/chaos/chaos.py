@@ -40,7 +40,7 @@ FAULTS = ("kill worker", "kill child", "kill server", "pause", "cut connections"
 
 @dataclass
 class Findings:
-    """What the checks at the end found; all but the counts of faults should be 0."""
+    """The findings of the final checks; all but the counts of faults and retries should be 0."""
 
     faults: Counter[str] = field(default_factory=Counter)
     jobs: int = 0
@@ -223,7 +223,7 @@ def make_chaos(faults: int, seed: int) -> Findings:
 
 @click.command()
 @click.option("--faults", type=int, default=100, show_default=True)
-@click.option("--seed", type=int, default=lambda: random.randrange(10**6), help="Of the faults; printed.")
+@click.option("--seed", type=int, default=lambda: random.randrange(10**6), help="Random seed for the faults.")
 def main(faults: int, seed: int) -> None:
     """Random faults over running jobs; exit code 1 when anything was lost, wrong or ended twice."""
     click.echo(f"seed {seed}")

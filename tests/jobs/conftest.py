@@ -23,7 +23,7 @@ from tests.redis_server import RedisServer
 
 @dataclass(frozen=True)
 class Workplace:
-    """A Redis, a store, and one worker of each queue that works when it is told to."""
+    """A Redis, a store, and one worker per queue, which works on request."""
 
     folder: Path
     environment: dict[str, str]

@@ -25,7 +25,7 @@ SPEC = Extract(dataset="d", version="v", encoder="hash:8")
 
 @dataclass
 class Work:
-    """A chunk of which the test says what it does while it is computed and published."""
+    """A chunk whose computation and publication the test chooses."""
 
     computes: Callable[[HeldLease], None]
     publishes: Callable[[], Outcome]
@@ -51,7 +51,7 @@ def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work]) -> N
 
 
 def planned(workplace: Workplace, chunks: int) -> str:
-    """A job whose first chunk is committed and has added so many."""
+    """A job whose first chunk is committed and has added this many."""
     job, _ = workplace.jobbook.create(SPEC)
     ledger = workplace.runtime("cpu").ledger
     lease = ledger.next(job)
@@ -216,7 +216,7 @@ def test_a_process_whose_parent_died_releases_its_chunk(workplace: Workplace) ->
 
 
 @pytest.mark.parametrize("texts", [3, 5])
-def test_those_who_watch_see_how_far_a_chunk_is(workplace: Workplace, texts: int) -> None:
+def test_a_chunks_progress_is_visible_while_it_is_computed(workplace: Workplace, texts: int) -> None:
     job, _ = workplace.jobbook.create(SPEC)
     seen: list[dict[str, int]] = []
 

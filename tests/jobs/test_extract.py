@@ -57,7 +57,7 @@ def test_only_texts_that_the_store_lacks_are_computed(workplace: Workplace) -> N
     np.testing.assert_array_equal(workplace.store.load("grown")[0], expected([*shuffled, "new 1", "new 2"]))
 
 
-def test_two_jobs_planned_at_once_do_not_compute_a_text_twice(workplace: Workplace) -> None:
+def test_two_jobs_planned_at_the_same_time_do_not_compute_a_text_twice(workplace: Workplace) -> None:
     spec = extract(workplace, [f"text {n}" for n in range(200)])
     jobs = [workplace.jobbook.create(spec)[0] for _ in range(2)]
     for job in jobs:
@@ -68,7 +68,7 @@ def test_two_jobs_planned_at_once_do_not_compute_a_text_twice(workplace: Workpla
     assert (first["computed"], second["computed"], second["reused"]) == (200, 0, 200)
 
 
-def test_a_plan_made_again_keeps_to_the_first_one(workplace: Workplace) -> None:
+def test_a_plan_that_is_made_again_is_the_first_one(workplace: Workplace) -> None:
     spec = extract(workplace, [f"text {n}" for n in range(500)])
     job, _ = workplace.jobbook.create(spec)
     runtime = workplace.runtime("cpu")

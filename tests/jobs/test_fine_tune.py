@@ -45,8 +45,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def fine_tune(workplace: Workplace, encoder: str, **options: Any) -> FineTune:
     version = workplace.imported(csv_of(ROWS))
-    asked = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8, "max_length": 32, "warmup": 0.0} | options
-    return FineTune(dataset=version.name, version=version.version, options=FineTuneOptions(encoder=encoder, **asked))
+    chosen = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8, "max_length": 32, "warmup": 0.0} | options
+    return FineTune(dataset=version.name, version=version.version, options=FineTuneOptions(encoder=encoder, **chosen))
 
 
 def result(job: Job) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def work_of(job: str, spec: FineTune, runtime: Runtime) -> FineTuneWork:
     return FineTuneWork(ChunkContext(job=job, chunk=0, spec=spec, runtime=runtime))
 
 
-def test_a_killed_fine_tune_goes_on_and_ends_as_the_undisturbed_one(workplace: Workplace, encoder: str) -> None:
+def test_a_killed_fine_tune_resumes_and_ends_as_the_undisturbed_one(workplace: Workplace, encoder: str) -> None:
     spec = fine_tune(workplace, encoder, checkpoint_every_s=0.0)
     undisturbed = result(workplace.finished(spec))
     job, _ = workplace.jobbook.create(spec)
@@ -127,7 +127,7 @@ def test_a_worker_told_to_stop_saves_a_checkpoint_first(workplace: Workplace, en
     assert not list(workplace.runtime("gpu").runs.folder(job).glob("checkpoints/*"))
 
 
-def test_a_model_that_stands_is_not_trained_again(workplace: Workplace, encoder: str) -> None:
+def test_a_published_model_is_not_trained_again(workplace: Workplace, encoder: str) -> None:
     spec = fine_tune(workplace, encoder)
     job, _ = workplace.jobbook.create(spec)
     runtime = workplace.runtime("gpu")
@@ -142,7 +142,7 @@ def test_a_model_that_stands_is_not_trained_again(workplace: Workplace, encoder:
     assert weights.stat().st_mtime_ns == before
 
 
-def test_those_who_watch_see_epoch_step_loss_and_eta(workplace: Workplace, encoder: str) -> None:
+def test_progress_shows_epoch_step_loss_and_eta(workplace: Workplace, encoder: str) -> None:
     from jdq.cli.jobs.progress import progress_of
     from jdq.cli.jobs.watch import summary
 
@@ -165,7 +165,7 @@ def test_those_who_watch_see_epoch_step_loss_and_eta(workplace: Workplace, encod
 @pytest.mark.parametrize(
     ("options", "word"), [({"encoder": "/no/such/folder"}, "no folder"), ({"freeze": "9"}, "1 layers")]
 )
-def test_what_cannot_be_fine_tuned_fails_at_once(
+def test_what_cannot_be_fine_tuned_fails_immediately(
     workplace: Workplace, encoder: str, options: dict[str, Any], word: str
 ) -> None:
     job = workplace.finished(fine_tune(workplace, options.pop("encoder", encoder), **options))

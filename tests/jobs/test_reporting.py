@@ -1,4 +1,4 @@
-"""Reports from the store: of a head with its learning curve, of the best of a dataset, of labelled rows alone."""
+"""Reports from the store: of a head with its learning curve, of the best of a dataset, of labelled rows only."""
 
 from __future__ import annotations
 

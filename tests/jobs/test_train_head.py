@@ -51,7 +51,7 @@ def test_the_options_of_the_user_reach_the_head(workplace: Workplace) -> None:
     assert found["intervals"]
 
 
-def test_a_head_tells_what_its_features_cost(workplace: Workplace) -> None:
+def test_a_heads_result_has_what_its_features_cost(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of([*labelled(50), *labelled(10)]))
     extraction = version.spaces()[0].job
     workplace.client.hset(f"jdq:job:{extraction}", "count:device_ms", 1250)
@@ -144,7 +144,7 @@ def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:
         ({"head": "sklearn.naive_bayes.GaussianNB"}, "not allowed"),
     ],
 )
-def test_what_a_head_does_not_take_fails_the_job_at_once(
+def test_what_a_head_does_not_take_fails_the_job_immediately(
     workplace: Workplace, options: dict[str, Any], word: str
 ) -> None:
     version = extracted(workplace, csv_of(labelled(60)))

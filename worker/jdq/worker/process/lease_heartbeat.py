@@ -109,7 +109,7 @@ class LeaseHeartbeat:
         try:
             verdicts = self._ledger.renew([(held.lease, held.live or None) for held in leases])
         except redis.RedisError as error:
-            # The work goes on: the fencing token decides at the commit whether it still counts.
+            # The work continues: the fencing token decides at the commit whether it still counts.
             log.warning("leases not renewed: %s", error)
             return
         for held, verdict in zip(leases, verdicts, strict=True):

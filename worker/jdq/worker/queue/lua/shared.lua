@@ -1,7 +1,7 @@
--- What every script of the ledger shares. Before it stands `limits`, the constants of queue/limits.py; `args` is the
--- script's one argument, a struct of queue/scripts.py. Time is the server's, in milliseconds: no two hosts need agree on
--- a clock. The keys are listed in docs/queue.md. A script may touch the keys of several jobs, so the ledger needs one
--- server.
+-- What every script of the ledger shares. `limits`, defined before it, has the constants of queue/limits.py; `args` is
+-- the script's one argument, a struct of queue/scripts.py. Time is the server's, in milliseconds, so hosts need not
+-- agree on a clock. The keys are listed in docs/queue.md. A script may touch the keys of several jobs, so the ledger
+-- needs a single server.
 
 local args = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
