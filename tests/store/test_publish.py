@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from jdq.store.location import store_root
 from jdq.store.publish import is_partial, publish, replace
 
 
@@ -89,14 +88,3 @@ def test_a_file_system_without_hard_links_is_named(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="has no hard links"):
         publish(tmp_path / "file", b"x")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_store_is_found_by_argument_then_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JDQ_STORE", "/a")
-    monkeypatch.setenv("JDQ_HOME", "/b")
-    assert store_root("/c") == Path("/c")
-    assert store_root() == Path("/a")
-    monkeypatch.delenv("JDQ_STORE")
-    assert store_root() == Path("/b/store")
-    monkeypatch.delenv("JDQ_HOME")
-    assert store_root() == Path.home() / ".jdq" / "store"

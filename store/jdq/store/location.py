@@ -1,16 +1,37 @@
-"""Where the store is."""
+"""Where the store is: the one rule that the client, the workers and `open_store` share."""
 
 from __future__ import annotations
 
 import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
+from jdq.store.errors import StoreError
 
-def store_root(path: str | Path | None = None) -> Path:
-    """The store's folder: the argument, else $JDQ_STORE, else $JDQ_HOME/store, else ~/.jdq/store. It may not exist."""
-    if path is not None:
-        return Path(path).expanduser()
-    if named := os.environ.get("JDQ_STORE"):
-        return Path(named).expanduser()
-    home = os.environ.get("JDQ_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".jdq") / "store"
+
+def jdq_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of config.toml and of the local stack: $JDQ_HOME, else ~/.jdq. Absolute; it may not exist."""
+    return Path(environment.get("JDQ_HOME") or Path.home() / ".jdq").expanduser().absolute()
+
+
+def store_root(path: str | Path | None = None, *, environment: Mapping[str, str] = os.environ) -> Path:
+    """The store's folder: `path`, else $JDQ_STORE, else `store` in $JDQ_HOME/config.toml, else $JDQ_HOME/store.
+
+    Absolute; it may not exist. Raises StoreError where config.toml is needed and cannot be read.
+    """
+    home = jdq_home(environment)
+    named = path or environment.get("JDQ_STORE") or _configured(home / "config.toml") or home / "store"
+    return Path(named).expanduser().absolute()
+
+
+def _configured(file: Path) -> str | None:
+    try:
+        store = tomllib.loads(file.read_text(encoding="utf-8")).get("store")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from error
+    if store is not None and not isinstance(store, str):
+        raise StoreError(f"{file}: store is {store!r}; it must be a path in quotes")
+    return store

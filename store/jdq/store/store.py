@@ -103,9 +103,10 @@ class Store:
 
 
 def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
-    """The store at `path` (else $JDQ_STORE, $JDQ_HOME/store, ~/.jdq/store), made if it lacks and `create` is true.
+    """The store at `path` (by default where `store_root` says), created if it does not exist and `create` is true.
 
-    Raises StoreFormatError where the folder is not a store, or is one of a version that this jdq does not know.
+    Raises StoreFormatError where the folder is not a store, or is one of a version that this jdq does not know, and
+    StoreError where config.toml cannot be read.
     """
     root = store_root(path)
     file = root / "STORE.json"
