@@ -2,47 +2,68 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
+import re
 import socket
 import tempfile
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from jdq.store.location import jdq_home, store_root
 
 DEFAULT_ENCODER = "facebook/bart-base"
-CHOICES = {"precision": ("auto", "float32", "bfloat16", "float8"), "log_format": ("text", "json")}
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float8"]
+_Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+_Names = Annotated[str, Meta(description="a text of names, comma separated")]
+_Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
+_Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^(rediss?|redis\+socket)://.",
+        description="a redis://, rediss:// or redis+socket:// URL",
+    ),
+]
+_Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+_Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message names the setting and where it came from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """What every process of jdq needs to know. Times are in seconds."""
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process of jdq needs to know.
+
+    A setting is the variable JDQ_<NAME> in the environment, and <name> in config.toml; `home` is a variable only.
+    """
 
     home: Path
     store: Path
-    broker_url: str
-    embedded: bool  # the broker is the private server that `jdq up` starts
-    host: str
-    encoder: str = DEFAULT_ENCODER
-    precision: str = "auto"
-    device: str = "auto"
+    broker_url: _Url
+    embedded: bool  # no setting: the broker is the private server that `jdq up` starts
+    host: _Text
+    encoder: _Text = DEFAULT_ENCODER
+    precision: Precision = "auto"
+    device: _Device = "auto"
     # How long a worker may be silent before its chunk goes to another one.
-    lease_s: float = 60.0
-    heartbeat_s: float = 2.0
-    reclaim_s: float = 5.0
-    # How long one ticket lets a worker stay on one job before others get their turn.
-    time_slice_s: float = 30.0
-    log_format: str = "text"
-    # Tokens a chunk may hold; 0 lets the plan choose by the workers' devices.
-    chunk_tokens: int = 0
-
+    lease_s: _Seconds = 60.0
+    heartbeat_s: _Seconds = 2.0
+    reclaim_s: _Seconds = 5.0
+    # How long one ticket keeps a worker on one job while other jobs wait.
+    time_slice_s: _Seconds = 30.0
+    log_format: Literal["text", "json"] = "text"
+    # Tokens per chunk; 0 lets the plan choose by the workers' devices.
+    chunk_tokens: _Tokens = 0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
-    classifiers: str = ""
+    classifiers: _Names = ""
 
     @property
     def allowed_classifiers(self) -> tuple[str, ...]:
@@ -56,62 +77,54 @@ class Config:
 
     @property
     def run_folder(self) -> Path:
-        """Where the local stack says what runs."""
+        """The folder of the local stack's state."""
         return self.home / "run"
 
 
-# Field of Config, environment variable, type. The same names without JDQ_, in lower case, are config.toml's keys.
-_SETTINGS: dict[str, tuple[str, type]] = {
-    "encoder": ("JDQ_ENCODER", str),
-    "precision": ("JDQ_PRECISION", str),
-    "device": ("JDQ_DEVICE", str),
-    "lease_s": ("JDQ_LEASE_S", float),
-    "heartbeat_s": ("JDQ_HEARTBEAT_S", float),
-    "reclaim_s": ("JDQ_RECLAIM_S", float),
-    "time_slice_s": ("JDQ_TIME_SLICE_S", float),
-    "log_format": ("JDQ_LOG_FORMAT", str),
-    "chunk_tokens": ("JDQ_CHUNK_TOKENS", int),
-    "classifiers": ("JDQ_CLASSIFIERS", str),
-}
+# Setting -> the name that it had before, which is still read.
+_OLD_NAMES = {"heartbeat_s": "beat_s", "reclaim_s": "reap_s", "time_slice_s": "turn_s"}
+# Variables that are no settings of Config: of compose.yaml and docker/, of the workers themselves, of the tests.
+_OTHER_VARIABLES = """
+    JDQ_BUILD_NETWORK JDQ_DATA JDQ_FLOWER_PASSWORD JDQ_FLOWER_PORT JDQ_FLOWER_USER JDQ_GID JDQ_HUB_CACHE JDQ_IMAGE
+    JDQ_METRICS_PORT JDQ_MODELS JDQ_MONITORING_BIND JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
+    JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
+    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION
+    JDQ_LEASED_GPU JDQ_WORKER_NAME
+    JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_POWER_CUTS JDQ_RACE_SECONDS JDQ_TEST_DATA
+""".split()  # noqa: SIM905 - a literal list would take a line per name
 
 
 def read_config(environment: Mapping[str, str] | None = None) -> Config:
     """The configuration of this process: environment first, then ``$JDQ_HOME/config.toml``, then the defaults.
 
-    Raises ConfigError for a value that cannot be read.
+    Raises ConfigError for a value that cannot be used, StoreError for a `store` that is no path.
     """
     env = os.environ if environment is None else environment
-    home = Path(env.get("JDQ_HOME") or Path.home() / ".jdq").expanduser().absolute()
-    file = _read_file(home / "config.toml")
-    settings = {
-        field: _converted(value, kind, name)
-        for field, (name, kind) in _SETTINGS.items()
-        if (value := env.get(name) or file.get(field)) is not None
-    }
-    for field, choices in CHOICES.items():
-        if field in settings and settings[field] not in choices:
-            raise ConfigError(f"{field} is {settings[field]!r}; it must be one of {', '.join(choices)}")
-    url = env.get("JDQ_BROKER_URL") or file.get("broker_url")
-    config = Config(
-        home=home,
-        store=Path(env.get("JDQ_STORE") or str(file.get("store") or home / "store")).expanduser().absolute(),
-        broker_url=str(url) if url else f"redis+socket://{socket_path(home)}",
-        embedded=not url,
-        host=env.get("JDQ_HOST") or socket.gethostname(),
-        **settings,  # type: ignore[arg-type]
-    )
+    home = jdq_home(env)
+    settings = dict(_settings(env, home / "config.toml"))
+    embedded = "broker_url" not in settings
+    defaults = {"broker_url": f"redis+socket://{socket_path(home)}", "host": socket.gethostname()}
+    config = Config(home=home, store=store_root(environment=env), embedded=embedded, **defaults | settings)
     if config.heartbeat_s * 3 > config.lease_s:
         raise ConfigError(
             f"JDQ_LEASE_S={config.lease_s:g} is less than three times JDQ_HEARTBEAT_S={config.heartbeat_s:g}: "
-            "a lease would end between two beats"
+            "a lease would expire between two heartbeats"
         )
     return config
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each JDQ_ variable that nothing reads."""
+    known = {_variable(name) for name in ("home", "store", *_types(), *_OLD_NAMES.values())} | {*_OTHER_VARIABLES}
+    for name in sorted(set(environment) - known):
+        if name.startswith("JDQ_"):
+            yield f"jdq does not read {name}{_suggestion(name, known)}"
 
 
 def socket_path(home: Path) -> Path:
     """The embedded server's unix socket: the running stack's own, else where the next one will put it.
 
-    A socket's path holds at most 107 bytes, so it lies in the runtime folder, named by the home folder's digest. The
+    A socket's path holds at most 107 bytes, so it is in the runtime folder, named by the home folder's digest. The
     stack writes it down, because a cron job and a login shell may have different runtime folders.
     """
     try:
@@ -122,27 +135,57 @@ def socket_path(home: Path) -> Path:
 
 
 def runtime_folder() -> Path:
-    """A folder of this user alone for sockets: ``$XDG_RUNTIME_DIR``, or one under the temporary folder."""
+    """A folder for sockets that only this user can read: ``$XDG_RUNTIME_DIR``, or one under the temporary folder."""
     given = os.environ.get("XDG_RUNTIME_DIR")
     if given and Path(given).is_dir():
         return Path(given)
     return Path(tempfile.gettempdir()) / f"jdq-{os.getuid()}"
 
 
-def _read_file(path: Path) -> dict[str, object]:
+def _types() -> dict[str, Any]:
+    """The settings that both the environment and config.toml may give, less `store`, and their types."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(Config)}
+    return {name: kind for name, kind in fields.items() if name not in ("home", "store", "embedded")}
+
+
+def _settings(env: Mapping[str, str], path: Path) -> Iterator[tuple[str, Any]]:
+    """Each setting that is given, converted."""
+    file = _read_file(path)
+    for name, kind in _types().items():
+        names = [name, *([_OLD_NAMES[name]] if name in _OLD_NAMES else [])]
+        given = [(_variable(each), env[_variable(each)]) for each in names if env.get(_variable(each))]
+        given += [(f"{path}: {each}", file[each]) for each in names if each in file]
+        if given:
+            yield name, _converted(*given[0], kind)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    if unknown := set(settings) - set(_SETTINGS) - {"store", "broker_url"}:
-        raise ConfigError(f"{path} has unknown settings: {', '.join(sorted(unknown))}")
-    return settings
+    known = {"store", *_types(), *_OLD_NAMES.values()}
+    if unknown := sorted(set(file) - known):
+        raise ConfigError(f"{path} has an unknown setting {unknown[0]}{_suggestion(unknown[0], known)}")
+    return file
 
 
-def _converted(value: object, kind: type, name: str) -> object:
+def _converted(source: str, value: Any, kind: Any) -> Any:
     try:
-        return kind(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} is {value!r}; it must be a {kind.__name__}") from error
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        shown = re.sub(".*@", "***@", value) if isinstance(value, str) else value  # a URL's password
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        wanted = f"one of {', '.join(choices)}" if choices else kind.__metadata__[0].description
+        raise ConfigError(f"{source} is {shown!r}; it must be {wanted}") from None
+
+
+def _variable(setting: str) -> str:
+    return f"JDQ_{setting.upper()}"
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
