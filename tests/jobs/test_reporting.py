@@ -61,4 +61,4 @@ def test_the_program_writes_the_page_or_says_why_not(workplace: Workplace) -> No
     assert run.invoke(report, [head, "--output", str(target)]).exit_code == 0
     assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
     refused = run.invoke(report, ["nothing", "--output", str(target)])
-    assert (refused.exit_code, "try: jdq store ls" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "try: jdq store ls" in refused.stderr) == (4, True)

@@ -6,7 +6,7 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
-from jdq.worker.programs.health import NotWell, health_of
+from jdq.worker.programs.health import Unhealthy, health_of
 from jdq.worker.programs.prometheus_exporter import LedgerCollector
 from jdq.worker.queue.contract import Queue, TrainHead
 from jdq.worker.queue.jobbook import JobBook
@@ -17,14 +17,14 @@ WORKER = "cpu-worker-1@host"
 
 
 def ledger_of(client: redis.Redis, worker: str, queue: Queue = "cpu") -> Ledger:
-    """A worker that has said that it lives."""
+    """The ledger of a worker that has registered."""
     ledger = Ledger(client, worker=worker, queue=queue, lease_s=60, reclaim_s=0)
     ledger.heartbeat({"pid": 1, "host": "host", "queue": queue, "device": "cpu", "started": 0})
     return ledger
 
 
 def fall_silent(client: redis.Redis, worker: str) -> None:
-    """Its presence was seen long ago."""
+    """Makes its last heartbeat an old one."""
     client.zadd("jdq:workers:seen", {worker: 1000.0})
 
 
@@ -36,18 +36,18 @@ def scrape(client: redis.Redis) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
 
-def test_a_worker_that_was_just_seen_is_well(client: redis.Redis) -> None:
+def test_a_worker_with_a_recent_heartbeat_is_healthy(client: redis.Redis) -> None:
     ledger_of(client, WORKER)
     assert health_of(WORKER, JobBook(client)) == "idle"
 
 
-def test_a_worker_that_nobody_has_seen_is_not_well(client: redis.Redis) -> None:
+def test_a_worker_that_has_not_registered_is_unhealthy(client: redis.Redis) -> None:
     ledger_of(client, "another@host")
-    with pytest.raises(NotWell, match="no worker cpu-worker-1@host"):
+    with pytest.raises(Unhealthy, match="no worker cpu-worker-1@host"):
         health_of(WORKER, JobBook(client))
 
 
-def test_a_silent_worker_is_well_while_its_chunk_is_worked_on(client: redis.Redis) -> None:
+def test_a_silent_worker_is_healthy_while_it_holds_a_lease(client: redis.Redis) -> None:
     ledger, jobbook = ledger_of(client, WORKER), JobBook(client)
     job, _ = jobbook.create(SPEC)
     lease = ledger.next(job)
@@ -56,11 +56,11 @@ def test_a_silent_worker_is_well_while_its_chunk_is_worked_on(client: redis.Redi
 
     assert lease is not None
     ledger.commit(lease, Outcome())
-    with pytest.raises(NotWell, match="silent since 1 "):
+    with pytest.raises(Unhealthy, match="silent since 1 "):
         health_of(WORKER, jobbook)
 
 
-def test_metrics_tell_jobs_chunks_and_workers(client: redis.Redis) -> None:
+def test_metrics_count_jobs_chunks_and_workers(client: redis.Redis) -> None:
     ledger, jobbook = ledger_of(client, WORKER), JobBook(client)
     ledger_of(client, "gone@host", "gpu")
     fall_silent(client, "gone@host")
@@ -86,6 +86,6 @@ def test_metrics_tell_jobs_chunks_and_workers(client: redis.Redis) -> None:
     assert after['jdq_chunks{queue="cpu",state="leased"}'] == 0
 
 
-def test_metrics_say_that_redis_is_away() -> None:
+def test_without_redis_the_only_metric_is_ledger_up() -> None:
     nobody = redis.Redis(unix_socket_path="/nonexistent/r.sock", decode_responses=True)
     assert scrape(nobody) == {"jdq_ledger_up": 0}

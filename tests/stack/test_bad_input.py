@@ -64,7 +64,7 @@ def test_an_unknown_job_is_an_error_of_its_own(shared_stack: Stack) -> None:
 
 
 def test_a_head_needs_a_dataset_and_its_features(shared_stack: Stack) -> None:
-    assert "nothing-here" in shared_stack.run("submit", "train-head", "nothing-here", code=2).stderr
+    assert "nothing-here" in shared_stack.run("submit", "train-head", "nothing-here", code=4).stderr
     assert "no head 'logrug'" in shared_stack.run("submit", "train-head", "--head", "logrug", code=2).stderr
     assert "NAME=VALUE" in shared_stack.run("submit", "train-head", "--param", "C", code=2).stderr
 

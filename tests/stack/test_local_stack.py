@@ -35,7 +35,7 @@ def test_up_twice_is_harmless_and_down_leaves_nothing_running(stack: Stack) -> N
         ("gpu-1", "gpu", "idle"),
         ("cpu-1", "cpu", "idle"),
     }
-    assert "it runs already" in stack.run("up").stderr
+    assert "already running" in stack.run("up").stderr
     assert [w["pid"] for w in stack.json("workers")] == [w["pid"] for w in workers]
     assert processes_of(stack)
     stack.run("down")

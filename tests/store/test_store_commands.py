@@ -9,7 +9,8 @@ import h5py
 import pytest
 from click.testing import CliRunner, Result
 
-from jdq.cli.store import size, store
+from jdq.cli.output import size
+from jdq.cli.store import store
 from jdq.store import open_store
 from jdq.store.errors import NotExtracted, StoreFormatError
 from tests.store.fake_datasets import import_texts, write_store

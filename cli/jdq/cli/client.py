@@ -1,4 +1,4 @@
-"""What a command needs: the configuration, the job book, the store, and sending a job on its way."""
+"""What a command needs: the configuration, the job book, the store, and submitting a job."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class BadRequest(Exception):
-    """What the user asked for cannot be; the message says what would."""
+    """The user asked for something impossible; the message says what would work."""
 
 
 class Client:
-    """One command's things, each made when it is first needed."""
+    """What one command uses; each part is made when it is first needed."""
 
     @cached_property
     def config(self) -> Config:
@@ -47,10 +47,13 @@ class Client:
 
     @cached_property
     def store(self) -> Store:
-        """The store."""
-        from jdq.store.store import open_store
+        """The configured store, created if it does not exist; raises StoreError."""
+        return self._open_store(create=True)
 
-        return open_store(self.config.store)
+    @cached_property
+    def existing_store(self) -> Store:
+        """The configured store; raises StoreFormatError where it does not exist."""
+        return self._open_store(create=False)
 
     def job(self, job: str) -> Job:
         """The job with this id; raises UnknownJob with a message for the user."""
@@ -62,7 +65,7 @@ class Client:
             raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
 
     def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
-        """Creates the job, sends its tickets, and says on stderr where nobody is there to take them. Returns its id."""
+        """Creates the job, sends its tickets, and warns on stderr of queues without workers. Returns the job's id."""
         job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         self._send(tickets)
         self._warn_of_missing_workers(spec)
@@ -79,6 +82,11 @@ class Client:
                 f"job {job} waits for {error}, which has not succeeded\n  try: jdq retry {error}"
             ) from None
 
+    def _open_store(self, *, create: bool) -> Store:
+        from jdq.store.store import open_store
+
+        return open_store(self.config.store, create=create)
+
     def _send(self, tickets: list[TicketOrder]) -> None:
         from jdq.worker.queue.celery_app import celery_app
         from jdq.worker.queue.tickets import send_tickets
@@ -89,4 +97,4 @@ class Client:
         served = {worker.queue for worker in self.jobbook.workers() if worker.state != "dead"}
         for queue in spec.queues:
             if queue not in served:
-                click.echo(f"no worker serves the {queue} queue just now; the job waits for one", err=True)
+                click.echo(f"warning: no worker serves the {queue} queue; the job waits for one", err=True)

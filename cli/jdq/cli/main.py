@@ -1,65 +1,81 @@
-"""The `jdq` command: its groups and commands, and the border where errors become messages and exit codes."""
+"""The `jdq` command: its commands by section, and the border where errors become messages and exit codes."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from jdq.cli import store, submit
-from jdq.cli.exits import Exit, exit_of, message_of
-from jdq.cli.jobs import commands as job_commands
-from jdq.cli.jobs import logs, top
-from jdq.cli.stack import commands as stack_commands
-from jdq.cli.trained import compare, heads, model, models, predict, report
+from jdq.cli.client import BadRequest
+from jdq.cli.jobs import commands as jobs
+from jdq.cli.jobs.logs import logs
+from jdq.cli.jobs.top import top
+from jdq.cli.stack import commands as stack
+from jdq.cli.stack.errors import StackError
+from jdq.cli.store import store
+from jdq.cli.submit import submit
+from jdq.cli.trained.compare import compare
+from jdq.cli.trained.heads import heads
+from jdq.cli.trained.model import model
+from jdq.cli.trained.models import models
+from jdq.cli.trained.predict import predict
+from jdq.cli.trained.report import report
+from jdq.worker.config import unknown_variables
+from jdq.worker.queue.exit_codes import ExitCode, exit_on_error
 
 
-class _Border(click.Group):
-    """Turns the errors that users may see into a message on stderr and an exit code."""
+class Sections(click.Group):
+    """A group whose help lists its commands by section, and which turns errors into messages and exit codes."""
 
+    def __init__(self, *arguments: Any, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._sections = sections
+        for commands in sections.values():
+            for command in commands:
+                self.add_command(command)
+
+    @exit_on_error({BadRequest: ExitCode.BAD_INPUT, StackError: ExitCode.NO_STACK})
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except KeyboardInterrupt:
-            ctx.exit(Exit.INTERRUPTED)
-        except Exception as error:
-            code = exit_of(error)
-            if code is None:
-                raise
-            click.echo(f"jdq: {message_of(error)}", err=True)
-            ctx.exit(code)
+        return super().invoke(ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, commands in self._sections.items():
+            with formatter.section(title):
+                limit = formatter.width - formatter.current_indent - width - 2
+                rows = [((command.name or "").ljust(width), command.get_short_help_str(limit)) for command in commands]
+                formatter.write_dl(rows)
 
 
 @click.group(
-    cls=_Border,
+    cls=Sections,
+    sections={
+        "Submit": (submit, model),
+        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
+        "Results": (jobs.result, heads, models, compare, report, predict),
+        "Store": (store,),
+        "Stack": (stack.up, stack.down, stack.workers, top),
+    },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 succeeded, 1 the job failed, 2 wrong input, 3 no Redis or workers, 4 unknown job.",
+    epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",
 )
 @click.version_option(package_name="jdq")
 def cli() -> None:
-    """Classify texts with BART: features computed once on GPU workers, heads and fine-tunes from them.
+    """Classify texts with BART: compute features on GPU workers, train heads on them, or fine-tune.
 
     \b
     jdq up                                  start Redis and workers on this machine
-    jdq submit extract data.csv --wait      the features of the texts in data.csv
-    jdq submit train-head --wait            a head on the dataset submitted last
-    jdq result JOB                          what came out
+    jdq submit extract data.csv --wait      compute the features of the texts in data.csv
+    jdq submit train-head --wait            train a head on the dataset extracted last
+    jdq result JOB                          print the result
     """
-
-
-cli.add_command(submit.submit)
-for _command in (*stack_commands.COMMANDS, *job_commands.COMMANDS, logs.logs, top.top):
-    cli.add_command(_command)
-cli.add_command(store.store)
-cli.add_command(model.model)
-for _group in (heads.heads, models.models, compare.compare, report.report):
-    cli.add_command(_group)
-cli.add_command(predict.predict)
+    for warning in unknown_variables(os.environ):
+        click.echo(f"warning: {warning}", err=True)
 
 
 def main() -> None:
-    """The entry of the `jdq` script."""
+    """The entry point of the `jdq` script."""
     sys.exit(cli())

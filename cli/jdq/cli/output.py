@@ -1,4 +1,4 @@
-"""How results are printed: the result alone on stdout, messages on stderr."""
+"""How results are printed: stdout holds only the result, messages go to stderr."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def clock(seconds: float | None) -> str:
-    """A moment as local date and time."""
+    """A time in seconds since 1970 as local date and time."""
     if seconds is None:
         return "-"
     return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def duration(seconds: float | None) -> str:
-    """A span as 0.4 s, 12 s, 3 min 20 s or 2 h 05 min."""
+    """A duration as 0.4 s, 12 s, 3 min 20 s or 2 h 05 min."""
     if seconds is None:
         return "-"
     if seconds < 10:
@@ -44,3 +44,13 @@ def duration(seconds: float | None) -> str:
     if minutes < 100:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: int) -> str:
+    """Bytes as 512 B, 1.5 KiB or 3.0 MiB."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

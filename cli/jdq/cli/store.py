@@ -1,4 +1,4 @@
-"""`jdq store`: what lies in the store, whether it is sound, and plain copies of it."""
+"""`jdq store`: list, check, clean and export what is stored."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jdq.cli.output import json_option, print_json, print_table
+from jdq.cli.client import Client
+from jdq.cli.output import json_option, print_json, print_table, size
+from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
     from jdq.store.maintenance.listing import DatasetSummary, SpaceSummary
-    from jdq.store.store import Store
+    from jdq.store.maintenance.verify import VerifyReport
 
-version_option = click.option("--version", metavar="V", help="A version, or its first digits; default: the newest.")
+version_option = click.option("--version", metavar="V", help="Version, or its first digits.  [default: the newest]")
 space_option = click.option(
-    "--space", metavar="S", help="A feature space, or its first digits; default: the last used."
+    "--space", metavar="S", help="Feature space, or its first digits.  [default: extracted last]"
 )
 
 
 @click.group()
 def store() -> None:
-    """Look at the store, check it, clean it, and copy from it.
+    """List, check, clean and export what is stored.
 
-    The store is the folder $JDQ_STORE, else $JDQ_HOME/store, else ~/.jdq/store.
+    The store is the folder $JDQ_STORE, else `store` in $JDQ_HOME/config.toml, else $JDQ_HOME/store, by default
+    ~/.jdq/store.
     """
-
-
-def _open() -> Store:
-    from jdq.store.store import open_store
-
-    return open_store(create=False)
 
 
 @store.command("ls")
@@ -41,11 +38,11 @@ def _open() -> Store:
 def list_(as_json: bool) -> None:
     """List datasets and feature spaces.
 
-    A dataset's features are "complete", or so many rows are "missing", in each feature space of its extractions.
+    Per feature space, a dataset's features are "complete", or the number of missing rows is given.
     """
     from jdq.store.maintenance.listing import list_store
 
-    summary = list_store(_open())
+    summary = list_store(Client().existing_store)
     if as_json:
         print_json(asdict(summary))
         return
@@ -65,22 +62,25 @@ def list_(as_json: bool) -> None:
 @version_option
 @json_option
 def show(name: str, version: str | None, as_json: bool) -> None:
-    """Show one dataset version, or one feature space by the first digits of its digest."""
+    """Show a dataset version or a feature space.
+
+    A feature space is named by its digest, or the first digits of it.
+    """
     from jdq.store.datasets import UnknownDataset
     from jdq.store.errors import UnknownSpace
     from jdq.store.maintenance.listing import summarize_dataset, summarize_space
 
-    found = _open()
+    opened = Client().existing_store
     try:
-        space = None if name in found.datasets.names() or version else found.open_space(name)
+        space = None if name in opened.datasets.names() or version else opened.open_space(name)
     except UnknownSpace:
-        raise UnknownDataset(name, found.datasets.names()) from None
+        raise UnknownDataset(name, opened.datasets.names()) from None
     if space is None:
-        record = asdict(summarize_dataset(found, found.datasets.get(name, version)))
+        record = asdict(summarize_dataset(opened, opened.datasets.get(name, version)))
     else:
         import msgspec
 
-        record = asdict(summarize_space(found, space)) | {"definition": msgspec.to_builtins(space.definition)}
+        record = asdict(summarize_space(opened, space)) | {"definition": msgspec.to_builtins(space.definition)}
     if as_json:
         print_json(record)
     else:
@@ -88,14 +88,15 @@ def show(name: str, version: str | None, as_json: bool) -> None:
 
 
 @store.command()
-@click.option("--quick", is_flag=True, help="Check the form and keys of each shard, not every byte.")
-@click.option("--repair", is_flag=True, help="Move damaged shards into quarantine; the next extraction computes them.")
+@click.option("--quick", is_flag=True, help="Check the format and keys of each shard, not every byte.")
+@click.option("--repair", is_flag=True, help="Quarantine damaged shards; the next extraction recomputes them.")
 @json_option
 @click.pass_context
 def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> None:
-    """Check the whole store, also while jobs run. Exit codes: 0 sound, 1 damage found (repaired or not).
+    """Check the whole store for damage.
 
-    Rows of a dataset that no shard holds are told ("incomplete") and are no damage: a job may not be there yet.
+    Jobs may run meanwhile. Exit code 1 where damage is found, repaired or not. Dataset rows without features are
+    reported as "incomplete", which is not damage: their extraction may still be running.
     """
     from jdq.store.maintenance.verify import verify as verify_store
 
@@ -105,26 +106,18 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
             bar.length = total
             bar.update(done - bar.pos)
 
-        report = verify_store(_open(), quick=quick, repair=repair, after_shard=after_shard)
+        report = verify_store(Client().existing_store, quick=quick, repair=repair, after_shard=after_shard)
     if as_json:
         print_json(asdict(report) | {"sound": report.sound})
     else:
-        for finding in report.findings:
-            click.echo(f"{finding.kind}: {finding.path}: {finding.fact}")
-            click.echo(f"  {finding.repaired or 'not repaired'}")
-        for finding in report.incomplete:
-            click.echo(f"{finding.kind}: {finding.path}: {finding.fact}")
-        click.echo(
-            f"{'sound' if report.sound else f'{len(report.findings)} findings'}: {report.spaces} feature spaces, "
-            f"{report.shards} shards, {report.rows} rows, {size(report.size_bytes)}, {report.datasets} dataset versions"
-        )
-    context.exit(0 if report.sound else 1)
+        _print_verify(report)
+    context.exit(ExitCode.SUCCEEDED if report.sound else ExitCode.FAILED)
 
 
 @store.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-@click.option("--unused", is_flag=True, help="Also remove shards none of whose texts is in any dataset.")
-@click.option("--quarantined", is_flag=True, help="Also remove shards that failed a check.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
+@click.option("--unused", is_flag=True, help="Also remove shards whose texts are in no dataset.")
+@click.option("--quarantined", is_flag=True, help="Also remove quarantined shards.")
 @click.option(
     "--older-than",
     "grace_s",
@@ -132,14 +125,19 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Keep what is younger: readers and copies that began before it changed may need it.",
+    help="Minimum age of what is removed: readers and copies may still need what is younger.",
 )
 @json_option
 def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: bool) -> None:
-    """Remove what dead writers left behind and shards that compaction has replaced."""
+    """Remove leftovers and replaced shards.
+
+    Leftovers are the partial files of writers that died. Compaction replaces small shards by large ones.
+    """
     from jdq.store.maintenance.garbage import collect_garbage
 
-    report = collect_garbage(_open(), dry_run=dry_run, unused=unused, quarantined=quarantined, grace_s=grace_s)
+    report = collect_garbage(
+        Client().existing_store, dry_run=dry_run, unused=unused, quarantined=quarantined, grace_s=grace_s
+    )
     if as_json:
         print_json(asdict(report))
         return
@@ -147,22 +145,23 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
         for path in getattr(report, kind):
             click.echo(f"{kind}: {path}")
     verb = "would remove" if dry_run else "removed"
-    click.echo(f"{verb} {size(report.size_bytes)}; {report.waiting} not old enough or not needed less", err=True)
+    click.echo(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
 
 
 @store.command()
 @click.argument("space", required=False)
 @json_option
 def compact(space: str | None, as_json: bool) -> None:
-    """Merge small shards into large ones, in the order of the datasets: of SPACE, or of all feature spaces.
+    """Merge small shards into large ones.
 
-    The small ones stay until `jdq store gc` finds the new ones an hour old.
+    Only those of SPACE, by default those of all feature spaces; rows are put in the order of the datasets. `jdq store
+    gc` removes the small shards once the large ones are an hour old.
     """
     from jdq.store.spaces.compact import compact as compact_space
 
-    found = _open()
-    spaces = [found.open_space(space)] if space else found.spaces()
-    versions = found.datasets.list()
+    opened = Client().existing_store
+    spaces = [opened.open_space(space)] if space else opened.spaces()
+    versions = opened.datasets.list()
     reports = [
         compact_space(each, order=(version.keys() for version in versions if _uses(version, each.digest)))
         for each in spaces
@@ -175,22 +174,29 @@ def compact(space: str | None, as_json: bool) -> None:
             f"{report.space}: {len(report.merged)} shards merged into {len(report.published)}, {report.rows} rows"
         )
         for name in report.damaged:
-            click.echo(f"shard {name} is damaged and was left\n  try: jdq store verify --repair", err=True)
+            click.echo(f"shard {name} is damaged and was skipped\n  try: jdq store verify --repair", err=True)
 
 
 @store.command()
 @click.argument("dataset")
 @click.option(
-    "--to", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="x.h5, .npz, .parquet"
+    "--to",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write; its suffix is the format: .h5, .npz or .parquet.",
 )
 @version_option
 @space_option
-@click.option("--label-column", metavar="C", help="Default: the dataset's own.")
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--label-column", metavar="C", help="Column with the labels.  [default: the dataset's own]")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 def export(
     dataset: str, path: Path, version: str | None, space: str | None, label_column: str | None, force: bool
 ) -> None:
-    """Copy a dataset's features, labels and texts, in row order, into one file that needs no jdq to read.
+    """Export a dataset with its features to one file.
+
+    The file holds features, labels and texts in row order, and is readable without jdq.
 
     \b
     jdq store export posts --to posts.h5        /features /labels /texts, for h5py, h5ls, MATLAB
@@ -199,7 +205,7 @@ def export(
     """
     from jdq.store.exports.export import export as export_table
 
-    table = _open().open(dataset, version=version, space=space)
+    table = Client().existing_store.open(dataset, version=version, space=space)
     with click.progressbar(length=len(table), label="rows", file=sys.stderr) as bar:
         export_table(
             table, path, label_column=label_column, overwrite=force, after_block=lambda rows: bar.update(rows - bar.pos)
@@ -209,25 +215,30 @@ def export(
 
 @store.command()
 @click.argument("dataset")
-@click.option("--version", metavar="V", help="Only this version (or its first digits); default: all of them.")
+@click.option("--version", metavar="V", help="Version, or its first digits.  [default: all versions]")
 @json_option
 def rm(dataset: str, version: str | None, as_json: bool) -> None:
-    """Remove a dataset, or one version of it. Its features stay until `jdq store gc --unused`."""
-    removed = _open().datasets.remove(dataset, version)
+    """Remove a dataset, or one version of it.
+
+    Its features are kept until `jdq store gc --unused`.
+    """
+    removed = Client().existing_store.datasets.remove(dataset, version)
     if as_json:
         print_json({"dataset": dataset, "versions": removed})
     else:
         click.echo(f"removed {dataset} {', '.join(removed)}")
 
 
-def size(count: int) -> str:
-    """Bytes for people: 512 B, 1.5 MiB."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+def _print_verify(report: VerifyReport) -> None:
+    for finding in report.findings:
+        click.echo(f"{finding.kind}: {finding.path}: {finding.fact}")
+        click.echo(f"  {finding.repaired or 'not repaired'}")
+    for finding in report.incomplete:
+        click.echo(f"{finding.kind}: {finding.path}: {finding.fact}")
+    click.echo(
+        f"{'sound' if report.sound else f'{len(report.findings)} findings'}: {report.spaces} feature spaces, "
+        f"{report.shards} shards, {report.rows} rows, {size(report.size_bytes)}, {report.datasets} dataset versions"
+    )
 
 
 def _row(dataset: DatasetSummary) -> list[str]:
@@ -258,7 +269,7 @@ def _space_row(space: SpaceSummary) -> list[str]:
 
 
 def _print_record(record: dict[str, object]) -> None:
-    """One field a line, as `name: value`."""
+    """One field per line, as `name: value`."""
     for name, value in record.items():
         if isinstance(value, dict):
             click.echo(f"{name}: {', '.join(f'{key} {each}' for key, each in value.items()) or '-'}")

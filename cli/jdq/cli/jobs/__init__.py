@@ -1,1 +1,1 @@
-"""Commands about jobs: how they stand, what they print, what came out."""
+"""Commands about jobs: their state, progress, logs and results."""

@@ -16,9 +16,11 @@ WAIT_MS = 1000
 
 @click.command()
 @click.argument("job")
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until the job ends.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until the job ends.")
 def logs(job: str, follow: bool) -> None:
-    """Print the log lines of JOB from all workers, oldest first; the last 2,000 are kept.
+    """Print the log lines of JOB.
+
+    Lines of all workers, oldest first; the last 2,000 per job are kept.
 
     \b
     jdq logs extract-k3v9x2pq
@@ -31,7 +33,7 @@ def logs(job: str, follow: bool) -> None:
     last = "0"
     while True:
         ended = client.job(job).state.ended
-        # Asked after the state, so that the lines of the end are not missed; a short wait, so that the end is seen.
+        # Read after the state, so that the last lines are not missed; a short wait, so that the end is seen.
         for entry, line in _lines(client.redis, stream, last, block=WAIT_MS if follow and not ended else None):
             click.echo(line)
             last = entry

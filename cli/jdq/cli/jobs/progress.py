@@ -1,4 +1,4 @@
-"""How far a job is, in one value: what `status`, `watch` and `--json` show."""
+"""A job's progress in one value: what `status`, `watch` and `--json` show."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Texts and tokens of a job, those of chunks in flight included. Rates are a second of the job's running time.
+    """Texts and tokens of a job, including chunks in flight. Rates are per second of the job's running time.
 
-    steps are a training's, or the trials of a search; epoch and loss are a fine-tune's. None where there is none now.
+    steps: of a training, or the trials of a search. epoch, loss: of a fine-tune. None where unknown.
     """
 
     texts_done: int
@@ -32,7 +32,7 @@ class Progress:
 
 
 def progress_of(job: Job) -> Progress:
-    """How far the job is by now."""
+    """The job's current progress."""
     in_flight = sum(live.get("texts", 0) for live in job.live)
     computed = job.counts.get("computed", 0) + in_flight
     tokens = job.counts.get("tokens", 0) + sum(live.get("tokens", 0) for live in job.live)
@@ -55,7 +55,7 @@ def progress_of(job: Job) -> Progress:
 
 
 def _steps(job: Job) -> dict[str, Any]:
-    """How far a training or a search is."""
+    """The steps of a training, or the trials of a search."""
     live = job.live[0] if job.live else {}
     done: int | None
     total: int | None
@@ -73,10 +73,10 @@ def _steps(job: Job) -> dict[str, Any]:
 
 
 def _eta_s(texts_left: int, texts_per_s: float | None, steps: dict[str, Any], job: Job) -> float | None:
-    """By the training's own word, else by the rate so far."""
-    told = [live["eta_s"] for live in job.live if live.get("eta_s") is not None]
-    if told:
-        return float(max(told))
+    """The training's own estimate, else one from the rate so far."""
+    estimates = [live["eta_s"] for live in job.live if live.get("eta_s") is not None]
+    if estimates:
+        return float(max(estimates))
     if texts_per_s:
         return texts_left / texts_per_s
     if "trials_total" in job.counts and steps["steps_done"] and job.wall_s:
@@ -85,7 +85,7 @@ def _eta_s(texts_left: int, texts_per_s: float | None, steps: dict[str, Any], jo
 
 
 def state_text(job: Job) -> str:
-    """The state in the user's words: what a queued job waits for, and whether it is tried again."""
+    """The state, with the jobs that a queued job waits for, and whether it is being retried."""
     if job.waits_for:
         return f"{job.state} (waits for {', '.join(job.waits_for)})"
     if job.chunks_delayed and not job.chunks_leased and not job.state.ended:
@@ -94,7 +94,7 @@ def state_text(job: Job) -> str:
 
 
 def describe_job(job: Job) -> dict[str, Any]:
-    """The job for `--json`: stable names, times in seconds since 1970, `None` where a thing is not known yet."""
+    """The job for `--json`: stable names, times in seconds since 1970, None where not known yet."""
     import msgspec
 
     progress = asdict(progress_of(job))
@@ -122,7 +122,7 @@ def describe_job(job: Job) -> dict[str, Any]:
 
 
 def describe_result(job: Job) -> dict[str, Any]:
-    """What came out of an ended job, for `--json`."""
+    """The result of an ended job, for `--json`."""
     progress = progress_of(job)
     counts: dict[str, Any] = {}
     if job.kind == "predict":

@@ -1,4 +1,4 @@
-"""The table that a prediction wrote, as a file of the user's."""
+"""Copying a prediction's table to a file of the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_target(target: Path) -> None:
-    """Raises BadRequest where the file could not be written."""
+    """Raises BadRequest where the file cannot be written."""
     if not target.absolute().parent.is_dir():
         raise BadRequest(f"no folder {target.absolute().parent}")
     if target.is_dir():
@@ -31,7 +31,7 @@ def copy_table(client: Client, job: Job, target: Path) -> None:
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
     source = Runs(client.store.root).folder(job.id) / "predictions.csv"
     if not source.is_file():
-        raise BadRequest(f"{source} is not there: the store was cleaned, or JDQ_STORE is not that of the workers")
+        raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.copyfile(source, partial)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
+from jdq.worker.queue.contract import JobState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,9 +22,9 @@ SHOWN = 15
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Print the screen once and end.")
+@click.option("--once", is_flag=True, help="Print the screen once and exit.")
 def top(once: bool) -> None:
-    """Show workers and jobs on a live screen, until Ctrl-C."""
+    """Show workers and jobs live, until Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
 
@@ -62,8 +63,8 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _order(jobs: list[Job]) -> list[Job]:
-    """Running first, then queued, then what has ended; newest first in each."""
-    rank = {"running": 0, "queued": 1}
+    """Running jobs first, then queued, then ended ones; newest first within each."""
+    rank = {JobState.RUNNING: 0, JobState.QUEUED: 1}
     return sorted(jobs, key=lambda job: (rank.get(job.state, 2), -job.created))
 
 

@@ -1,4 +1,4 @@
-"""A live bar of one job, on stderr."""
+"""A live progress bar of one job, on stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFRESH_S = 0.3
 
 
 def watch_job(client: Client, job_id: str) -> Job:
-    """Shows the job until it ends, and returns it as it ended. Raises UnknownJob, BrokerUnreachable."""
+    """Shows the job until it ends, and returns the ended job. Raises UnknownJob, BrokerUnreachable."""
     job = client.job(job_id)
     if not sys.stderr.isatty():
         return _wait_quietly(client, job)
@@ -38,7 +38,7 @@ def watch_job(client: Client, job_id: str) -> Job:
 
 
 def _wait_quietly(client: Client, job: Job) -> Job:
-    """Without a terminal, a line only when something changed."""
+    """Without a terminal: a line per change of state."""
     shown = ""
     while True:
         line = f"{job.id}  {state_text(job)}"
@@ -52,7 +52,7 @@ def _wait_quietly(client: Client, job: Job) -> Job:
 
 
 def summary(job: Job) -> str:
-    """One line: state, texts done of all, rates, reused, ETA."""
+    """One line: state, texts done, rates, texts reused, ETA."""
     progress = progress_of(job)
     parts = [f"{job.id}  {state_text(job)}"]
     if progress.texts_total is not None:
@@ -71,7 +71,7 @@ def summary(job: Job) -> str:
 
 
 def _training(job: Job, progress: Progress) -> list[str]:
-    """Epoch, step and loss of a training; the trials of a search."""
+    """Epoch, step and loss of a training, or the trials of a search."""
     parts = []
     if progress.epoch is not None:
         parts.append(f"epoch {progress.epoch:.2f}/{progress.epochs}")

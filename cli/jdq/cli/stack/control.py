@@ -1,4 +1,4 @@
-"""Bringing the local stack up and down from a command."""
+"""Starting and stopping the local stack from a command."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jdq.worker.config import Config
 
 
 def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[StackState, bool]:
-    """Starts the stack unless it runs, and waits until every worker is there.
+    """Starts the stack unless it is running, and waits until every worker has registered.
 
-    Returns its state, and False when it ran already. Raises StackError with the reason when it does not start.
+    Returns its state, and False where it was running already. Raises StackError with the reason when it does not start.
     """
     if not config.embedded:
         raise StackError(
@@ -46,7 +46,7 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
 
 
 def bring_down(config: Config) -> bool:
-    """Stops the stack and waits until nothing of it is left; False when nothing ran."""
+    """Stops the stack and waits until none of its processes is left; False where nothing was running."""
     state = read_state(config.run_folder)
     supervisor = state.supervisor.process() if state else None
     if supervisor:
@@ -67,18 +67,18 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
         if state and state.phase == "failed":
             raise StackError(f"the stack does not start: {state.message}")
         if process and process.poll() is not None and not is_locked(config.run_folder):
-            raise StackError(f"the supervisor ended at once; see {config.logs / 'supervisor.log'}")
+            raise StackError(f"the supervisor ended immediately; see {config.logs / 'supervisor.log'}")
         time.sleep(0.05)
     raise StackError(f"the stack does not become ready; see {config.logs}\n  try: jdq down, then jdq up")
 
 
 def _end_leftovers(config: Config) -> bool:
-    """Ends what a supervisor that was killed has left behind; True when there was anything."""
+    """Kills the processes that a killed supervisor left behind; True where there were any."""
     state = read_state(config.run_folder)
     if state is None:
         return False
     left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
-    # A worker's own children first: their parent's death would hide them from us.
+    # A worker's own children first: after their parent's death they could not be found.
     left = [child for process in left for child in process.children(recursive=True)] + left
     for process in left:
         try:

@@ -1,5 +1,5 @@
-"""What can be wrong with the local stack."""
+"""Errors of the local stack."""
 
 
 class StackError(Exception):
-    """The local stack does not start, or is in the way; the message says why and what to do."""
+    """The local stack does not start, or cannot; the message says why and what to do."""

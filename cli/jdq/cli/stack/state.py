@@ -1,4 +1,4 @@
-"""What the supervisor writes down, so that `up`, `down` and the next `up` know what runs."""
+"""The supervisor's state on disk: how `up` and `down` know what is running."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 
 class ProcessId(msgspec.Struct, frozen=True):
-    """A process by its pid and its start time: a pid alone may be another program's by now."""
+    """A process by its pid and start time: the pid may have been reused."""
 
     pid: int
     started: float
@@ -25,13 +25,13 @@ class ProcessId(msgspec.Struct, frozen=True):
         return cls(pid, psutil.Process(pid).create_time())
 
     def process(self) -> psutil.Process | None:
-        """The process while it lives."""
+        """The process; None once it has ended."""
         try:
-            found = psutil.Process(self.pid)
-            alive = found.create_time() == self.started and found.status() != psutil.STATUS_ZOMBIE
+            process = psutil.Process(self.pid)
+            alive = process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return None
-        return found if alive else None
+        return process if alive else None
 
 
 class StackState(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class StackState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_state(run_folder: Path) -> StackState | None:
-    """What the last supervisor wrote; None where there was none or the file is unreadable."""
+    """What the last supervisor wrote; None where the file does not exist or is unreadable."""
     try:
         return msgspec.json.decode((run_folder / "stack.json").read_bytes(), type=StackState)
     except (OSError, msgspec.MsgspecError):
@@ -54,7 +54,7 @@ def read_state(run_folder: Path) -> StackState | None:
 
 
 def write_state(run_folder: Path, state: StackState) -> None:
-    """Replaces the state whole, so that no reader sees half of it."""
+    """Replaces the file atomically, so that no reader sees half of it."""
     partial = run_folder / f".stack.json.{os.getpid()}"
     partial.write_bytes(msgspec.json.encode(state))
     partial.replace(run_folder / "stack.json")
@@ -66,7 +66,7 @@ class Locked(Exception):
 
 @contextmanager
 def stack_lock(run_folder: Path) -> Iterator[None]:
-    """Holds the lock that one live supervisor has; it ends with the process, however that dies. Raises Locked."""
+    """Holds the supervisor's lock, which the kernel releases when the process ends. Raises Locked."""
     with (run_folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +76,7 @@ def stack_lock(run_folder: Path) -> Iterator[None]:
 
 
 def is_locked(run_folder: Path) -> bool:
-    """True while a supervisor lives."""
+    """True while a supervisor is running."""
     try:
         with stack_lock(run_folder):
             return False

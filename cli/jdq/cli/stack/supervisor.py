@@ -24,15 +24,15 @@ from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import JobBook
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0  # a worker hands back its chunk within a beat and a batch
+STOP_TIMEOUT_S = 10.0  # a worker releases its lease within a heartbeat and a batch
 LONGEST_PAUSE_S = 30.0
-# What ran for longer than this did start; what ends sooner, again and again, is started ever less often.
+# A process that ran for longer has started properly; after shorter runs the pause before the restart doubles.
 STARTED_S = 5.0
 SERVER = "redis"
 
 
 class Child:
-    """A process that is kept running."""
+    """A process that is restarted when it exits."""
 
     def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str]) -> None:
         self.name = name
@@ -45,7 +45,7 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts the process in a session of its own, so that it can be ended with all its children."""
+        """Starts the process in a session of its own, so that it can be killed with all its children."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
@@ -63,7 +63,7 @@ class Child:
         return self.process is None or self.process.poll() is not None
 
     def restart_when_due(self) -> bool:
-        """Starts an exited process again, after a pause that doubles while it keeps exiting; True when started."""
+        """Restarts an exited process, after a pause that doubles while it keeps exiting; True when restarted."""
         now = time.monotonic()
         if not self._start_at:
             started = now - self._began > STARTED_S
@@ -77,12 +77,12 @@ class Child:
         return True
 
     def terminate(self) -> None:
-        """Asks the process to end."""
+        """Sends SIGTERM to the process."""
         if self.process and not self.exited:
             self.process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Waits for the process until the deadline, then ends it and whatever it started."""
+        """Waits for the process until the deadline, then kills it and its children."""
         if self.process:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(max(0.1, deadline - time.monotonic()))
@@ -90,13 +90,13 @@ class Child:
             self.process.wait()
 
     def end_group(self) -> None:
-        """Ends what is left of the process's session: an orphaned child would work beside its successor."""
+        """Kills what is left of the process's session: an orphaned child would run beside its successor."""
         if self.process:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def last_lines(self, count: int = 12) -> str:
-        """The end of the log, for a message."""
+        """The last lines of the log, for a message."""
         with suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             return "\n".join(f"    {line}" for line in lines[-count:])
@@ -114,7 +114,7 @@ class Supervisor:
         self._phase = "starting"
 
     def run(self) -> None:
-        """Runs until it is told to stop (SIGTERM, SIGINT)."""
+        """Runs until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
@@ -154,7 +154,7 @@ class Supervisor:
     def _add(self, name: str, command: list[str]) -> Child:
         environment = {**os.environ, "JDQ_HOME": str(self._config.home), "JDQ_STORE": str(self._config.store)}
         if name.startswith("gpu-"):
-            # Workers on the CPU share its cores; more threads than cores make each of them slower.
+            # Workers on the CPU share its cores; more threads than cores would slow down all of them.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, self._counts["gpu"]))))
         child = Child(name, command, self._config.logs / f"{name}.log", environment)
         child.start()
@@ -177,7 +177,7 @@ class Supervisor:
                 self._write(self._phase)
 
     def _end_children(self) -> None:
-        """Ends the workers first, then the server: a worker hands its chunk back to it."""
+        """Ends the workers first, then the server: a worker releases its lease there."""
         workers, server = self._children[1:], self._children[:1]
         for group in (workers, server):
             for child in group:
@@ -220,7 +220,7 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _present(jobbook: JobBook, child: Child, since: float) -> bool:
-    """True once this very start of the worker has told the ledger that it lives."""
+    """True once this start of the worker has registered with the ledger."""
     return any(
         worker.name.startswith(f"{child.name}@")
         and worker.started >= since
@@ -230,16 +230,16 @@ def _present(jobbook: JobBook, child: Child, since: float) -> bool:
 
 
 @click.command()
-@click.option("--gpu-workers", type=int, required=True)
-@click.option("--cpu-workers", type=int, required=True)
+@click.option("--gpu-workers", type=int, required=True, help="Number of workers of the gpu queue.")
+@click.option("--cpu-workers", type=int, required=True, help="Number of workers of the cpu queue.")
 def supervise(gpu_workers: int, cpu_workers: int) -> None:
-    """Runs the local stack until it is told to stop."""
+    """Run the local stack until SIGTERM or SIGINT."""
     config = read_config()
     try:
         with stack_lock(config.run_folder):
             Supervisor(config, gpu_workers=gpu_workers, cpu_workers=cpu_workers).run()
     except Locked:
-        sys.exit(0)  # another `jdq up` was faster
+        return  # another `jdq up` was faster
 
 
 if __name__ == "__main__":

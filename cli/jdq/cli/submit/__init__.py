@@ -1,4 +1,4 @@
-"""`jdq submit`: check the input, make the job, print its id."""
+"""`jdq submit`: check the input, create the job, print its id."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import click
 from jdq.cli.submit import extract, fine_tune, predict, train_head
 
 
-@click.group()
+@click.group(commands=[extract.extract, train_head.train_head, fine_tune.fine_tune, predict.predict])
 def submit() -> None:
-    """Submit a job; its id is printed on stdout."""
-
-
-for _command in (extract.extract, train_head.train_head, fine_tune.fine_tune, predict.predict):
-    submit.add_command(_command)
+    """Submit a job and print its id."""

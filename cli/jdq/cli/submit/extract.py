@@ -1,36 +1,37 @@
-"""`jdq submit extract`: the features of a file's texts."""
+"""`jdq submit extract`: compute the features of a file's texts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
 from jdq.cli.client import Client
 from jdq.cli.submit.data import encoder_name, import_file, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
+from jdq.worker.config import DEFAULT_ENCODER, Precision
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @table_options()
-@click.option("--unlabelled", is_flag=True, help="The table has no labels; do not look for a column of them.")
+@click.option("--unlabelled", is_flag=True, help="Import a table without labels.")
 @click.option(
     "--encoder",
-    help="A hub name, a folder, or the id of a fine-tune.  [default: $JDQ_ENCODER, config.toml, facebook/bart-base]",
+    help=f"Hub name, folder, or id of a fine-tune.  [default: $JDQ_ENCODER, else {DEFAULT_ENCODER}]",
 )
 @click.option(
-    "--max-length", type=click.IntRange(min=3), help="Tokens a text is cut to.  [default: the encoder's limit]"
+    "--max-length", type=click.IntRange(min=3), help="Maximum tokens per text.  [default: the encoder's limit]"
 )
-@click.option("--name", help="The dataset's name in the store.  [default: the file's name]")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float8"]), help="Of the arithmetic.")
+@click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
+@click.option("--precision", type=click.Choice(get_args(Precision)), help="Numeric precision of the forward pass.")
 @click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
     show_default=True,
-    help="What a text without a finite feature does to the job.",
+    help="Fail the job on a text whose feature is not finite, or skip that text.",
 )
 @job_options
 def extract(
@@ -44,7 +45,9 @@ def extract(
     on_error: Literal["fail", "skip"],
     sending: Sending,
 ) -> None:
-    """Compute the features of the texts in FILE that the store does not have yet.
+    """Compute the features of the texts in FILE.
+
+    Texts whose features are in the store are not computed again.
 
     \b
     jdq submit extract data.csv

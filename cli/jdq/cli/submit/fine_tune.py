@@ -1,4 +1,4 @@
-"""`jdq submit fine-tune`: the whole network."""
+"""`jdq submit fine-tune`: train the whole network."""
 
 from __future__ import annotations
 
@@ -15,25 +15,33 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
 @click.argument("data", metavar="FILE|DATASET")
 @table_options()
 @label_options
-@click.option("--encoder", help="A hub name, a folder, or the id of a fine-tune.  [default: as `submit extract`]")
-@click.option("--name", help="The dataset's name in the store.  [default: the file's name]")
-@click.option("--epochs", type=int, default=3, show_default=True, help="At most so many.")
-@click.option("--lr", "learning_rate", type=float, default=5e-5, show_default=True, help="Learning rate at its peak.")
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Texts a step.")
-@click.option("--max-length", type=int, help="Tokens a text is cut to.  [default: the model's limit]")
+@click.option("--encoder", help="Hub name, folder, or id of a fine-tune.  [default: as for `submit extract`]")
+@click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
+@click.option("--epochs", type=int, default=3, show_default=True, help="Maximum number of epochs.")
+@click.option("--lr", "learning_rate", type=float, default=5e-5, show_default=True, help="Peak learning rate.")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Texts per step.")
+@click.option("--max-length", type=int, help="Maximum tokens per text.  [default: the model's limit]")
 @click.option(
-    "--freeze", default="none", show_default=True, help="What does not learn: none, encoder, or its first N layers."
+    "--freeze", default="none", show_default=True, help="Layers to freeze: none, encoder, or the encoder's first N."
 )
-@click.option("--lora", type=int, metavar="RANK", help="Learn low-rank updates of the attention's weights alone.")
-@click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop after so many without a better score.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the classifier's weights and the order.")
+@click.option("--lora", type=int, metavar="RANK", help="Train only low-rank updates of the attention weights.")
+@click.option(
+    "--early-stopping", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better score."
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Random seed for the classifier's weights and the order of texts.",
+)
 @click.option(
     "--checkpoint-every",
     "checkpoint_every_s",
     type=float,
     default=300,
     show_default=True,
-    help="Seconds between checkpoints, beside the one after each epoch.",
+    help="Seconds between checkpoints, besides the one after each epoch.",
 )
 @job_options
 def fine_tune(
@@ -45,10 +53,10 @@ def fine_tune(
     sending: Sending,
     **options: Any,
 ) -> None:
-    """Train the whole network on a labelled file, or on a dataset of the store, and keep the best epoch.
+    """Train the whole network on a file or dataset.
 
-    The model becomes a plain Hugging Face folder: see `jdq models`. A worker that dies or stops loses nothing but the
-    steps since the last checkpoint.
+    The best epoch is kept, as a plain Hugging Face folder: see `jdq models`. When a worker dies or stops, training
+    resumes from the last checkpoint.
 
     \b
     jdq submit fine-tune data.csv --epochs 4 --wait
@@ -59,10 +67,15 @@ def fine_tune(
 
     client = Client()
     encoder = encoder_name(encoder or client.config.encoder)
-    asked = FineTuneOptions(encoder=encoder, label_separator=labels_by, **options)
-    check_options(asked)
-    client.jobbook  # noqa: B018 - nothing is read for a queue that does not answer
+    fine_tune_options = FineTuneOptions(encoder=encoder, label_separator=labels_by, **options)
+    check_options(fine_tune_options)
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     version = file_or_dataset(client, data, name=name, table=table, command="jdq submit fine-tune")
     check_classes(version, table["label_column"], labels_by)
-    spec = FineTune(dataset=version.name, version=version.version, options=asked, label_column=table["label_column"])
+    spec = FineTune(
+        dataset=version.name,
+        version=version.version,
+        options=fine_tune_options,
+        label_column=table["label_column"],
+    )
     send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))

@@ -1,4 +1,4 @@
-"""`jdq submit predict`: a label and probabilities for every row of a file."""
+"""`jdq submit predict`: a label and probabilities for each row of a file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
 
 @click.command()
 @click.argument("data", metavar="FILE|DATASET")
-@click.option("--head", help="The head's id: see `jdq heads ls`.")
-@click.option("--model", help="The fine-tuned model's id, instead of a head: see `jdq models ls`.")
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Wait, and write the table to this file.")
-@click.option("--name", help="The dataset's name in the store.  [default: the file's name, after `predict-`]")
+@click.option("--head", help="Id of the head; see `jdq heads ls`.")
+@click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
+@click.option(
+    "--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write the table to; waits for the job."
+)
+@click.option("--name", help="Name of the dataset in the store.  [default: `predict-` and the file's name]")
 @table_options(labels=False)
 @job_options
 def predict(
@@ -30,10 +32,10 @@ def predict(
     table: dict[str, Any],
     sending: Sending,
 ) -> None:
-    """Classify every row of a file, or of a dataset of the store.
+    """Classify each row of a file or dataset.
 
-    The table keeps its rows in order and all its columns; `predicted_label` and `probability_CLASS` are added. Only
-    texts that the store lacks are computed. Later: jdq result JOB --to out.csv
+    The table keeps its rows, their order and its columns; `predicted_label` and `probability_CLASS` are added. Only
+    features that are not in the store are computed. To get the table later: jdq result JOB --to out.csv
 
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
@@ -43,13 +45,13 @@ def predict(
     from jdq.worker.queue.contract import Predict
 
     if (head is None) == (model is None):
-        raise BadRequest("say what classifies: --head or --model, just one of them\n  try: jdq heads ls")
+        raise BadRequest("give either --head or --model\n  try: jdq heads ls")
     if to is not None:
         check_target(to)
         sending = dataclasses.replace(sending, wait=True)
     client = Client()
     after = _maker(client, head, model)
-    # A name of its own: without its labels the file is another dataset than the one that heads are trained on.
+    # Its own name: without labels the file is not the dataset that heads are trained on.
     name = name or name_from(f"predict-{Path(data).stem}")
     version = file_or_dataset(client, data, name=name, table=table, command="jdq submit predict", unlabelled=True)
     spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
@@ -59,7 +61,7 @@ def predict(
 
 
 def _maker(client: Client, head: str | None, model: str | None) -> list[str]:
-    """The job to wait for, where the head or the model is not there yet. Raises UnknownTrained, BadRequest."""
+    """The job to wait for where the head or model is not in the store yet. Raises UnknownTrained, BadRequest."""
     from jdq.store.trained import Heads, Models
 
     wanted = head or model or ""

@@ -1,4 +1,4 @@
-"""What every job can be told when it is submitted, and sending it on its way."""
+"""The options of every job, and submitting it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.exits import Exit
+from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.contract import Spec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """How urgent the job is, which jobs it waits for, and whether the command stays until it ends."""
+    """The job's priority, the jobs it waits for, and whether the command waits until it ends."""
 
     priority: str
     after: tuple[str, ...]
@@ -35,10 +35,10 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(["high", "normal", "low"]),
         default="normal",
         show_default=True,
-        help="Chunks of a more urgent job go first.",
+        help="Priority of the job's chunks.",
     )
-    @click.option("--after", multiple=True, metavar="JOB", help="Start when JOB has succeeded; may be repeated.")
-    @click.option("--wait", is_flag=True, help="Stay until the job ends; exit code 1 when it failed.")
+    @click.option("--after", multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated.")
+    @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 where it failed.")
     @functools.wraps(command)
     def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
         command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)
@@ -47,9 +47,9 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] = ()) -> Job | None:
-    """Submits the job and prints its id; with --wait the job as it succeeded, else None.
+    """Submits the job and prints its id. With --wait, returns the job that succeeded, else None.
 
-    after: jobs that it needs, beside those that the user named. Ends the command where the job failed.
+    after: jobs to wait for, besides those that the user named. Exits where the job failed.
     """
     from jdq.worker.queue.jobbook import DependencyEnded
 
@@ -74,12 +74,12 @@ def _watched(client: Client, job: str) -> Job:
     if ended.error:
         click.echo(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
-        sys.exit(Exit.FAILED)
+        sys.exit(ExitCode.FAILED)
     return ended
 
 
 def made_by(client: Client, wanted: str, kind: str) -> list[str]:
-    """The job to wait for before its head or model can be used: none where no such job runs.
+    """The job that is making this head or model; none where no such job is queued or running.
 
     Raises BadRequest where the job has failed.
     """

@@ -1,4 +1,4 @@
-"""`jdq submit train-head`: a head on stored features, or a search for the best one."""
+"""`jdq submit train-head`: train a head on stored features, or search for the best one."""
 
 from __future__ import annotations
 
@@ -20,25 +20,42 @@ GRID = "grid"
 
 @click.command("train-head")
 @click.argument("dataset", required=False)
-@click.option("--head", "heads", multiple=True, metavar="KIND", help="See below; with --search it may be repeated.")
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the head, e.g. C=0.1.")
-@click.option("--label-column", help="The column to learn.  [default: the dataset's own]")
+@click.option(
+    "--head", "heads", multiple=True, metavar="KIND", help="Kind of head, see above; may be repeated with --search."
+)
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Parameter of the head, such as C=0.1; may be repeated.",
+)
+@click.option("--label-column", help="Column with the labels.  [default: the dataset's own]")
 @label_options
-@click.option("--class-weight", type=click.Choice(["balanced"]), help="Rare classes weigh as much as frequent ones.")
-@click.option("--calibrate", is_flag=True, help="Make probabilities honest, on the validation part.")
-@click.option("--cv", type=click.IntRange(min=2), metavar="K", help="Also cross-validate over K folds.")
-@click.option("--per-class", type=click.IntRange(min=1), metavar="N", help="Few-shot: train on N texts of each class.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the head's training.")
-@click.option("--version", metavar="V", help="A version of DATASET, or its first digits.  [default: extracted last]")
-@click.option("--space", metavar="S", help="A feature space, or its first digits.  [default: extracted last]")
+@click.option("--class-weight", type=click.Choice(["balanced"]), help="Weight rare classes as much as frequent ones.")
+@click.option("--calibrate", is_flag=True, help="Calibrate the probabilities on the validation part.")
+@click.option(
+    "--cv", type=click.IntRange(min=2), metavar="K", help="Number of folds for an additional cross-validation."
+)
+@click.option(
+    "--per-class", type=click.IntRange(min=1), metavar="N", help="Train on only N texts per class (few-shot)."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed for training.")
+@click.option("--version", metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]")
+@click.option("--space", metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
 @click.option(
     "--search",
     is_flag=False,
     flag_value=GRID,
     metavar="[N]",
-    help="Try a grid of heads and parameters, or N random trials (--search=50); keep the best.",
+    help="Search a grid of heads and parameters, or N random trials (--search=50), for the best head.",
 )
-@click.option("--metric", default="macro_f1", show_default=True, help="What a search goes by, e.g. accuracy, log_loss.")
+@click.option(
+    "--metric",
+    default="macro_f1",
+    show_default=True,
+    help="Metric that a search optimizes, such as accuracy or log_loss.",
+)
 @job_options
 def train_head(
     dataset: str | None,
@@ -52,10 +69,11 @@ def train_head(
     sending: Sending,
     **options: Any,
 ) -> None:
-    """Train a head on the stored features of DATASET, by default the one submitted last.
+    """Train a head on the features of DATASET.
 
-    Waits for the dataset's extraction if that still runs. Heads: logreg (the default), linear-svm, svm, mlp, knn,
-    hist-gbm, random-forest, dummy, or the dotted name of a scikit-learn classifier that the workers allow.
+    By default on the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
+    logreg (the default), linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name of a
+    scikit-learn classifier that the workers allow.
 
     \b
     jdq submit train-head
@@ -64,18 +82,18 @@ def train_head(
     """
     from jdq.worker.queue.contract import TrainHead
 
-    asked = _head_options(heads, labels_by, options, searching=search is not None)
-    looked_for = None if search is None else _search(search, heads, metric)
+    head_options = _head_options(heads, labels_by, options, searching=search is not None)
+    head_search = None if search is None else _search(search, heads, metric)
     client = Client()
-    found, found_space, after = _extracted(client, dataset, version)
-    check_classes(found, label_column, labels_by)
+    extracted, extracted_space, after = _extracted(client, dataset, version)
+    check_classes(extracted, label_column, labels_by)
     spec = TrainHead(
-        dataset=found.name,
-        version=found.version,
-        space=client.store.open_space(space).digest if space else found_space,
-        options=asked,
+        dataset=extracted.name,
+        version=extracted.version,
+        space=client.store.open_space(space).digest if space else extracted_space,
+        options=head_options,
         label_column=label_column,
-        search=looked_for,
+        search=head_search,
     )
     send(client, spec, sending, after=after)
 
@@ -87,41 +105,41 @@ def _head_options(
     from jdq.worker.heads.options import HeadOptions, check_head, parse_params
 
     for head in heads:
-        check_head(head, allowed=[head] if "." in head else [])  # which dotted names are allowed the workers know
+        check_head(head, allowed=[head] if "." in head else [])  # only the workers know which dotted names are allowed
     if len(heads) > 1 and not searching:
-        raise BadRequest("several --head go with --search: one job trains one head")
+        raise BadRequest("a job trains one head\n  try: --search, which compares several")
     if searching and options["params"]:
         raise BadRequest("--search chooses the parameters itself: leave out --param")
     params = parse_params(options.pop("params"))
     return HeadOptions(head=heads[0] if heads else "logreg", params=params, label_separator=labels_by, **options)
 
 
-def _search(asked: str, heads: tuple[str, ...], metric: str) -> HeadSearch:
+def _search(trials: str, heads: tuple[str, ...], metric: str) -> HeadSearch:
     from jdq.worker.queue.contract import HeadSearch
 
-    if asked == GRID:
+    if trials == GRID:
         return HeadSearch(heads=heads, metric=metric)
-    if not asked.isdecimal() or int(asked) < 1:
-        raise BadRequest(f"--search takes a number of random trials, not {asked!r}\n  try: --search=50")
-    return HeadSearch(trials=int(asked), heads=heads, metric=metric)
+    if not trials.isdecimal() or int(trials) < 1:
+        raise BadRequest(f"--search takes a number of random trials, not {trials!r}\n  try: --search=50")
+    return HeadSearch(trials=int(trials), heads=heads, metric=metric)
 
 
 def _extracted(
     client: Client, dataset: str | None, version: str | None
 ) -> tuple[DatasetVersion, str | None, list[str]]:
-    """The dataset's version that was extracted last, its feature space where that is known, and the job to wait for."""
+    """The dataset version extracted last, its feature space where known, and the job to wait for."""
     from jdq.worker.queue.contract import Extract, JobState
 
-    found = (
+    extractions = (
         job
         for job in client.jobbook.jobs()
         if isinstance(job.spec, Extract)
         and dataset in (None, job.spec.dataset)
         and (version is None or job.spec.version.startswith(version))
     )
-    job = next(found, None)
+    job = next(extractions, None)
     if job is None:
-        return _extracted_long_ago(client, dataset, version)
+        return _extracted_before(client, dataset, version)
     if job.state in (JobState.FAILED, JobState.CANCELLED):
         raise BadRequest(f"the extraction of {job.spec.dataset}, {job.id}, {job.state}\n  try: jdq status {job.id}")
     space = job.result["space"] if job.result else None
@@ -132,13 +150,13 @@ def _extracted(
     )
 
 
-def _extracted_long_ago(
+def _extracted_before(
     client: Client, dataset: str | None, version: str | None
 ) -> tuple[DatasetVersion, str | None, list[str]]:
-    """By what the store remembers, where the queue has forgotten."""
+    """The same by the store's records, where the queue has no such job."""
     if dataset is None:
-        raise BadRequest("nothing was extracted yet\n  try: jdq submit extract data.csv")
-    found = client.store.datasets.get(dataset, version)
-    if not found.spaces():
+        raise BadRequest("no dataset was extracted yet\n  try: jdq submit extract data.csv")
+    extracted = client.store.datasets.get(dataset, version)
+    if not extracted.spaces():
         raise BadRequest(f"dataset {dataset} has no features yet\n  try: jdq submit extract FILE --name {dataset}")
-    return found, found.spaces()[0].space, []
+    return extracted, extracted.spaces()[0].space, []

@@ -1,4 +1,4 @@
-"""`jdq compare`: every head and fine-tune of a dataset in one table."""
+"""`jdq compare`: the heads and fine-tunes of a dataset in one table."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ MARK = "*"
 
 @click.command()
 @click.argument("dataset")
-@click.option("--version", metavar="V", help="The version to compare on, or its first digits.  [default: the newest]")
-@click.option("--label-column", metavar="L", help="The label column to compare on.  [default: the dataset's own]")
+@click.option("--version", metavar="V", help="Version to compare on, or its first digits.  [default: the newest]")
+@click.option("--label-column", metavar="L", help="Label column to compare on.  [default: the dataset's own]")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text.")
 @json_option
 def compare(dataset: str, version: str | None, label_column: str | None, as_csv: bool, as_json: bool) -> None:
-    """Compare every head and fine-tune of DATASET, the best macro-F1 first.
+    """Compare the heads and fine-tunes of DATASET.
 
-    Below each number stands its 95 % interval (bootstrap over the test rows). Time is that of the training, of a search
-    that of all its trials. Device is what the network took: for a head the extraction that its features come from.
-    What was measured on other rows (another dataset version, label column or split) is marked with * and stands apart.
+    The best macro-F1 is first. Below each number is its 95 % interval (bootstrap over the test rows). Time is training
+    time, for a search that of all trials. Device is the network's time: for a head, that of its features' extraction.
+    Results on other test rows (another dataset version, label column or split) are marked with * and listed separately.
 
     \b
     jdq compare postings

@@ -1,4 +1,4 @@
-"""`jdq heads`: the trained heads of the store."""
+"""`jdq heads`: the heads of the store."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 @click.group()
 def heads() -> None:
-    """List, show, remove and export trained heads."""
+    """List, show, remove and export heads."""
 
 
-def _shelf() -> Heads:
+def _heads() -> Heads:
     from jdq.store.trained import Heads
 
     return Heads(Client().store.root)
 
 
 @heads.command("ls")
-@click.option("--dataset", metavar="D", help="Those of this dataset alone.")
+@click.option("--dataset", metavar="D", help="Only those of this dataset.")
 @json_option
 def list_(dataset: str | None, as_json: bool) -> None:
-    """List the heads, newest first."""
-    print_list(_shelf(), dataset, as_json=as_json)
+    """List heads, newest first."""
+    print_list(_heads(), dataset, as_json=as_json)
 
 
 @heads.command()
 @click.argument("head")
 @json_option
 def show(head: str, as_json: bool) -> None:
-    """Show HEAD: how good it is, and what made it."""
+    """Show the metrics and origin of HEAD."""
     from jdq.cli.jobs.results import print_head
 
-    record = _shelf().record(head)
+    record = _heads().record(head)
     if as_json:
         print_json({"head_id": head, **record})
         return
@@ -55,13 +55,16 @@ def show(head: str, as_json: bool) -> None:
 @heads.command()
 @click.argument("ids", metavar="HEAD...", nargs=-1, required=True)
 def rm(ids: tuple[str, ...]) -> None:
-    """Remove heads from the store; the features stay."""
-    remove_all(_shelf(), ids)
+    """Remove heads from the store; features are kept."""
+    remove_all(_heads(), ids)
 
 
 @heads.command()
 @click.argument("head")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file.  [default: HEAD.safetensors]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: HEAD.safetensors]")
 def export(head: str, output: Path | None) -> None:
-    """Copy HEAD to one file, which loads without jdq and without a pickle: see docs/heads.md."""
-    export_to(_shelf(), head, output)
+    """Export HEAD to one file.
+
+    The file loads without jdq and without pickle: see docs/heads.md.
+    """
+    export_to(_heads(), head, output)

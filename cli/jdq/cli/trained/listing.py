@@ -1,4 +1,4 @@
-"""What `jdq heads` and `jdq models` have in common: list, show, remove and export what was trained."""
+"""What `jdq heads` and `jdq models` share: listing, removing and exporting."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jdq.cli.output import print_json, print_table
+from jdq.cli.output import print_json, print_table, size
 
 if TYPE_CHECKING:
     from jdq.store.trained import TrainedStore
 
 
 def print_list(trained: TrainedStore, dataset: str | None, *, as_json: bool) -> None:
-    """One line each, the newest first; those that cannot be read are said on stderr."""
-    found = list(_readable(trained, dataset))
+    """One line each, newest first; warns on stderr of those that cannot be read."""
+    readable = _readable(trained, dataset)
     if as_json:
-        print_json([_summary(trained, job, record) for job, record in found])
+        print_json([_summary(trained, job, record) for job, record in readable])
         return
-    rows = [_row(_summary(trained, job, record)) for job, record in found]
+    rows = [_row(_summary(trained, job, record)) for job, record in readable]
     if rows:
-        print_table([trained.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "made"], rows)
+        print_table([trained.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "created"], rows)
     else:
         click.echo(f"the store has no {trained.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
 
 
 def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
-    """Removes each; raises UnknownTrained before anything is removed."""
+    """Removes all of them; raises UnknownTrained before anything is removed."""
     for job in ids:
         trained.path(job)
     for job in ids:
@@ -36,7 +36,7 @@ def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
 
 
 def export_to(trained: TrainedStore, job: str, target: Path | None) -> None:
-    """Copies it to `target`, or to the current folder under its own name; prints where."""
+    """Copies it to `target`, by default to its own name in the current folder; prints the path."""
     path = target or Path(trained.path(job).name)
     trained.export(job, path)
     click.echo(path)
@@ -45,7 +45,7 @@ def export_to(trained: TrainedStore, job: str, target: Path | None) -> None:
 def _readable(trained: TrainedStore, dataset: str | None) -> list[tuple[str, dict[str, Any]]]:
     from jdq.store.trained import DamagedRecord
 
-    found = []
+    readable = []
     for job in trained.ids():
         try:
             record = trained.record(job)
@@ -53,8 +53,8 @@ def _readable(trained: TrainedStore, dataset: str | None) -> list[tuple[str, dic
             click.echo(f"warning: {error}", err=True)
             continue
         if dataset in (None, record["origin"]["dataset"]):
-            found.append((job, record))
-    return found
+            readable.append((job, record))
+    return readable
 
 
 def _summary(trained: TrainedStore, job: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,13 @@ def _summary(trained: TrainedStore, job: str, record: dict[str, Any]) -> dict[st
 
 
 def _row(of: dict[str, Any]) -> list[str]:
-    size = of["size_bytes"]
-    shown = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
     measured = [f"{of['accuracy']:.3f}", f"{of['macro_f1']:.3f}"]
-    return [of["id"], of["what"], of["dataset"], of["label_column"], *measured, shown, of["created_at"]]
+    return [
+        of["id"],
+        of["what"],
+        of["dataset"],
+        of["label_column"],
+        *measured,
+        size(of["size_bytes"]),
+        of["created_at"],
+    ]

@@ -1,4 +1,4 @@
-"""`jdq model`: models to try things with."""
+"""`jdq model`: a tiny encoder for trials."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from jdq.cli.trained.programs import require_worker_packages, run_program
 
 @click.group()
 def model() -> None:
-    """Models to try things with."""
+    """Create a tiny encoder for trials."""
 
 
 @model.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--dim", type=int, default=64, show_default=True, help="Width of the network.")
-@click.option("--layers", type=int, default=2, show_default=True, help="Layers of the encoder.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
+@click.option("--dim", type=int, default=64, show_default=True, help="Width of the network, a multiple of 16.")
+@click.option("--layers", type=int, default=2, show_default=True, help="Number of encoder layers.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed for the weights.")
 @click.option(
     "--tokenizer",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder with BART's vocab.json and merges.txt.",
+    help="Folder with BART's vocab.json and merges.txt.",
 )
 def tiny(folder: Path, dim: int, layers: int, seed: int, tokenizer: Path | None) -> None:
-    """Make a tiny BART with random weights in FOLDER, for trying things offline.
+    """Create a tiny BART with random weights in FOLDER.
+
+    For trying jdq offline; its results mean nothing.
 
     \b
     jdq model tiny tiny-bart

@@ -20,28 +20,28 @@ def models() -> None:
     """List, show, remove and export fine-tuned models."""
 
 
-def _shelf() -> Models:
+def _models() -> Models:
     from jdq.store.trained import Models
 
     return Models(Client().store.root)
 
 
 @models.command("ls")
-@click.option("--dataset", metavar="D", help="Those of this dataset alone.")
+@click.option("--dataset", metavar="D", help="Only those of this dataset.")
 @json_option
 def list_(dataset: str | None, as_json: bool) -> None:
-    """List the fine-tuned models, newest first."""
-    print_list(_shelf(), dataset, as_json=as_json)
+    """List fine-tuned models, newest first."""
+    print_list(_models(), dataset, as_json=as_json)
 
 
 @models.command()
 @click.argument("model")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Show MODEL: how good it is, and what made it."""
+    """Show the metrics and origin of MODEL."""
     from jdq.cli.jobs.results import print_model
 
-    trained = _shelf()
+    trained = _models()
     record = trained.record(model)
     if as_json:
         print_json({"model_id": model, "path": str(trained.path(model)), **record})
@@ -55,13 +55,16 @@ def show(model: str, as_json: bool) -> None:
 @models.command()
 @click.argument("ids", metavar="MODEL...", nargs=-1, required=True)
 def rm(ids: tuple[str, ...]) -> None:
-    """Remove fine-tuned models from the store; features that they made stay."""
-    remove_all(_shelf(), ids)
+    """Remove models from the store; features are kept."""
+    remove_all(_models(), ids)
 
 
 @models.command()
 @click.argument("model")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder.  [default: MODEL]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write.  [default: MODEL]")
 def export(model: str, output: Path | None) -> None:
-    """Copy MODEL to a plain Hugging Face folder, for AutoModelForSequenceClassification.from_pretrained."""
-    export_to(_shelf(), model, output)
+    """Export MODEL to a plain Hugging Face folder.
+
+    AutoModelForSequenceClassification.from_pretrained loads it.
+    """
+    export_to(_models(), model, output)

@@ -1,4 +1,4 @@
-"""`jdq predict`: classify one text on this machine, at once."""
+"""`jdq predict`: classify one text on this machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from jdq.cli.trained.programs import require_worker_packages, run_program
 
 @click.command()
 @click.argument("text")
-@click.option("--head", help="The head's id: the id of the job that trained it; see `jdq heads ls`.")
-@click.option("--model", help="The fine-tuned model's id, instead of a head; see `jdq models ls`.")
+@click.option("--head", help="Id of the head; see `jdq heads ls`.")
+@click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
 @json_option
 def predict(text: str, head: str | None, model: str | None, as_json: bool) -> None:
-    """Print the class of TEXT and the probability of each class, most likely first.
+    """Classify TEXT on this machine.
 
-    Runs on this machine, without Redis or workers. A whole file: jdq submit predict
+    Prints the probability of each class, most likely first. Needs no Redis and no workers; for a whole file, see
+    `jdq submit predict`.
 
     \b
     jdq predict "Chef for a busy kitchen" --head train-head-7kq2m9xw
@@ -25,7 +26,7 @@ def predict(text: str, head: str | None, model: str | None, as_json: bool) -> No
     from jdq.store.trained import Heads, Models
 
     if (head is None) == (model is None):
-        raise BadRequest("say what classifies: --head or --model, just one of them\n  try: jdq heads ls")
+        raise BadRequest("give either --head or --model\n  try: jdq heads ls")
     require_worker_packages()
     root = Client().store.root
     path = Heads(root).path(head) if head is not None else Models(root).path(model or "")

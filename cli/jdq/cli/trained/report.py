@@ -1,4 +1,4 @@
-"""`jdq report`: one page about a head, a fine-tune, or the best of a dataset."""
+"""`jdq report`: a page about one head or fine-tune."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from jdq.cli.trained.programs import require_worker_packages, run_program
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
     show_default=True,
-    help="The file.",
+    help="File to write.",
 )
 def report(wanted: str, output: Path) -> None:
-    """Write one self-contained page about the head or the model that JOB made, or about the best of DATASET.
+    """Write a report on a head or fine-tune.
 
-    Runs on this machine, without Redis or workers, from what is in the store.
+    One self-contained HTML page about the head or model of JOB, or about the best one of DATASET. Needs no Redis and no
+    workers.
 
     \b
     jdq report train-head-7kq2m9xw -o report.html

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -16,18 +15,18 @@ from jdq.store.store import open_store
 from jdq.store.trained import Models
 from jdq.worker.config import read_config
 from jdq.worker.process.devices import device_of
-from jdq.worker.process.errors import USER_ERRORS
+from jdq.worker.queue.exit_codes import exit_on_error
 
 
 def probabilities_of(text: str, trained: Path) -> dict[str, float]:
     """The probability of each class, most likely first, by a head's file or a fine-tuned model's folder."""
     classes, probabilities = _by_model(text, trained) if trained.is_dir() else _by_head(text, trained)
-    found = zip(classes, probabilities[0].tolist(), strict=True)
-    return dict(sorted(found, key=lambda pair: -pair[1]))
+    pairs = zip(classes, probabilities[0].tolist(), strict=True)
+    return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
 
 def _by_head(text: str, head_file: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """The feature is computed as the head's own were, and refused where the encoder is not the same any more."""
+    """Computes the feature in the head's own feature space. Raises WrongFeatures where the encoder has changed."""
     from jdq.worker.encoder.by_name import load, space_of
     from jdq.worker.heads.files import load_head, require_space
 
@@ -55,18 +54,15 @@ def _by_model(text: str, folder: Path) -> tuple[tuple[str, ...], np.ndarray]:
 @click.command()
 @click.argument("trained", type=click.Path(path_type=Path))
 @click.argument("text")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@exit_on_error()
 def predict(trained: Path, text: str, as_json: bool) -> None:
-    """Prints each class and its probability, most likely first."""
-    try:
-        found = probabilities_of(text, trained)
-    except USER_ERRORS as error:
-        click.echo(f"jdq: {error}", err=True)
-        sys.exit(2)
+    """Print each class of TEXT and its probability, most likely first."""
+    probabilities = probabilities_of(text, trained)
     if as_json:
-        click.echo(msgspec.json.encode({"label": next(iter(found)), "probabilities": found}))
+        click.echo(msgspec.json.encode({"label": next(iter(probabilities)), "probabilities": probabilities}))
         return
-    for name, probability in found.items():
+    for name, probability in probabilities.items():
         click.echo(f"{probability:.3f}  {name}")
 
 

@@ -1,13 +1,12 @@
 """Prometheus metrics of jobs, chunks and workers: ``python -m jdq.worker.programs.prometheus_exporter``.
 
 Needs ``jdq[monitoring]``.
-Everything is read from the ledger at each scrape, so that any number of exporters says the same, and none has state.
+Every scrape reads the ledger, so exporters have no state, and any number of them export the same numbers.
 """
 
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,24 +17,25 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jdq.worker.config import ConfigError, read_config
+from jdq.worker.config import read_config
 from jdq.worker.queue.connection import connect
-from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.contract import QUEUES, JobState
+from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.queue.jobbook import Job, JobBook, Worker
 
 PORT = 9108
 
-# Counter, the name of a job's count that it sums, what it says.
+# Counter, the count of jobs that it sums, help text.
 _COUNTERS = (
     ("jdq_texts_computed", "computed", "Texts whose features were computed."),
-    ("jdq_texts_reused", "reused", "Texts whose features the store had already."),
-    ("jdq_texts_truncated", "truncated", "Texts that were longer than the encoder takes, and were truncated."),
-    ("jdq_tokens_computed", "tokens", "Tokens that went through an encoder."),
+    ("jdq_texts_reused", "reused", "Texts whose features were in the store already."),
+    ("jdq_texts_truncated", "truncated", "Texts that were truncated to the encoder's limit."),
+    ("jdq_tokens_computed", "tokens", "Tokens that encoders have processed."),
 )
 
 
 class LedgerCollector(Collector):
-    """Reads the ledger whenever Prometheus asks; ``jdq_ledger_up`` is 0, and alone, when it does not answer."""
+    """Reads the ledger at each scrape; when it does not answer, the only metric is ``jdq_ledger_up`` 0."""
 
     def __init__(self, jobbook: JobBook) -> None:
         self._jobbook = jobbook
@@ -64,10 +64,10 @@ def jobs_by_state(jobs: Iterable[Job]) -> Metric:
 def chunks_by_state(jobs: Iterable[Job]) -> Metric:
     """``jdq_chunks{queue, state}`` of the jobs that have not ended.
 
-    pending: to be taken, at once or, where a job waits for another, later; leased: a worker has it; delayed: it
-    failed and is tried again soon.
+    pending: no worker has it, perhaps because its job waits for another; leased: a worker has it; delayed: it failed
+    and is retried soon.
     """
-    numbers = Counter({(queue, state): 0 for queue in ("gpu", "cpu") for state in ("pending", "leased", "delayed")})
+    numbers = Counter({(queue, state): 0 for queue in QUEUES for state in ("pending", "leased", "delayed")})
     for job in jobs:
         if job.state in (JobState.QUEUED, JobState.RUNNING):
             taken = job.chunks_done + job.chunks_leased + job.chunks_delayed
@@ -81,8 +81,8 @@ def chunks_by_state(jobs: Iterable[Job]) -> Metric:
 
 
 def workers_by_state(workers: Iterable[Worker]) -> Metric:
-    """``jdq_workers{queue, state}``; a queue that nobody serves says 0, so that it can raise an alarm."""
-    numbers = Counter({(queue, state): 0 for queue in ("gpu", "cpu") for state in ("idle", "busy", "dead")})
+    """``jdq_workers{queue, state}``; a queue without workers is 0, so that an alert can fire."""
+    numbers = Counter({(queue, state): 0 for queue in QUEUES for state in ("idle", "busy", "dead")})
     numbers.update((worker.queue, worker.state) for worker in workers)
     family = GaugeMetricFamily("jdq_workers", "Workers, by queue and state.", labels=["queue", "state"])
     for (queue, state), number in sorted(numbers.items()):
@@ -91,7 +91,7 @@ def workers_by_state(workers: Iterable[Worker]) -> Metric:
 
 
 def counts(jobs: list[Job]) -> Iterator[Metric]:
-    """What all jobs counted, of committed chunks: jobs are never forgotten, so these only grow."""
+    """Sums over the committed chunks of all jobs. Jobs are never deleted, so these only grow."""
     for name, count, text in _COUNTERS:
         yield CounterMetricFamily(name, text, value=sum(job.counts.get(count, 0) for job in jobs))
 
@@ -101,15 +101,12 @@ def _up(value: int) -> Metric:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Where to listen.")
-@click.option("--address", default="0.0.0.0", show_default=True, help="On which interface.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port to listen on.")
+@click.option("--address", default="0.0.0.0", show_default=True, help="Address to listen on.")
+@exit_on_error()
 def export(port: int, address: str) -> None:
-    """Serves metrics for Prometheus at /metrics until it is told to stop."""
-    try:
-        jobbook = JobBook(connect(read_config()))
-    except ConfigError as error:
-        click.echo(f"jdq: {error}", err=True)
-        sys.exit(2)
+    """Serve metrics for Prometheus at /metrics until SIGTERM or SIGINT."""
+    jobbook = JobBook(connect(read_config()))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.process.devices import device_of
-from jdq.worker.process.errors import USER_ERRORS
+from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.report.comparison import compare_dataset, difference, test_setting_of
 
 if TYPE_CHECKING:
@@ -195,17 +194,14 @@ def best_of(store: Store, wanted: str) -> str:
 
 
 @click.command()
-@click.argument("wanted")
-@click.option("--output", type=click.Path(path_type=Path), required=True)
+@click.argument("wanted", metavar="JOB|DATASET")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@exit_on_error()
 def report(wanted: str, output: Path) -> None:
-    """Writes the page, whole or not at all."""
+    """Write the page about JOB, or about the best head or model of DATASET."""
     store = open_store(read_config().store)
-    try:
-        job = best_of(store, wanted)
-        replace(output, page_of(store, job).encode())
-    except USER_ERRORS as error:
-        click.echo(f"jdq: {error}", err=True)
-        sys.exit(2)
+    job = best_of(store, wanted)
+    replace(output, page_of(store, job).encode())
     click.echo(f"{output}: {job}", err=True)
 
 
