@@ -118,7 +118,7 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {_variable(name) for name in ("home", "store", *_types(), *_OLD_NAMES.values())} | {*_OTHER_VARIABLES}
     for name in sorted(set(environment) - known):
         if name.startswith("JDQ_"):
-            yield f"jdq does not read {name}{_suggestion(name, known)}"
+            yield f"{name} is not a setting of jdq{_suggestion(name, known)}"
 
 
 def socket_path(home: Path) -> Path:
