@@ -1,6 +1,6 @@
-"""Writes FOLDER/{client,monitoring,worker}.txt: what each image installs, as pyproject.toml says.
+"""Writes FOLDER/{build,client,monitoring,worker}.txt: the requirements of each image, from pyproject.toml.
 
-A step of its own, so that a change of pyproject.toml that leaves the dependencies alone leaves their layers alone.
+A separate step, so that a change of pyproject.toml which keeps the dependencies also keeps their layers cached.
 """
 
 from __future__ import annotations

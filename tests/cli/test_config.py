@@ -92,3 +92,9 @@ def test_every_variable_of_the_project_is_known() -> None:
     names = {name: "" for text in texts for name in re.findall(r"JDQ_[A-Z_]*[A-Z]\b", text)}
     assert {"JDQ_REDIS_PASSWORD", "JDQ_TEST_DATA", "JDQ_LEASED_GPU"} <= set(names)
     assert list(unknown_variables(names)) == []
+
+
+def test_compose_passes_every_setting_that_is_not_fixed_in_the_images() -> None:
+    passed = set(re.findall(r"^ +(JDQ_\w+):", (PROJECT / "compose.yaml").read_text(encoding="utf-8"), re.MULTILINE))
+    settings = {f"JDQ_{name.upper()}" for name in Config.__struct_fields__} - {"JDQ_HOME", "JDQ_STORE", "JDQ_EMBEDDED"}
+    assert settings <= passed

@@ -47,10 +47,10 @@ def list_(as_json: bool) -> None:
         print_json(asdict(summary))
         return
     if summary.datasets:
-        print_table(["DATASET", "VERSION", "ROWS", "LABEL", "CLASSES", "FEATURES"], list(map(_row, summary.datasets)))
+        print_table(["dataset", "version", "rows", "label", "classes", "features"], list(map(_row, summary.datasets)))
     if summary.spaces:
         click.echo()
-        print_table(["SPACE", "ENCODER", "DIM", "ROWS", "SHARDS", "SIZE"], list(map(_space_row, summary.spaces)))
+        print_table(["space", "encoder", "dim", "rows", "shards", "size"], list(map(_space_row, summary.spaces)))
     if not summary.datasets and not summary.spaces:
         click.echo(f"the store {summary.root} is empty", err=True)
     for damage in summary.damaged:
