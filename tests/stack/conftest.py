@@ -1,4 +1,4 @@
-"""The local stack for real: the command, the supervisor, the server, and Celery workers as processes."""
+"""A real local stack: the command, the supervisor, the server, and Celery workers as processes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Stack:
 
 
 def stack_in(folder: str, **settings: str) -> Stack:
-    """A stack with its home in a folder whose path is short: the socket lies there, too."""
+    """A stack with its home in a folder whose path is short: the socket is there, too."""
     runtime = Path(folder) / "run"
     runtime.mkdir(mode=0o700)
     return Stack(Path(folder) / "home", {"XDG_RUNTIME_DIR": str(runtime), **settings})
 
 
-# A lease as short as the beat allows: a killed worker's chunk comes back soon.
+# The shortest lease that the heartbeat allows: a killed worker's chunk is reassigned soon.
 SHORT = {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
 
 
@@ -64,7 +64,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def rough_stack() -> Iterator[Stack]:
-    """Started once for a file of tests that kill its workers: they come back."""
+    """Started once per file of tests that kill its workers, which are restarted."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder, **SHORT)
         stack.run("up")
@@ -74,7 +74,7 @@ def rough_stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def shared_stack() -> Iterator[Stack]:
-    """Started once for the tests that leave it as it is."""
+    """Started once for the tests that do not change it."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder)
         stack.run("up")

@@ -1,4 +1,4 @@
-"""Wrong input is answered at once, with the file, the rows and the next command; nothing is left behind."""
+"""Wrong input is rejected immediately, with the file, the rows and the next command; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def left_behind(stack: Stack) -> tuple[int, list[str]]:
         ("text,label\nfine,a\nwell,a\n", [], ["one class"]),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_whole(
+def test_a_file_that_cannot_be_used_is_rejected_before_anything_is_stored(
     shared_stack: Stack,
     tmp_path: Path,
     content: str | None,
@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_used_is_refused_whole(
     assert left_behind(shared_stack) == before
 
 
-def test_no_stack_is_said_before_anything_is_imported(tmp_path: Path) -> None:
+def test_a_missing_stack_is_reported_before_anything_is_imported(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "home", {})
     file = tmp_path / "data.csv"
     file.write_text(GOOD)

@@ -1,4 +1,4 @@
-"""A Redis of one's own: with a password, over TLS; and a clear word, soon, where it does not answer."""
+"""A Redis of the user's own: with a password, over TLS, and a prompt error where it does not answer."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def trainers() -> Iterator[Stack]:
-    """A stack whose killed workers are missed soon; one thread each, for so small a network."""
+    """A stack with short leases; one thread per worker, because the network is tiny."""
     settings = {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder, **settings)

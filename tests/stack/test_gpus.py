@@ -1,4 +1,4 @@
-"""Each gpu worker takes a GPU of its own; tested with a list of GPUs that the driver's tool prints."""
+"""Each gpu worker leases its own GPU; tested with a list of GPUs that the driver's tool prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`jdq up` and `jdq down`: harmless twice, nothing left, and a clear word when something does not start."""
+"""`jdq up` and `jdq down`: harmless twice, no process left, and a clear error when something does not start."""
 
 from __future__ import annotations
 

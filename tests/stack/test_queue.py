@@ -1,4 +1,4 @@
-"""The queue for real: cancel, retry, stop, poison, priority, logs."""
+"""The queue with real processes: cancel, retry, stop, poison, priority, logs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stack.conftest import Stack
 
 @pytest.fixture
 def running(rough_stack: Stack) -> Stack:
-    """The stack with short leases, with a worker of each queue at leisure."""
+    """The stack with short leases and an idle worker of each queue."""
     until(lambda: sorted(w["state"] for w in rough_stack.json("workers") if w["state"] != "dead") == ["idle", "idle"])
     return rough_stack
 

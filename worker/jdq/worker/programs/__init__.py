@@ -1,1 +1,1 @@
-"""What `python -m` runs beside the Celery workers: one program per file."""
+"""Programs that run beside the Celery workers, one per file."""

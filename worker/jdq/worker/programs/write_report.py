@@ -1,4 +1,4 @@
-"""A report from the store, in this process: ``python -m jdq.worker.programs.write_report ID --output FILE``."""
+"""Writes a report from the store: ``python -m jdq.worker.programs.write_report ID --output FILE``."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead
     from jdq.worker.report.subject import Compared, LearningPoint, Subject
 
-# A learning curve trains a head six times: of larger train parts it is left out.
+# A learning curve trains a head six times, so it is skipped for larger train parts.
 CURVE_ROWS = 20_000
 
 
 class OtherSplit(StoreError):
-    """The dataset's split is not the one that a head or a model was measured on."""
+    """The dataset's split differs from the one that a head or model was measured on."""
 
 
 def page_of(store: Store, job: str) -> str:
-    """The page about the head or the model that this job made. Raises UnknownTrained, HeadError, FineTuneError."""
+    """The page about the job's head or model. Raises UnknownTrained, HeadError, FineTuneError."""
     from jdq.worker.report.page import render
 
     return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job))
@@ -125,7 +125,7 @@ def _subject(
 
 
 def _learning_curve(head: TrainedHead, features: FeatureRows, data: LabelledRows) -> Sequence[LearningPoint]:
-    """None of a head that would take long, that learns sets, or that cannot be trained on so few rows."""
+    """Empty for a multi-label head, a large train part, or a head that cannot be trained on fewer rows."""
     from jdq.worker.heads.errors import HeadError
     from jdq.worker.heads.features import no_check
     from jdq.worker.heads.labels import read_targets
@@ -153,7 +153,7 @@ def _learning_curve(head: TrainedHead, features: FeatureRows, data: LabelledRows
 
 
 def _last_features(store: Store, data: LabelledRows, record: dict[str, Any]) -> FeatureRows | None:
-    """The features of the last extraction, for the map; a fine-tune needs none, so there may be none."""
+    """The features of the last extraction, for the map; None where the dataset has none."""
     origin = record["origin"]
     spaces = store.datasets.get(origin["dataset"], origin["dataset_version"]).spaces()
     try:
@@ -163,7 +163,7 @@ def _last_features(store: Store, data: LabelledRows, record: dict[str, Any]) -> 
 
 
 def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
-    """All heads and fine-tunes of the dataset, those on other rows marked."""
+    """All heads and fine-tunes of the dataset, with those measured on other rows marked."""
     from jdq.worker.report.subject import Compared
 
     mine = test_setting_of(record)
@@ -184,7 +184,7 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
 
 
 def best_of(store: Store, wanted: str) -> str:
-    """The job, if it made a head or a model; of a dataset the best comparable one.
+    """The job where it made a head or model; for a dataset its best comparable one.
 
     Raises StoreError, NothingToCompare.
     """
