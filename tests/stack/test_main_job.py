@@ -1,4 +1,4 @@
-"""The main workflow, with real processes, a real tokenizer and real texts: a CSV, its features, a head, a prediction."""
+"""The main workflow, with real processes, a real tokenizer and real texts: a CSV, its features, head and prediction."""
 
 from __future__ import annotations
 
