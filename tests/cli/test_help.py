@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from jdq.cli.main import cli
-from jdq.worker.queue.jobbook import PRIORITIES
+from jdq.worker.queue.limits import PRIORITIES
 from tests.conftest import PROJECT
 
 SOURCES = sorted(path for part in ("cli", "worker", "store") for path in (PROJECT / part).rglob("*.py"))
