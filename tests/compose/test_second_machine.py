@@ -13,7 +13,7 @@ from tests.compose.stack import CPU_FILES, Stack, docker, wait_for
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow]
 
-# The commands of docs/deploy.md, for the name by which a container reaches its own machine.
+# The commands of docs/how-to/deploy.md, for the name by which a container reaches its own machine.
 CERTIFICATES = """
 set -e
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=jdq -keyout ca.key -out ca.crt

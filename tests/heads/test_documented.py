@@ -11,7 +11,7 @@ from jdq.worker.heads.files import save_head
 from jdq.worker.heads.options import HEADS, HeadOptions
 from jdq.worker.heads.train import train_head
 
-PAGE = Path(__file__).parents[2] / "docs" / "heads.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "heads.md"
 
 
 @pytest.mark.parametrize("head", ["logreg", "linear-svm", "mlp"])

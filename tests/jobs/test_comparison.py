@@ -116,7 +116,7 @@ def test_heads_are_listed_shown_removed_and_exported(workplace: Workplace) -> No
 
 
 def test_an_exported_head_predicts_with_numpy_and_safetensors_alone(workplace: Workplace) -> None:
-    """The lines that docs/heads.md gives."""
+    """The lines that docs/reference/heads.md gives."""
     from safetensors.numpy import load_file
 
     from jdq.store.trained import Heads

@@ -1,4 +1,4 @@
-"""A dataset version is what docs/dataset-format.md says, read here without jdq; version 1 stays readable."""
+"""A dataset version is what docs/reference/dataset-format.md says, read here without jdq; version 1 stays readable."""
 
 from __future__ import annotations
 

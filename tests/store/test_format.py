@@ -1,4 +1,4 @@
-"""docs/store-format.md: what version 1 looks like, byte for byte where it says so, and that it is read for ever."""
+"""docs/reference/store-format.md: version 1, byte for byte where it says so, which every later version can read."""
 
 from __future__ import annotations
 

@@ -65,6 +65,6 @@ def rm(ids: tuple[str, ...]) -> None:
 def export(head: str, output: Path | None) -> None:
     """Export HEAD to one file.
 
-    The file loads without jdq and without pickle: see docs/heads.md.
+    The file loads without jdq and without pickle: see docs/reference/heads.md.
     """
     export_to(_heads(), head, output)

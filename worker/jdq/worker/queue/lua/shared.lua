@@ -1,6 +1,6 @@
 -- What every script of the ledger shares. `limits`, defined before it, has the constants of queue/limits.py; `args` is
 -- the script's one argument, a struct of queue/scripts.py. Time is the server's, in milliseconds, so hosts need not
--- agree on a clock. The keys are listed in docs/queue.md. A script may touch the keys of several jobs, so the ledger
+-- agree on a clock. The keys are listed in docs/explanation/queue.md. A script may touch the keys of several jobs, so the ledger
 -- needs a single server.
 
 local args = cjson.decode(ARGV[1])

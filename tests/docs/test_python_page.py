@@ -1,4 +1,4 @@
-"""Every example of docs/python.md runs, in order."""
+"""Every example of docs/how-to/python.md runs, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.store.fake_datasets import write_store
 from tests.store.fake_features import sentences
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "python.md"
 
 
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
