@@ -112,9 +112,7 @@ def modules() -> str:
 def _sections(folder: Path) -> Iterator[str]:
     if not (folder / "__init__.py").exists():
         return
-    part = next(name for name in folder.parts[::-1] if name in PARTS)
-    name = folder.relative_to(PROJECT / part / "jdq")
-    lines = [f"### `{name}/`", "", _summary(folder / "__init__.py"), ""]
+    lines = [f"### `{folder.relative_to(PROJECT)}/`", "", _summary(folder / "__init__.py"), ""]
     lines += [f"- `{path.name}`: {_summary(path)}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
     yield "\n".join(lines).rstrip()
     for child in sorted(path for path in folder.iterdir() if path.is_dir()):

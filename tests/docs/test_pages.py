@@ -9,13 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
+from jdq.store import text_keys
+from jdq.worker.heads.files import save_head
+from jdq.worker.heads.options import HeadOptions
+from jdq.worker.heads.split import make_split
+from jdq.worker.heads.train import train_head
 from tests.docs.generate import COMMAND, DOCS, PROJECT, commands, pages
+from tests.store.fake_datasets import extract_texts, import_texts, write_store
+from tests.store.fake_features import sentences
 
 WRITTEN = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-SHELL_SYNTAX = re.compile(r"^[|<>&;]+$")
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
@@ -30,37 +37,40 @@ def test_every_page_is_in_the_site_s_navigation() -> None:
     assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 
 
-@pytest.mark.parametrize("page", [p for p in PROJECT.glob("*.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(PROJECT.glob("*.md")), ids=lambda page: page.name)
 def test_links_of_the_front_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (PROJECT / target).exists(), f"{page.name} links to {target}"
 
 
-def blocks(page: Path, *languages: str) -> Iterator[str]:
-    """The page's fenced blocks in these languages; without a language a block is for the shell."""
-    for _, language, text in FENCE.findall(page.read_text(encoding="utf-8")):
-        if language in languages:
-            yield text
+def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
+    """The page's fenced blocks in these languages, each with the number of the line before it."""
+    text = page.read_text(encoding="utf-8")
+    for block in FENCE.finditer(text):
+        if block[2] in languages:
+            yield text.count("\n", 0, block.start(3)), block[3]
+
+
+def test_every_block_names_its_language() -> None:
+    """sh, console and python are checked below; the others are no examples: output, diagrams, settings."""
+    for page in WRITTEN:
+        languages = {block[2] for block in FENCE.finditer(page.read_text(encoding="utf-8"))}
+        assert languages <= {"sh", "console", "python", "text", "mermaid", "ini", "toml"}, page.name
 
 
 def jdq_commands(text: str) -> Iterator[list[str]]:
-    """The arguments of each `jdq` in a block of shell commands; comments and what is printed are left out."""
-    for line in text.replace("\\\n", " ").splitlines():
-        found = re.match(r"(?:\$ |\w+=\$\()?(?:.* (?:run --rm|&&) )?jdq (.*)", line)
-        if not found:
-            continue
-        words = list(shlex.shlex(found.group(1).rstrip(")"), posix=True, punctuation_chars="|<>&;"))
-        words = shlex.split(found.group(1).rstrip(")"), comments=True)
-        stop = next((i for i, word in enumerate(words) if SHELL_SYNTAX.match(word)), len(words))
-        yield words[:stop]
+    """The arguments of each `jdq` in a block of shell commands, less comments and redirections."""
+    for line in text.splitlines():
+        if found := re.match(r"(?:\$ |\w+=\$\(|docker compose run --rm )?jdq (.*)", line):
+            words = shlex.split(found.group(1).rstrip(")"), comments=True)
+            yield words[: words.index(">")] if ">" in words else words
 
 
 COMMANDS = {tuple(context.command_path.split()[1:]): context for context in commands()}
 EXAMPLES = [
     pytest.param(words, id=f"{page.name}: jdq {' '.join(words)[:60]}")
     for page in WRITTEN
-    for text in blocks(page, "", "text")
-    if page.name != "cli.md"
+    for _, text in blocks(page, "sh", "console")
     for words in jdq_commands(text)
 ]
 
@@ -80,10 +90,32 @@ def test_a_jdq_command_in_an_example_parses(words: list[str]) -> None:
 
 
 def test_the_examples_are_found() -> None:
-    assert len(EXAMPLES) > 30
+    assert len(EXAMPLES) > 40
 
 
-def test_makefile_targets_and_settings_in_the_documentation_exist() -> None:
+@pytest.mark.parametrize("page", [p for p in WRITTEN if list(blocks(p, "python"))], ids=lambda page: page.name)
+def test_the_python_examples_of_a_page_run_in_order(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JDQ_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    names = surroundings(tmp_path)
+    for line, text in blocks(page, "python"):
+        # Blank lines in front, so that a traceback tells the line of the page.
+        exec(compile("\n" * line + text, str(page), "exec"), names)
+
+
+def surroundings(folder: Path) -> dict[str, object]:
+    """What examples take for given: two datasets with features, a shard's path, an exported head, its features."""
+    store, _, space = write_store(folder / "store", sentences(300))
+    extract_texts(store, import_texts(store, sentences(30), name="postings"))
+    X, y, _ = store.load("posts")
+    head = train_head(X, y, make_split(y, text_keys(list(map(str, range(len(y)))))), HeadOptions())
+    (folder / "head.safetensors").write_bytes(save_head(head))
+    return {"path": next((space.path / "shards").glob("*.h5")), "features": np.asarray(X)}
+
+
+def test_files_targets_and_settings_in_the_documentation_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     sources = [p for part in ("cli", "worker", "docker", "tests", "benchmarks") for p in (PROJECT / part).rglob("*")]
     sources += [PROJECT / "compose.yaml", PROJECT / "compose.override.yaml", PROJECT / ".ci" / "run"]
@@ -93,5 +125,7 @@ def test_makefile_targets_and_settings_in_the_documentation_exist() -> None:
             settings |= set(re.findall(r"JDQ_[A-Z_]+", path.read_text(encoding="utf-8", errors="replace")))
     for page in WRITTEN:
         text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"`(?:\w+ )?((?:cli|worker|store|tests|docker|benchmarks|demo)/[\w./-]+)", text):
+            assert (PROJECT / path).exists(), f"{page.name} names {path}"
         assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets, page.name
         assert set(re.findall(r"\bJDQ_[A-Z_]+[A-Z]\b", text)) <= settings, page.name
