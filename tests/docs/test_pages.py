@@ -22,7 +22,7 @@ from tests.store.fake_datasets import extract_texts, import_texts, write_store
 from tests.store.fake_features import sentences
 
 WRITTEN = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
-FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
@@ -47,15 +47,15 @@ def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
     """The page's fenced blocks in these languages, each with the number of the line before it."""
     text = page.read_text(encoding="utf-8")
     for block in FENCE.finditer(text):
-        if block[2] in languages:
-            yield text.count("\n", 0, block.start(3)), block[3]
+        if block[2] in languages and not block[3]:
+            yield text.count("\n", 0, block.start(4)), block[4]
 
 
 def test_every_block_names_its_language() -> None:
-    """sh, console and python are checked below; the others are no examples: output, diagrams, settings."""
+    """sh, console and python are checked below, those with a title in test_job_kind; the others are no examples."""
     for page in WRITTEN:
         languages = {block[2] for block in FENCE.finditer(page.read_text(encoding="utf-8"))}
-        assert languages <= {"sh", "console", "python", "text", "mermaid", "ini", "toml"}, page.name
+        assert languages <= {"sh", "console", "python", "diff", "text", "mermaid", "ini", "toml"}, page.name
 
 
 def jdq_commands(text: str) -> Iterator[list[str]]:
@@ -115,17 +115,33 @@ def surroundings(folder: Path) -> dict[str, object]:
     return {"path": next((space.path / "shards").glob("*.h5")), "features": np.asarray(X)}
 
 
+SOURCES = [
+    *(
+        path
+        for part in ("cli", "worker", "store", "docker", "tests", "benchmarks")
+        for path in (PROJECT / part).rglob("*")
+    ),
+    *(PROJECT / name for name in ("compose.yaml", "compose.override.yaml", ".env.example", ".ci/run", "Makefile")),
+]
+TEXTS = {
+    path: path.read_text(encoding="utf-8", errors="replace")
+    for path in SOURCES
+    if path.is_file() and path.suffix in (".py", ".lua", ".yaml", ".example", "")
+}
+
+
 def test_files_targets_and_settings_in_the_documentation_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    sources = [p for part in ("cli", "worker", "docker", "tests", "benchmarks") for p in (PROJECT / part).rglob("*")]
-    sources += [PROJECT / "compose.yaml", PROJECT / "compose.override.yaml", PROJECT / ".ci" / "run"]
-    settings = set()
-    for path in sources:
-        if path.suffix in (".py", ".yaml", "") and path.is_file():
-            settings |= set(re.findall(r"JDQ_[A-Z_]+", path.read_text(encoding="utf-8", errors="replace")))
+    targets = set(re.findall(r"^([a-z-]+):", TEXTS[PROJECT / "Makefile"], re.MULTILINE))
+    settings = {name for text in TEXTS.values() for name in re.findall(r"JDQ_[A-Z_]+", text)}
     for page in WRITTEN:
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"`(?:\w+ )?((?:cli|worker|store|tests|docker|benchmarks|demo)/[\w./-]+)", text):
             assert (PROJECT / path).exists(), f"{page.name} names {path}"
         assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets, page.name
         assert set(re.findall(r"\bJDQ_[A-Z_]+[A-Z]\b", text)) <= settings, page.name
+
+
+def test_pages_that_the_sources_refer_to_exist() -> None:
+    for source, text in TEXTS.items():
+        for path in re.findall(r"\bdocs/[\w/-]+\.md", text):
+            assert (PROJECT / path).is_file(), f"{source.relative_to(PROJECT)} refers to {path}"

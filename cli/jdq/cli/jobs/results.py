@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.jobs.progress import describe_result
-from jdq.cli.output import duration, print_table
+from jdq.cli.output import duration, print_json, print_table
 
 if TYPE_CHECKING:
     from jdq.worker.queue.jobbook import Job
@@ -27,6 +27,8 @@ def print_result(job: Job) -> None:
             print_model(record)
         case "predict":
             _print_predictions(record)
+        case _:
+            print_json(record)
 
 
 def _print_extract(record: dict[str, Any]) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+
 import click
 
-from jdq.cli.submit import extract, fine_tune, predict, train_head
+
+def _commands() -> Iterator[click.Command]:
+    """The commands of the modules here; a command has its module's name, so a new one need not be listed."""
+    for module in pkgutil.iter_modules(__path__):
+        command = getattr(import_module(f"{__name__}.{module.name}"), module.name, None)
+        if isinstance(command, click.Command):
+            yield command
 
 
-@click.group(commands=[extract.extract, train_head.train_head, fine_tune.fine_tune, predict.predict])
+@click.group(commands=list(_commands()))
 def submit() -> None:
     """Submit a job and print its id."""
