@@ -1,4 +1,4 @@
-"""Celery's settings: it carries the wake-up messages (tickets) and owns the processes. Reasons: docs/explanation/queue.md."""
+"""Celery settings: it carries the wake-up messages (tickets) and owns the processes. See docs/explanation/queue.md."""
 
 from __future__ import annotations
 
