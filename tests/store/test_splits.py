@@ -42,7 +42,7 @@ def test_a_split_comes_back_with_its_fields(version: DatasetVersion) -> None:
     assert stored is not None
     assert stored.parts.tolist() == [0, 1, 2, 0]
     assert stored.parts.dtype == np.uint8
-    assert stored.to_json() == {"seed": 7, "warnings": ["w"]}
+    assert stored.fields == {"seed": 7, "warnings": ["w"]}
 
 
 def test_the_first_split_stays_and_is_what_a_second_put_gives(version: DatasetVersion) -> None:
