@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from jdq.store.publish import is_partial, publish, replace
+from jdq.store.publish import is_partial, publish, remove, replace
 
 
 def test_the_first_of_two_publications_stays(tmp_path: Path) -> None:
@@ -87,4 +88,25 @@ def test_a_file_system_without_hard_links_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(OSError, match="has no hard links"):
         publish(tmp_path / "file", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_removed_folder_has_no_name_while_its_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "m").mkdir(parents=True)
+    (tmp_path / "models" / "m" / "weights").touch()
+
+    def die(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", die)
+    with pytest.raises(KeyboardInterrupt):
+        remove(tmp_path / "models" / "m", trash_in=tmp_path)
+    assert list((tmp_path / "models").iterdir()) == []
+    (trash,) = tmp_path.glob(".removed-*")
+    assert (trash / "weights").exists()
+
+
+def test_a_removed_file_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "head").touch()
+    remove(tmp_path / "head", trash_in=tmp_path)
     assert list(tmp_path.iterdir()) == []

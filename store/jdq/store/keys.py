@@ -35,3 +35,14 @@ def halves(keys: Keys) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """The high and the low 64 bits of each key, as numbers that sort as the keys' bytes do."""
     numbers = keys.view(">u8").astype(np.uint64)
     return numbers[:, 0], numbers[:, 1]
+
+
+def repeats(keys: Keys) -> npt.NDArray[np.bool_]:
+    """(n,) bool: True where an earlier row has the same key."""
+    high, low = halves(keys)
+    # Stable, so that the first of equal keys comes first.
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    repeated = np.zeros(len(keys), dtype=bool)
+    repeated[order[1:]] = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    return repeated

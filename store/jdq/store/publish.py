@@ -12,11 +12,14 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 Bytes = bytes | bytearray | memoryview
 PARTIAL = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
+# The beginning of the name of a folder whose removal is not finished.
+REMOVED = ".removed-"
 # Linux writes at most 2 GiB - 4 KiB at once, and macOS refuses more than 2 GiB - 1.
 LARGEST_WRITE = 1 << 30
 
@@ -34,7 +37,7 @@ def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-    sync_folder(path.parent)
+    sync(path.parent)
     return written
 
 
@@ -52,7 +55,7 @@ def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True) 
             partial.unlink()
         raise
     if durable:
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 def make_folder(path: Path) -> None:
@@ -61,16 +64,31 @@ def make_folder(path: Path) -> None:
         return
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in `path` durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, durable."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def remove(path: Path, *, trash_in: Path) -> None:
+    """Remove a file or a folder: readers see all of it or nothing.
+
+    A folder is renamed into `trash_in` first, so a removal that dies leaves trash, which `jdq store gc` collects.
+    """
+    if path.is_dir():
+        trash = trash_in / f"{REMOVED}{secrets.token_hex(8)}"
+        path.rename(trash)
+        sync(path.parent)
+        shutil.rmtree(trash)
+    else:
+        path.unlink()
+        sync(path.parent)
 
 
 def partial_beside(path: Path) -> Path:
@@ -88,7 +106,7 @@ def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) 
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:
-            _write_all(fd, memoryview(piece).cast("B"))
+            write_all(fd, memoryview(piece).cast("B"))
         if durable:
             os.fsync(fd)
     except BaseException:
@@ -101,7 +119,8 @@ def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) 
     return partial
 
 
-def _write_all(fd: int, data: memoryview) -> None:
+def write_all(fd: int, data: memoryview) -> None:
+    """Write all bytes of `data`. Raises OSError."""
     # A short write comes before ENOSPC and EFBIG: the next one raises.
     while data:
         data = data[os.write(fd, data[:LARGEST_WRITE]) :]

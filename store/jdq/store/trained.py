@@ -6,7 +6,6 @@ What made them is read here as plain JSON; only the workers' packages know how t
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,9 @@ from typing import Any
 
 import msgspec
 
-from jdq.store.datasets.importing import REMOVED
 from jdq.store.errors import CannotWrite, StoreError
 from jdq.store.job_files import JOB
-from jdq.store.publish import partial_beside, publish, sync_folder
+from jdq.store.publish import partial_beside, publish, remove
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"
@@ -80,14 +78,8 @@ class TrainedStore(ABC):
         return self._folder / f"{job}{self.suffix}"
 
     def remove(self, job: str) -> None:
-        """Take it away; a removal that dies leaves trash, not half a model. Raises UnknownTrained."""
-        trash = self._folder / f"{REMOVED}{secrets.token_hex(8)}"
-        self.path(job).rename(trash)
-        sync_folder(self._folder)
-        if trash.is_dir():
-            shutil.rmtree(trash)
-        else:
-            trash.unlink()
+        """Remove it. Raises UnknownTrained."""
+        remove(self.path(job), trash_in=self._folder)
 
     def export(self, job: str, target: Path) -> None:
         """Copy it to `target`, whole or not at all. Raises UnknownTrained, CannotCopy, CannotWrite."""

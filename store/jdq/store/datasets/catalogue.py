@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import msgspec
 
 from jdq.store.datasets.importing import (
     IMPORTS,
-    REMOVED,
     VERSION_DIGITS,
     AfterBlock,
     import_into,
@@ -23,7 +20,7 @@ from jdq.store.datasets.importing import (
 from jdq.store.datasets.names import VERSION, UnknownDataset, check_name, check_version, name_from
 from jdq.store.datasets.records import DamagedDataset, ImportRecord, now_after
 from jdq.store.datasets.version import DatasetVersion
-from jdq.store.publish import sync_folder
+from jdq.store.publish import remove, sync
 from jdq.store.table import TableOptions, open_table
 
 # Inside the class, `list` is its method.
@@ -104,13 +101,10 @@ class Datasets:
         if not folders or (version is not None and len(folders) > 1):
             raise UnknownDataset(f"{name} {wanted}".strip(), self.names())
         for folder in folders:
-            trash = self._folder / f"{REMOVED}{secrets.token_hex(8)}"
-            folder.rename(trash)  # at once gone for readers; a removal that dies leaves trash, not half a version
-            shutil.rmtree(trash)
-        sync_folder(self._folder / name)
+            remove(folder, trash_in=self._folder)
         if not any((self._folder / name).iterdir()):
             (self._folder / name).rmdir()
-            sync_folder(self._folder)
+            sync(self._folder)
         return [folder.name for folder in folders]
 
     def _versions(self, name: str) -> Iterator[Path]:

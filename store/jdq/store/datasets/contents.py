@@ -14,7 +14,8 @@ import numpy as np
 
 from jdq.store.datasets.columnar import block_table, table_writer
 from jdq.store.datasets.records import DIGEST_BYTES, FileRecord
-from jdq.store.keys import KEY_BYTES, text_keys
+from jdq.store.keys import KEY_BYTES, repeats, text_keys
+from jdq.store.publish import write_all
 
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 
@@ -57,10 +58,7 @@ class DurableFile(io.RawIOBase):
         view = memoryview(data).cast("B")
         self._hash.update(view)
         self._size += len(view)
-        left = view
-        # A short write comes before ENOSPC and EFBIG: the next one raises.
-        while left:
-            left = left[os.write(self._fd, left) :]
+        write_all(self._fd, view)
         return len(view)
 
     def close(self) -> None:
@@ -122,7 +120,7 @@ class ContentsWriter:
         keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
         self._write_array(KEYS, keys)
         self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))
-        return self._digest.hexdigest(), _distinct(keys)
+        return self._digest.hexdigest(), int(np.count_nonzero(~repeats(keys)))
 
     def _write_array(self, name: str, array: np.ndarray) -> None:
         with DurableFile(self._folder / name) as file:
@@ -131,10 +129,3 @@ class ContentsWriter:
             file.write(header.getvalue())
             file.write(np.ascontiguousarray(array).data if array.size else b"")
         self.files[name] = file.record()
-
-
-def _distinct(keys: np.ndarray) -> int:
-    numbers = keys.view(">u8")
-    order = np.lexsort((numbers[:, 1], numbers[:, 0]))
-    ordered = numbers[order]
-    return int((ordered[1:] != ordered[:-1]).any(axis=1).sum()) + 1 if len(ordered) else 0

@@ -15,10 +15,10 @@ from pathlib import Path
 from jdq.store.datasets.columnar import footer_digest
 from jdq.store.datasets.contents import RECORD, TABLE, ContentsWriter
 from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after, to_json
-from jdq.store.publish import make_folder, publish, sync_folder
+from jdq.store.publish import REMOVED, make_folder, publish, sync
 from jdq.store.table import Table
 
-IMPORTING, REMOVED = ".importing-", ".removed-"
+IMPORTING = ".importing-"
 IMPORTS = "imports"
 ABANDONED_AFTER_S = 24 * 3600
 VERSION_DIGITS = 12
@@ -87,7 +87,7 @@ def import_name(at: datetime) -> str:
 def publish_folder(partial: Path, target: Path) -> bool:
     """Give the finished folder its name; False where a folder of that name stands. Durable in both cases."""
     for folder, _, _ in os.walk(partial):
-        sync_folder(Path(folder))
+        sync(Path(folder))
     make_folder(target.parent)
     try:
         partial.rename(target)
@@ -96,8 +96,8 @@ def publish_folder(partial: Path, target: Path) -> bool:
         if not target.is_dir():
             raise
         written = False
-    sync_folder(target.parent)
-    sync_folder(partial.parent)
+    sync(target.parent)
+    sync(partial.parent)
     return written
 
 
@@ -105,7 +105,7 @@ def publish_folder(partial: Path, target: Path) -> bool:
 def temporary_folder(root: Path) -> Iterator[Path]:
     """A new folder in `root` for an import; gone afterwards unless it was given another name."""
     make_folder(root)
-    sweep(root)
+    _sweep(root)
     folder = root / f"{IMPORTING}{secrets.token_hex(8)}"
     folder.mkdir()
     try:
@@ -114,12 +114,9 @@ def temporary_folder(root: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(root: Path, *, older_than_s: float = ABANDONED_AFTER_S) -> list[Path]:
-    """Delete what imports and removals that died left behind; what was deleted."""
-    swept = []
+def _sweep(root: Path) -> None:
+    """Delete what imports and removals that died left behind."""
     for folder in [*root.glob(f"{IMPORTING}*"), *root.glob(f"{REMOVED}*")]:
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > older_than_s:
+            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER_S:
                 shutil.rmtree(folder, ignore_errors=True)
-                swept.append(folder)
-    return swept

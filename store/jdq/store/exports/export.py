@@ -13,7 +13,7 @@ import numpy as np
 from jdq.store.errors import CannotWrite, StoreError
 from jdq.store.exports.lasting_file import LastingFile
 from jdq.store.extracted import ExtractedDataset
-from jdq.store.publish import partial_beside, sync_folder
+from jdq.store.publish import partial_beside, sync
 from jdq.store.table.options import columns as listed
 
 BLOCK_ROWS = 4096
@@ -55,7 +55,7 @@ def export(
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
     finally:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jdq.store.datasets.importing import IMPORTING, REMOVED
+from jdq.store.datasets.importing import IMPORTING
 from jdq.store.errors import DamagedShard
 from jdq.store.keys import halves
-from jdq.store.publish import is_partial, sync_folder
+from jdq.store.publish import REMOVED, is_partial, sync
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.mapped_shard import MappedShard, open_shard
@@ -149,7 +149,7 @@ def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float 
                 shutil.rmtree(path)
             else:
                 path.unlink()
-                sync_folder(path.parent)
+                sync(path.parent)
         listed.append(str(path))
         report.size_bytes += status.st_size
 

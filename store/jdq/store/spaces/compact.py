@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jdq.store.errors import DamagedShard
-from jdq.store.keys import KEY_BYTES, Keys, halves
+from jdq.store.keys import KEY_BYTES, Keys, repeats
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.mapped_shard import MappedShard, open_shard
@@ -94,11 +94,7 @@ def _rows_to_move(small: Sequence[MappedShard], large: Sequence[Keys]) -> _Rows:
     counts = [len(shard.keys) for shard in small]
     owners = np.repeat(np.arange(len(small)), counts)
     rows = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
-    high, low = halves(keys)
-    sorted_ = np.lexsort((np.arange(len(keys)), low, high))
-    again = (high[sorted_][1:] == high[sorted_][:-1]) & (low[sorted_][1:] == low[sorted_][:-1])
-    kept = np.ones(len(keys), dtype=bool)
-    kept[sorted_[1:][again]] = False
+    kept = ~repeats(keys)
     if large:
         kept &= find(segment.build({"large": np.concatenate(large)}), keys) < 0
     return _Rows(keys=keys, owners=owners, rows=rows).taken(np.flatnonzero(kept))

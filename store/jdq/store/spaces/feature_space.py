@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
-from jdq.store.keys import Keys, checked_keys
+from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.publish import publish
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, Located, shard_names
@@ -123,10 +123,8 @@ class Space:
                 f"a put takes n > 0 keys, features (n, {dim}) and n_tokens (n,), "
                 f"not {len(keys)} keys, {features.shape} and {n_tokens.shape}"
             )
-        order = np.lexsort(keys.T)
-        repeats = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
-        if repeats.any():
-            raise DuplicateKeys(np.sort(order[1:][repeats]).tolist())
+        if (repeated := repeats(keys)).any():
+            raise DuplicateKeys(np.flatnonzero(repeated).tolist())
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features, dtype=np.dtype(dtype).newbyteorder("<"))
         # After the cast: 70,000 is finite in float32 and an infinity in float16.

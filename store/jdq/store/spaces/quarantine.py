@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jdq.store.publish import make_folder, sync_folder
+from jdq.store.publish import make_folder, sync
 from jdq.store.spaces.mapped_shard import identity_of
 
 
@@ -40,6 +40,6 @@ def quarantine(space: Path, shard: Path, identity: tuple[int, int]) -> Path | No
             return None
         target = folder / f"{shard.stem}.{secrets.token_hex(4)}.h5"
         shard.rename(target)
-    sync_folder(folder)
-    sync_folder(shard.parent)
+    sync(folder)
+    sync(shard.parent)
     return target

@@ -5,10 +5,11 @@ files, after each was flushed to disk. A checkpoint without its seal, or with a 
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
+from jdq.store.publish import sync
 
 SEAL = "jdq-seal.json"
 PREFIX = "checkpoint-"
@@ -22,28 +23,20 @@ def seal(checkpoint: Path, facts: Mapping[str, float]) -> None:
     sizes = {}
     for path in sorted(checkpoint.iterdir()):
         if path.is_file() and path.name != SEAL:
-            _flush(path)
+            sync(path)
             sizes[path.name] = path.stat().st_size
     partial = checkpoint / (SEAL + ".partial")
     partial.write_text(json.dumps({"sizes": sizes, "facts": dict(facts)}), encoding="utf-8")
-    _flush(partial)
+    sync(partial)
     partial.rename(checkpoint / SEAL)
-    _flush(checkpoint)
-    _flush(checkpoint.parent)
+    sync(checkpoint)
+    sync(checkpoint.parent)
 
 
 def sealed_facts(checkpoint: Path) -> dict[str, float]:
     """What was sealed with a whole checkpoint."""
     facts: dict[str, float] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["facts"]
     return facts
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def is_whole(checkpoint: Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jdq.store.publish import sync
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
@@ -116,14 +117,14 @@ def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord
     (partial / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read
-        _flush(path)
-    _flush(partial)
+        sync(path)
+    sync(partial)
     try:
         partial.rename(output)
     except OSError:
         read_fine_tune_record(output)  # raises where what stands in the way is not such a model
         shutil.rmtree(partial)
-    _flush(output.parent)
+    sync(output.parent)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
@@ -132,11 +133,3 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
         for path in source.glob(pattern):
             if path.name not in WEIGHT_FILES and path.suffix != ".safetensors":
                 shutil.copyfile(path, target / path.name)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.publish import make_folder, partial_beside, sync_folder
+from jdq.store.publish import make_folder, partial_beside, sync
 from jdq.store.trained import Heads, Models
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
@@ -75,7 +75,7 @@ class PredictionsTable:
         """Gives the table its name."""
         partial, predicted = written
         partial.replace(self._path)
-        sync_folder(self._path.parent)
+        sync(self._path.parent)
         version, spec = self._version, self.context.spec
         result = {
             "dataset": version.name,
