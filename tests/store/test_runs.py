@@ -26,7 +26,6 @@ def test_a_result_comes_back(runs: Runs) -> None:
     assert runs.put_result("j2", {"nested": {"a": [1, None, "é"]}})
     assert runs.get_result("j-1") == {"computed": 3, "reused": 4}
     assert runs.get_result("j2") == {"nested": {"a": [1, None, "é"]}}
-    assert runs.jobs() == ["j-1", "j2"]
 
 
 def test_what_was_put_first_stays(runs: Runs) -> None:
@@ -63,14 +62,13 @@ def test_what_is_not_there_is_an_error_with_the_next_command(runs: Runs) -> None
         runs.get_result("j")
     with pytest.raises(NoResult, match="job j has no array 'rows'"):
         runs.get_array("j", "rows")
-    assert runs.jobs() == []
 
 
 @pytest.mark.parametrize("job", ["", ".", "..", "../x", "a/b", "/etc", "-x", "a.b", "x" * 65, "a\n", "a\0", "é"])
 def test_no_job_id_leads_out_of_the_folder(runs: Runs, job: str, tmp_path: Path) -> None:
     for call in (
         runs.get_result,
-        runs.remove,
+        runs.folder,
         lambda job: runs.get_array(job, "a"),
         lambda job: runs.put_result(job, {}),
     ):
@@ -79,10 +77,3 @@ def test_no_job_id_leads_out_of_the_folder(runs: Runs, job: str, tmp_path: Path)
     with pytest.raises(InvalidJob):
         runs.get_array("j", f"../{job}")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_removed_job_is_gone(runs: Runs) -> None:
-    runs.put_result("j", {})
-    runs.remove("j")
-    runs.remove("j")
-    assert runs.jobs() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,16 +74,6 @@ class Runs:
         except (ValueError, EOFError, OSError) as error:
             raise NoResult(f"array {name!r} of job {job} is damaged: {path}: {error}") from None
         return array
-
-    def jobs(self) -> list[str]:
-        """The ids of all jobs that left something, sorted."""
-        if not self._folder.is_dir():
-            return []
-        return sorted(path.name for path in self._folder.iterdir() if JOB.fullmatch(path.name))
-
-    def remove(self, job: str) -> None:
-        """Take away all that a job left; nothing happens where it left nothing."""
-        shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def folder(self, job: str) -> Path:
         """Where the job's own files are: those above, checkpoints, and tables that it wrote. It may not exist."""
