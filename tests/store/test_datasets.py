@@ -102,10 +102,13 @@ def test_labels_that_no_head_can_learn_are_told(datasets: Datasets, tmp_path: Pa
     version.check_labels()
     with pytest.raises(NoLabels, match="column 'same' of data has one class only: '1'"):
         version.check_labels("same")
-    with pytest.raises(NoLabels, match="'long' of data has a cell of 1001 characters: it is no label column"):
+    with pytest.raises(NoLabels, match="'long' of data has a cell of 1001 characters: it is not a label column"):
         version.check_labels("long")
     unlabelled = datasets.import_table(file, name="un", options=TableOptions(unlabelled=True))
-    with pytest.raises(NoLabels, match=r"dataset un was imported without a label column(.|\n)*--label-column 'label'"):
+    with pytest.raises(
+        NoLabels,
+        match=r"dataset un was imported without a label column(.|\n)*try: jdq submit train-head un --label-column label$",
+    ):
         unlabelled.check_labels()
 
 

@@ -61,7 +61,7 @@ def test_rows_that_lack_are_told_and_are_no_damage(tmp_path: Path) -> None:
     report = verify(store)
     assert report.sound
     assert [f.fact for f in report.incomplete] == [
-        f"100 of 300 rows are not in feature space {space.digest}; extract it to complete it"
+        f"100 of 300 rows are not in feature space {space.digest}; extracting its file again computes them"
     ]
 
 

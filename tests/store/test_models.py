@@ -85,6 +85,6 @@ def test_an_export_is_whole_and_overwrites_nothing(heads: Heads, models: Models,
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["jdq.json", "model.safetensors"]
     with pytest.raises(CannotCopy, match="exists"):
         models.export("fine-tune-a", tmp_path / "model")
-    with pytest.raises(CannotCopy, match="no folder"):
+    with pytest.raises(CannotCopy, match="no such folder"):
         models.export("fine-tune-a", tmp_path / "no" / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head.safetensors", "model", "store"]

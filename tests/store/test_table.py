@@ -132,7 +132,7 @@ def test_labels_that_differ_only_by_case_or_space_stay_apart_with_a_warning(tmp_
     warnings = "\n".join(table.warnings())
     assert "'2', '2   '" in warnings
     assert "'X', 'x'" in warnings
-    assert "2 classes of one row, which a split cannot share out: '2   ', 'X'" in warnings
+    assert "2 classes of one row, which a split cannot divide: '2   ', 'X'" in warnings
 
 
 def test_rows_may_lack_a_label_where_the_user_says_so(tmp_path: Path) -> None:

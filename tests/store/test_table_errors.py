@@ -34,7 +34,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 def test_a_folder_names_the_tables_in_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
-    assert error_of(tmp_path) == f"{tmp_path} is a folder, not a table; in it: a.csv"
+    assert error_of(tmp_path) == f"{tmp_path} is a folder, not a table; it contains: a.csv"
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_one_class_only(failing) -> None:  # type: ignore[no-untyped-def]
 def test_ragged_rows_are_told_by_their_lines(failing) -> None:  # type: ignore[no-untyped-def]
     content = 'text,label\n"two\nlines",1\nb\nc,0\nd,1,2\n'
     assert failing(content).startswith(
-        "data.csv: lines 4, 6 have not as many cells as the header, which has 2 (line 4: 1)"
+        "data.csv: lines 4, 6 have more or fewer cells than the header, which has 2 (line 4 has 1)"
     )
 
 
 def test_a_quote_that_is_never_closed_is_told_by_the_line_it_began_in(failing) -> None:  # type: ignore[no-untyped-def]
     message = failing('text,label\na,1\n"b,0\nc,1\n')
-    assert "data.csv: the record that begins in line 3 opens a quote that is not closed" in message
+    assert "data.csv: the record that begins on line 3 has a quote that is not closed" in message
     assert message.endswith("try: jdq submit extract data.csv --no-quotes")
 
 
@@ -189,14 +189,14 @@ def test_json_lines(failing) -> None:  # type: ignore[no-untyped-def]
     assert message('{"text": "a"}\n{"text": "b", "x": 1}\n').startswith("data.jsonl: line 2 has x, which the first")
     assert message('{"text": "a\\u0000"}\n') == "data.jsonl has a NUL character in line 1"
     assert "line 1" in message('{"text": "\\ud800"}\n')
-    assert failing("[]", name="data.json").startswith("data.json is JSON; a table needs one object a line")
+    assert failing("[]", name="data.json").startswith("data.json is JSON; a table needs one object per line")
 
 
 def test_a_file_that_is_no_parquet(failing) -> None:  # type: ignore[no-untyped-def]
-    assert failing("PAR1 or so", name="data.parquet").startswith("data.parquet is not a Parquet file")
+    assert failing("PAR1 or so", name="data.parquet").startswith("data.parquet is not a readable Parquet file")
 
 
 def test_rows_are_faulty_only_after_the_whole_file_was_read(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text("text,label\n" + "a,1\n" * 3000 + "b\n" + "c,0\n" * 3000 + "d\n")
-    assert "lines 3002, 6003 have not as many cells" in error_of(file)
+    assert "lines 3002, 6003 have more or fewer cells" in error_of(file)

@@ -1,6 +1,6 @@
-"""Datasets, features, heads and models as plain files. `open_store` is the way in.
+"""Datasets, features, heads and models as plain files. Start with `open_store`.
 
-Names are looked up on first use, so that a client that needs a path alone does not pay for numpy.
+Names are imported on first use, so that a client that only needs a path does not load numpy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be wrong with a store, each error named for the fact. Every one can be pickled and carries its values."""
+"""What can be wrong with a store. Each error is named for the fact, carries its values, and can be pickled."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
+# After a repair has quarantined the damaged shards, an extraction finds their rows missing.
+REPAIR = "repair the store, then extract the dataset again\n  try: jdq store verify --repair"
+
 
 class StoreError(Exception):
     """The root of all errors of the store."""
 
 
 class StoreFormatError(StoreError):
-    """A folder or file is not what the format says, or is of a version that this jdq does not know."""
+    """A folder or file does not follow the format, or is of a version that this jdq does not know."""
 
 
 class UnknownSpace(StoreError):
-    """No feature space has this digest, or more than one begins with it."""
+    """No feature space has this digest, or a digest that begins with it."""
 
     def __init__(self, digest: str, candidates: Sequence[str]) -> None:
         super().__init__(digest, tuple(candidates))
@@ -30,7 +33,7 @@ class UnknownSpace(StoreError):
 
 
 class AmbiguousSpace(UnknownSpace):
-    """Several feature spaces begin with the same digits."""
+    """Several digests begin with these digits."""
 
     def __str__(self) -> str:
         return (
@@ -39,27 +42,29 @@ class AmbiguousSpace(UnknownSpace):
 
 
 class MissingFeatures(StoreError):
-    """Features that were asked for are not in the feature space.
+    """Requested features are not in the feature space.
 
-    `positions` are the places in what was asked, from 0; `keys` the text keys at these places, in hexadecimal.
+    `positions` are their places in the request, from 0; `keys` the text keys at these places, in hexadecimal.
     """
 
-    def __init__(self, space: str, positions: Sequence[int], keys: Sequence[str], asked: int, why: str = "") -> None:
-        super().__init__(space, tuple(positions), tuple(keys), asked, why)
+    def __init__(
+        self, space: str, positions: Sequence[int], keys: Sequence[str], requested: int, why: str = ""
+    ) -> None:
+        super().__init__(space, tuple(positions), tuple(keys), requested, why)
         self.space = space
         self.positions = tuple(positions)
         self.keys = tuple(keys)
-        self.asked = asked
+        self.requested = requested
         self.why = why
 
     def __str__(self) -> str:
         shown = ", ".join(f"{p} ({k})" for p, k in zip(self.positions[:5], self.keys[:5], strict=True))
         more = f" and {len(self.positions) - 5} more" if len(self.positions) > 5 else ""
-        fact = f"{len(self.positions)} of {self.asked} features are not in feature space {self.space}: "
+        fact = f"{len(self.positions)} of {self.requested} features are not in feature space {self.space}: "
         fact += f"positions (text keys) {shown}{more}"
         if self.why:
-            return f"{fact}; {self.why}\n  try: jdq store verify --repair, then jdq submit extract"
-        return f"{fact}\n  try: jdq submit extract (it computes just these)"
+            return f"{fact}; {self.why}; {REPAIR}"
+        return f"{fact}; extracting the dataset again computes only these\n  try: jdq submit extract data.csv"
 
 
 class NotExtracted(StoreError):
@@ -71,11 +76,12 @@ class NotExtracted(StoreError):
         self.version = version
 
     def __str__(self) -> str:
-        return f"dataset {self.dataset} {self.version} has no features yet\n  try: jdq submit extract its file"
+        fact = f"dataset {self.dataset} {self.version} has no features yet: extract its file"
+        return f"{fact}\n  try: jdq submit extract data.csv"
 
 
 class DamagedShard(StoreError):
-    """A shard is not what the format says, or its bytes are not those that were written."""
+    """A shard does not follow the format, or its bytes have changed since it was written."""
 
     def __init__(self, path: str | Path, fact: str) -> None:
         super().__init__(str(path), fact)
@@ -83,7 +89,7 @@ class DamagedShard(StoreError):
         self.fact = fact
 
     def __str__(self) -> str:
-        return f"damaged shard {self.path}: {self.fact}\n  try: jdq store verify --repair, then jdq submit extract"
+        return f"damaged shard {self.path}: {self.fact}; {REPAIR}"
 
 
 class NotFinite(StoreError):
@@ -95,25 +101,24 @@ class NotFinite(StoreError):
         self.dtype = dtype
 
     def __str__(self) -> str:
-        shown = ", ".join(map(str, self.positions[:10]))
-        more = ", ..." if len(self.positions) > 10 else ""
-        return f"{len(self.positions)} rows are not finite as {self.dtype}: {shown}{more}; nothing was stored"
+        rows = _first_ten(self.positions)
+        return f"{len(self.positions)} rows are not finite as {self.dtype}: {rows}; nothing was stored"
 
 
 class DuplicateKeys(StoreError):
-    """One put held the same text key twice; `positions` are the rows whose key stood before them, from 0."""
+    """A put has a text key more than once; `positions` are the rows that repeat an earlier key, from 0."""
 
     def __init__(self, positions: Sequence[int]) -> None:
         super().__init__(tuple(positions))
         self.positions = tuple(positions)
 
     def __str__(self) -> str:
-        shown = ", ".join(map(str, self.positions[:10]))
-        return f"{len(self.positions)} rows repeat a text key of the same put: {shown}; nothing was stored"
+        rows = _first_ten(self.positions)
+        return f"{len(self.positions)} rows repeat a text key of the same put: {rows}; nothing was stored"
 
 
 class CannotWrite(StoreError):
-    """The operating system refused a write; nothing became visible."""
+    """The operating system refused a write; nothing was published."""
 
     def __init__(self, path: str | Path, number: int, reason: str) -> None:
         super().__init__(str(path), number, reason)
@@ -124,4 +129,10 @@ class CannotWrite(StoreError):
     def __str__(self) -> str:
         fact = f"cannot write {self.path}: {self.reason} (errno {self.errno}); nothing was published"
         full = self.errno in (errno.ENOSPC, errno.EDQUOT)
-        return f"{fact}\n  try: jdq store gc, or another disk for JDQ_STORE" if full else fact
+        return (
+            f"{fact}; free space, or set JDQ_STORE to a folder on another disk\n  try: jdq store gc" if full else fact
+        )
+
+
+def _first_ten(positions: Sequence[int]) -> str:
+    return ", ".join(map(str, positions[:10])) + (", ..." if len(positions) > 10 else "")

@@ -1,4 +1,4 @@
-"""A dataset together with its features: what training and export read."""
+"""A dataset with its features, as training and export read it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ExtractedDataset:
-    """A dataset version and the feature space that holds its features. Row i is row i of the table, with repeats."""
+    """A dataset version and the feature space with its features. Row i is row i of the table, repeats included."""
 
     def __init__(self, version: DatasetVersion, space: Space) -> None:
         self.version = version
@@ -46,15 +46,15 @@ class ExtractedDataset:
         return self.space.read(self.version.keys())
 
     def n_tokens(self) -> npt.NDArray[np.uint32]:
-        """(rows,): the tokens of each text before cutting."""
+        """(rows,): the number of tokens of each text before truncation."""
         return self.space.n_tokens(self.version.keys())
 
     def labels(self, column: str | None = None) -> npt.NDArray[np.str_]:
-        """(rows,) as they stand in the table. Raises NoLabels."""
+        """(rows,) exactly as in the table. Raises NoLabels."""
         return np.asarray(self.version.labels(column), dtype=np.str_)
 
     def batches(self, plan: BatchPlan, *, rows: npt.NDArray[np.int64] | None = None) -> Iterator[Batch]:
-        """One epoch in batches, over all rows or over these. Raises MissingFeatures or DamagedShard."""
+        """One epoch in batches, over all rows or over `rows`. Raises MissingFeatures or DamagedShard."""
         return batches(self.features, plan, rows=rows)
 
     def texts(self) -> list[str]:
@@ -63,7 +63,7 @@ class ExtractedDataset:
 
 
 def _reopen(version: Path, space: Path) -> ExtractedDataset:
-    """What a worker process of a data loader gets in place of mapped memory."""
+    """Unpickle in a data loader's worker process, which opens the files itself."""
     from jdq.store.datasets import DatasetVersion
     from jdq.store.spaces.feature_space import Space
 

@@ -1,4 +1,4 @@
-"""Results of jobs: `runs/<job>/result.json`, `runs/<job>/<name>.json` and `<name>.npy`, each written once."""
+"""Files of jobs: `runs/<job>/result.json`, `runs/<job>/<name>.json` and `<name>.npy`, each written once."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import numpy as np
 from jdq.store.errors import StoreError
 from jdq.store.publish import publish
 
-# Job ids come from the network and become folders' names.
+# Job ids come from the network and become folder names.
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESULT = "result"
 
 
 class InvalidJob(StoreError):
-    """A job id, or a name of a job's array, that cannot be one."""
+    """Not a valid job id, or not a valid name of a job's file."""
 
 
 class NoResult(StoreError):
-    """A job has left no result, or no array of this name, in the store."""
+    """The store has no file of this name of the job, or it is damaged."""
 
 
-class Runs:
-    """The folder STORE/runs. What a job has put stays as it was put first, so that a chunk may run twice."""
+class JobFiles:
+    """The folder STORE/runs. The first version of a file is kept, so that a chunk may run twice."""
 
     def __init__(self, root: Path) -> None:
         """`root` is the store's folder."""
         self._folder = root / "runs"
 
     def put_result(self, job: str, result: Mapping[str, Any] | msgspec.Struct) -> bool:
-        """Store a job's result as JSON; False where it has one already, which stays."""
+        """Store a job's result as JSON; False where it already has one, which is kept."""
         return self.put_json(job, RESULT, result)
 
     def get_result(self, job: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Runs:
         return self.get_json(job, RESULT)
 
     def put_json(self, job: str, name: str, value: Mapping[str, Any] | msgspec.Struct) -> bool:
-        """Store a named JSON object of a job; False where one stands already, which stays."""
+        """Store a named JSON object of a job; False where it already exists, and is kept."""
         data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
         return publish(self._named(job, name, "json"), data)
 
@@ -59,7 +59,7 @@ class Runs:
             raise NoResult(f"the {name} of job {job} is damaged: {path}: {error}") from None
 
     def put_array(self, job: str, name: str, array: np.ndarray) -> bool:
-        """Store a named array of a job; False where one stands already, which stays. ValueError for objects."""
+        """Store a named array of a job; False where it already exists, and is kept. ValueError for objects."""
         image = io.BytesIO()
         np.save(image, np.ascontiguousarray(array), allow_pickle=False)
         return publish(self._named(job, name, "npy"), image.getbuffer())
@@ -76,7 +76,7 @@ class Runs:
         return array
 
     def folder(self, job: str) -> Path:
-        """Where the job's own files are: those above, checkpoints, and tables that it wrote. It may not exist."""
+        """The folder of the job's files: the above, checkpoints, and tables that it wrote. It may not exist."""
         if not JOB.fullmatch(job):
             raise InvalidJob(f"{job[:80]!r} cannot be a job id")
         return self._folder / job

@@ -1,4 +1,4 @@
-"""Text keys: what a text is called in the store, whatever file or job it came from."""
+"""Text keys: how the store identifies a text, whatever file or job it came from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Keys = npt.NDArray[np.uint8]
 
 
 def text_key(text: str) -> bytes:
-    """blake2b-128 of the text's exact UTF-8 bytes: cryptographic, so that nobody can craft two texts of one key."""
+    """blake2b-128 of the text's exact UTF-8 bytes. Cryptographic, so that nobody can craft two texts with one key."""
     return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
@@ -24,7 +24,7 @@ def text_keys(texts: Iterable[str]) -> Keys:
 
 
 def checked_keys(keys: npt.ArrayLike) -> Keys:
-    """`keys` as a contiguous (n, 16) uint8 array; ValueError where it is of another shape or type."""
+    """`keys` as a contiguous (n, 16) uint8 array; ValueError for another shape or type."""
     array = np.asarray(keys)
     if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != KEY_BYTES:
         raise ValueError(f"text keys are a (n, {KEY_BYTES}) array of uint8, not {array.shape} of {array.dtype}")

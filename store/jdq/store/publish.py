@@ -1,7 +1,7 @@
-"""Files appear whole, durable and under their final name, or not at all.
+"""Atomic, durable writes: a file appears complete under its final name, or not at all.
 
 A temporary name beside the target, `os.write`, fsync, `link` (the first writer wins), fsync of the folder. Without the
-last step acknowledged files are gone after a power cut; without the fsync of the file, ext4 leaves them empty
+last step a power cut loses acknowledged files; without the fsync of the file, ext4 leaves them empty
 (tests/faults/test_power_cut.py).
 """
 
@@ -18,17 +18,17 @@ from pathlib import Path
 
 Bytes = bytes | bytearray | memoryview
 PARTIAL = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
-# The beginning of the name of a folder whose removal is not finished.
+# How the name of a folder begins whose removal is not finished.
 REMOVED = ".removed-"
-# Linux writes at most 2 GiB - 4 KiB at once, and macOS refuses more than 2 GiB - 1.
+# Linux writes at most 2 GiB - 4 KiB per call, and macOS refuses more than 2 GiB - 1.
 LARGEST_WRITE = 1 << 30
 
 
 def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
-    """Put `data` at `path` if nothing stands there; True if it was written, False if a file stood already.
+    """Write `data` to `path` unless it exists; True if it was written, False if it existed.
 
-    Both answers are durable: the file's folder is fsynced in either case. Folders that lack are made. Raises OSError,
-    and then leaves no trace at `path`.
+    Both answers are durable: the folder is fsynced in either case. Missing folders are made. Raises OSError, and then
+    leaves no trace at `path`.
     """
     make_folder(path.parent)
     partial = _write_partial(path, data, durable=True)
@@ -42,9 +42,9 @@ def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
 
 
 def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True) -> None:
-    """Put `data` at `path` in place of what stands there: for pointers and caches alone, never for shards.
+    """Write `data` to `path`, in place of what is there: only for pointers and caches, never for shards.
 
-    With `durable` False a power cut may leave the old file or a file of zeros: for caches that check themselves.
+    With `durable` False a power cut may leave the old file, or one of zeros: for caches that check themselves.
     """
     make_folder(path.parent)
     partial = _write_partial(path, data, durable=durable)
@@ -92,12 +92,12 @@ def remove(path: Path, *, trash_in: Path) -> None:
 
 
 def partial_beside(path: Path) -> Path:
-    """A temporary name for `path`, in its folder, that nobody else uses."""
+    """A unique temporary name for `path`, in the same folder."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
 
 
 def is_partial(name: str) -> bool:
-    """Whether `name` is that of a file in the making, or left behind by a writer that died."""
+    """Whether `name` is that of an unfinished file: its writer is at work, or has died."""
     return PARTIAL.fullmatch(name) is not None
 
 
@@ -110,7 +110,7 @@ def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) 
         if durable:
             os.fsync(fd)
     except BaseException:
-        # On a broken disk this fails, too: the first error is the one to tell.
+        # On a broken disk this fails, too: the first error is the one to report.
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
@@ -121,7 +121,7 @@ def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) 
 
 def write_all(fd: int, data: memoryview) -> None:
     """Write all bytes of `data`. Raises OSError."""
-    # A short write comes before ENOSPC and EFBIG: the next one raises.
+    # Before ENOSPC and EFBIG comes a short write; the next call raises.
     while data:
         data = data[os.write(fd, data[:LARGEST_WRITE]) :]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = "jdq-store"
 FORMAT_VERSION = 1
-# What others may have made before the store was opened here for the first time.
+# What other processes may have made before the store is first opened here.
 FOLDERS = {"STORE.json", "datasets", "heads", "models", "runs", "spaces"}
 
 
@@ -49,7 +49,7 @@ class Store:
         return Datasets(self.root)
 
     def space(self, definition: FeatureSpace) -> Space:
-        """The feature space of this definition, made if the store does not have it yet."""
+        """The feature space with this definition, made if the store does not have it yet."""
         path = self._spaces / definition.digest
         publish(path / "space.json", definition.canonical_json())
         make_folder(path / "shards")
@@ -58,12 +58,12 @@ class Store:
     def open_space(self, digest: str) -> Space:
         """The feature space whose digest is, or begins with, `digest`. Raises UnknownSpace."""
         known = self._digests()
-        found = [name for name in known if digest and name.startswith(digest)]
-        if len(found) > 1:
-            raise AmbiguousSpace(digest, found)
-        if not found:
+        matches = [name for name in known if digest and name.startswith(digest)]
+        if len(matches) > 1:
+            raise AmbiguousSpace(digest, matches)
+        if not matches:
             raise UnknownSpace(digest, known)
-        return Space(self._spaces / found[0])
+        return Space(self._spaces / matches[0])
 
     def spaces(self) -> list[Space]:
         """All feature spaces, by digest."""
@@ -75,22 +75,22 @@ class Store:
         """Features (rows, dim), labels (rows,) and texts of a dataset, in the table's row order, repeats included.
 
         Without `version` the newest; without `space` the feature space in which it was extracted last. Raises
-        UnknownDataset, UnknownSpace, MissingFeatures, DamagedShard, and an error where it has no labels.
+        UnknownDataset, UnknownSpace, NotExtracted, MissingFeatures, DamagedShard, and NoLabels.
         """
         table = self.open(dataset, version=version, space=space)
         return table.read(), table.labels(label_column), table.texts()
 
     def open(self, dataset: str, *, version: str | None = None, space: str | None = None) -> ExtractedDataset:
-        """A dataset with its features, nothing of it read yet; the arguments and errors are those of `load`."""
+        """A dataset with its features, which are read on demand; the arguments and errors are those of `load`."""
         from jdq.store.extracted import ExtractedDataset
 
-        found = self.datasets.get(dataset, version)
+        table = self.datasets.get(dataset, version)
         if space is None:
-            recorded = found.spaces()
+            recorded = table.spaces()
             if not recorded:
-                raise NotExtracted(found.name, found.version)
+                raise NotExtracted(table.name, table.version)
             space = recorded[0].space
-        return ExtractedDataset(found, self.open_space(space))
+        return ExtractedDataset(table, self.open_space(space))
 
     @property
     def _spaces(self) -> Path:
@@ -114,18 +114,20 @@ def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
         _require_creatable(root, create)
         publish(file, msgspec.json.encode(_StoreFile(format=FORMAT, version=FORMAT_VERSION)))
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=_StoreFile)
+        stored = msgspec.json.decode(file.read_bytes(), type=_StoreFile)
     except msgspec.MsgspecError as error:
         raise StoreFormatError(f"{file} does not describe a store: {error}") from None
-    if found != _StoreFile(format=FORMAT, version=FORMAT_VERSION):
+    if stored != _StoreFile(format=FORMAT, version=FORMAT_VERSION):
         raise StoreFormatError(
-            f"{root} is {found.format} version {found.version}; this jdq reads {FORMAT} version {FORMAT_VERSION}"
+            f"{root} is {stored.format} version {stored.version}; this jdq reads {FORMAT} version {FORMAT_VERSION}"
         )
     return Store(root)
 
 
 def _require_creatable(root: Path, create: bool) -> None:
     if not create:
-        raise StoreFormatError(f"no store at {root}\n  try: jdq submit extract data.csv, or set JDQ_STORE")
+        raise StoreFormatError(
+            f"no store at {root}; set JDQ_STORE if it is elsewhere\n  try: jdq submit extract data.csv"
+        )
     if root.is_dir() and any(entry.name not in FOLDERS and entry.name[0] != "." for entry in root.iterdir()):
-        raise StoreFormatError(f"{root} holds other files and no STORE.json: it is not a store\n  try: an empty folder")
+        raise StoreFormatError(f"{root} holds other files and no STORE.json: it is not a store; name an empty folder")

@@ -1,6 +1,6 @@
 """Trained heads and fine-tuned models, by the id of the job that made them: `heads/<job>.safetensors`, `models/<job>/`.
 
-What made them is read here as plain JSON; only the workers' packages know how to predict with them.
+Their records are read here as plain JSON; only the workers know how to predict with them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jdq.store.publish import partial_beside, publish, remove
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"
-# safetensors' own bound for a header.
+# The limit that safetensors itself sets for a header.
 MAX_HEADER_BYTES = 100_000_000
 
 
@@ -41,15 +41,15 @@ class UnknownTrained(StoreError):
 
 
 class DamagedRecord(StoreError):
-    """What made a head or a model cannot be read from its file."""
+    """The record of a head or a model cannot be read."""
 
 
 class CannotCopy(StoreError):
-    """The target of an export stands already, or its folder does not."""
+    """The target of an export already exists, or its folder does not."""
 
 
 class TrainedStore(ABC):
-    """Trained things of one kind. Nothing on it is ever changed: a job adds one, a removal takes one away."""
+    """All heads, or all models. None is ever changed: a job adds one, or one is removed."""
 
     kind: str
     suffix: str
@@ -60,11 +60,11 @@ class TrainedStore(ABC):
 
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
-        paths = sorted(self._standing(), key=lambda path: (-path.stat().st_mtime, path.name))
+        paths = sorted(self._paths(), key=lambda path: (-path.stat().st_mtime, path.name))
         return [path.name.removesuffix(self.suffix) for path in paths]
 
     def has(self, job: str) -> bool:
-        """Whether one of this id stands."""
+        """Whether one of this id exists."""
         return JOB.fullmatch(job) is not None and self.place(job).exists()
 
     def path(self, job: str) -> Path:
@@ -82,12 +82,12 @@ class TrainedStore(ABC):
         remove(self.path(job), trash_in=self._folder)
 
     def export(self, job: str, target: Path) -> None:
-        """Copy it to `target`, whole or not at all. Raises UnknownTrained, CannotCopy, CannotWrite."""
+        """Copy it to `target`, all of it or nothing. Raises UnknownTrained, CannotCopy, CannotWrite."""
         source = self.path(job)
         if target.exists():
-            raise CannotCopy(f"{target} exists\n  try: another name")
+            raise CannotCopy(f"{target} exists; choose another name")
         if not target.absolute().parent.is_dir():
-            raise CannotCopy(f"no folder {target.absolute().parent}")
+            raise CannotCopy(f"no such folder: {target.absolute().parent}")
         partial = partial_beside(target)
         try:
             if source.is_dir():
@@ -104,13 +104,13 @@ class TrainedStore(ABC):
 
     @abstractmethod
     def record(self, job: str) -> dict[str, Any]:
-        """What made it, as the worker wrote it. Raises UnknownTrained, DamagedRecord."""
+        """Its record, as the worker wrote it. Raises UnknownTrained, DamagedRecord."""
 
     @abstractmethod
     def size_bytes(self, job: str) -> int:
-        """What it takes on disk."""
+        """Its size on disk."""
 
-    def _standing(self) -> Iterator[Path]:
+    def _paths(self) -> Iterator[Path]:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 if path.name.endswith(self.suffix) and JOB.fullmatch(path.name.removesuffix(self.suffix)):
@@ -118,24 +118,24 @@ class TrainedStore(ABC):
 
 
 class Heads(TrainedStore):
-    """The folder STORE/heads: one file each."""
+    """The folder STORE/heads: one file per head."""
 
     kind = "head"
     suffix = SUFFIX
 
     def put(self, job: str, data: bytes) -> bool:
-        """Store a head; False where the job has one already, which stays."""
+        """Store a head; False where the job already has one, which is kept."""
         return publish(self.place(job), data)
 
     def record(self, job: str) -> dict[str, Any]:
-        """The record in the file's header; whoever predicts checks the whole file."""
+        """The record in the file's header. Loading a head for prediction checks the rest of the file."""
         path = self.path(job)
         try:
             with path.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")
                 header = file.read(min(size, MAX_HEADER_BYTES))
-            found = msgspec.json.decode(header, type=dict[str, Any])["__metadata__"]["head"]
-            record: dict[str, Any] = msgspec.json.decode(found, type=dict[str, Any])["record"]
+            metadata = msgspec.json.decode(header, type=dict[str, Any])["__metadata__"]["head"]
+            record: dict[str, Any] = msgspec.json.decode(metadata, type=dict[str, Any])["record"]
         except (OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
             raise DamagedRecord(f"{path} cannot be read: {error}\n  try: jdq heads rm {job}") from error
         return record
@@ -145,7 +145,7 @@ class Heads(TrainedStore):
 
 
 class Models(TrainedStore):
-    """The folder STORE/models: a folder each, as Hugging Face writes it, with jdq.json beside the weights."""
+    """The folder STORE/models: a Hugging Face folder per model, with jdq.json beside the weights."""
 
     kind = "model"
     suffix = ""
@@ -162,5 +162,5 @@ class Models(TrainedStore):
         return sum(entry.stat().st_size for entry in os.scandir(self.path(job)) if entry.is_file())
 
     def encoder(self, name: str) -> str:
-        """The folder of the model whose id `name` is; any other name as it stands."""
+        """The folder of the model whose id is `name`; any other name unchanged."""
         return str(self.place(name)) if self.has(name) else name

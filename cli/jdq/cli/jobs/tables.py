@@ -24,12 +24,12 @@ def check_target(target: Path) -> None:
 
 def copy_table(client: Client, job: Job, target: Path) -> None:
     """Copies the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
-    from jdq.store.job_files import Runs
+    from jdq.store.job_files import JobFiles
 
     check_target(target)
     if job.kind != "predict":
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
-    source = Runs(client.store.root).folder(job.id) / "predictions.csv"
+    source = JobFiles(client.store.root).folder(job.id) / "predictions.csv"
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
     partial = target.with_name(f".{target.name}.partial")

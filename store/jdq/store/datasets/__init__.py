@@ -1,4 +1,4 @@
-"""Datasets: users' tables, imported; each version is a folder that never changes."""
+"""Datasets: imported tables. Each version is a folder that never changes."""
 
 from jdq.store.datasets.catalogue import Datasets
 from jdq.store.datasets.names import InvalidName, UnknownDataset, check_name, name_from

@@ -30,7 +30,7 @@ Names = list[str]
 
 
 class Datasets:
-    """The folder STORE/datasets. Nothing in it is ever changed: an import adds a folder, a removal takes one away."""
+    """The folder STORE/datasets. No version is ever changed: an import adds a folder, a removal removes one."""
 
     def __init__(self, root: Path) -> None:
         """`root` is the store's folder."""
@@ -44,11 +44,11 @@ class Datasets:
         options: TableOptions | None = None,
         after_block: AfterBlock | None = None,
     ) -> DatasetVersion:
-        """Import a user's file; equal tables are one version, which an import makes the newest.
+        """Import a user's file as the newest version. A table that was imported before keeps its version.
 
-        `name` is made from the file's name where it is not given. `after_block` is called with the rows done so far.
-        Memory is bounded by a block and 20 bytes a row. Warnings are in the version's `source.warnings`.
-        Raises TableError, InvalidName, OSError, and leaves nothing behind then.
+        `name` is by default made from the file's name. `after_block` is called with the number of rows done so far.
+        Memory is bounded by a block and 20 bytes per row. Warnings are in the version's `source.warnings`.
+        Raises TableError, InvalidName, OSError, and then leaves nothing behind.
         """
         name = check_name(name_from(Path(file).stem) if name is None else name)
         table = open_table(file, options)
@@ -63,19 +63,19 @@ class Datasets:
         return version
 
     def get(self, name: str, version: str | None = None) -> DatasetVersion:
-        """The version whose digits begin with `version`, or the one imported last.
+        """The version that begins with `version`, or the one imported last.
 
-        Raises UnknownDataset with what there is, InvalidName, DamagedDataset.
+        Raises UnknownDataset, InvalidName, DamagedDataset.
         """
         folders = list(self._versions(check_name(name)))
         if not folders:
             raise UnknownDataset(name, self.names())
         if version is None:
             return DatasetVersion(max(folders, key=_last_import))
-        found = [folder for folder in folders if folder.name.startswith(check_version(version))]
-        if len(found) != 1:
+        matches = [folder for folder in folders if folder.name.startswith(check_version(version))]
+        if len(matches) != 1:
             raise UnknownDataset(f"{name} {version}", [f"{name} {folder.name}" for folder in sorted(folders)])
-        return DatasetVersion(found[0])
+        return DatasetVersion(matches[0])
 
     def names(self) -> Names:
         """The names of all datasets, sorted."""
@@ -84,15 +84,15 @@ class Datasets:
         return sorted(path.name for path in self._folder.iterdir() if path.name[0] != "." and any(_versions_in(path)))
 
     def list(self) -> Versions:
-        """All versions that are sound, by name, newest first within a name; `damaged` has the others."""
-        return [found for found in self._opened() if isinstance(found, DatasetVersion)]
+        """All readable versions by name, newest first within a name; `damaged` has the others."""
+        return [version for version in self._opened() if isinstance(version, DatasetVersion)]
 
     def damaged(self) -> Damages:
-        """What is wrong with the versions that cannot be opened."""
-        return [found for found in self._opened() if isinstance(found, DamagedDataset)]
+        """The errors of the versions that cannot be opened."""
+        return [error for error in self._opened() if isinstance(error, DamagedDataset)]
 
     def remove(self, name: str, version: str | None = None) -> Names:
-        """Take away one version, or all of a dataset; which versions they were. Features stay in their spaces.
+        """Remove one version, or all of a dataset; returns which. Features stay in their spaces.
 
         Raises UnknownDataset, InvalidName.
         """
@@ -119,15 +119,15 @@ class Datasets:
                     yield error
 
     def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
-        """`source` with a time later than that of every import of this name."""
+        """`source`, dated later than every import of this name."""
         newest = max((_last_import(folder) for folder in self._versions(name)), default="")
         if import_name(source.imported_at) > newest:
             return source
-        last = max(found.source.imported_at for found in map(DatasetVersion, self._versions(name)))
+        last = max(version.source.imported_at for version in map(DatasetVersion, self._versions(name)))
         return msgspec.structs.replace(source, imported_at=now_after(last))
 
     def _note_import(self, version: DatasetVersion, source: ImportRecord) -> None:
-        """Make a version that stood already the newest; nothing is written where it is, from the same file."""
+        """Make an existing version the newest; nothing is written where it already is, and its file is the same."""
         last = version.source
         same_file = (last.file, last.sha256) == (source.file, source.sha256)
         newest = max(map(_last_import, self._versions(version.name)))
@@ -141,5 +141,5 @@ def _versions_in(folder: Path) -> Iterator[Path]:
 
 
 def _last_import(version: Path) -> str:
-    """The name of the version's newest import record: names sort by time."""
+    """The name of the version's newest import record. Names sort by time."""
     return max((path.name for path in (version / IMPORTS).glob("[0-9]*.json")), default="")

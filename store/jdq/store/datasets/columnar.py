@@ -1,4 +1,4 @@
-"""`table.parquet`: all columns as text, in row groups that can be read alone."""
+"""`table.parquet`: all columns as text, in row groups that can be read one by one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Rows = npt.NDArray[np.int64]
 
 
 def table_writer(stream: io.RawIOBase, columns: Sequence[str]) -> Any:
-    """A pyarrow ParquetWriter; each `write` of a block makes one row group.
+    """A pyarrow ParquetWriter; each block that is written is one row group.
 
-    No statistics, which would repeat whole texts in the footer; no dictionaries, which cost memory and help no text.
-    Pages carry checksums, so that a damaged file is noticed when it is read.
+    No statistics, which would repeat entire texts in the footer; no dictionaries, which cost memory and do not compress
+    texts. Pages have checksums, so that reading a damaged file raises.
     """
     schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in columns])
     return pq.ParquetWriter(
@@ -50,7 +50,7 @@ def block_table(columns: Sequence[str], block: Sequence[Sequence[str]]) -> Any:
 def footer_digest(path: Path) -> str:
     """The digest of the footer of a Parquet file: its metadata, their length and the last four bytes.
 
-    Raises OSError, and ValueError where the file is too short for what it says.
+    Raises OSError, and ValueError where the file is shorter than its footer says.
     """
     with path.open("rb") as stream:
         end = stream.seek(0, os.SEEK_END)
@@ -65,7 +65,7 @@ def footer_digest(path: Path) -> str:
 class TableFile:
     """Reads row groups of one `table.parquet`; safe to use from several threads.
 
-    The row group that was read last stays in memory, so that ranges that follow each other decode nothing twice.
+    The last row group stays in memory, so that consecutive ranges decode nothing twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class TableFile:
         return texts
 
     def pick(self, column: str, rows: Rows) -> list[str]:
-        """The cells of these rows, in the order given; row groups that hold none of them are not read."""
+        """The cells of these rows, in the given order; only their row groups are read."""
         groups = np.searchsorted(self._ends, rows, side="right")
         texts = [""] * len(rows)
         for group in np.unique(groups):
@@ -97,7 +97,7 @@ class TableFile:
                 texts[place] = cells[int(rows[place]) - first]
         return texts
 
-    def whole(self, columns: Sequence[str]) -> Any:
+    def read_all(self, columns: Sequence[str]) -> Any:
         """These columns of all rows, as a pyarrow Table."""
         with self._lock:
             return self._file.read(columns=list(columns), use_threads=False)
@@ -110,7 +110,7 @@ class TableFile:
             yield block
 
     def _groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """(row group, its first row) of each that holds a row of the range."""
+        """(number, first row) of each row group with a row of the range."""
         group = int(np.searchsorted(self._ends, start, side="right"))
         while start < stop and group < len(self._ends):
             first = int(self._ends[group - 1]) if group else 0

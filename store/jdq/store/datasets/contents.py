@@ -21,10 +21,10 @@ TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "data
 
 
 class ContentDigest:
-    """blake2b-128 of a table: of its columns and its cells, whatever file, encoding or separator they came in.
+    """blake2b-128 of a table's columns and cells, whatever file, encoding or delimiter they came in.
 
-    First a record of "jdq-dataset-1", the text column, the label column ("" for none) and all columns; then a record
-    a row. A record is the length in bytes of each cell (uint32, little-endian), then the cells' UTF-8 bytes.
+    First a record of "jdq-dataset-1", the text column, the label column ("" for none) and all columns; then one record
+    per row. A record is the length in bytes of each cell (uint32, little-endian), then the cells' UTF-8 bytes.
     """
 
     def __init__(self, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
@@ -40,7 +40,7 @@ class ContentDigest:
 
 
 class DurableFile(io.RawIOBase):
-    """A new file that is digested while it is written, and fsynced when it is closed."""
+    """A new file that is hashed while it is written, and fsynced when it is closed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class DurableFile(io.RawIOBase):
 class ContentsWriter:
     """Takes blocks of rows and writes table.parquet, keys.npy and n_bytes.npy into `folder`.
 
-    Memory grows by 20 bytes a row: a .npy file begins with its shape, which is known at the end.
+    Memory grows by 20 bytes per row: a .npy file begins with its shape, which is known only at the end.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
@@ -94,7 +94,7 @@ class ContentsWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the table; with an error under way, what the closing itself raises must not hide it."""
+        """Close the table; after an error, an error of closing must not hide it."""
         if error is None:
             self._table.close()
             self._file.close()
@@ -107,7 +107,7 @@ class ContentsWriter:
             self._file.close()
 
     def add(self, block: Sequence[Sequence[str]]) -> None:
-        """Append rows, each with a cell for each column."""
+        """Append rows, each with one cell per column."""
         texts = [row[self._text] for row in block]
         for row in block:
             self._digest.add(row)
@@ -116,7 +116,7 @@ class ContentsWriter:
         self._table.write_table(block_table(self._columns, block), row_group_size=len(block))
 
     def finish(self) -> tuple[str, int]:
-        """Write the arrays; the table's digest and the number of distinct texts. Call it after the `with` block."""
+        """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""
         keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
         self._write_array(KEYS, keys)
         self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))

@@ -1,4 +1,4 @@
-"""Importing a user's table: into a folder under a temporary name, which becomes the version whole or not at all."""
+"""Import a user's table into a temporary folder, which is then renamed: a version is complete, or does not exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AfterBlock = Callable[[int], None]
 
 
 def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -> tuple[DatasetRecord, ImportRecord]:
-    """Write the table's files and records into the empty `folder`, all durable.
+    """Write the table's files and its record durably into the empty `folder`.
 
     Raises TableError for a fault of the table, and OSError.
     """
@@ -52,13 +52,13 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
         classes=dict(sorted(findings.classes.items())),
         files=writer.files,
         footer=footer_digest(folder / TABLE),
-    ).sealed()
+    ).with_digest()
     publish(folder / RECORD, to_json(record))
     return record, import_record(table, n_skipped=findings.no_text.count if table.options.empty_text == "skip" else 0)
 
 
 def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
-    """Where the table came from, at this moment."""
+    """Where the table came from, imported now."""
     with table.file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return ImportRecord(
@@ -75,7 +75,7 @@ def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
 
 
 def put_import(version: Path, record: ImportRecord) -> None:
-    """Note in the version's folder that this file held its table."""
+    """Record in the version's folder that this file has its table."""
     publish(version / IMPORTS / import_name(record.imported_at), to_json(record))
 
 
@@ -85,7 +85,7 @@ def import_name(at: datetime) -> str:
 
 
 def publish_folder(partial: Path, target: Path) -> bool:
-    """Give the finished folder its name; False where a folder of that name stands. Durable in both cases."""
+    """Give the finished folder its name; False where that folder exists. Durable in both cases."""
     for folder, _, _ in os.walk(partial):
         sync(Path(folder))
     make_folder(target.parent)
@@ -103,7 +103,7 @@ def publish_folder(partial: Path, target: Path) -> bool:
 
 @contextlib.contextmanager
 def temporary_folder(root: Path) -> Iterator[Path]:
-    """A new folder in `root` for an import; gone afterwards unless it was given another name."""
+    """A new folder in `root` for an import; removed afterwards unless it has been renamed."""
     make_folder(root)
     _sweep(root)
     folder = root / f"{IMPORTING}{secrets.token_hex(8)}"
@@ -115,7 +115,7 @@ def temporary_folder(root: Path) -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
-    """Delete what imports and removals that died left behind."""
+    """Delete what interrupted imports and removals left behind."""
     for folder in [*root.glob(f"{IMPORTING}*"), *root.glob(f"{REMOVED}*")]:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > ABANDONED_AFTER_S:

@@ -1,4 +1,4 @@
-"""Names of datasets and of their versions. They come from users and from the network, and become folders' names."""
+"""Names of datasets and of their versions. They come from users and from the network, and become folder names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ VERSION_BEGINNING = re.compile(r"[0-9a-f]{1,12}")
 
 
 class InvalidName(StoreError):
-    """A name that no dataset can have."""
+    """Not a valid name of a dataset, version, split or feature space."""
 
 
 class UnknownDataset(StoreError):
-    """No dataset, or no version of it, has this name."""
+    """No dataset has this name, or the dataset has no such version."""
 
     def __init__(self, wanted: str, known: Sequence[str]) -> None:
         super().__init__(wanted, tuple(known))
@@ -34,7 +34,7 @@ class UnknownDataset(StoreError):
 
 
 def name_from(stem: str) -> str:
-    """A dataset's name made from a file's: lower case, letters and digits of any script, `.`, `_` and single dashes."""
+    """A dataset's name from a file's: lower-case letters and digits of any script, `.`, `_` and single dashes."""
     text = unicodedata.normalize("NFC", stem).lower()
     text = re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", text)).strip("-.")
     while len(text) > 64 or len(text.encode()) > NAME_BYTES:
@@ -43,19 +43,19 @@ def name_from(stem: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """`name` where it is one that a dataset may have, else InvalidName: nothing that could leave the folder."""
-    # Lower case and one normal form alone: on some file systems the others are the same folder.
+    """`name` if a dataset may have it, else InvalidName: no name leads out of the folder."""
+    # Only lower case and one normal form: some file systems take the others for the same folder.
     one_form = unicodedata.normalize("NFC", name).lower()
     if NAME.fullmatch(name) and len(name.encode(errors="replace")) <= NAME_BYTES and name == one_form:
         return name
     raise InvalidName(
         f"{name[:80]!r} cannot be a dataset's name: lower-case letters, digits, '.', '_' and '-', at most 64"
-        f"\n  try: --name {name_from(name)}"
+        f"\n  try: jdq submit extract data.csv --name {name_from(name)}"
     )
 
 
 def check_version(version: str) -> str:
-    """`version` where it is 12 hexadecimal digits or the beginning of them, else InvalidName."""
+    """`version` if it is 12 hexadecimal digits, or the first of them, else InvalidName."""
     if VERSION_BEGINNING.fullmatch(version):
         return version
-    raise InvalidName(f"{version[:80]!r} cannot be a dataset's version: 12 hexadecimal digits, or their beginning")
+    raise InvalidName(f"{version[:80]!r} cannot be a dataset's version: 12 hexadecimal digits, or the first of them")

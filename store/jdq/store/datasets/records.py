@@ -18,12 +18,12 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def digest_of(data: bytes) -> str:
-    """blake2b-128, 32 hexadecimal digits: what all digests of a dataset's files are."""
+    """blake2b-128 as 32 hexadecimal digits, like every digest of a dataset's files."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 class DamagedDataset(StoreError):
-    """A dataset version lacks a file, or a file is not what was written."""
+    """A file of a dataset version is missing, or has changed since it was written."""
 
     def __init__(self, path: str | Path, fact: str) -> None:
         super().__init__(str(path), fact)
@@ -32,23 +32,23 @@ class DamagedDataset(StoreError):
 
     def __str__(self) -> str:
         name, version = self.path.parent.name, self.path.name
-        remove = f"jdq store rm {name} --version {version}"
-        return f"damaged dataset {self.path}: {self.fact}\n  try: {remove}, then import the file again"
+        fact = f"damaged dataset {self.path}: {self.fact}; remove it, then import its file again"
+        return f"{fact}\n  try: jdq store rm {name} --version {version}"
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file of the version was when it was written."""
+    """The size and digest of a file when it was written."""
 
     size_bytes: int
     blake2b: str
 
 
 class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`dataset.json`: what the table is; nothing of where it came from, which `imports/` tells.
+    """`dataset.json`: what the table is. Where it came from is in `imports/`.
 
-    `digest` has 32 hexadecimal digits, the version its first 12. `classes` counts the rows of each label. `footer` is
-    the digest of table.parquet's footer, which has no checksum of its own and says where all else is. `self_digest` is
-    that of this record with "" in its place.
+    `digest` has 32 hexadecimal digits; the version is the first 12. `classes` counts the rows of each label. `footer`
+    is the digest of table.parquet's footer, which has no checksum of its own and locates everything else.
+    `self_digest` is that of this record with "" in its place.
     """
 
     format: Literal["jdq-dataset"] = "jdq-dataset"
@@ -65,14 +65,14 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     footer: str
     self_digest: str = ""
 
-    def sealed(self) -> DatasetRecord:
+    def with_digest(self) -> DatasetRecord:
         """The record with its own digest."""
         bare = msgspec.structs.replace(self, self_digest="")
         return msgspec.structs.replace(bare, self_digest=digest_of(msgspec.json.encode(bare)))
 
 
 class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of `imports/`: a user's file that held this table."""
+    """One file of `imports/`: a user's file with this table."""
 
     file: str
     size_bytes: int
@@ -86,7 +86,7 @@ class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpaceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of `spaces/`: the feature space in which a job last extracted this version."""
+    """One file of `spaces/`: the last job that extracted this version in this feature space."""
 
     space: str
     encoder: str
@@ -95,7 +95,7 @@ class SpaceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_json(record: msgspec.Struct) -> bytes:
-    """For people, too: indented, with a last newline."""
+    """Indented, with a final newline, so that people can read it."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
@@ -108,6 +108,6 @@ def read_record(path: Path, kind: type[S]) -> S:
 
 
 def now_after(last: datetime | None) -> datetime:
-    """The time, but later than `last`: the newest record is the one written last, on machines whose clocks differ."""
+    """The time, but later than `last`: the record written last is the newest, even where machines' clocks differ."""
     now = datetime.now(UTC)
     return now if last is None else max(now, last + timedelta(microseconds=1))

@@ -1,4 +1,4 @@
-"""Whether a dataset version's files are what was written."""
+"""Whether the files of a dataset version are those that were written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ_BYTES = 1 << 20
 
 
 def read_dataset_record(path: Path) -> DatasetRecord:
-    """The record of the version in the folder `path`, whose files have the sizes that it says.
+    """The record of the version in the folder `path`; its files have the recorded sizes.
 
     Raises DamagedDataset, and StoreFormatError for a version that a newer jdq wrote.
     """
@@ -38,8 +38,8 @@ def read_dataset_record(path: Path) -> DatasetRecord:
         record = read_record(path / RECORD, DatasetRecord)
     except (OSError, msgspec.MsgspecError) as error:
         raise DamagedDataset(path, f"{RECORD}: {error}") from None
-    if record != record.sealed():
-        raise DamagedDataset(path, f"{RECORD} is not what was written")
+    if record != record.with_digest():
+        raise DamagedDataset(path, f"{RECORD} has changed since it was written")
     if record.digest[:VERSION_DIGITS] != path.name or record.text_column not in record.columns:
         raise DamagedDataset(path, f"{RECORD} is of another version: {record.digest}")
     _check_sizes(path, record.files)

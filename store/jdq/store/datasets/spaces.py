@@ -1,4 +1,4 @@
-"""Which feature spaces a dataset version was extracted in: `spaces/<space>.json`, the last extraction of each."""
+"""The feature spaces a dataset version was extracted in: `spaces/<space>.json`, the last extraction in each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPACE = re.compile(r"[0-9a-f]{32}")
 
 
 def record_space(version: Path, space: str, *, encoder: str, job: str) -> None:
-    """Note the extraction; it is the newest from now on. Raises InvalidName where `space` is no digest."""
+    """Record the extraction as the newest. Raises InvalidName where `space` is not a digest."""
     if not SPACE.fullmatch(space):
         raise InvalidName(f"{space[:80]!r} cannot be a feature space: 32 hexadecimal digits")
     known = recorded_spaces(version)
@@ -30,7 +30,7 @@ def recorded_spaces(version: Path) -> list[SpaceRecord]:
     records = []
     for path in (version / SPACES).glob("*.json"):
         if not SPACE.fullmatch(path.stem):
-            continue  # a file in the making
+            continue  # a partial file
         try:
             record = read_record(path, SpaceRecord)
         except msgspec.MsgspecError as error:

@@ -1,6 +1,6 @@
 """Splits of a dataset version, stored once: `splits/<label column's digest>.<name>.json` and `splits/<digest>.npy`.
 
-The array is published before the JSON that names it, so that a split that can be found is whole.
+The array is published before the JSON that names it, so that a split that can be found is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = ("train", "validation", "test")
 
 
 class SplitLike(Protocol):
-    """What a split must have to be stored: a part (0 train, 1 validation, 2 test) a row, and the rest as JSON."""
+    """What a split needs to be stored: each row's part (0 train, 1 validation, 2 test), and the rest as JSON."""
 
     @property
     def parts(self) -> npt.NDArray[np.uint8]: ...
@@ -37,7 +37,7 @@ class SplitLike(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredSplit:
-    """A split as it stands in the store: `parts` is (rows,) uint8, `fields` what `to_json` gave."""
+    """A split from the store: `parts` is (rows,) uint8, `fields` what `to_json` gave."""
 
     label_column: str
     name: str
@@ -55,9 +55,9 @@ class _SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *, name: str) -> StoredSplit:
-    """Store `split` under its label column and name unless one stands; the one that stands then.
+    """Store `split` under its label column and name unless one exists; returns the stored one.
 
-    Raises ValueError where the parts are not one of 0, 1, 2 for each row.
+    Raises ValueError where `parts` does not have one of 0, 1, 2 for each row.
     """
     parts = np.asarray(split.parts)
     if parts.dtype != np.uint8 or parts.shape != (n_rows,) or (parts >= len(PARTS)).any():
@@ -72,12 +72,12 @@ def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *
     publish(_record_path(version, label_column, name), msgspec.json.encode(record))
     stored = get_split(version, n_rows, label_column, name=name)
     if stored is None:
-        raise DamagedDataset(version, f"the split of {label_column!r} was taken away while it was stored")
+        raise DamagedDataset(version, f"the split of {label_column!r} was removed while it was stored")
     return stored
 
 
 def get_split(version: Path, n_rows: int, label_column: str, *, name: str) -> StoredSplit | None:
-    """The split that stands under this label column and name, or None. Raises DamagedDataset."""
+    """The split stored under this label column and name, or None. Raises DamagedDataset."""
     path = _record_path(version, label_column, name)
     try:
         record = msgspec.json.decode(path.read_bytes(), type=_SplitRecord)
@@ -89,7 +89,7 @@ def get_split(version: Path, n_rows: int, label_column: str, *, name: str) -> St
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedDataset(version, f"{SPLITS}/{path.name}: {error}") from None
     if parts.dtype != np.uint8 or parts.shape != (n_rows,) or split_digest(parts) != record.digest:
-        raise DamagedDataset(version, f"{SPLITS}/{record.digest}.npy is not what was written")
+        raise DamagedDataset(version, f"{SPLITS}/{record.digest}.npy has changed since it was written")
     if (record.label_column, record.name) != (label_column, name):
         raise DamagedDataset(version, f"{SPLITS}/{path.name} is the split of {record.label_column!r}")
     return StoredSplit(label_column=label_column, name=name, digest=record.digest, parts=parts, fields=record.fields)
@@ -110,5 +110,5 @@ def split_digest(parts: npt.NDArray[np.uint8]) -> str:
 
 def _checked(digest: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{32}", digest):
-        raise ValueError(f"{digest[:80]!r} is no digest")
+        raise ValueError(f"{digest[:80]!r} is not a digest")
     return digest

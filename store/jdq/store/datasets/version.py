@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ LABEL_CHARACTERS = 1000
 
 
 class NoLabels(StoreError):
-    """A column cannot be used as labels: some rows have none, it has one class only, or its cells are too long."""
+    """A column cannot be used as labels: some rows have no label, all have the same, or cells are too long."""
 
 
 class UnknownColumn(StoreError):
@@ -38,7 +39,7 @@ class UnknownColumn(StoreError):
 
 
 class DatasetVersion:
-    """Made by `Datasets`. `path` is its folder; all else is in the record, or read when it is asked for."""
+    """Made by `Datasets`. `path` is its folder. The record is read immediately, the files on demand."""
 
     def __init__(self, path: Path) -> None:
         """Raises DamagedDataset, and StoreFormatError for a version that a newer jdq wrote."""
@@ -56,7 +57,7 @@ class DatasetVersion:
 
     @property
     def n_texts(self) -> int:
-        """How many distinct texts the rows hold."""
+        """The number of distinct texts."""
         return self.record.n_texts
 
     @property
@@ -79,34 +80,34 @@ class DatasetVersion:
 
     @property
     def source(self) -> ImportRecord:
-        """The file that held this table when it was last imported."""
+        """The file from which this table was last imported."""
         return self.imports()[0]
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was odd with the file of the last import but no error, a sentence each."""
+        """What was unusual about the file of the last import, one sentence each."""
         return self.source.warnings
 
     def imports(self) -> list[ImportRecord]:
-        """Every file that held this table, newest first."""
+        """Every file from which this table was imported, newest first."""
         names = sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True)
         try:
             records = [read_record(name, ImportRecord) for name in names]
         except msgspec.MsgspecError as error:
-            raise DamagedDataset(self.path, f"a file of {IMPORTS}/ is not readable: {error}") from None
+            raise DamagedDataset(self.path, f"a file of {IMPORTS}/ cannot be read: {error}") from None
         if not records:
             raise DamagedDataset(self.path, f"{IMPORTS}/ is empty")
         return records
 
     def texts(self, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
-        """The texts of a contiguous slice, of the rows in the order given, or of all; only their row groups are read.
+        """The texts of a slice, of these rows in the given order, or of all rows; only their row groups are read.
 
-        Raises IndexError for a row that is not there, DamagedDataset.
+        Raises IndexError for a row that does not exist, DamagedDataset.
         """
         return self.cells(self.text_column, rows)
 
     def cells(self, column: str, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
-        """As `texts`, of any column."""
+        """Like `texts`, but of any column."""
         self._check_column(column)
         try:
             if rows is None or isinstance(rows, slice):
@@ -118,7 +119,7 @@ class DatasetVersion:
             raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
 
     def keys(self) -> npt.NDArray[np.uint8]:
-        """The text key of each row: shape (n_rows, 16), memory-mapped, checked against its digest once."""
+        """The text key of each row: shape (n_rows, 16), memory-mapped; its digest is checked once."""
         return self._keys
 
     def n_bytes(self) -> npt.NDArray[np.uint32]:
@@ -128,63 +129,60 @@ class DatasetVersion:
     def labels(self, column: str | None = None, *, missing: Literal["error", "keep"] = "error") -> npt.NDArray[np.str_]:
         """The label of each row, exactly as in the file: shape (n_rows,), numpy strings.
 
-        `missing` "keep" gives "" (or the cell's white space) where a row has none. Raises NoLabels, UnknownColumn.
+        `missing="keep"` gives "" (or the cell's white space) for a row without a label. Raises NoLabels, UnknownColumn.
         """
         column = self._label_column(column)
         try:
-            cells = self._table.whole([column]).column(0)
+            cells = self._table.read_all([column]).column(0)
         except (OSError, pa.ArrowException) as error:
             raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
         values: list[str] = cells.to_pylist()
         if (longest := max(map(len, values), default=0)) > LABEL_CHARACTERS:
-            fact = f"column {column!r} of {self.name} has a cell of {longest} characters: it is no label column"
+            fact = f"column {column!r} of {self.name} has a cell of {longest} characters: it is not a label column"
             raise NoLabels(fact + self._other_columns(column))
-        lacking = [row for row, value in enumerate(values, start=1) if not value.strip()] if missing == "error" else []
-        if lacking:
-            fact = f"no label in column {column!r} of {self.name} in {numbered(lacking[:10], len(lacking))}"
+        unlabelled = [row for row, value in enumerate(values, start=1) if not value.strip()]
+        if unlabelled and missing == "error":
+            fact = f"no label in column {column!r} of {self.name} in {numbered(unlabelled[:10], len(unlabelled))}"
             raise NoLabels(fact + self._other_columns(column))
         return np.array(values, dtype=np.str_)
 
     def check_labels(self, column: str | None = None) -> None:
-        """Raise NoLabels where a head cannot learn this column (the table's label column, by default)."""
+        """Raise NoLabels where a head cannot learn this column (by default the table's label column)."""
         classes = np.unique(self.labels(column))
         if len(classes) < 2:
             fact = f"column {self._label_column(column)!r} of {self.name} has one class only: {str(classes[0])!r}"
             raise NoLabels(fact + self._other_columns(column or self.label_column))
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """All rows of these columns (of all, by default) as text, in memory at once."""
-        frame: pd.DataFrame = self._table.whole(self._columns(columns)).to_pandas()
+        """All rows of these columns (by default of all) as text, in memory."""
+        frame: pd.DataFrame = self._table.read_all(self._columns(columns)).to_pandas()
         return frame
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """As `table`, in blocks of up to 2,048 rows in order: for tables that do not fit in memory."""
+        """Like `table`, in blocks of at most 2,048 rows in order: for tables that do not fit in memory."""
         for block in self._table.blocks(self._columns(columns)):
             yield block.to_pandas()
 
     def record_space(self, space: str, *, encoder: str, job: str) -> None:
-        """Note that `job` extracted this version in the feature space of this digest."""
+        """Record that `job` extracted this version in the feature space with this digest."""
         spaces.record_space(self.path, space, encoder=encoder, job=job)
 
     def spaces(self) -> list[SpaceRecord]:
-        """In which feature spaces this version was extracted, newest first."""
+        """The feature spaces in which this version was extracted, newest first."""
         return spaces.recorded_spaces(self.path)
 
     def put_split(self, label_column: str | None, split: SplitLike, *, name: str = "default") -> StoredSplit:
-        """Store a split of this version, unless one of that name stands; the one that stands then."""
+        """Store a split of this version unless one of this name exists; returns the stored one."""
         return put_split(self.path, self.n_rows, self._label_column(label_column), split, name=name)
 
     def get_split(self, label_column: str | None = None, *, name: str = "default") -> StoredSplit | None:
-        """The stored split of this label column (of the table's own, by default), or None.
-
-        Raises DamagedDataset.
-        """
+        """The stored split of this label column (by default the table's own), or None. Raises DamagedDataset."""
         return get_split(self.path, self.n_rows, self._label_column(label_column), name=name)
 
     def verify(self) -> list[str]:
-        """Read every byte; what is damaged, a sentence each."""
+        """Read every byte; one sentence for each damaged file."""
         return [
-            f"{name} is not what was written"
+            f"{name} has changed since it was written"
             for name, written in self.record.files.items()
             if file_digest(self.path / name) != written.blake2b
         ]
@@ -193,7 +191,7 @@ class DatasetVersion:
     def _table(self) -> TableFile:
         try:
             if footer_digest(self.path / TABLE) != self.record.footer:
-                raise DamagedDataset(self.path, f"the footer of {TABLE} is not what was written")
+                raise DamagedDataset(self.path, f"the footer of {TABLE} has changed since it was written")
             table = TableFile(self.path / TABLE)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
@@ -212,7 +210,7 @@ class DatasetVersion:
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
         path = self.path / name
         if file_digest(path) != self.record.files[name].blake2b:
-            raise DamagedDataset(self.path, f"{name} is not what was written")
+            raise DamagedDataset(self.path, f"{name} has changed since it was written")
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         if array.shape != shape or array.dtype != dtype:
             raise DamagedDataset(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
@@ -222,7 +220,7 @@ class DatasetVersion:
         if rows.ndim != 1:
             raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {rows.shape}")
         if rows.size and (rows.min() < 0 or rows.max() >= self.n_rows):
-            raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; asked for {rows.min()} to {rows.max()}")
+            raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; not {rows.min()} to {rows.max()}")
         return self._table.pick(column, rows)
 
     def _columns(self, columns: Sequence[str] | None) -> list[str]:
@@ -244,5 +242,6 @@ class DatasetVersion:
 
     def _other_columns(self, column: str | None) -> str:
         others = [name for name in self.columns if name not in (column, self.text_column)]
-        choose = f"\n  try: --label-column {others[0]!r}" if others else ""
+        command = ["jdq", "submit", "train-head", self.name, "--label-column"]
+        choose = f"\n  try: {shlex.join([*command, others[0]])}" if others else ""
         return f"; it has: {listed(self.columns)}{choose}"

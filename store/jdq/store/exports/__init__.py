@@ -1,1 +1,1 @@
-"""Ways out of the store: files that need no jdq to read, Hugging Face datasets, and torch datasets."""
+"""Exports: files that other programs read without jdq, Hugging Face datasets, and torch datasets."""

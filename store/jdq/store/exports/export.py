@@ -17,7 +17,7 @@ from jdq.store.publish import partial_beside, sync
 from jdq.store.table.options import columns as listed
 
 BLOCK_ROWS = 4096
-# numpy holds each text at the length of the longest, four bytes a character.
+# numpy pads each text to the length of the longest, at four bytes per character.
 LARGEST_TEXT_ARRAY = 1 << 30
 
 AfterBlock = Callable[[int], None]
@@ -25,7 +25,7 @@ Write = Callable[[ExtractedDataset, IO[bytes], str | None, AfterBlock], None]
 
 
 class CannotExport(StoreError):
-    """The file cannot be made: its ending is not known, it exists, or the form cannot hold the data."""
+    """The file cannot be written: its suffix is unknown, it exists, or its format cannot hold the data."""
 
 
 def export(
@@ -36,17 +36,18 @@ def export(
     overwrite: bool = False,
     after_block: AfterBlock | None = None,
 ) -> None:
-    """Write features, labels (where the dataset has them) and texts in row order to `path`, whole or not at all.
+    """Write features, labels (where the dataset has them) and texts in row order to `path`, all or nothing.
 
     `.h5`: /features (rows, dim), /labels and /texts, UTF-8. `.npz`: the same as numpy arrays, features in
-    the storage dtype. `.parquet`: a column each. HDF5 and Parquet hold float32, which every reader of them knows.
+    the storage dtype. `.parquet`: one column each. HDF5 and Parquet get float32, which every reader of them knows.
     `after_block` is called with the rows done so far.
     Raises CannotExport, CannotWrite, MissingFeatures, DamagedShard.
     """
     if path.suffix not in FORMS:
-        raise CannotExport(f"cannot export to {path}: the file's ending must be one of {listed(list(FORMS))}")
+        raise CannotExport(f"cannot export to {path}: its suffix must be one of {listed(list(FORMS))}")
     if path.exists() and not overwrite:
-        raise CannotExport(f"{path} exists\n  try: another name, or --force")
+        again = f"jdq store export {table.version.name} --to {path} --force"
+        raise CannotExport(f"{path} exists\n  try: {again}")
     label_column = label_column or table.version.label_column
     partial = partial_beside(path)
     try:
@@ -63,7 +64,7 @@ def export(
 
 
 def _nothing(_rows: int) -> None:
-    """For who does not ask."""
+    """The default `after_block`."""
 
 
 def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
@@ -88,7 +89,7 @@ def _write_npz(table: ExtractedDataset, file: IO[bytes], label_column: str | Non
     longest = int(table.version.n_bytes().max(initial=1))
     if 4 * longest * len(table) > LARGEST_TEXT_ARRAY:
         raise CannotExport(
-            f"{len(table)} texts of up to {longest} bytes are too much for a numpy array\n  try: .h5 or .parquet"
+            f"{len(table)} texts of up to {longest} bytes are too much for a numpy array; use .h5 or .parquet"
         )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         dtype = np.dtype(table.space.definition.storage_dtype)
@@ -135,7 +136,7 @@ def _blocks(table: ExtractedDataset) -> Iterator[tuple[int, int]]:
 
 
 def _origin(table: ExtractedDataset, label_column: str | None) -> dict[str, str]:
-    """What the exported file tells of where it came from."""
+    """Attributes of the exported file that say where it came from."""
     return {
         "dataset": table.version.name,
         "version": table.version.version,

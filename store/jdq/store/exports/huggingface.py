@@ -1,4 +1,4 @@
-"""Features as a Hugging Face dataset. Nothing else of the store imports this module, or `datasets`."""
+"""Features as a Hugging Face dataset. No other module of the store imports this one, or `datasets`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jdq.store.spaces.shard import Features
 def to_huggingface(table: ExtractedDataset, *, label_column: str | None = None) -> datasets.Dataset:
     """A `datasets.Dataset` with the columns features, label (a ClassLabel, where the table has labels) and text.
 
-    Features stay in the storage dtype, and stay mapped where the table's rows lie side by side in a shard; labels and
+    Features keep the storage dtype, and stay memory-mapped where the table's rows are adjacent in a shard; labels and
     texts are in memory.
     """
     label_column = label_column or table.version.label_column
@@ -31,7 +31,7 @@ def to_huggingface(table: ExtractedDataset, *, label_column: str | None = None) 
         classes, numbers = np.unique(table.labels(label_column), return_inverse=True)
         columns["label"] = pa.array(numbers.astype(np.int64))
         schema["label"] = datasets.ClassLabel(names=classes.tolist())
-    # Without a fingerprint of ours `datasets` hashes every row.
+    # Without a given fingerprint `datasets` hashes every row.
     made_of = f"{table.version.version} {table.space.digest} {label_column}"
     return datasets.Dataset(
         pa.table(columns),

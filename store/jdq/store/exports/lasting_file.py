@@ -1,4 +1,4 @@
-"""A file for HDF5 that never fails under it."""
+"""A file object for HDF5 whose writes never fail."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import IO
 
 
 class LastingFile:
-    """Passes reads and writes on, and keeps the first error for `raise_failure` instead of raising it.
+    """Forwards reads and writes, and keeps the first error for `raise_failure` instead of raising it.
 
-    A write that HDF5 sees fail, on a full disk say, leaves it in a state in which closing the file may end the process
-    with SIGSEGV.
+    A failed write, such as on a full disk, leaves HDF5 in a state in which closing the file may end the process with
+    SIGSEGV.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -20,7 +20,7 @@ class LastingFile:
         self._failure: OSError | None = None
 
     def raise_failure(self) -> None:
-        """Raise the error that was kept, if there was one."""
+        """Raise the first error, if there was one."""
         if self._failure is not None:
             raise self._failure
 
@@ -32,7 +32,7 @@ class LastingFile:
         return self._at
 
     def flush(self) -> None:
-        """The caller flushes, and sees the error."""
+        """Nothing: the caller flushes the file itself, and sees the error."""
 
     def truncate(self, size: int | None = None) -> int:
         self._end = self._at if size is None else size

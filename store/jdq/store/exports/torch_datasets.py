@@ -1,4 +1,4 @@
-"""Features as torch datasets. Nothing else of the store imports this module, or torch."""
+"""Features as torch datasets. No other module of the store imports this one, or torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Example = tuple[torch.Tensor, torch.Tensor]
 class FeatureDataset(Dataset[Example]):
     """Rows by number: (feature (dim,) float32, class number). For data that fits in the page cache.
 
-    `classes` are the labels, sorted: their places are the class numbers. `rows` picks rows of the table, such as those
-    of a split's part. Works with `DataLoader(num_workers=...)` under fork and spawn, and hands whole batches over.
+    `classes` are the labels, sorted: their positions are the class numbers. `rows` selects rows of the table, such as
+    one part of a split. Works with `DataLoader(num_workers=...)` under fork and spawn, and reads a batch in one call.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FeatureDataset(Dataset[Example]):
 
 
 class FeatureBatches(IterableDataset[Example]):
-    """Whole batches: (features (n, dim) float32, class numbers (n,)), shuffled in blocks as `BatchPlan` says.
+    """Complete batches: (features (n, dim) float32, class numbers (n,)), shuffled in blocks as `BatchPlan` says.
 
     For `DataLoader(..., batch_size=None)`, whose workers share the epoch. Set `epoch` before each one: with the plan's
     seed it determines the order.
@@ -68,7 +68,7 @@ class FeatureBatches(IterableDataset[Example]):
         part = (worker.id, worker.num_workers) if worker else self._plan.part
         plan = replace(self._plan, epoch=self.epoch, part=part)
         for batch in batches(self._table.features, plan, rows=self._rows):
-            # A copy in any case: torch must not get memory that it could write to and that is the file's.
+            # Always a copy: torch must not get memory that it could write to and that belongs to the file.
             yield torch.from_numpy(batch.features.astype(np.float32)), self._targets[batch.rows]
 
 

@@ -1,1 +1,1 @@
-"""Keeping a store in order: list it, verify it, and remove what nothing needs."""
+"""Maintenance: list a store, verify it, and remove what nothing needs."""

@@ -1,4 +1,4 @@
-"""What nobody needs any more: leftovers of writers that died, and shards whose rows stand in larger shards."""
+"""Garbage collection: leftovers of writers that died, and shards whose rows are also in larger shards."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from jdq.store.spaces.quarantine import removal_lock
 from jdq.store.spaces.segment import Positions
 from jdq.store.store import Store
 
-# A reader that took the names of shards before a compaction has this long to open them, a copy of the store to end.
+# A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.
 GRACE_S = 3600.0
-# A partial file that is younger may be that of a living writer, whatever grace is asked for.
+# A partial file that is younger may have a live writer, however short the requested grace period.
 WRITER_GRACE_S = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
 class GarbageReport:
-    """What was removed, or would be (`dry_run`), and what stays for now."""
+    """What was removed, or would be (`dry_run`). `waiting` counts what is too young, or not safe to remove, yet."""
 
     dry_run: bool
     leftovers: list[str] = field(default_factory=list)
@@ -47,9 +47,9 @@ def collect_garbage(
 ) -> GarbageReport:
     """Remove what is older than `grace_s` seconds and not needed, while others use the store.
 
-    Always: partial files and folders, and shards each of whose rows stands in a larger shard that was read and found
-    sound. `unused`: also shards none of whose texts is in any dataset (one that is imported at that moment may have
-    to be extracted again). `quarantined`: also what failed a check.
+    Always: partial files and folders, and shards each of whose rows is also in a larger shard whose digests are
+    right. `unused`: also shards none of whose texts is in any dataset (one that is being imported may have to be
+    extracted again). `quarantined`: also what failed a check.
     """
     report = GarbageReport(dry_run=dry_run)
     now = _file_system_time(store.root)
@@ -59,9 +59,9 @@ def collect_garbage(
     for space in store.spaces():
         with removal_lock(space.path):
             shards = _sound_shards(space)
-            gone = _remove_replaced(report, shards, cutoff)
+            removed = _remove_replaced(report, shards, cutoff)
             if unused:
-                _remove_unused(report, [shard for shard in shards if shard not in gone], store, cutoff)
+                _remove_unused(report, [shard for shard in shards if shard not in removed], store, cutoff)
         if quarantined:
             for path in sorted((space.path / "quarantine").glob("*.h5")):
                 _remove(report, report.quarantined, path, cutoff)
@@ -77,7 +77,7 @@ def _leftovers(root: Path) -> Iterator[Path]:
 
 
 def _sound_shards(space: Space) -> list[MappedShard]:
-    """The shards whose keys can be relied on, the smallest first. A damaged one is neither removed nor counted on."""
+    """The shards whose keys are intact, the smallest first. A damaged one is neither removed nor relied on."""
     shards = []
     for name in space.shard_names():
         with contextlib.suppress(DamagedShard, FileNotFoundError):
@@ -86,23 +86,23 @@ def _sound_shards(space: Space) -> list[MappedShard]:
 
 
 def _remove_replaced(report: GarbageReport, shards: Sequence[MappedShard], cutoff: float) -> set[MappedShard]:
-    """Of several shards with one key the largest owns it; shards that own nothing may go.
+    """Of several shards with the same key the largest owns it; shards that own no key are removed.
 
-    No row can be lost so: a key's owner is never among those that go.
+    No row is lost: the owner of a key is never removed.
     """
-    gone: set[MappedShard] = set()
+    removed: set[MappedShard] = set()
     sound: dict[int, bool] = {}
     for number, owners in _owners_of_replaced(shards).items():
         if all(_replaces(shards[owner], owner, sound, cutoff) for owner in owners):
-            gone.add(shards[number])
+            removed.add(shards[number])
             _remove(report, report.replaced, shards[number].path, cutoff=None)
         else:
             report.waiting += 1
-    return gone
+    return removed
 
 
 def _owners_of_replaced(shards: Sequence[MappedShard]) -> dict[int, Positions]:
-    """For each shard (by its place, from the smallest) that owns no key: the places of those that own its keys."""
+    """For each shard that owns no key (by its position, from the smallest): the positions of the owners of its keys."""
     if len(shards) < 2:
         return {}
     high, low = halves(np.concatenate([shard.keys for shard in shards]))
@@ -116,20 +116,20 @@ def _owners_of_replaced(shards: Sequence[MappedShard]) -> dict[int, Positions]:
     return {int(number): np.unique(owner[holder == number]) for number in np.flatnonzero(owned == 0)}
 
 
-def _replaces(shard: MappedShard, place: int, sound: dict[int, bool], cutoff: float) -> bool:
-    """Whether the shard has stood long enough and its bytes are those that were written."""
-    if place not in sound:
+def _replaces(shard: MappedShard, position: int, sound: dict[int, bool], cutoff: float) -> bool:
+    """Whether the shard is old enough and its bytes are those that were written."""
+    if position not in sound:
         try:
-            sound[place] = shard.path.stat().st_mtime <= cutoff
+            sound[position] = shard.path.stat().st_mtime <= cutoff
             shard.check()
         except (DamagedShard, FileNotFoundError):
-            sound[place] = False
-    return sound[place]
+            sound[position] = False
+    return sound[position]
 
 
 def _remove_unused(report: GarbageReport, shards: Sequence[MappedShard], store: Store, cutoff: float) -> None:
     if store.datasets.damaged():
-        return  # which texts it holds is not known
+        return  # nobody knows which texts a damaged dataset has
     used = [version.keys() for version in store.datasets.list()]
     known = segment.build({"datasets": np.concatenate(used)}) if used else None
     for shard in shards:
@@ -155,7 +155,7 @@ def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float 
 
 
 def _file_system_time(root: Path) -> float:
-    """Now, by the clock that stamps the store's files: that of a file server may differ from this machine's."""
+    """Now, by the file system's clock: a file server's may differ from this machine's."""
     fd, name = tempfile.mkstemp(prefix=".clock-", dir=root)
     try:
         return os.fstat(fd).st_mtime

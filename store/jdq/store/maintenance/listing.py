@@ -1,4 +1,4 @@
-"""What a store holds, as values for people and for JSON."""
+"""What is in a store, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jdq.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceSummary:
-    """A feature space: whose features, how many, in how much."""
+    """A feature space: its encoder, and how many rows, shards and bytes it has."""
 
     space: str
     encoder: str
@@ -27,7 +27,7 @@ class SpaceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """How much of a dataset version a feature space holds; `missing` is None where the space cannot be read."""
+    """How many rows of a dataset version a feature space misses; None where the space cannot be read."""
 
     space: str
     encoder: str
@@ -36,7 +36,7 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """A dataset version: its rows, its labels, and where its features are."""
+    """A dataset version: its rows, its labels, and the feature spaces it was extracted in."""
 
     dataset: str
     version: str
@@ -52,7 +52,7 @@ class DatasetSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSummary:
-    """Everything, and the dataset versions that cannot be read."""
+    """All datasets and feature spaces, and the dataset versions that cannot be read."""
 
     root: str
     datasets: list[DatasetSummary]
@@ -61,7 +61,7 @@ class StoreSummary:
 
 
 def list_store(store: Store) -> StoreSummary:
-    """What the store holds now."""
+    """What is in the store now."""
     return StoreSummary(
         root=str(store.root),
         datasets=[summarize_dataset(store, version) for version in store.datasets.list()],
@@ -71,7 +71,7 @@ def list_store(store: Store) -> StoreSummary:
 
 
 def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
-    """One version, with the rows that each of its feature spaces lacks."""
+    """One version, with the number of its rows that each of its feature spaces misses."""
     source = version.source
     return DatasetSummary(
         dataset=version.name,
@@ -91,7 +91,7 @@ def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
 
 
 def summarize_space(store: Store, space: Space) -> SpaceSummary:
-    """One feature space. Its encoder is named as the last job that used it named it, if a dataset recalls one."""
+    """One feature space. Its encoder has the name that the last job used, if a dataset has recorded one."""
     names = space.shard_names()
     sizes = [path.stat().st_size for path in map(space.shard_path, names) if path.exists()]
     records = [

@@ -1,4 +1,4 @@
-"""Look at every file of a store, say what is wrong, and take damaged shards away so that they are computed again."""
+"""Check every file of a store, report damage, and quarantine damaged shards, whose rows are then computed again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import shard_names
 from jdq.store.spaces.index_cache import SUFFIX
-from jdq.store.spaces.mapped_shard import open_shard, standing_identity
+from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import opened_regular, read_layout
 from jdq.store.store import Store
@@ -27,7 +27,7 @@ AfterShard = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, where, and what was done about it ("" where nothing was)."""
+    """One fault, where it is, and how it was repaired ("" where it was not)."""
 
     kind: Kind
     path: str
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class VerifyReport:
-    """What was read and what was found."""
+    """How much was read, the damage, and the datasets that are not completely extracted."""
 
     quick: bool
     spaces: int = 0
@@ -50,17 +50,17 @@ class VerifyReport:
 
     @property
     def sound(self) -> bool:
-        """Whether no damage was found. Rows that lack are none: a job may not have come to them yet."""
+        """Whether there is no damage. Missing rows are none: a job may not have computed them yet."""
         return not self.findings
 
 
 def verify(
     store: Store, *, quick: bool = False, repair: bool = False, after_shard: AfterShard | None = None
 ) -> VerifyReport:
-    """Check the store while others use it. `after_shard` is called with the shards done and all shards.
+    """Check the store while others use it. `after_shard` is called with the number of shards done, and of all shards.
 
-    Each shard: its form, its keys, and (not when `quick`) each digest. Each dataset version: its record, and (not when
-    `quick`) its files' digests and whether the spaces in which it was extracted hold all of its rows. `repair` moves
+    Each shard: its layout, its keys, and (unless `quick`) each digest. Each dataset version: its record, and (unless
+    `quick`) the digests of its files, and whether the spaces it was extracted in have all of its rows. `repair` moves
     damaged shards into quarantine, so that the next extraction computes their rows again, removes damaged index files,
     and restores a damaged space.json from a shard.
     """
@@ -88,7 +88,7 @@ def _check_space(folder: Path, repair: bool) -> Iterator[Finding]:
 
 
 def _restore_definition(folder: Path) -> bool:
-    """Write space.json anew from the first shard that tells it."""
+    """Rewrite space.json from the first shard that has the definition."""
     for shard in sorted((folder / "shards").glob("*.h5")):
         try:
             with opened_regular(shard) as (fd, status):
@@ -107,18 +107,18 @@ def _check_index(folder: Path, repair: bool) -> Iterator[Finding]:
         if (part is None or not part.is_sound()) and path.exists():
             if repair:
                 path.unlink(missing_ok=True)
-            repaired = "removed; it comes back by itself" if repair else ""
-            yield Finding(kind="index", path=str(path), fact="not what was written", repaired=repaired)
+            repaired = "removed; it is rebuilt when it is next needed" if repair else ""
+            yield Finding(kind="index", path=str(path), fact="changed since it was written", repaired=repaired)
 
 
 def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) -> Iterator[Finding]:
-    identity = standing_identity(path)
+    identity = current_identity(path)
     try:
         shard = open_shard(path, space=path.parent.parent.name)
         if not quick:
             shard.check()
     except FileNotFoundError:
-        return  # compaction or another verify took it meanwhile
+        return  # removed meanwhile by gc or another verify
     except DamagedShard as damage:
         moved = quarantine(path.parent.parent, path, identity) if repair and identity else None
         repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
@@ -138,17 +138,17 @@ def _check_datasets(store: Store, report: VerifyReport) -> None:
             facts = [] if report.quick else version.verify()
             report.findings += [Finding(kind="dataset", path=str(version.path), fact=fact) for fact in facts]
             if not report.quick and not facts:
-                report.incomplete.extend(_lacking(store, version))
+                report.incomplete.extend(_incomplete(store, version))
         except DamagedDataset as damage:
             report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
-        except FileNotFoundError as gone:
-            # Removed meanwhile, or a file of it is.
+        except FileNotFoundError as error:
+            # Either the version was removed meanwhile, or one of its files is missing.
             if version.path.is_dir():
-                report.findings.append(Finding(kind="dataset", path=str(version.path), fact=str(gone)))
+                report.findings.append(Finding(kind="dataset", path=str(version.path), fact=str(error)))
 
 
-def _lacking(store: Store, version: DatasetVersion) -> Iterator[Finding]:
-    """The feature spaces in which the version was extracted, or began to be, and that do not hold all of its rows."""
+def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:
+    """The feature spaces in which the version is extracted only in part."""
     for record in version.spaces():
         try:
             missing = int(np.count_nonzero(store.open_space(record.space).missing(version.keys())))
@@ -156,4 +156,6 @@ def _lacking(store: Store, version: DatasetVersion) -> Iterator[Finding]:
         except StoreError as error:
             missing, fact = version.n_rows, str(error).splitlines()[0]
         if missing:
-            yield Finding(kind="incomplete", path=str(version.path), fact=f"{fact}; extract it to complete it")
+            yield Finding(
+                kind="incomplete", path=str(version.path), fact=f"{fact}; extracting its file again computes them"
+            )

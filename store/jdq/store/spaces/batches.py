@@ -1,7 +1,7 @@
-"""Batches for training that does not fit in memory: whole blocks in random order, rows shuffled among a few of them.
+"""Batches for training data that does not fit in memory: blocks in random order, rows shuffled among a few of them.
 
-Reading single rows at random from a disk is what makes a full shuffle slow. Blocks of 1,024 rows, 16 of them mixed at a
-time, mix classes well enough for a head, and let the disk read in order.
+A full shuffle is slow because it reads single rows at random from disk. Mixing blocks of 1,024 rows, 16 at a time,
+shuffles well enough for a head, and lets the disk read in order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jdq.store.spaces.shard import Features
 
 
 class Batch(NamedTuple):
-    """Features (n, dim), perhaps read-only, and the rows of the dataset that they are (n,): `y[batch.rows]`."""
+    """Features (n, dim), perhaps read-only, and their row numbers in the dataset (n,): `y[batch.rows]`."""
 
     features: Features
     rows: Positions
@@ -26,11 +26,11 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """How an epoch is cut into batches.
+    """How an epoch is divided into batches.
 
     `shuffle`: blocks in an order that `seed` and `epoch` determine, and rows among each `mixed_blocks` of them; else
-    rows come in their order. Within a batch rows are sorted. `part` (i, n): only every n-th block from the i-th on, for
-    readers that share an epoch. `drop_last`: leave the last batch out where it is smaller.
+    rows come in order. Within a batch rows are sorted. `part` (i, n): only every n-th block from the i-th on, for
+    readers that share an epoch. `drop_last`: leave out the last batch if it is smaller.
     """
 
     size: int = 256
@@ -44,7 +44,7 @@ class BatchPlan:
 
 
 def batches(features: FeatureRows, plan: BatchPlan, *, rows: Positions | None = None) -> Iterator[Batch]:
-    """One epoch over all rows, or over these `rows` (the training part of a split, say), each once."""
+    """One epoch over all rows, or over `rows` (such as the train part of a split), each once."""
     chosen = np.arange(len(features)) if rows is None else np.asarray(rows, dtype=np.int64)
     left: Batch | None = None
     for group in _groups(features, chosen, plan):
@@ -66,13 +66,13 @@ def batches(features: FeatureRows, plan: BatchPlan, *, rows: Positions | None = 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Rows that go out one after another, as views where they lie side by side."""
+    """Rows that are read one batch after another, as views where they are adjacent."""
 
     features: FeatureRows
     rows: Positions
 
     def batch(self, start: int, stop: int) -> Batch:
-        # Sorted, because the order within a batch means nothing, and a gather in order is one copy and not two.
+        # Sorted: the order within a batch does not matter, and a gather in order is one copy instead of two.
         rows = np.sort(self.rows[start:stop])
         if (np.diff(rows) == 1).all() and len(rows):
             return Batch(self.features[int(rows[0]) : int(rows[-1]) + 1], rows)
@@ -90,7 +90,7 @@ def _groups(features: FeatureRows, chosen: Positions, plan: BatchPlan) -> Iterat
         return
     groups = [mine[start : start + plan.mixed_blocks] for start in range(0, len(mine), plan.mixed_blocks)]
     for group, following in zip(groups, [*groups[1:], []], strict=True):
-        # The disk reads whole blocks of the next group, in order, while this one's rows are used one by one.
+        # The disk reads the blocks of the next group, in order, while the rows of this one are used.
         for block in group if group is groups[0] else []:
             features.read_soon(int(block[0]), int(block[-1]) + 1)
         for block in following:

@@ -1,4 +1,4 @@
-"""The definition of a feature space: all that changes the features' numbers, and nothing else."""
+"""The definition of a feature space: everything that changes a feature's numbers, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 
 
 class FeatureSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Two features can be compared, and one text's feature be reused, only within one feature space.
+    """Features can be compared, and a text's feature be reused, only within one feature space.
 
-    `weights` and `tokenizer` are fingerprints of files' contents, not names: a folder whose weights change is another
-    space. `dim` counts columns, `max_length` tokens.
+    `weights` and `tokenizer` are fingerprints of file contents, not names: other weights are another space, even in the
+    same folder. `cutting` says how long texts are truncated. `dim` counts columns, `max_length` tokens.
     """
 
     architecture: str
@@ -34,7 +34,7 @@ class FeatureSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
 
     def canonical_json(self) -> bytes:
-        """One spelling for one definition: sorted names, no blanks, UTF-8."""
+        """The one spelling of a definition: sorted names, no blanks, UTF-8."""
         return msgspec.json.encode(self, order="sorted")
 
     @property

@@ -1,4 +1,4 @@
-"""A feature space in the store: put rows by text key, ask which are missing, read them in any order."""
+"""A feature space in the store: write rows by text key, find missing ones, read them in any order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.publish import publish
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, Located, shard_names
-from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard, standing_identity
+from jdq.store.spaces.mapped_shard import MappedShard, current_identity, identity_of, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows, places_by_owner
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features, ShardImage, Tokens, encode_shard
 
-# How often a read or a put starts again because others replaced files meanwhile. Each turn sees all that was
-# published before it, so more than two need two compactions within milliseconds.
-TURNS = 5
+# How often a read or a put is repeated because others replaced files meanwhile. Each attempt sees all that was
+# published before it, so a third one needs two compactions within milliseconds.
+ATTEMPTS = 5
 REPAIR = "\n  try: jdq store verify --repair"
 
 
 class Space:
-    """All features of one feature space. Several processes and threads may use it at once; it can be pickled."""
+    """All features of one feature space. Processes and threads may share it, and it can be pickled."""
 
     def __init__(self, path: Path) -> None:
         """Open the feature space in the folder `path`; StoreFormatError where its name is not its definition's."""
@@ -47,11 +47,11 @@ class Space:
     def put(
         self, keys: npt.ArrayLike, features: npt.ArrayLike, n_tokens: npt.ArrayLike, *, producer: Mapping[str, str]
     ) -> str:
-        """Store one row for each key, durably and whole, as one shard; its name.
+        """Store one row per key as one shard, durably, all rows or none; returns the shard's name.
 
         `keys` (n, 16) uint8, all different; `features` (n, dim), cast to the storage dtype; `n_tokens` (n,), before
-        cutting. Rows that lie side by side here can later be read without a copy, so put them in the dataset's order.
-        The same keys again are success, and the shard that stands is kept. Raises NotFinite, DuplicateKeys, CannotWrite
+        truncation. Rows that are adjacent here can later be read without a copy, so put them in the dataset's order.
+        Putting the same keys again succeeds, and keeps the existing shard. Raises NotFinite, DuplicateKeys, CannotWrite
         and ValueError (shapes); then nothing was stored.
         """
         key_rows = checked_keys(keys)
@@ -62,13 +62,13 @@ class Space:
         return image.name
 
     def missing(self, keys: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """(n,) bool: True where the key has no row. It sees all that any process has put before the call."""
+        """(n,) bool: True where the key has no row. Sees everything that any process put before the call."""
         return self._locate(checked_keys(keys)).shards < 0
 
     def read(self, keys: npt.ArrayLike) -> Features:
-        """(n, dim) in memory, in the order asked, repeats allowed. Raises MissingFeatures or DamagedShard."""
+        """(n, dim) in memory, in the order of `keys`, repeats allowed. Raises MissingFeatures or DamagedShard."""
         key_rows = checked_keys(keys)
-        for _ in range(TURNS):
+        for _ in range(ATTEMPTS):
             rows = self.rows(key_rows)
             try:
                 block = rows[:]
@@ -76,18 +76,18 @@ class Space:
                 self._forget(damage)
                 continue
             return block if block.flags.writeable else block.copy()
-        raise _restless(self.path)
+        raise _changing(self.path)
 
     def rows(self, keys: npt.ArrayLike) -> FeatureRows:
-        """The rows of these keys as one memory-mapped array in the order asked. Raises MissingFeatures or DamagedShard.
+        """The rows of `keys` as one memory-mapped array, in their order. Raises MissingFeatures or DamagedShard.
 
-        A shard's rows are compared with their digest when they are first used, so DamagedShard may come then, too.
+        A shard's digest is checked when its rows are first used, so DamagedShard may be raised then, too.
         """
         shards, owners, rows = self._resolve(checked_keys(keys))
         return FeatureRows(shards, owners, rows, dim=self.definition.dim, dtype=self.definition.storage_dtype)
 
     def n_tokens(self, keys: npt.ArrayLike) -> Tokens:
-        """(n,) uint32: the tokens of each text before cutting. Raises MissingFeatures or DamagedShard."""
+        """(n,) uint32: the number of tokens of each text before truncation. Raises MissingFeatures or DamagedShard."""
         shards, owners, rows = self._resolve(checked_keys(keys))
         out = np.empty(len(rows), dtype=np.uint32)
         for owner, places in places_by_owner(owners):
@@ -95,21 +95,21 @@ class Space:
         return out
 
     def shard_names(self) -> list[str]:
-        """The names of the shards that stand now, sorted."""
+        """The names of the existing shards, sorted."""
         return sorted(shard_names(self.shards))
 
     def count(self) -> int:
-        """How many different keys have a row."""
+        """The number of different keys that have a row."""
         return self.index.count()
 
     def shard_path(self, name: str) -> Path:
-        """Where the shard of this name is, or would be."""
+        """The path of the shard of this name, which may not exist."""
         return self.shards / f"{name}.h5"
 
     def open_shard(self, name: str) -> MappedShard:
         """The shard of this name, kept open. Raises FileNotFoundError or DamagedShard."""
         path, known = self.shard_path(name), self._open.get(name)
-        # A file that another has replaced, or written into, is opened and checked anew.
+        # A file that was replaced or written to is opened and checked again.
         if known is None or identity_of(path.lstat()) != known.identity:
             self._open[name] = known = open_shard(path, space=self.digest)
         return known
@@ -134,18 +134,18 @@ class Space:
 
     def _publish(self, image: ShardImage) -> None:
         path = self.shard_path(image.name)
-        for _ in range(TURNS):
+        for _ in range(ATTEMPTS):
             try:
                 if publish(path, image.pieces):
                     return
             except OSError as error:
                 raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
-            if self._stands_sound(path):
+            if self._exists_sound(path):
                 return
-        raise DamagedShard(path, f"it was damaged and put again {TURNS} times")
+        raise DamagedShard(path, f"it was damaged and put again {ATTEMPTS} times")
 
-    def _stands_sound(self, path: Path) -> bool:
-        """Whether the shard that stands already may be relied on; a damaged one goes into quarantine."""
+    def _exists_sound(self, path: Path) -> bool:
+        """Whether the existing shard is sound; a damaged one is quarantined."""
         try:
             identity = identity_of(path.lstat())
             open_shard(path, space=self.digest).check()
@@ -157,20 +157,20 @@ class Space:
         return True
 
     def _locate(self, keys: Keys) -> Located:
-        """Where the keys are, by what stands in the folder now; -1 where no shard holds them."""
+        """Where the keys are, by the shards that exist now; -1 where no shard has them."""
         self.index.refresh()
         located = self.index.locate(keys)
-        # Before a key is called missing, the cache that says so is checked.
+        # The cache is checked before a key is reported missing.
         if (located.shards < 0).any() and self.index.drop_damaged():
             self.index.refresh()
             located = self.index.locate(keys)
         return located
 
     def _resolve(self, keys: Keys) -> tuple[list[MappedShard], Positions, Positions]:
-        """The shards that hold the keys, and for each key its shard's place among them and its row there."""
-        for turn in range(TURNS):
+        """The shards that have the keys, and for each key its shard's position among them and its row there."""
+        for attempt in range(ATTEMPTS):
             located = self.index.locate(keys)
-            if turn or (located.shards < 0).any():
+            if attempt or (located.shards < 0).any():
                 located = self._locate(keys)
                 self._require_all(located, keys)
             numbers, owners = np.unique(located.shards, return_inverse=True)
@@ -181,16 +181,16 @@ class Space:
             except DamagedShard as damage:
                 self._forget(damage)
                 continue
-            if _hold(shards, owners, located.rows, keys):
+            if _have(shards, owners, located.rows, keys):
                 return shards, owners, located.rows
             self.index.rebuild()
-        raise _restless(self.path)
+        raise _changing(self.path)
 
     def _forget(self, damage: DamagedShard) -> None:
-        """Look for the damaged shard's rows elsewhere from now on."""
+        """Treat the damaged shard as missing from now on."""
         name = damage.path.stem
         known = self._open.pop(name, None)
-        self.index.forget(name, damage.fact, known.identity if known else standing_identity(damage.path))
+        self.index.forget(name, damage.fact, known.identity if known else current_identity(damage.path))
 
     def _require_all(self, located: Located, keys: Keys) -> None:
         missing = np.flatnonzero(located.shards < 0)
@@ -205,33 +205,33 @@ def _read_definition(path: Path) -> FeatureSpace:
     try:
         definition = msgspec.json.decode(file.read_bytes(), type=FeatureSpace)
     except FileNotFoundError:
-        raise StoreFormatError(f"{path} is no feature space: it has no space.json") from None
+        raise StoreFormatError(f"{path} is not a feature space: it has no space.json") from None
     except msgspec.MsgspecError as error:
         raise StoreFormatError(f"{file} does not define a feature space: {error}{REPAIR}") from None
     if definition.digest != path.name:
-        raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder{REPAIR}")
+        raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder name{REPAIR}")
     return definition
 
 
-def _restless(path: Path) -> StoreFormatError:
-    return StoreFormatError(f"feature space {path} changed {TURNS} times while it was read; try again")
+def _changing(path: Path) -> StoreFormatError:
+    return StoreFormatError(f"feature space {path} changed {ATTEMPTS} times while it was read; read it again")
 
 
-def _hold(shards: Sequence[MappedShard], owners: Positions, rows: Positions, keys: Keys) -> bool:
-    """Whether each row's key is the one asked for, by the shards themselves."""
+def _have(shards: Sequence[MappedShard], owners: Positions, rows: Positions, keys: Keys) -> bool:
+    """Whether each row has the requested key, according to the shards themselves."""
     for owner, places in places_by_owner(owners):
-        held = shards[owner].keys
-        if rows[places].max() >= len(held) or not np.array_equal(held[rows[places]], keys[places]):
+        stored = shards[owner].keys
+        if rows[places].max() >= len(stored) or not np.array_equal(stored[rows[places]], keys[places]):
             return False
     return True
 
 
 def _finite_rows(rows: Features) -> npt.NDArray[np.bool_]:
-    """(n,) bool. By the exponent's bits: np.isfinite converts each half first and takes several times as long."""
+    """(n,) bool, by the exponent's bits: np.isfinite first converts each half, and takes several times as long."""
     bits, exponent = (np.uint16, 0x7C00) if rows.dtype == np.float16 else (np.uint32, 0x7F800000)
     numbers: npt.NDArray[np.unsignedinteger] = rows.view(bits)
     finite = np.ones(len(rows), dtype=bool)
-    # In pieces that stay in the core's cache.
+    # In blocks that stay in the core's cache.
     for start in range(0, len(rows), 256):
         special = (numbers[start : start + 256] & bits(exponent)) == exponent
         if special.any():

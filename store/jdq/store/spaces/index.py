@@ -1,7 +1,7 @@
-"""Where each key of a feature space is: a cache over the shards, which are the truth.
+"""The index: in which shard and row each key of a feature space is. The shards are the source of truth.
 
-Segments of sorted keys, merged as a log-structured merge tree merges its runs. Each may be deleted at any time. A
-wrong entry gives no wrong row: readers compare the key that they asked for with the shard's own (rows.py).
+Segments of sorted keys, merged as a log-structured merge tree merges its runs. Any of their files may be deleted at any
+time. A wrong entry never gives a wrong row: readers compare the requested key with the shard's (feature_space.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jdq.store.errors import DamagedShard
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
 from jdq.store.spaces.index_cache import IndexCache
-from jdq.store.spaces.mapped_shard import open_shard, standing_identity
+from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.segment import Positions, Segment
 
 SHARD_FILE = re.compile(r"([0-9a-f]{32})\.h5")
@@ -29,7 +29,7 @@ WORTH_A_FILE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """For each key asked for, in order: the number of a shard that holds it (-1: none does), and the row there."""
+    """For each requested key, in order: the number of a shard that has it (-1 for none), and the row there."""
 
     shards: Positions
     rows: Positions
@@ -48,9 +48,9 @@ class _Part:
 
 
 class Index:
-    """The keys of one feature space as this process knows them. Safe to use from several threads.
+    """The keys of one feature space as far as this process knows. Safe to use from several threads.
 
-    A shard keeps its number while the process lives; `names[number]` is its name.
+    A shard keeps its number as long as this object lives; `names[number]` is its name.
     """
 
     def __init__(self, space: str, shards: Path, cache: Path) -> None:
@@ -66,49 +66,48 @@ class Index:
         self._lock = threading.RLock()
 
     def locate(self, keys: Keys) -> Located:
-        """Where the keys are, as far as this process knows; `refresh` learns of what others did."""
+        """Where the keys are, as of the last `refresh`."""
         with self._lock:
             if not self._fresh:
                 self.refresh()
             high, low = halves(keys)
             located = Located(shards=np.full(len(keys), -1), rows=np.full(len(keys), -1))
-            # Sorted look-ups share cache lines: in ten million keys they are many times as fast.
+            # Sorted look-ups share cache lines: among ten million keys they are many times as fast.
             todo = np.argsort(high)
             alive = np.fromiter((name in self._indexed for name in self.names), dtype=bool, count=len(self.names))
             for part in self._parts:
-                found = part.segment.find(high[todo], low[todo], alive[part.numbers])
-                entries = found[found >= 0]
-                hits, todo = todo[found >= 0], todo[found < 0]
+                entries = part.segment.find(high[todo], low[todo], alive[part.numbers])
+                hits, todo, entries = todo[entries >= 0], todo[entries < 0], entries[entries >= 0]
                 located.shards[hits] = part.numbers.take(part.segment.shard_numbers(entries), mode="clip")
                 located.rows[hits] = part.segment.rows(entries)
             return located
 
     def refresh(self) -> None:
-        """Learn which shards stand: one listing of the folder, and the keys of those that are new."""
+        """Learn which shards exist: list the folder, and read the keys of new shards."""
         with self._lock:
-            standing = shard_names(self._shards)
-            self._indexed &= standing
+            existing = shard_names(self._shards)
+            self._indexed &= existing
             self._fresh = True
-            if new := standing - self._indexed - self._still_unreadable(standing):
+            if new := existing - self._indexed - self._still_unreadable(existing):
                 self._read_cache(new)
                 self._read_shards(new - self._indexed)
                 self._tidy()
 
     def add(self, name: str, keys: Keys) -> None:
-        """Learn of a shard that this process has just published."""
+        """Add a shard that this process has just published."""
         with self._lock:
             if self._fresh and name not in self._indexed:
                 self._attach(segment.build({name: keys}), [name])
                 self._tidy()
 
     def forget(self, name: str, fact: str, identity: tuple[int, int] | None) -> None:
-        """Take a shard that turned out damaged for absent, until another file stands in its place."""
+        """Treat a damaged shard as missing, until another file takes its name."""
         with self._lock:
             self._unreadable[name] = _Unreadable(identity, fact)
             self._indexed.discard(name)
 
     def drop_damaged(self) -> bool:
-        """Check each segment that came from a file, once; True if one was damaged and is gone now."""
+        """Check each segment that was read from a file; True if one was damaged, and has been removed."""
         with self._lock:
             damaged = [part for part in self._parts if not part.segment.is_sound()]
             for part in damaged:
@@ -118,7 +117,7 @@ class Index:
             return bool(damaged)
 
     def rebuild(self) -> None:
-        """Forget everything, remove the cache, and read the shards again."""
+        """Forget all keys, remove the cache, and read the shards again."""
         with self._lock:
             self._parts.clear()
             self._indexed.clear()
@@ -126,7 +125,7 @@ class Index:
             self.refresh()
 
     def count(self) -> int:
-        """How many different keys the shards hold (two that share a half of 64 bits count as one)."""
+        """The number of different keys in the shards (two with the same high 64 bits count as one)."""
         with self._lock:
             self.refresh()
             if not self._indexed:
@@ -136,15 +135,15 @@ class Index:
 
     def unreadable(self) -> dict[str, str]:
         """The shards whose keys could not be read, by name, and why."""
-        return {name: found.fact for name, found in self._unreadable.items()}
+        return {name: shard.fact for name, shard in self._unreadable.items()}
 
-    def _still_unreadable(self, standing: set[str]) -> set[str]:
-        for name in list(self._unreadable):
-            if (
-                name not in standing
-                or standing_identity(self._shards / f"{name}.h5") != self._unreadable[name].identity
-            ):
-                del self._unreadable[name]
+    def _still_unreadable(self, existing: set[str]) -> set[str]:
+        """The unreadable shards whose files have not changed; the others are forgotten."""
+        self._unreadable = {
+            name: shard
+            for name, shard in self._unreadable.items()
+            if name in existing and shard.identity == current_identity(self._shards / f"{name}.h5")
+        }
         return set(self._unreadable)
 
     def _read_cache(self, wanted: set[str]) -> None:
@@ -158,26 +157,26 @@ class Index:
         for name in sorted(names):
             path = self._shards / f"{name}.h5"
             try:
-                # Copied: the mapping goes, and with it the claim on the file.
+                # Copied, so that the file can be unmapped.
                 keys[name] = open_shard(path, space=self._space).keys.copy()
             except FileNotFoundError:
                 continue
             except DamagedShard as damage:
-                self.forget(name, damage.fact, standing_identity(path))
+                self.forget(name, damage.fact, current_identity(path))
         if keys:
             self._attach(segment.build(keys), keys)
 
-    def _attach(self, part: Segment, standing: Iterable[str]) -> None:
+    def _attach(self, part: Segment, existing: Iterable[str]) -> None:
         for name in part.shards:
             if name not in self._numbers:
                 self._numbers[name] = len(self.names)
                 self.names.append(name)
-        self._indexed.update(set(part.shards).intersection(standing))
+        self._indexed.update(set(part.shards).intersection(existing))
         numbers = np.array([self._numbers[name] for name in part.shards], dtype=np.int64)
         self._parts.append(_Part(part, numbers))
 
     def _tidy(self) -> None:
-        """Merge segments until each is more than twice as long as the next, and write those that are worth a file."""
+        """Merge segments until each is over twice as long as the next shorter one; write those worth a file."""
         parts = sorted((part.segment for part in self._parts), key=len)
         self._parts.clear()
         while len(parts) > 1 and 2 * len(parts[0]) >= len(parts[1]):
@@ -190,7 +189,7 @@ class Index:
 
 
 def shard_names(folder: Path) -> set[str]:
-    """The names of the shards that stand in `folder`, which may lack; what else lies there is no shard."""
+    """The names of the shards in `folder`, which may not exist. Files with other names are no shards."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name[:32] for entry in entries if SHARD_FILE.fullmatch(entry.name)}

@@ -1,4 +1,4 @@
-"""The index's files: written when they save work, removed when another covers them, and never relied on."""
+"""The files of the index: written where they save work, removed when another file covers them, never required."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SUFFIX = ".keys"
 
 
 class IndexCache:
-    """The folder of a feature space's segments. It may vanish at any moment, and may not be writable: both are fine."""
+    """The folder of a feature space's segments. It may be deleted at any time, and need not be writable."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def segments(self, but: Collection[Path | None] = ()) -> list[Segment]:
-        """All segments that can be read, but for those from the files `but`; the longest first."""
-        found = (segment.read(path) for path in self._paths() if path not in but)
-        return sorted((part for part in found if part is not None), key=len, reverse=True)
+        """All segments that can be read, except those in the files `but`; the longest first."""
+        parts = (segment.read(path) for path in self._paths() if path not in but)
+        return sorted((part for part in parts if part is not None), key=len, reverse=True)
 
     def write(self, part: Segment) -> None:
-        """Write the segment, and remove the files that say less."""
+        """Write the segment, and remove the files that it covers."""
         shards = frozenset(part.shards)
         path = self._folder / (hashlib.blake2b("".join(sorted(shards)).encode(), digest_size=16).hexdigest() + SUFFIX)
         with contextlib.suppress(OSError):
             segment.write(part, path)
-            # Only those that hold strictly less: two processes can then never remove each other's files.
+            # Only those with strictly fewer shards: then two processes never remove each other's files.
             for other in self.segments(but={path}):
                 if shards > frozenset(other.shards):
                     self.remove(other)

@@ -1,4 +1,4 @@
-"""A shard open for reading: its arrays mapped, each compared with its digest once, before the first use."""
+"""A shard open for reading: its arrays are mapped, and the digest of each is checked once, before its first use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 
 class MappedShard:
-    """One shard's rows, mapped. It holds no file handle, and outlives the file's name.
+    """One shard's rows, mapped. It keeps no file handle, and stays readable when the file is removed.
 
-    An array is hashed when it is first asked for (as fast as memory is read), so what a caller gets was written so.
-    Bits that turn in the page cache after that are not seen.
+    An array is hashed on first access (as fast as memory is read), so callers get what was written. Bits that flip in
+    the page cache later are not detected.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class MappedShard:
 
     @cached_property
     def n_tokens(self) -> Tokens:
-        """(rows,) uint32: tokens before cutting."""
+        """(rows,) uint32: tokens before truncation."""
         n_tokens = self._array("n_tokens", np.dtype("<u4"), (-1,))
         self._require_digest("n_tokens", content_digest(n_tokens.data), self.header.n_tokens_digest)
         return n_tokens
 
     @property
     def size_bytes(self) -> int:
-        """The length of the file."""
+        """The size of the file."""
         return len(self._memory)
 
     @property
@@ -68,7 +68,7 @@ class MappedShard:
         return msgspec.json.decode(self.header.producer, type=dict[str, str])
 
     def check(self) -> None:
-        """Compare every array with its digest; DamagedShard names the first that differs."""
+        """Compare every array with its digest. Raises DamagedShard for the first that differs."""
         _ = self.keys, self.n_tokens, self.features
 
     def _array(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Column:
@@ -78,15 +78,15 @@ class MappedShard:
         # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
         return array if array.flags.aligned else array.copy()
 
-    def _require_digest(self, name: str, found: str, written: str) -> None:
-        if found != written:
-            raise DamagedShard(self.path, f"/{name} has digest {found}, but {written} was written")
+    def _require_digest(self, name: str, digest: str, written: str) -> None:
+        if digest != written:
+            raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
 
 
 def open_shard(path: Path, *, space: str | None = None) -> MappedShard:
-    """The shard at `path`, through the validator, with its keys compared with its name and its digest.
+    """The shard at `path`: its layout is validated, and its keys are compared with its name and their digest.
 
-    Raises FileNotFoundError where it is gone, DamagedShard where it is not a sound shard of the feature space `space`.
+    Raises FileNotFoundError, and DamagedShard where it is not a sound shard of the feature space `space`.
     """
     with opened_regular(path) as (fd, status):
         layout = read_layout(fd, status.st_size, path)
@@ -101,12 +101,12 @@ def open_shard(path: Path, *, space: str | None = None) -> MappedShard:
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int]:
-    """What tells two files of one name apart: the inode and the time of the last write."""
+    """What distinguishes two files of the same name: the inode and the time of the last write."""
     return status.st_ino, status.st_mtime_ns
 
 
-def standing_identity(path: Path) -> tuple[int, int] | None:
-    """The identity of the file that stands at `path` now, if one does."""
+def current_identity(path: Path) -> tuple[int, int] | None:
+    """The identity of the file at `path` now; None where there is none."""
     try:
         return identity_of(path.lstat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A file in memory that takes what HDF5 writes about a shard, while the shard's rows stay where they are."""
+"""A file object that receives what HDF5 writes about a shard, while the shard's rows stay in their arrays."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 
 class MetadataFile:
-    """A sparse file object for h5py: it keeps the few hundred bytes of metadata that HDF5 writes.
+    """A sparse file object for h5py, with only the few hundred bytes of metadata that HDF5 writes.
 
-    An image of the whole file in HDF5's own memory would copy every row twice.
+    An image of the entire file in HDF5's own memory would copy every row twice.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class MetadataFile:
         return self._end
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Nothing is buffered."""
 
     def write(self, data: bytes | memoryview) -> int:
         self._writes.append((self._at, bytes(data)))
@@ -48,7 +48,7 @@ class MetadataFile:
         return len(data)
 
     def pieces_around(self, rows: Mapping[int, memoryview]) -> Iterator[memoryview]:
-        """The whole file's bytes in order: the metadata, with `rows` (by offset) in their places."""
+        """All bytes of the file in order: the metadata, with `rows` inserted at their offsets."""
         at = 0
         for offset in sorted(rows):
             yield memoryview(self._between(at, offset))

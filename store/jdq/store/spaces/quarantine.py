@@ -1,4 +1,4 @@
-"""Taking published files away: one at a time in each feature space, and only the file that was judged."""
+"""Removing published files: one process at a time per feature space, and only the file that was checked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jdq.store.spaces.mapped_shard import identity_of
 
 @contextmanager
 def removal_lock(space: Path) -> Iterator[None]:
-    """Held by whoever takes shards of the feature space away. Readers and writers of new shards never wait for it.
+    """Held while shards of the feature space are removed. Readers, and writers of new shards, never wait for it.
 
-    A name can change its file only by removal and a new publication, so under this lock a file that still is the one
-    that was judged stays so until it is removed.
+    A name gets another file only by removal and a new publication. So under this lock, a name that still has the file
+    that was checked keeps it until it is removed.
     """
     fd = os.open(space / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -29,7 +29,7 @@ def removal_lock(space: Path) -> Iterator[None]:
 
 
 def quarantine(space: Path, shard: Path, identity: tuple[int, int]) -> Path | None:
-    """Move the file `identity` that stands at `shard` into the space's quarantine; None if it stands there no more."""
+    """Move `shard` into the space's quarantine; None where it is gone, or is not the file of this `identity`."""
     folder = space / "quarantine"
     make_folder(folder)
     with removal_lock(space):

@@ -1,4 +1,4 @@
-"""Features by key, in the order asked for, straight from mapped shards."""
+"""Features in any order, directly from mapped shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jdq.store.spaces.mmap_file import read_soon
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features
 
-# A gather from several shards copies each piece twice: at this size it is still in the core's cache the second time.
+# A gather from several shards copies each piece twice; of this size it is still in the core's cache the second time.
 GATHER_BYTES = 1 << 19
 LONGEST_ADVICE = 64
 
@@ -20,14 +20,14 @@ LONGEST_ADVICE = 64
 class FeatureRows:
     """Rows of features in a fixed order, repeats allowed: a memory-mapped array of shape (len, dim) over many shards.
 
-    Rows that lie side by side in one shard come as a view, read-only and without a copy; others as a new array.
-    The shards stay readable while this lives, also when compaction has replaced their files.
+    Rows that are adjacent in one shard are returned as a read-only view, without a copy; others as a new array.
+    The shards stay readable while this object lives, even after compaction has replaced their files.
     """
 
     def __init__(
         self, shards: Sequence[MappedShard], owners: Positions, rows: Positions, *, dim: int, dtype: str
     ) -> None:
-        """`owners[i]` is the place in `shards` of the shard that holds row i, `rows[i]` its row there."""
+        """`owners[i]` is the position in `shards` of the shard that has row i, `rows[i]` its row there."""
         self._shards = shards
         self._owners = owners
         self._rows = rows
@@ -57,13 +57,13 @@ class FeatureRows:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
         """All rows in memory."""
         if copy is False:
-            raise ValueError("the rows lie in several shards: a copy is needed")
+            raise ValueError("the rows may be in several shards: a copy is needed")
         return np.array(self[:], dtype=dtype)
 
     def blocks(self, rows: int = 8192) -> Iterator[Features]:
         """All rows in order, in blocks of at most `rows`.
 
-        A block ends where its shard does, so that it needs no copy; where rows are scattered it is a copy of `rows`.
+        A block ends where its shard does, so that it needs no copy; scattered rows are copied, `rows` at a time.
         """
         start = 0
         while start < len(self):
@@ -76,17 +76,17 @@ class FeatureRows:
             start = stop
 
     def read_soon(self, start: int, stop: int) -> None:
-        """Ask the system to read the rows from `start` to `stop` in the background: they will be used soon."""
+        """Ask the system to read rows from `start` to `stop` in the background."""
         first, last = np.searchsorted(self._run_starts, (start, stop))
         if last - first > LONGEST_ADVICE:
-            return  # scattered rows: the calls would take longer than they save
+            return  # for scattered rows the calls would take longer than they save
         while start < stop:
             end = min(self._run_end(start), stop)
             read_soon(self[start:end])
             start = end
 
     def _run_end(self, start: int) -> int:
-        """Where the rows that lie side by side with row `start` end."""
+        """The end of the adjacent rows from row `start` on."""
         run = int(np.searchsorted(self._run_starts, start, side="right"))
         return len(self) if run == len(self._run_starts) else int(self._run_starts[run])
 
@@ -96,20 +96,20 @@ class FeatureRows:
         if (changes >= 0).all():
             for places in np.split(np.arange(len(rows)), np.flatnonzero(changes) + 1) if len(rows) else []:
                 part = out[places[0] : places[-1] + 1]
-                # Not mode="raise": numpy would fill a buffer first and copy it to `out` then.
+                # Not mode="raise", for which numpy fills a buffer first and then copies it to `out`.
                 self._shards[owners[places[0]]].features.take(rows[places], axis=0, out=part, mode="clip")
             return out
         piece = max(GATHER_BYTES // max(self.shape[1] * self.dtype.itemsize, 1), 1)
         for owner, places in places_by_owner(owners):
             features = self._shards[owner].features
             for start in range(0, len(places), piece):
-                some = places[start : start + piece]
-                out[some] = features[rows[some]]
+                chosen = places[start : start + piece]
+                out[chosen] = features[rows[chosen]]
         return out
 
 
 def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
-    """Each number that `owners` holds, with the places where it holds it, ascending."""
+    """Each distinct number in `owners`, ascending, with its positions."""
     order = np.argsort(owners, kind="stable")
     starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
     for places in np.split(order, starts[1:]) if len(order) else []:

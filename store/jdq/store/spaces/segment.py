@@ -1,4 +1,4 @@
-"""A sorted run of keys and where their rows are: 24 bytes a key, in memory or mapped from a cache file."""
+"""Segments: sorted keys and where their rows are, at 24 bytes per key, in memory or mapped from a cache file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jdq.store.spaces.validator import opened_regular
 MAGIC = b"JDQINDEX"
 FORMAT_VERSION = 1
 ENTRY_BYTES = 24
-# The header's length, after the magic; the entries begin at the next multiple of 64.
+# The length of the header comes after the magic number; entries begin at the next multiple of 64.
 LENGTH_BYTES = 8
 LARGEST_HEADER = 1 << 28
 
@@ -30,7 +30,7 @@ Positions = npt.NDArray[np.int64]
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a segment's file says of itself."""
+    """The header of a segment's file."""
 
     version: int
     entries: int
@@ -42,8 +42,8 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Segment:
     """Entries sorted by the keys' high halves; `where` is the shard's number in `shards` times 2^32, plus the row.
 
-    A key that stands in several shards has several entries. `digest` is that of the entries as they were written, where
-    they came from the file `path`.
+    A key that is in several shards has several entries. `path` and `digest` are the segment's file, where it has one,
+    and the digest of the entries that were written to it.
     """
 
     shards: list[str]
@@ -59,32 +59,32 @@ class Segment:
     def find(self, high: Numbers, low: Numbers, alive: npt.NDArray[np.bool_]) -> Positions:
         """For each key, in ascending order of `high`, an entry whose shard (by its number here) is alive, or -1."""
         at = np.searchsorted(self.high, high)
-        found = np.full(len(high), -1, dtype=np.int64)
-        open_ = np.flatnonzero(at < len(self))
-        # More than one turn only where a key stands in two shards, or where two keys share a half.
-        while len(open_):
-            entries = at[open_]
-            same = self.high[entries] == high[open_]
-            open_, entries = open_[same], entries[same]
-            # Clipped: a damaged entry must not raise here. Readers compare the shard's own key before they trust it.
+        matches = np.full(len(high), -1, dtype=np.int64)
+        pending = np.flatnonzero(at < len(self))
+        # More than one iteration only where a key is in several shards, or where keys share a half.
+        while len(pending):
+            entries = at[pending]
+            same = self.high[entries] == high[pending]
+            pending, entries = pending[same], entries[same]
+            # Clipped: a damaged entry must not raise here. Readers compare the shard's own key.
             owners_alive = alive.take(self.shard_numbers(entries), mode="clip")
-            hit = (self.low[entries] == low[open_]) & owners_alive
-            found[open_[hit]] = entries[hit]
-            open_ = open_[~hit]
-            at[open_] += 1
-            open_ = open_[at[open_] < len(self)]
-        return found
+            hit = (self.low[entries] == low[pending]) & owners_alive
+            matches[pending[hit]] = entries[hit]
+            pending = pending[~hit]
+            at[pending] += 1
+            pending = pending[at[pending] < len(self)]
+        return matches
 
     def shard_numbers(self, entries: Positions | slice) -> Positions:
-        """The number in `shards` of the shard that each entry points into."""
+        """The number in `shards` of each entry's shard."""
         return (self.where[entries] >> np.uint64(32)).astype(np.int64)
 
     def rows(self, entries: Positions) -> Positions:
-        """The row in its shard that each entry points at."""
+        """The row in its shard of each entry."""
         return (self.where[entries] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
     def is_sound(self) -> bool:
-        """Whether the entries are those that were written (a segment made in memory is)."""
+        """Whether the entries are those that were written; always true of a segment made in memory."""
         return self.digest is None or self.digest == _digest(self)
 
 
@@ -110,7 +110,7 @@ def find(part: Segment, keys: Keys) -> Positions:
 
 
 def merge(segments: Sequence[Segment], alive: frozenset[str] | set[str]) -> Segment:
-    """One segment of all that these say about the shards in `alive`, each shard once."""
+    """One segment of the entries that these have for the shards in `alive`, each shard once."""
     numbers: dict[str, int] = {}
     parts = []
     for segment in segments:
@@ -127,13 +127,13 @@ def merge(segments: Sequence[Segment], alive: frozenset[str] | set[str]) -> Segm
 
 
 def _sorted(shards: list[str], high: Numbers, low: Numbers, where: Numbers) -> Segment:
-    # Stable: on runs that are sorted already, as in a merge, it is a merge.
+    # Stable sorting of runs that are already sorted, as in a merge, is a merge.
     order = np.argsort(high, kind="stable")
     return Segment(shards=shards, high=high[order], low=low[order], where=where[order])
 
 
 def write(segment: Segment, path: Path) -> None:
-    """Write the segment as the cache file `path`. Not durable: a torn file does not pass its own digest."""
+    """Write the segment to the cache file `path`. Not durable: a torn file fails its digest."""
     digest = _digest(segment)
     header = msgspec.json.encode(
         SegmentHeader(version=FORMAT_VERSION, entries=len(segment), digest=digest, shards=segment.shards)
@@ -145,7 +145,7 @@ def write(segment: Segment, path: Path) -> None:
 
 
 def read(path: Path) -> Segment | None:
-    """The segment in a cache file, mapped, its entries not yet checked; None where the file is gone or is not one."""
+    """The segment in a cache file, mapped, its digest not yet checked; None where the file is missing or invalid."""
     with (
         contextlib.suppress(OSError, ValueError, msgspec.MsgspecError, StoreError),
         opened_regular(path) as (fd, status),

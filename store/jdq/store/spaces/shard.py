@@ -1,4 +1,4 @@
-"""One shard as bytes: an HDF5 file whose metadata HDF5 writes, and whose rows are written beside it without a copy."""
+"""One shard as bytes: HDF5 writes the file's metadata, and the rows are put beside it without a copy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from jdq.store.spaces.metadata_file import MetadataFile
 FORMAT = "jdq-shard"
 FORMAT_VERSION = 1
 ARRAYS = ("features", "keys", "n_tokens")
-# Rows begin at a page: a row of 1,024 halves that lies across two pages costs a gather two address translations.
+# Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
 ALIGNMENT = 4096
 ALIGNED_FROM = 512
-# HDF5 holds an attribute in its object's header only up to 64 KiB.
+# HDF5 stores an attribute in its object's header only up to 64 KiB.
 LARGEST_ATTRIBUTE = 1 << 15
 
 Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
@@ -31,7 +31,7 @@ Column = npt.NDArray[Any]
 
 
 class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """The attributes of a shard, but for the digest over them."""
+    """The attributes of a shard, without their digest."""
 
     format: str
     format_version: int
@@ -45,20 +45,20 @@ class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
     producer: str
 
     def digest(self) -> str:
-        """xxh3-128 of the attributes as sorted JSON, so that a flipped bit in one of them shows."""
+        """xxh3-128 of the attributes as sorted JSON, which detects a flipped bit in any of them."""
         return content_digest(msgspec.json.encode(self, order="sorted"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardImage:
-    """The bytes of a shard, in pieces that follow one another, and its name without `.h5`."""
+    """The bytes of a shard, in consecutive pieces, and its name without `.h5`."""
 
     name: str
     pieces: tuple[memoryview, ...]
 
 
 def content_digest(*data: bytes | memoryview) -> str:
-    """xxh3-128 of the bytes, in hexadecimal: as fast as memory is read. It finds accidents, it stops no forger."""
+    """xxh3-128 of the bytes, in hexadecimal: as fast as memory is read. Detects accidents, not forgery."""
     digest = xxhash.xxh3_128()
     for piece in data:
         digest.update(memoryview(piece).cast("B"))
@@ -66,12 +66,12 @@ def content_digest(*data: bytes | memoryview) -> str:
 
 
 def shard_name(keys: Keys) -> str:
-    """blake2b-128 of the keys in the shard's order: one name, one sequence of keys, for ever."""
+    """blake2b-128 of the keys in the shard's order, so that a name means one sequence of keys."""
     return hashlib.blake2b(np.ascontiguousarray(keys).data, digest_size=KEY_BYTES).hexdigest()
 
 
 def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
-    """The bytes of each array of a shard."""
+    """The size in bytes of each array of a shard."""
     width = np.dtype(space.storage_dtype).itemsize
     return {"features": rows * space.dim * width, "keys": rows * KEY_BYTES, "n_tokens": rows * 4}
 
@@ -79,7 +79,7 @@ def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
 def encode_shard(
     space: FeatureSpace, keys: Keys, features: Features, n_tokens: Tokens, *, producer: Mapping[str, str]
 ) -> ShardImage:
-    """The shard of these rows, in the order given. The arrays are contiguous and of the space's form."""
+    """The shard of these rows, in the given order. The arrays are contiguous, of the space's shapes and types."""
     columns: dict[str, Column] = {"features": features, "keys": keys, "n_tokens": n_tokens}
     header = ShardHeader(
         format=FORMAT,
@@ -100,7 +100,7 @@ def encode_shard(
 
 
 def _write_metadata(file: MetadataFile, header: ShardHeader, columns: Mapping[str, Column]) -> dict[str, int]:
-    """Let HDF5 lay out the file without its rows; the offset at which each array's rows belong."""
+    """Let HDF5 lay out the file without its rows; returns the offset of each array."""
     import h5py
 
     with h5py.File(
@@ -132,6 +132,6 @@ def _write_attribute(h5: Any, name: str, value: str | int) -> None:
         return
     data = value.encode()
     if len(data) > LARGEST_ATTRIBUTE:
-        raise ValueError(f"attribute {name} has {len(data)} bytes; a shard holds {LARGEST_ATTRIBUTE}")
-    # Of fixed length: text of variable length lies in a heap that a reader would have to trust.
+        raise ValueError(f"attribute {name} has {len(data)} bytes; the limit is {LARGEST_ATTRIBUTE}")
+    # Of fixed length: HDF5 stores text of variable length in a heap, which a reader would have to trust.
     h5.attrs.create(name, np.array(data), dtype=h5py.string_dtype("utf-8", max(len(data), 1)))

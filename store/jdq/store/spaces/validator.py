@@ -1,6 +1,7 @@
-"""The one way in for a shard that jdq did not just write: what it accepts can be mapped and cannot reach elsewhere.
+"""Every shard that is read is validated here first, so that it can be mapped and cannot refer to other files.
 
-HDF5 itself obeys external links and raw storage (any file of the machine), virtual sources, and shapes of 2^40 rows.
+HDF5 itself follows external links and raw storage (to any file of the machine), virtual sources, and shapes of 2^40
+rows.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Offsets = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardLayout:
-    """What a shard says of itself and where its arrays begin; their bytes are not yet compared with the digests."""
+    """A shard's header and the offsets of its arrays, whose digests are not yet checked."""
 
     header: ShardHeader
     space: FeatureSpace
@@ -38,11 +39,11 @@ class ShardLayout:
 
 @contextmanager
 def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """A handle on `path` and what it is: a regular file, by no symbolic link, and never a wait for a fifo's writer."""
+    """A handle on a regular file and its status; never through a symbolic link, or waiting for a fifo's writer."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        # A link under O_NOFOLLOW, a socket, a device without a driver. No handles left or no such file is no damage.
+        # A link under O_NOFOLLOW, a socket, a device without a driver. A missing file, or no free handle, is no damage.
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DamagedShard(path, "not a regular file") from error
         raise
@@ -56,21 +57,21 @@ def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def read_layout(fd: int, size: int, path: Path) -> ShardLayout:
-    """The layout of the shard open at `fd`; DamagedShard with the fact where it is not one of version 1."""
+    """The layout of the shard open at `fd`. Raises DamagedShard where it does not follow version 1 of the format."""
     import h5py
 
     try:
-        # Through Python's own reads: HDF5 gets no path, takes no lock, and opens nothing by itself.
+        # Through Python's own reads: HDF5 gets no path, takes no lock, and opens no other file.
         with io.FileIO(fd, closefd=False) as raw, h5py.File(raw, "r") as h5:
             return _layout(h5.id, size)
     except _Fault as fault:
         raise DamagedShard(path, str(fault)) from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
-        raise DamagedShard(path, f"not readable as HDF5: {error}") from error
+        raise DamagedShard(path, f"it cannot be read as HDF5: {error}") from error
 
 
 class _Fault(Exception):
-    """One thing that the format does not allow."""
+    """A violation of the format."""
 
 
 def _require(holds: bool, fact: str) -> None:
@@ -82,8 +83,8 @@ def _layout(file: Any, size: int) -> ShardLayout:
     from h5py import h5g, h5l, h5o, h5t
 
     root = h5g.open(file, b"/")
-    # Counted before they are listed: a hostile group holds millions.
-    _require(root.get_num_objs() == len(ARRAYS), f"the root holds {root.get_num_objs()} objects, not {len(ARRAYS)}")
+    # Counted before they are listed: a hostile group has millions.
+    _require(root.get_num_objs() == len(ARRAYS), f"the root has {root.get_num_objs()} objects, not {len(ARRAYS)}")
     for name in ARRAYS:
         _require(root.links.exists(name.encode()), f"no array /{name}")
         _require(root.links.get_info(name.encode()).type == h5l.TYPE_HARD, f"/{name} is not a hard link")
@@ -104,7 +105,7 @@ def _header(root: Any) -> tuple[ShardHeader, FeatureSpace]:
     _require(_attribute(root, "format") == FORMAT, "not a jdq shard")
     _require(version == FORMAT_VERSION, f"format version {version}; this jdq reads {FORMAT_VERSION}")
     header = msgspec.convert({name: _attribute(root, name) for name in ShardHeader.__struct_fields__}, ShardHeader)
-    _require(_attribute(root, "header_digest") == header.digest(), "the attributes are not those that were written")
+    _require(_attribute(root, "header_digest") == header.digest(), "the attributes are not as written")
     space = msgspec.json.decode(header.space_json, type=FeatureSpace)
     _require(space.digest == header.space, "space_json is not the definition of the feature space")
     _require(space.dim == header.dim, f"{header.dim} columns in a feature space of {space.dim}")
@@ -133,15 +134,15 @@ def _attribute(root: Any, name: str) -> str | int:
 
 
 def _array(root: Any, name: str, shape: tuple[int, ...], kind: Any, size: int) -> int:
-    """The offset of an array's bytes in the file."""
+    """Check an array; the offset of its bytes in the file."""
     from h5py import h5d
 
     array = h5d.open(root, name.encode())
     layout = array.get_create_plist()
     _require(layout.get_layout() == h5d.CONTIGUOUS, f"/{name} is not contiguous (chunked, compact or virtual)")
-    _require(layout.get_external_count() == 0, f"/{name} lies in other files")
+    _require(layout.get_external_count() == 0, f"/{name} is stored in other files")
     _require(layout.get_nfilters() == 0, f"/{name} is filtered")
-    _require(array.get_type().equal(kind), f"/{name} is of a wrong type")
+    _require(array.get_type().equal(kind), f"/{name} has a wrong type")
     extent = array.get_space()
     _require(extent.is_simple() and extent.get_simple_extent_dims() == shape, f"/{name} is not of shape {shape}")
     offset = array.get_offset()

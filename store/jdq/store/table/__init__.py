@@ -1,4 +1,4 @@
-"""Reading users' tables: CSV, TSV, JSON Lines, Parquet; every cell is text, exactly as in the file."""
+"""Reads users' tables: CSV, TSV, JSON Lines, Parquet. Every cell is text, exactly as in the file."""
 
 from jdq.store.table.options import TableError, TableOptions
 from jdq.store.table.table import Table, open_table

@@ -1,4 +1,4 @@
-"""Which columns a table has, and which of them hold the text and the label."""
+"""The columns of a table, and which of them are the text and the label."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ LABEL_NAMES = frozenset(["labels", "category", "class", "target", "intent", "top
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns to import: `places[i]` is where a record of the file holds the cell of column `names[i]`.
+    """The columns to import: `places[i]` is the position of the cell of column `names[i]` in a record of the file.
 
-    `width` is how many cells the header has, `least` how many up to the last that has a name: a record may lack cells
-    of columns without a name. `text` and `label` are names.
+    `width` is the number of cells of the header, `least` the number up to the last that has a name: cells of columns
+    without a name may be missing in a record. `text` and `label` are names.
     """
 
     names: tuple[str, ...]
@@ -57,28 +57,28 @@ class Columns:
 def named_columns(file: Path, header: Sequence[str], used: Sequence[bool]) -> dict[str, int]:
     """Name -> place of the columns to keep: a column without a name is `column_N`, or is left out where not `used`.
 
-    Raises TableError for names that stand twice.
+    Raises TableError for repeated names.
     """
     names = [name if name.strip() else f"column_{place + 1}" for place, name in enumerate(header)]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        message = f"{file} has more than one column {some([repr(name) for name in twice])}"
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        message = f"{file} has more than one column {some([repr(name) for name in repeated])}"
         raise TableError(f"{message}; it has: {listed(names)}\n  rename them in the file's header")
     return {name: place for place, (name, keep) in enumerate(zip(names, used, strict=True)) if keep}
 
 
 def named_cells(header: Sequence[str]) -> int:
-    """How many cells the header has up to the last that is a name."""
+    """The number of cells of the header up to the last that has a name."""
     return max((place for place, name in enumerate(header, start=1) if name.strip()), default=0)
 
 
 def choose_columns(
     file: Path, header: Sequence[str], first: Sequence[str], used: Sequence[bool], options: TableOptions
 ) -> Columns:
-    """The table's columns with the text and label columns that the user names, or that can be found.
+    """The table's columns, with the text and label columns that the user names or that their names show.
 
     The text: `text`, else the only column with a usual name (description, document, ...), else the only one that is
     not the label. The label: `label`, else the only column with a usual name (category, class, ...), else none.
-    Raises TableError, with the columns that there are, where a named column is not there or the text is not found.
+    Raises TableError, with the available columns, where a named column does not exist or the text is ambiguous.
     """
     places = named_columns(file, header, used)
     names = list(places)
@@ -107,10 +107,10 @@ def _find_label(file: Path, names: list[str], options: TableOptions) -> tuple[st
     free = [name for name in names if name != options.text_column]
     if exact := _called(free, frozenset({"label"})):
         return exact[0], []
-    found = _called(free, LABEL_NAMES)
-    if len(found) < 2:
-        return (found[0] if found else None), []
-    return None, [f"{file}: {some(found)} could each be the label, so none is; choose with --label-column"]
+    candidates = _called(free, LABEL_NAMES)
+    if len(candidates) < 2:
+        return (candidates[0] if candidates else None), []
+    return None, [f"{file}: {some(candidates)} could each be the label, so none is used; choose with --label-column"]
 
 
 def _find_text(
@@ -119,24 +119,25 @@ def _find_text(
     names = [name for name in places if name != label]
     if exact := _called(names, frozenset({"text"})):
         return exact[0]
-    found = _called(names, TEXT_NAMES)
-    if len(found) == 1:
-        return found[0]
+    candidates = _called(names, TEXT_NAMES)
+    if len(candidates) == 1:
+        return candidates[0]
     if len(names) == 1:
         return names[0]
-    if found:
-        message = f"{file}: {some(found)} could each be the text; it has: {listed(list(places))}"
+    if candidates:
+        message = f"{file}: {some(candidates)} could each be the text; it has: {listed(list(places))}"
     else:
         message = f"no column 'text' in {file}; it has: {listed(list(places))}"
-    # The longest cell of the first row is most often the text.
+    # The longest cell of the first row is usually the text.
     longest = max(
-        found or names or list(places), key=lambda name: len(first[places[name]]) if places[name] < len(first) else 0
+        candidates or names or list(places),
+        key=lambda name: len(first[places[name]]) if places[name] < len(first) else 0,
     )
     raise TableError(message + options.try_with(file, "--text-column", longest))
 
 
 def _called(names: list[str], wanted: frozenset[str]) -> list[str]:
-    """The names that are one of `wanted` but for case, outer space, and spaces or dashes for underscores."""
+    """The names in `wanted`, ignoring case, outer white space, and spaces or dashes for underscores."""
     return [name for name in names if name.strip().lower().replace(" ", "_").replace("-", "_") in wanted]
 
 

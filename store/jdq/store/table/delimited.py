@@ -1,4 +1,4 @@
-"""Records of a delimited text file (CSV, TSV, ...), exactly as they stand in it, with their line numbers."""
+"""Records of a delimited text file (CSV, TSV, ...), with cells unchanged, and their line numbers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Record = tuple[int, list[str]]
 DELIMITERS = ",;\t|"
 SPELLED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 HEAD_CHARACTERS = 1 << 16
-# A quote that is never closed makes the rest of the file one cell: without a limit, all of it in memory.
+# An unclosed quote makes the rest of the file one cell, which without a limit would all be in memory.
 CELL_CHARACTERS = 1 << 24
 _QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
 
 def delimiter_of(file: Path, encoding: str, options: TableOptions) -> str:
-    """The delimiter that the user names, else the one that the header has most of outside quotes, else a comma."""
+    """The delimiter that the user names, else the most frequent one in the header outside quotes, else a comma."""
     if options.delimiter is not None:
         delimiter = SPELLED.get(options.delimiter, options.delimiter)
         if len(delimiter) != 1 or delimiter in '"\r\n':
-            message = f"{options.delimiter!r} cannot be a delimiter: it must be one character, or tab"
+            message = f"{options.delimiter!r} cannot be a delimiter: it must be one character, or 'tab'"
             raise TableError(message + options.try_with(file, "--delimiter", "tab"))
         return delimiter
     try:
@@ -50,12 +50,12 @@ def _most_frequent(head: str, *, quotes: bool) -> str:
 
 
 def delimited_records(file: Path, encoding: str, delimiter: str, options: TableOptions) -> Iterator[Record]:
-    """(line on which it begins, cells) of each record that is not a blank line; the header is the first.
+    """(line on which it begins, cells) of each record, the header first; blank lines are skipped.
 
-    Raises TableError for bytes that are not in the encoding, NUL, a quote that is never closed or stands where none
-    may, and a cell of more than 16 Mi characters.
+    Raises TableError for bytes that are invalid in the encoding, NUL, an unclosed or misplaced quote, and a cell of
+    more than 16 Mi characters.
     """
-    csv.field_size_limit(CELL_CHARACTERS)  # process-wide in Python; its default of 128 KiB is less than real texts have
+    csv.field_size_limit(CELL_CHARACTERS)  # process-wide; Python's default of 128 KiB is less than some real texts
     try:
         with file.open(encoding=encoding, newline="") as stream:
             lines = _lines(stream, file, options)
@@ -90,13 +90,13 @@ def _lines(stream: TextIO, file: Path, options: TableOptions) -> Iterator[str]:
 
 
 def _malformed(file: Path, options: TableOptions, first: int, last: int, fact: str) -> TableError:
-    """`first` is the line on which the record begins, `last` the one at which the reader gave up."""
+    """`first` is the line on which the record begins, `last` the one at which the reader stopped."""
     if "unexpected end" in fact or "field larger" in fact:
-        fact = f"the record that begins in line {first} opens a quote that is not closed"
+        fact = f"the record that begins on line {first} has a quote that is not closed"
     elif "expected after" in fact:
-        fact = f"line {last}: text follows a closing quote (a quote inside a quoted cell must be written twice)"
-        fact += f"; the record begins in line {first}" if first != last else ""
+        fact = f"line {last}: text follows a closing quote (inside a quoted cell a quote must be doubled)"
+        fact += f"; the record begins on line {first}" if first != last else ""
     else:
         fact = f"line {last}: {fact}"
-    plain = f"{file}: {fact}\n  if quotes are plain text in this file, --no-quotes reads them so"
+    plain = f"{file}: {fact}\n  if quotes are plain text in this file, use --no-quotes"
     return TableError(plain + options.try_with(file, "--no-quotes"))

@@ -1,4 +1,4 @@
-"""What is wrong or odd with the rows of a table, gathered in one pass so that one error tells all of it."""
+"""Faults and oddities of a table's rows, collected in one pass, so that one error reports all faults of a kind."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Places:
 
 @dataclass(slots=True)
 class Findings:
-    """Rows are counted from 1 as the user counts them: row 7 is the seventh under the header."""
+    """Rows are numbered from 1, as users count them: row 7 is the seventh below the header."""
 
     n_rows: int = 0
-    n_empty: int = 0  # wholly empty rows at the end, dropped
+    n_empty: int = 0  # empty rows at the end, dropped
     ragged: Places = field(default_factory=Places)
     ragged_cells: int = 0
     no_text: Places = field(default_factory=Places)
@@ -45,7 +45,7 @@ class Findings:
         self.ragged.add(line)
 
     def add_row(self, row: int, text: str, label: str | None, options: TableOptions) -> bool:
-        """Count one row; whether it is to be imported."""
+        """Count one row; True if it is to be imported."""
         if not text.strip():
             self.no_text.add(row)
             if options.empty_text == "skip":
@@ -60,7 +60,7 @@ class Findings:
         return True
 
     def check(self, file: Path, columns: Columns, options: TableOptions) -> None:
-        """Raise TableError for the first kind of fault that there is."""
+        """Raise TableError for the first kind of fault, if there is any."""
         if self.ragged:
             raise self._ragged_error(file, columns)
         if self.no_text and options.empty_text == "error":
@@ -72,11 +72,13 @@ class Findings:
             self._check_labels(file, columns.label, options)
 
     def _ragged_error(self, file: Path, columns: Columns) -> TableError:
-        count = self.ragged.count
-        where = f"line {self.ragged.first[0]} has" if count == 1 else f"lines {some(self.ragged.first, count)} have"
-        first = f" (line {self.ragged.first[0]}: {self.ragged_cells})" if count > 1 else f": {self.ragged_cells}"
-        message = f"{file}: {where} not as many cells as the header, which has {columns.width}{first}"
-        return TableError(f"{message}\n  a delimiter inside a cell needs quotes around the cell")
+        lines, first, width = self.ragged, self.ragged.first[0], columns.width
+        if lines.count == 1:
+            fact = f"line {first} has {self.ragged_cells} cells; the header has {width}"
+        else:
+            fact = f"lines {some(lines.first, lines.count)} have more or fewer cells than the header, which has {width}"
+            fact += f" (line {first} has {self.ragged_cells})"
+        return TableError(f"{file}: {fact}\n  a delimiter inside a cell needs quotes around the cell")
 
     def _check_labels(self, file: Path, label: str, options: TableOptions) -> None:
         if self.no_label and options.missing_labels == "error":
@@ -88,27 +90,29 @@ class Findings:
             raise TableError(message + options.try_with(file, "--unlabelled"))
 
     def warnings(self, file: Path, columns: Columns, options: TableOptions) -> list[str]:
-        """What is odd but no error, a sentence each, for the client to print."""
-        found = list(columns.warnings)
+        """What is unusual but not an error, one sentence each, for the client to print."""
+        warnings = list(columns.warnings)
         if self.n_empty:
-            found.append(f"{file}: {self.n_empty} empty rows at the end are left out")
+            warnings.append(f"{file}: {self.n_empty} empty rows at the end are left out")
         if self.no_text:
             done = "left out" if options.empty_text == "skip" else "imported"
-            found.append(f"{file}: {rows(self.no_text.first, self.no_text.count)} without text, {done}")
+            warnings.append(f"{file}: {rows(self.no_text.first, self.no_text.count)} without text, {done}")
         if self.no_label:
-            found.append(f"{file}: {rows(self.no_label.first, self.no_label.count)} without a label")
-        return found + [f"{file}: {warning}" for warning in self._label_warnings()]
+            warnings.append(f"{file}: {rows(self.no_label.first, self.no_label.count)} without a label")
+        return warnings + [f"{file}: {warning}" for warning in self._label_warnings()]
 
     def _label_warnings(self) -> list[str]:
-        found = []
+        warnings = []
         alike: defaultdict[str, list[str]] = defaultdict(list)
         for label in sorted(self.classes):
             alike[" ".join(label.casefold().split())].append(label)
         for labels in [group for group in alike.values() if len(group) > 1][:NAMED]:
-            found.append(f"labels differ only by case or white space and stay apart: {some([repr(x) for x in labels])}")
+            warnings.append(
+                f"labels differ only by case or white space and stay apart: {some([repr(x) for x in labels])}"
+            )
         if len(self.classes) > max(20, self.n_rows // 2):
-            found.append(f"{len(self.classes)} classes in {self.n_rows} rows: is it a label column?")
+            warnings.append(f"{len(self.classes)} classes in {self.n_rows} rows: is it a label column?")
         elif single := [repr(label) for label, count in sorted(self.classes.items()) if count == 1]:
             classes = "class" if len(single) == 1 else "classes"
-            found.append(f"{len(single)} {classes} of one row, which a split cannot share out: {some(single)}")
-        return found
+            warnings.append(f"{len(single)} {classes} of one row, which a split cannot divide: {some(single)}")
+        return warnings

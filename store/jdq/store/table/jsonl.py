@@ -1,4 +1,4 @@
-"""Records of a JSON Lines file: the first object's names are the header."""
+"""Records of a JSON Lines file. The names of the first object are the header."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _Values = dict[str, msgspec.Raw]
 def jsonl_records(file: Path, encoding: str, options: TableOptions) -> Iterator[Record]:
     """(line, cells) of the header and of each object.
 
-    Strings are their text, null and a name that lacks are "", every other value is its JSON as written (`1.0` stays
-    `1.0`). Raises TableError for a line that is no object, and for a name that the first object does not have.
+    A string is its text, null or a missing name is "", any other value is its JSON as written (`1.0` stays `1.0`).
+    Raises TableError for a line that is not an object, and for a name that the first object does not have.
     """
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     names: list[str] = []
@@ -32,7 +32,7 @@ def jsonl_records(file: Path, encoding: str, options: TableOptions) -> Iterator[
                     names = list(values)
                     yield number, names
                 if unknown := values.keys() - set(names):
-                    fact = f"line {number} has {some(sorted(unknown))}, which the first object has not"
+                    fact = f"line {number} has {some(sorted(unknown))}, which the first object does not have"
                     raise TableError(f"{file}: {fact}; it has: {columns(names)}")
                 yield number, [_cell(values.get(name), file, number) for name in names]
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What a user may say about a table, and the one error of a table that cannot be used."""
+"""The options for reading a table, and the error of a table that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SHOWN_COLUMNS = 40
 
 
 class TableError(StoreError):
-    """A user's file cannot be used as it is: names the file, the rows and the values, and the next command."""
+    """A user's file cannot be used as it is. Names the file, the rows and the values, and the next command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
-    """How to read a user's file; what is None is found from the file, or is an error that says what there is.
+    """How to read a user's file. What is None is determined from the file, or is an error with the possible values.
 
-    `quoting` "none" takes quote characters for text. `missing_labels` "keep" lets rows have no label. `empty_text`
-    "skip" leaves rows without text out and counts them, "keep" imports them. `unlabelled` looks for no label column.
-    `command` is what the user typed, for the next command that an error gives.
+    `quoting="none"`: quote characters are text. `missing_labels="keep"`: rows may have no label. `empty_text="skip"`
+    leaves out rows without text and counts them, "keep" imports them. `unlabelled`: do not look for a label column.
+    `command`: what the user typed, for the next command in an error.
     """
 
     text_column: str | None = None
@@ -38,7 +38,7 @@ class TableOptions:
     command: str = "jdq submit extract"
 
     def try_with(self, file: Path, *arguments: str) -> str:
-        """The line that an error ends with: the user's command on this file with its options and these arguments."""
+        """The last line of an error: the user's command on this file, with its options and these arguments."""
         given: dict[str, str | None] = {
             "--text-column": self.text_column,
             "--label-column": self.label_column,
@@ -58,7 +58,7 @@ class TableOptions:
 
 
 def some(values: Sequence[object], count: int | None = None, *, limit: int = NAMED) -> str:
-    """At most `limit` values, comma separated, then how many of `count` (or of the values) are not shown."""
+    """At most `limit` values, comma-separated, and how many of `count` (by default of the values) are not shown."""
     left = (len(values) if count is None else count) - min(len(values), limit)
     shown = ", ".join(str(value) for value in values[:limit])
     return f"{shown} and {left} more" if left > 0 else shown
@@ -70,5 +70,5 @@ def rows(numbers: Sequence[int], count: int) -> str:
 
 
 def columns(names: Sequence[str]) -> str:
-    """Column names for an error, those that do not print as Python would write them."""
+    """Column names for an error; those that are not printable are escaped."""
     return some([name if name.isprintable() else repr(name) for name in names], limit=SHOWN_COLUMNS)

@@ -1,4 +1,4 @@
-"""Records of a Parquet file; its columns become text."""
+"""Records of a Parquet file, its columns converted to text."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ BATCH_ROWS = 1024
 
 
 def parquet_records(file: Path) -> Iterator[Record]:
-    """(0 for the header, then the row's number, cells); null is "".
+    """(row number, 0 for the header; cells); null is "".
 
-    Raises TableError where the file is no Parquet, holds nested columns, or NUL in a text.
+    Raises TableError where the file is not Parquet, has nested columns, or NUL in a text.
     """
     try:
         with pq.ParquetFile(file) as source:
@@ -31,12 +31,12 @@ def parquet_records(file: Path) -> Iterator[Record]:
                     yield row, list(cells)
                     row += 1
     except pa.ArrowInvalid as error:
-        raise TableError(f"{file} is not a Parquet file that can be read: {error}") from None
+        raise TableError(f"{file} is not a readable Parquet file: {error}") from None
 
 
 def _as_text(file: Path, name: str, column: pa.Array) -> list[str]:
     if pa.types.is_nested(column.type):
-        raise TableError(f"{file}: column {name!r} is of type {column.type}; a table's cells must be plain values")
+        raise TableError(f"{file}: column {name!r} is of type {column.type}; the cells of a table must be plain values")
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     texts: list[str] = column.cast(pa.large_string()).fill_null("").to_pylist()

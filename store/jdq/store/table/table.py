@@ -1,4 +1,4 @@
-"""A user's table, opened: its columns are known, and its rows can be read once, in order, in blocks."""
+"""An open user's table: its columns are known, and its rows can be read in order, in blocks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jdq.store.table.options import TableError, TableOptions, columns, some
 
 Row = tuple[str, ...]
 
-# A block becomes one row group: small enough that reading one row costs milliseconds, large enough to compress.
+# A block becomes one row group: small enough to read one row in milliseconds, large enough to compress well.
 BLOCK_ROWS = 2048
 BLOCK_CHARACTERS = 4 << 20
-# What people give instead of a CSV, told by its first bytes.
+# Files that are given instead of a CSV, by their first bytes.
 FOREIGN = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook: save the sheet as CSV UTF-8"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save the sheet as CSV UTF-8"),
@@ -42,7 +42,7 @@ class Table:
     def blocks(self) -> Iterator[list[Row]]:
         """The rows in order, cells exactly as in the file, in blocks of at most 2,048 rows and about 4 Mi characters.
 
-        Raises TableError at the end of the file for faulty rows: what was yielded before must then be thrown away.
+        Raises TableError for faulty rows at the end of the file: what was yielded before must then be discarded.
         """
         self.findings = Findings()
         block: list[Row] = []
@@ -58,7 +58,7 @@ class Table:
             yield block
 
     def warnings(self) -> list[str]:
-        """What is odd but no error, a sentence each; complete once `blocks` is exhausted."""
+        """What is unusual but not an error, one sentence each; complete when `blocks` is exhausted."""
         return self.findings.warnings(self.file, self.columns, self.options)
 
     def _rows(self) -> Iterator[Row]:
@@ -75,7 +75,7 @@ class Table:
                 yield row
 
     def _filled(self) -> Iterator[Record]:
-        """All records but the header and the wholly empty ones at the end, which are counted."""
+        """All records except the header, and the empty ones at the end, which are counted."""
         pending: list[Record] = []
         for record in self._body():
             if not any(map(str.strip, record[1])):
@@ -91,7 +91,9 @@ class Table:
 
     def _records(self) -> Iterator[Record]:
         if self.kind == "parquet":
-            from jdq.store.table.parquet import parquet_records  # pyarrow is slow to load, and a CSV needs it later
+            from jdq.store.table.parquet import (
+                parquet_records,
+            )  # pyarrow is slow to import, and a CSV is checked without it
 
             return parquet_records(self.file)
         assert self.encoding is not None
@@ -112,9 +114,9 @@ class Table:
         return choose_columns(self.file, header, first[1], used, self.options)
 
     def _used(self, header: list[str], body: Iterator[Record]) -> list[bool]:
-        """Which columns to keep: all but those at the right that have neither a name nor, in any row, a cell.
+        """Which columns to keep: all, except those at the right without a name and with only empty cells.
 
-        Only a file that has such columns is read to its end for it.
+        Only a file with unnamed columns at the right is read to its end for this.
         """
         named = named_cells(header)
         used = [True] * named + [False] * (len(header) - named)
@@ -128,7 +130,7 @@ class Table:
 def open_table(file: str | Path, options: TableOptions | None = None) -> Table:
     """Open a CSV, TSV, JSON Lines (.jsonl, .ndjson) or Parquet (.parquet) file.
 
-    Raises TableError where the file or its header cannot be used; faulty rows are told by `Table.blocks`.
+    Raises TableError where the file or its header cannot be used; `Table.blocks` raises it for faulty rows.
     """
     options = options or TableOptions()
     file = Path(file)
@@ -139,7 +141,7 @@ def open_table(file: str | Path, options: TableOptions | None = None) -> Table:
 def _check_file(file: Path) -> None:
     if file.is_dir():
         tables = sorted(path.name for path in file.iterdir() if path.suffix in (".csv", ".tsv", ".jsonl", ".parquet"))
-        inside = f"; in it: {some(tables)}" if tables else ""
+        inside = f"; it contains: {some(tables)}" if tables else ""
         raise TableError(f"{file} is a folder, not a table{inside}")
     if not file.exists():
         raise TableError(f"no such file: {file} (in {Path.cwd()})")
@@ -149,7 +151,7 @@ def _check_file(file: Path) -> None:
         with file.open("rb") as stream:
             head = stream.read(4)
     except PermissionError:
-        raise TableError(f"{file} may not be read by this user") from None
+        raise TableError(f"no permission to read {file}") from None
     if not head:
         raise TableError(f"{file} is empty: it needs a header line and rows")
     for magic, what in FOREIGN:
@@ -160,12 +162,12 @@ def _check_file(file: Path) -> None:
 def _kind(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix == ".json":
-        raise TableError(f"{file} is JSON; a table needs one object a line\n  try: jq -c '.[]' {file} > {file}l")
+        raise TableError(f"{file} is JSON; a table needs one object per line\n  try: jq -c '.[]' {file} > {file}l")
     return {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(suffix, "csv")
 
 
 def _after_header(records: Iterator[Record]) -> tuple[list[str] | None, Iterator[Record]]:
-    """The first record that is not wholly empty (None where all are), and the records after it."""
+    """The first record that is not empty (None where all are), and the records after it."""
     for _, cells in records:
         if any(map(str.strip, cells)):
             return cells, records
@@ -173,7 +175,7 @@ def _after_header(records: Iterator[Record]) -> tuple[list[str] | None, Iterator
 
 
 def _fit(cells: list[str], width: int, least: int) -> bool:
-    """Cut the empty cells that a record has too many, add those of columns without a name; whether it then fits."""
+    """Remove surplus empty cells, add missing cells of columns without a name; True if the record then fits."""
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
     if least <= len(cells) < width:

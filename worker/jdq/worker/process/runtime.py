@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from celery import Celery
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.job_files import Runs
+from jdq.store.job_files import JobFiles
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store, open_store
 from jdq.worker.config import Config, read_config
@@ -52,9 +52,9 @@ class Runtime:
         return open_store(self.config.store)
 
     @cached_property
-    def runs(self) -> Runs:
+    def runs(self) -> JobFiles:
         """The files that jobs leave in the store: plans and results."""
-        return Runs(self.store.root)
+        return JobFiles(self.store.root)
 
     def version(self, name: str, version: str) -> DatasetVersion:
         """A dataset version, opened and checked once: it never changes."""

@@ -160,10 +160,10 @@ def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonR
 
 def _head_cost(store: Store, job: str) -> dict[str, Any]:
     """What the extraction cost from which the head was trained; nothing where it is not known any more."""
-    from jdq.store.job_files import NoResult, Runs
+    from jdq.store.job_files import JobFiles, NoResult
 
     try:
-        found: dict[str, Any] = Runs(store.root).get_result(job)["extraction"]
+        found: dict[str, Any] = JobFiles(store.root).get_result(job)["extraction"]
     except (NoResult, KeyError):
         return {}
     return found

@@ -1,0 +1,110 @@
+"""Every command that an error of the store suggests exists, with its options."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import jdq.store
+from jdq.cli.main import cli
+from jdq.store.datasets import DamagedDataset, InvalidName, UnknownDataset, check_name
+from jdq.store.errors import CannotWrite, DamagedShard, MissingFeatures, NotExtracted, StoreError, UnknownSpace
+from jdq.store.table import TableOptions
+from jdq.store.trained import UnknownTrained
+
+TRY = "\n  try: "
+OTHER_PROGRAMS = {"pip", "jq"}
+
+
+def require_command(line: str) -> None:
+    """Fail unless `line` is a command of jdq, with options that it has, or calls another known program."""
+    program, *words = shlex.split(line)
+    if program in OTHER_PROGRAMS:
+        return
+    assert program == "jdq", line
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        following = command.get_command(click.Context(command), words.pop(0))
+        assert following is not None, line
+        command = following
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def literal_commands() -> Iterator[str]:
+    """The suggested commands in the store's source, with {} for values; without those that begin with a value."""
+    for file in Path(jdq.store.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        pieces = {piece for node in nodes if isinstance(node, ast.JoinedStr) for piece in node.values}
+        for node in nodes:
+            if isinstance(node, ast.JoinedStr | ast.Constant) and node not in pieces:
+                parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+                command = text.partition(TRY)[2]
+                if command and not command.startswith(("{}", "jdq {}")):
+                    yield command
+
+
+def test_the_source_suggests_only_commands_that_exist() -> None:
+    commands = set(literal_commands())
+    assert len(commands) > 8
+    for command in commands:
+        require_command(command)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownSpace("ab", ()),
+        UnknownSpace("ab", ["cd"]),
+        MissingFeatures("ab", [0], ["00"], 3),
+        MissingFeatures("ab", [0], ["00"], 3, "shard x is damaged"),
+        NotExtracted("posts", "ab"),
+        DamagedShard("x.h5", "fact"),
+        CannotWrite("x.h5", errno.ENOSPC, "No space left"),
+        UnknownDataset("posts", ()),
+        UnknownDataset("posts", ["other"]),
+        DamagedDataset("datasets/posts/ab", "fact"),
+        UnknownTrained("head", "x", ()),
+        UnknownTrained("model", "x", ()),
+        UnknownTrained("head", "x", ["y"]),
+        UnknownTrained("model", "x", ["y"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_ends_with_a_command_that_exists(error: StoreError) -> None:
+    require_command(str(error).split(TRY)[1])
+
+
+def test_a_name_that_cannot_be_is_answered_with_one_that_can() -> None:
+    with pytest.raises(InvalidName) as raised:
+        check_name("Job Posts")
+    command = str(raised.value).split(TRY)[1]
+    require_command(command)
+    assert check_name(command.split()[-1]) == "job-posts"
+
+
+def test_a_tables_error_repeats_options_that_the_command_has() -> None:
+    options = TableOptions(
+        text_column="a",
+        label_column="b",
+        encoding="utf-8",
+        delimiter="tab",
+        quoting="none",
+        missing_labels="keep",
+        empty_text="skip",
+        unlabelled=True,
+    )
+    line = options.try_with(Path("data.csv"))
+    assert line.count("--") == 8
+    require_command(line.removeprefix(TRY))
+
+
+def test_a_disk_that_is_not_full_is_not_answered_with_gc() -> None:
+    assert TRY not in str(CannotWrite("x.h5", errno.EACCES, "Permission denied"))
