@@ -11,9 +11,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion
+from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName
+from jdq.store.datasets.columnar import footer_digest
+from jdq.store.datasets.importing import publish_folder
+from jdq.store.datasets.records import FileRecord, digest_of
 from jdq.store.errors import StoreFormatError
 from jdq.store.table import TableError, TableOptions
 
@@ -248,3 +252,96 @@ def test_no_file_is_ever_changed_once_it_can_be_seen(tmp_path: Path, store: Path
     datasets.import_table(write(tmp_path, 60))
     datasets.import_table(write(tmp_path, 50, "again.csv"), name="data", options=TableOptions(delimiter=","))
     assert {name: (store / name).read_bytes() for name in before} == before
+
+
+def rewrite_record(version: DatasetVersion, **changes: object) -> None:
+    """Write dataset.json with these fields and the digest that belongs to them."""
+    record = msgspec.structs.replace(version.record, **changes).with_digest()
+    (version.path / "dataset.json").write_bytes(msgspec.json.encode(record))
+
+
+def replace_file(version: DatasetVersion, name: str, data: bytes) -> None:
+    """Replace a file, and its size and digest in the record: what is left is to look into it."""
+    (version.path / name).write_bytes(data)
+    files = version.record.files | {name: FileRecord(size_bytes=len(data), blake2b=digest_of(data))}
+    rewrite_record(version, files=files, footer=footer_digest(version.path / "table.parquet"))
+
+
+def test_a_folder_under_the_name_of_another_version_is_damage(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    version.path.rename(version.path.with_name("0" * 12))
+    with pytest.raises(DamagedDataset, match="is of another version"):
+        Datasets(store).get("data")
+
+
+def test_a_record_that_names_other_files_is_damage(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    rewrite_record(version, files={"keys.npy": version.record.files["keys.npy"]})
+    with pytest.raises(DamagedDataset, match=r"names the files \['keys.npy'\]"):
+        DatasetVersion(version.path)
+
+
+def test_an_array_of_another_shape_is_damage(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    replace_file(version, "keys.npy", (version.path / "n_bytes.npy").read_bytes())
+    with pytest.raises(DamagedDataset, match=r"keys.npy has \(5,\) of uint32, not \(5, 16\) of uint8"):
+        DatasetVersion(version.path).keys()
+
+
+def test_a_table_of_other_rows_is_damage(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    other = Datasets(store).import_table(write(tmp_path, 6, "other.csv"))
+    replace_file(version, "table.parquet", (other.path / "table.parquet").read_bytes())
+    with pytest.raises(DamagedDataset, match="has other rows or columns"):
+        DatasetVersion(version.path).texts()
+
+
+def test_a_footer_longer_than_the_file_is_damage(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    path = version.path / "table.parquet"
+    path.write_bytes(path.read_bytes()[:-8] + b"\xff\xff\xff\x7fPAR1")
+    with pytest.raises(DamagedDataset, match="a footer of 2147483655 bytes in a file of"):
+        DatasetVersion(version.path).texts()
+
+
+def test_an_import_record_that_cannot_be_read_is_damage(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    (record,) = (version.path / "imports").iterdir()
+    record.write_text("{")
+    with pytest.raises(DamagedDataset, match="a file of imports/ cannot be read"):
+        _ = version.source
+
+
+def test_the_record_of_an_extraction_is_checked(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    with pytest.raises(InvalidName, match="cannot be a feature space"):
+        version.record_space("../x", encoder="e", job="j")
+    version.record_space("1" * 32, encoder="e", job="j")
+    (record,) = (version.path / "spaces").iterdir()
+    record.with_name(f".{record.name}.0123456789abcdef.partial").touch()
+    (record.with_name("notes.json")).touch()
+    assert [found.space for found in version.spaces()] == ["1" * 32]
+    record.with_name("2" * 32 + ".json").write_bytes(record.read_bytes())
+    with pytest.raises(DamagedDataset, match="is of the feature space 1111"):
+        version.spaces()
+    record.with_name("2" * 32 + ".json").write_text("{")
+    with pytest.raises(DamagedDataset, match="spaces/2222"):
+        version.spaces()
+
+
+def test_the_second_import_of_a_table_to_get_its_name_is_not_needed(tmp_path: Path) -> None:
+    partial, target = tmp_path / "partial", tmp_path / "data" / "0123456789ab"
+    partial.mkdir()
+    assert publish_folder(partial, target)
+    (target / "first").touch()
+    partial.mkdir()
+    (partial / "second").touch()
+    assert not publish_folder(partial, target)
+    assert [path.name for path in target.iterdir()] == ["first"]
+
+
+def test_a_folder_that_cannot_get_its_name_for_another_reason_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "target").touch()
+    with pytest.raises(NotADirectoryError):
+        publish_folder(tmp_path / "partial", tmp_path / "target")

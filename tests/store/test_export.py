@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jdq.store import open_store
 from jdq.store.errors import CannotWrite
 from jdq.store.exports.export import CannotExport, export
-from tests.store.fake_datasets import write_store
+from tests.store.fake_datasets import extract_texts, write_store
 from tests.store.fake_features import fake_features, sentences
 
 TEXTS = [*sentences(500), "naïve 質問\twith a tab", *sentences(20)]
@@ -80,3 +81,29 @@ def test_a_full_disk_leaves_nothing_and_the_process_lives(tmp_path: Path, ending
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+@pytest.mark.parametrize("ending", ["h5", "npz", "parquet"])
+def test_a_dataset_without_labels_is_exported_without_them(tmp_path: Path, ending: str) -> None:
+    store = open_store(tmp_path / "store")
+    file = tmp_path / "plain.csv"
+    file.write_text("text\na\nb\n")
+    extract_texts(store, store.datasets.import_table(file))
+    target = tmp_path / f"out.{ending}"
+    export(store.open("plain"), target)
+    if ending == "h5":
+        with h5py.File(target) as h5:
+            assert sorted(h5) == ["features", "texts"]
+    elif ending == "npz":
+        with np.load(target, allow_pickle=False) as arrays:
+            assert sorted(arrays) == ["features", "texts"]
+    else:
+        assert pd.read_parquet(target).columns.tolist() == ["features", "texts"]
+
+
+def test_texts_that_numpy_would_pad_beyond_reason_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _, _ = write_store(tmp_path / "store", TEXTS)
+    monkeypatch.setattr("jdq.store.exports.export.LARGEST_TEXT_ARRAY", 1000)
+    with pytest.raises(CannotExport, match=r"use \.h5 or \.parquet"):
+        export(store.open("posts"), tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jdq.store import open_store
-from jdq.store.errors import DuplicateKeys, MissingFeatures, NotFinite
+from jdq.store.errors import DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
 from jdq.store.keys import text_keys
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
@@ -110,6 +110,7 @@ def test_rows_that_are_not_finite_after_the_cast_are_named_and_not_stored(space:
     with pytest.raises(NotFinite) as caught:
         space.put(text_keys(sentences(600)), features, np.ones(600), producer=PRODUCER)
     assert caught.value.positions == (3, 300, 599)
+    assert str(caught.value) == "3 rows are not finite as float16: 3, 300, 599; nothing was stored"
     assert space.shard_names() == []
 
 
@@ -126,6 +127,7 @@ def test_a_key_twice_in_one_put_is_an_error(space: Space) -> None:
     with pytest.raises(DuplicateKeys) as caught:
         put_texts(space, ["a", "b", "a", "c", "b"])
     assert caught.value.positions == (2, 4)
+    assert str(caught.value).startswith("2 rows repeat a text key of the same put: 2, 4;")
 
 
 @pytest.mark.parametrize(("rows", "columns", "lengths"), [(0, 8, 0), (3, 7, 3), (3, 8, 2), (2, 8, 2)])
@@ -161,3 +163,46 @@ def test_a_space_can_be_pickled(space: Space) -> None:
     put_texts(space, ["a"])
     copy = pickle.loads(pickle.dumps(space))  # noqa: S301
     np.testing.assert_array_equal(copy.read(text_keys(["a"])), fake_features(["a"]))
+
+
+def test_a_shard_damaged_after_it_was_indexed_makes_its_rows_missing(space: Space) -> None:
+    put_texts(space, sentences(50))
+    reader = Space(space.path)
+    assert not reader.missing(text_keys(sentences(50))).any()
+    path = space.shard_path(space.shard_names()[0])
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(MissingFeatures, match=f"shard {path.stem} is damaged"):
+        reader.rows(text_keys(sentences(50)))
+
+
+def test_a_folder_without_a_definition_is_not_a_feature_space(tmp_path: Path) -> None:
+    with pytest.raises(StoreFormatError, match=r"it has no space\.json"):
+        Space(tmp_path)
+
+
+def test_an_empty_space_counts_no_keys(space: Space) -> None:
+    assert space.count() == 0
+    put_texts(space, sentences(3))
+    put_texts(space, sentences(3, start=2))
+    assert space.count() == 5
+
+
+def test_a_producer_too_long_for_an_attribute_is_refused(space: Space) -> None:
+    with pytest.raises(ValueError, match="attribute producer has"):
+        space.put(text_keys(["a"]), fake_features(["a"]), [1], producer={"note": "x" * 40_000})
+    assert space.shard_names() == []
+
+
+@pytest.mark.parametrize("field", ["dim", "max_length", "definition"])
+def test_a_definition_of_nothing_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        fake_space(**{field: 0})
+
+
+def test_scattered_rows_may_be_read_ahead_and_need_a_copy(space: Space) -> None:
+    put_texts(space, sentences(200))
+    rows = space.rows(text_keys(sentences(200)[::2]))
+    rows.read_soon(0, 100)
+    with pytest.raises(ValueError, match="a copy is needed"):
+        np.asarray(rows, copy=False)
+    np.testing.assert_array_equal(np.asarray(rows), fake_features(sentences(200)[::2]))

@@ -132,3 +132,13 @@ def test_missing_is_what_the_folder_says(
         expected = [row // 3 not in names for row in range(45)]
         assert reader.missing(text_keys(sentences(45))).tolist() == expected
         assert space.missing(text_keys(sentences(45))).tolist() == expected
+
+
+def test_a_segment_of_another_version_or_length_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.keys"
+    segment.write(segment.build({"a": text_keys(["a", "b"])}), path)
+    data = path.read_bytes()
+    for changed in (data.replace(b'"version":1', b'"version":2'), data + b"\0", data.replace(b'["a"]', b"[]   ")):
+        assert changed != data
+        path.write_bytes(changed)
+        assert segment.read(path) is None

@@ -77,3 +77,11 @@ def test_no_job_id_leads_out_of_the_folder(files: JobFiles, job: str, tmp_path: 
     with pytest.raises(InvalidJob):
         files.get_array("j", f"../{job}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_result_is_an_error_that_names_its_file(files: JobFiles) -> None:
+    files.put_result("j", {})
+    path = files.folder("j") / "result.json"
+    path.write_text("{")
+    with pytest.raises(NoResult, match=f"the result of job j is damaged: {path}"):
+        files.get_result("j")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from jdq.store import open_store
 from jdq.store.errors import MissingFeatures
 from jdq.store.keys import text_keys
 from jdq.store.maintenance.garbage import collect_garbage
+from jdq.store.maintenance.listing import summarize_dataset
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.compact import compact
 from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.mapped_shard import identity_of
+from jdq.store.spaces.quarantine import quarantine
 from tests.store.fake_datasets import import_texts, write_store
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -182,3 +186,94 @@ def test_an_index_that_knows_only_the_replaced_shards_is_brought_up_to_date(tmp_
     collect_garbage(store, grace_s=0)
     fresh = Space(open_store(store.root).space(fake_space()).path)
     assert not fresh.missing(version.keys()).any()
+
+
+def test_quarantined_shards_go_only_when_asked_for(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(300))
+    flip(space.shard_path(space.shard_names()[0]), 4096 + 50)
+    verify(store, repair=True)
+    (damaged,) = (space.path / "quarantine").iterdir()
+    assert collect_garbage(store, grace_s=0).quarantined == []
+    assert collect_garbage(store, grace_s=0, quarantined=True).quarantined == [str(damaged)]
+    assert not damaged.exists()
+
+
+@pytest.mark.parametrize("name", [".importing-0123456789abcdef", ".removed-0123456789abcdef"])
+def test_gc_removes_folders_of_imports_and_removals_that_died(tmp_path: Path, name: str) -> None:
+    store, version, _ = write_store(tmp_path / "store", sentences(3))
+    left = store.root / "datasets" / name
+    left.mkdir()
+    (left / "table.parquet").touch()
+    assert collect_garbage(store, grace_s=0).leftovers == []
+    os.utime(left, (time.time() - 7200,) * 2)
+    assert collect_garbage(store).leftovers == [str(left)]
+    assert [found.version for found in store.datasets.list()] == [version.version]
+
+
+def test_gc_keeps_unused_features_while_a_dataset_cannot_be_read(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(300))
+    (version.path / "dataset.json").write_text("{}")
+    assert collect_garbage(store, unused=True, grace_s=0).unused == []
+    assert len(space.shard_names()) == 3
+
+
+def test_damage_is_reported_and_left_alone_without_repair(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(1000))
+    Space(space.path).missing(version.keys())
+    (cache,) = (space.path / "index").iterdir()
+    shard = space.shard_path(space.shard_names()[0])
+    flip(cache, 5000)
+    flip(shard, 4096 + 50)
+    assert [(found.kind, found.repaired) for found in verify(store).findings] == [("index", ""), ("shard", "")]
+    assert cache.exists()
+    assert shard.exists()
+
+
+def test_a_definition_that_no_shard_has_stays_damaged(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(10))
+    (space.path / "space.json").write_bytes(b"{}")
+    flip(space.shard_path(space.shard_names()[0]), 3)
+    findings = {found.kind: found.repaired for found in verify(store, repair=True).findings}
+    assert findings["space"] == ""
+    assert findings["shard"].startswith("moved to")
+
+
+def test_verify_names_damaged_datasets_and_their_missing_files(tmp_path: Path) -> None:
+    store, version, _ = write_store(tmp_path / "store", sentences(10))
+    other = import_texts(store, sentences(5), name="other")
+    third = import_texts(store, sentences(6), name="third")
+    flip(version.path / "keys.npy", 150)
+    (other.path / "dataset.json").write_text("{}")
+    shutil.rmtree(third.path / "imports")
+    facts = {Path(found.path).parent.name: found.fact for found in verify(store).findings}
+    assert facts["posts"] == "keys.npy has changed since it was written"
+    assert "dataset.json" in facts["other"]
+    assert verify(store, quick=True).datasets == 2
+
+
+def test_a_space_that_cannot_be_opened_is_listed_as_unknown(tmp_path: Path) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(10))
+    assert [extracted.missing for extracted in summarize_dataset(store, version).extracted] == [0]
+    (space.path / "space.json").unlink()
+    assert [extracted.missing for extracted in summarize_dataset(store, version).extracted] == [None]
+
+
+def test_compaction_leaves_damaged_shards_and_names_them(tmp_path: Path) -> None:
+    _, version, space = write_store(tmp_path / "store", sentences(300))
+    damaged = space.shard_names()[0]
+    flip(space.shard_path(damaged), 4096 + 50)
+    report = compact(Space(space.path), order=[version.keys()])
+    assert report.damaged == (damaged,)
+    assert report.rows == 200
+    assert space.shard_path(damaged).exists()
+
+
+def test_only_the_file_that_was_checked_is_quarantined(tmp_path: Path) -> None:
+    _, _, space = write_store(tmp_path / "store", sentences(3))
+    shard = space.shard_path(space.shard_names()[0])
+    assert quarantine(space.path, shard, (0, 0)) is None
+    assert shard.exists()
+    assert quarantine(space.path, shard.with_name("none.h5"), identity_of(shard.lstat())) is None
+    moved = quarantine(space.path, shard, identity_of(shard.lstat()))
+    assert moved is not None
+    assert (moved.exists(), shard.exists()) == (True, False)

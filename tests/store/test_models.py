@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
 
+from jdq.store.errors import CannotWrite
 from jdq.store.trained import CannotCopy, DamagedRecord, Heads, Models, UnknownTrained
 
 
@@ -88,3 +90,23 @@ def test_an_export_is_whole_and_overwrites_nothing(heads: Heads, models: Models,
     with pytest.raises(CannotCopy, match="no such folder"):
         models.export("fine-tune-a", tmp_path / "no" / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head.safetensors", "model", "store"]
+
+
+def test_a_model_without_a_readable_record_is_an_error_that_names_it(models: Models) -> None:
+    (models.path("fine-tune-a") / "jdq.json").write_text("{")
+    with pytest.raises(DamagedRecord, match="jdq models rm fine-tune-a"):
+        models.record("fine-tune-a")
+
+
+@pytest.mark.parametrize("job", ["train-head-a", "fine-tune-a"])
+def test_an_export_to_a_full_disk_leaves_nothing(heads: Heads, models: Models, tmp_path: Path, job: str) -> None:
+    heads.put("train-head-a", head_file({"note": "x" * 5000}))
+    (models.path("fine-tune-a") / "model.safetensors").write_bytes(bytes(5000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(CannotWrite):
+            (heads if heads.has(job) else models).export(job, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

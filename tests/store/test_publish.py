@@ -110,3 +110,20 @@ def test_a_removed_file_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "head").touch()
     remove(tmp_path / "head", trash_in=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replacement_that_cannot_get_its_name_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace(tmp_path / "file", b"data")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_any_other_error_of_the_link_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path, __: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        publish(tmp_path / "file", b"x")
+    assert list(tmp_path.iterdir()) == []

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from jdq.store import BatchPlan, ExtractedDataset
+import jdq.store
+from jdq.store import BatchPlan, ExtractedDataset, open_store
 from jdq.store.exports.huggingface import to_huggingface
 from jdq.store.exports.torch_datasets import FeatureBatches, FeatureDataset
-from tests.store.fake_datasets import write_store
+from tests.store.fake_datasets import extract_texts, write_store
 from tests.store.fake_features import fake_features, sentences
 
 # Rows repeat, so the table's order is not that of any shard.
@@ -141,3 +142,20 @@ def test_a_hugging_face_dataset_holds_the_same_rows(table: ExtractedDataset) -> 
     assert data[2501]["label"] == 2501 % 3
     np.testing.assert_array_equal(data.with_format("numpy")["features"][:], FEATURES)
     assert data.filter(lambda row: row["label"] == 0, keep_in_memory=True).num_rows == 1000
+
+
+def test_the_token_counts_come_in_row_order(table: ExtractedDataset) -> None:
+    assert table.n_tokens().tolist() == [len(text) for text in table.texts()]
+
+
+def test_a_hugging_face_dataset_of_an_unlabelled_table_has_no_label(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    file = tmp_path / "plain.csv"
+    file.write_text("text\na\nb\n")
+    extract_texts(store, store.datasets.import_table(file))
+    assert to_huggingface(store.open("plain")).column_names == ["features", "text"]
+
+
+def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = jdq.store.nothing

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName, NoLabels, UnknownColumn
+from jdq.store.datasets.splits import split_digest
 from jdq.store.table import TableOptions
 
 
@@ -99,3 +100,26 @@ def test_a_pickle_in_the_place_of_a_split_is_not_loaded(version: DatasetVersion)
     np.save(version.path / "splits" / f"{stored.digest}.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DamagedDataset):
         version.get_split("label")
+
+
+def test_the_split_of_another_column_is_not_taken_for_this_ones(version: DatasetVersion) -> None:
+    version.put_split("label", split_of(0, 1, 2, 0))
+    (label,) = (version.path / "splits").glob("*.json")
+    version.put_split("text", split_of(0, 0, 0, 0))
+    (text,) = set((version.path / "splits").glob("*.json")) - {label}
+    text.write_bytes(label.read_bytes())
+    with pytest.raises(DamagedDataset, match="is the split of 'label'"):
+        version.get_split("text")
+
+
+def test_a_digest_in_a_split_cannot_lead_out_of_the_folder(version: DatasetVersion) -> None:
+    stored = version.put_split("label", split_of(0, 1, 2, 0))
+    (record,) = (version.path / "splits").glob("*.json")
+    record.write_bytes(record.read_bytes().replace(stored.digest.encode(), b"../" + stored.digest[3:].encode()))
+    with pytest.raises(DamagedDataset, match="is not a digest"):
+        version.get_split("label")
+
+
+def test_the_digest_of_a_split_is_pinned() -> None:
+    """Stored splits, and the records of heads and models, are named by it."""
+    assert split_digest(np.array([0, 1, 2, 0], dtype=np.uint8)) == "9ef2df416e91203642051aa86f294c4c"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jdq.store.table import TableError, TableOptions, open_table
@@ -200,3 +202,42 @@ def test_rows_are_faulty_only_after_the_whole_file_was_read(tmp_path: Path) -> N
     file = tmp_path / "data.csv"
     file.write_text("text,label\n" + "a,1\n" * 3000 + "b\n" + "c,0\n" * 3000 + "d\n")
     assert "lines 3002, 6003 have more or fewer cells" in error_of(file)
+
+
+def test_json_lines_with_a_bad_string_or_bytes(failing) -> None:  # type: ignore[no-untyped-def]
+    def message(content: str | bytes) -> str:
+        return str(failing(content, name="data.jsonl"))
+
+    assert message('{"text": "a\\u0000"}\n').startswith("data.jsonl has a NUL character in line 1")
+    assert message('{"text": "\\ud800"}\n').startswith("data.jsonl: line 1 is not one JSON object")
+    assert message(b'{"text": "a"}\n{"text": "\xe9"}\n').startswith("data.jsonl is not UTF-8: byte 24, line 2")
+
+
+def test_parquet_with_nested_columns_or_nul(tmp_path: Path) -> None:
+    file = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"text": ["a"], "label": [["x"]]}), file)
+    assert "column 'label' is of type list" in error_of(file)
+    pq.write_table(pa.table({"text": ["a", "b\0"], "label": ["x", "y"]}), file)
+    assert error_of(file) == f"{file} has a NUL character in row 2"
+
+
+def test_a_categorical_column_of_parquet_is_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array(["x", "y"]).dictionary_encode()}), file)
+    assert list(open_table(file).blocks()) == [[("a", "x"), ("b", "y")]]
+
+
+def test_a_line_too_long_for_a_table_is_refused(failing, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("jdq.store.table.delimited.CELL_CHARACTERS", 1000)
+    assert failing("text,label\n" + "x" * 1000).startswith("data.csv: line 2 has more than 1,000 characters")
+
+
+def test_surplus_empty_cells_are_no_fault(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("text,label\na,x,,\nb,y\n")
+    assert list(open_table(file).blocks()) == [[("a", "x"), ("b", "y")]]
+
+
+def test_bytes_that_are_not_utf_16_are_named_by_their_offset(failing) -> None:  # type: ignore[no-untyped-def]
+    lone = "text,label\n".encode("utf-16") + b"\x00\xd8a\0"
+    assert failing(lone).startswith("data.csv is not UTF-16: byte 24 has 00 d8")
