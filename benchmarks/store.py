@@ -117,14 +117,14 @@ def scan(folder: Path, rounds: int) -> list[Line]:
     rows = Space(space.path).rows(keys)
     add_up(rows.blocks())
     first = time.perf_counter() - start
-    found, ours, theirs = ratio(
+    share, ours, theirs = ratio(
         lambda: add_up(rows.blocks()),
         lambda: add_up(raw[at : at + 8192] for at in range(0, len(raw), 8192)),
         8 * rounds,
     )
     size = features.nbytes / 1e9
     note = f"{size / ours:.1f} and {size / theirs:.1f} GB/s; first scan, with look-up and digests, {first:.3f} s"
-    return [Line(what="warm scan, 8 shards, against np.memmap", value=found, target=0.95, unit="x", note=note)]
+    return [Line(what="warm scan, 8 shards, against np.memmap", value=share, target=0.95, unit="x", note=note)]
 
 
 def gather(folder: Path, rounds: int) -> list[Line]:
@@ -136,10 +136,10 @@ def gather_from(folder: Path, shards: int, shard_rows: int, target: float, round
     keys, features = fill(space, shards * shard_rows, shard_rows)
     raw, rows = mapped_beside(folder, features), space.rows(keys)
     picks = [np.random.default_rng(seed).integers(0, len(keys), 8192) for seed in range(4)]
-    found, ours, theirs = ratio(lambda: [rows[pick] for pick in picks], lambda: [raw[pick] for pick in picks], rounds)
+    share, ours, theirs = ratio(lambda: [rows[pick] for pick in picks], lambda: [raw[pick] for pick in picks], rounds)
     note = f"{4 * 8192 / ours / 1e6:.2f} and {4 * 8192 / theirs / 1e6:.2f} M rows/s"
     what = f"warm gather, {shards} shards, against np.memmap"
-    return Line(what=what, value=found, target=target, unit="x", note=note)
+    return Line(what=what, value=share, target=target, unit="x", note=note)
 
 
 def put(folder: Path, rounds: int) -> list[Line]:
@@ -159,10 +159,10 @@ def put(folder: Path, rounds: int) -> list[Line]:
             os.fsync(file.fileno())
         (folder / "plain.npy").unlink()
 
-    found, mine, plain = ratio(ours, theirs, rounds)
+    share, mine, plain = ratio(ours, theirs, rounds)
     note = f"{mine * 1e3:.0f} and {plain * 1e3:.0f} ms"
     return [
-        Line(what="put of 16,384 rows, durable, against np.save + fsync", value=found, target=0.45, unit="x", note=note)
+        Line(what="put of 16,384 rows, durable, against np.save + fsync", value=share, target=0.45, unit="x", note=note)
     ]
 
 
@@ -245,7 +245,7 @@ def shuffled_epochs(folder: Path, rounds: int) -> list[Line]:
 
     lines = []
     for head, what in ((True, "that trains a linear head"), (False, "that only adds up")):
-        found, ours, theirs = ratio(
+        share, ours, theirs = ratio(
             lambda head=head: epoch(BatchPlan(shuffle=True), head), lambda head=head: epoch(BatchPlan(), head), rounds
         )
         note = f"{len(rows) / ours / 1e6:.2f} and {len(rows) / theirs / 1e6:.2f} M rows/s"
@@ -254,7 +254,7 @@ def shuffled_epochs(folder: Path, rounds: int) -> list[Line]:
         lines.append(
             Line(
                 what=f"block-shuffled epoch {what}, against a sequential one",
-                value=found,
+                value=share,
                 target=target,
                 unit="x",
                 note=note,
@@ -375,11 +375,11 @@ def stores(folder: Path, rounds: int) -> list[Line]:
             ("scan", lambda: add_up(rows.blocks()), scan_other),
             ("gather", lambda: rows[pick], lambda take=gather_other: take(pick)),
         ):
-            found, mine, other = ratio(ours, theirs, rounds)
+            share, mine, other = ratio(ours, theirs, rounds)
             lines.append(
                 Line(
                     what=f"{what} against {name}",
-                    value=found,
+                    value=share,
                     target=1,
                     unit="x",
                     note=f"{mine * 1e3:.1f} and {other * 1e3:.1f} ms",

@@ -1,4 +1,4 @@
-"""Files that look like a shard and are none: each reaches outside itself, asks for too much, or lies about its form."""
+"""Files that only look like shards: each refers to other files, needs too much memory, or has a false layout."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def assert_failed_whole(space: Space, texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 100, 4096, 20_000])
-def test_a_put_over_the_file_size_limit_fails_whole(tmp_path: Path, limit: int) -> None:
+def test_a_put_over_the_file_size_limit_stores_nothing(tmp_path: Path, limit: int) -> None:
     space = open_store(tmp_path / "store").space(fake_space(64))
     texts = sentences(200)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -55,7 +55,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_put_on_a_full_disk_fails_whole_and_succeeds_when_there_is_room(small_disk: Path) -> None:
+def test_a_put_on_a_full_disk_stores_nothing_and_succeeds_when_there_is_room(small_disk: Path) -> None:
     space = open_store(small_disk / "store").space(fake_space(64))
     texts = sentences(1000)
     room = small_disk / "filler"

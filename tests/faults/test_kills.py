@@ -49,7 +49,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_wrong_after_kills(tmp_path:
         for child in pair:
             acknowledged.update(child.kill())
     assert acknowledged
-    # Everything that is visible is whole; everything acknowledged is visible and right.
+    # Everything that is visible is complete; everything acknowledged is visible and right.
     assert verify(store).sound
     texts = [text for number in sorted(acknowledged) for text in chunk(number)]
     np.testing.assert_array_equal(Space(space.path).read(text_keys(texts)), fake_features(texts, DIM))

@@ -77,7 +77,7 @@ def test_what_was_acknowledged_survives_a_power_cut(kind: str, tmp_path: Path) -
 
 
 def assert_sound(disk: Path, acknowledged: list[int]) -> Path:
-    """Shards that are visible are whole, and all that were acknowledged are visible; the space's folder."""
+    """Visible shards are complete, and all that were acknowledged are visible; the space's folder."""
     store = open_store(disk / "store")
     assert verify(store).sound
     space = store.space(fake_space(256))

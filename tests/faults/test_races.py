@@ -1,4 +1,4 @@
-"""Any two of put, read, compact, gc and verify at once, and a copy of the store at any moment."""
+"""Any two of put, read, compact, gc and verify concurrently, and a copy of the store at any moment."""
 
 from __future__ import annotations
 

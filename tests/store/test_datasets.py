@@ -1,4 +1,4 @@
-"""Dataset versions: what was imported comes back, by rows, and only whole versions can be seen."""
+"""Dataset versions: what was imported comes back, by rows, and only complete versions are visible."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_row_i_is_row_i_of_the_file(datasets: Datasets, tmp_path: Path) -> None:
     assert version.classes == {"class 0": 1667, "class 1": 1667, "class 2": 1666}
 
 
-def test_ranges_and_scattered_rows_are_those_of_the_whole(datasets: Datasets, tmp_path: Path) -> None:
+def test_ranges_and_scattered_rows_are_those_of_all_rows(datasets: Datasets, tmp_path: Path) -> None:
     version, texts = import_many(datasets, tmp_path, 5000)
     for part in (slice(0, 0), slice(0, 1), slice(2040, 2060), slice(2048, 4096), slice(4990, 9999), slice(7, 4000, 3)):
         assert version.texts(part) == texts[part]
@@ -96,7 +96,7 @@ def test_labels_stay_as_they_are_in_any_column(datasets: Datasets, tmp_path: Pat
         version.labels("none")
 
 
-def test_labels_that_no_head_can_learn_are_told(datasets: Datasets, tmp_path: Path) -> None:
+def test_labels_that_no_head_can_learn_are_refused(datasets: Datasets, tmp_path: Path) -> None:
     file = write(tmp_path, "text,label,same,long\na,x,1," + "y" * 1001 + "\nb,z,1,w\n")
     version = datasets.import_table(file)
     version.check_labels()

@@ -1,4 +1,4 @@
-"""Dataset versions under faults: whole or not there, never silently wrong, nothing left behind."""
+"""Dataset versions under faults: complete or absent, never silently wrong, nothing left behind."""
 
 from __future__ import annotations
 
@@ -201,9 +201,7 @@ def test_only_the_row_groups_that_are_needed_are_read(tmp_path: Path, store: Pat
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "keys.npy", "n_bytes.npy", "dataset.json", "imports"])
-def test_a_file_that_lacks_is_named_and_the_other_datasets_stay_readable(
-    tmp_path: Path, store: Path, name: str
-) -> None:
+def test_a_missing_file_is_named_and_the_other_datasets_stay_readable(tmp_path: Path, store: Path, name: str) -> None:
     datasets = Datasets(store)
     version = datasets.import_table(write(tmp_path, 5))
     datasets.import_table(write(tmp_path, 6, "other.csv"))

@@ -53,7 +53,7 @@ def test_parquet_reads_with_pandas(tmp_path: Path) -> None:
     assert frame["texts"].tolist() == TEXTS
 
 
-def test_a_file_that_exists_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_file_that_exists_is_kept_unless_overwriting_is_requested(tmp_path: Path) -> None:
     store, _, _ = write_store(tmp_path / "store", TEXTS)
     target = tmp_path / "out.h5"
     target.write_text("mine")

@@ -28,7 +28,7 @@ def space(store: Store) -> Space:
     return store.space(fake_space())
 
 
-def test_rows_come_back_in_the_order_asked_with_repeats(space: Space) -> None:
+def test_rows_come_back_in_the_requested_order_with_repeats(space: Space) -> None:
     texts = sentences(10_000)
     for start in range(0, len(texts), 700):
         put_texts(space, texts[start : start + 700])
@@ -95,7 +95,7 @@ def test_the_first_of_two_writers_wins(space: Space) -> None:
     np.testing.assert_array_equal(Space(space.path).read(text_keys(sentences(4))), fake_features(sentences(4)))
 
 
-def test_a_damaged_shard_that_stands_is_quarantined_and_put_again(space: Space) -> None:
+def test_an_existing_damaged_shard_is_quarantined_and_put_again(space: Space) -> None:
     path = space.shard_path(put_texts(space, sentences(50)))
     path.write_bytes(path.read_bytes()[:-3000] + bytes(3000))
     put_texts(Space(space.path), sentences(50))
@@ -137,7 +137,7 @@ def test_a_put_of_a_wrong_shape_is_refused(space: Space, rows: int, columns: int
         space.put(keys, np.zeros((rows, columns)), np.zeros(lengths), producer=PRODUCER)
 
 
-def test_a_shard_reads_with_h5py_alone(space: Space) -> None:
+def test_a_shard_reads_with_only_h5py(space: Space) -> None:
     texts = sentences(100)
     with h5py.File(space.shard_path(put_texts(space, texts))) as file:
         np.testing.assert_array_equal(file["features"][:], fake_features(texts))

@@ -41,7 +41,7 @@ def test_the_frozen_shard_of_version_1_is_read(tmp_path: Path) -> None:
     assert verify(store).sound
 
 
-def test_the_frozen_shard_is_read_with_the_specification_alone() -> None:
+def test_the_frozen_shard_is_read_by_the_specification_only() -> None:
     with h5py.File(FROZEN / "shard-v1.h5") as file:
         attributes = {name: _plain(value) for name, value in file.attrs.items()}
         features, keys, n_tokens = file["features"][:], file["keys"][:], file["n_tokens"][:]

@@ -22,7 +22,7 @@ def alive(part: Segment) -> frozenset[str]:
     return frozenset(part.shards)
 
 
-def test_keys_that_share_a_half_are_told_apart() -> None:
+def test_keys_that_share_a_half_are_distinguished() -> None:
     keys = np.zeros((6, 16), np.uint8)
     keys[:, 7] = [1, 1, 1, 2, 2, 3]
     keys[:, 15] = [5, 6, 7, 5, 6, 5]
@@ -40,7 +40,7 @@ def test_keys_sort_as_their_bytes_do() -> None:
     np.testing.assert_array_equal(part.rows(np.arange(200)), order)
 
 
-def test_an_entry_of_a_shard_that_is_gone_does_not_hide_one_that_stands() -> None:
+def test_an_entry_of_a_removed_shard_does_not_hide_one_of_an_existing_shard() -> None:
     keys = text_keys(sentences(10))
     part = segment.build({"a": keys, "b": keys, "c": keys[:5].copy()})
     high, low = part.high[::3], part.low[::3]

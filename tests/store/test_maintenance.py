@@ -59,7 +59,7 @@ def test_a_flipped_bit_is_found_and_repair_makes_its_rows_missing(tmp_path: Path
     np.testing.assert_array_equal(Space(space.path).read(version.keys()), fake_features(texts))
 
 
-def test_rows_that_lack_are_told_and_are_no_damage(tmp_path: Path) -> None:
+def test_missing_rows_are_reported_and_are_no_damage(tmp_path: Path) -> None:
     store, _, space = write_store(tmp_path / "store", sentences(300))
     space.shard_path(space.shard_names()[0]).unlink()
     report = verify(store)
@@ -116,7 +116,7 @@ def test_compaction_keeps_every_row_and_puts_them_in_the_datasets_order(tmp_path
     assert verify(store).sound
 
 
-def test_compaction_splits_at_the_target_and_leaves_large_shards_alone(tmp_path: Path) -> None:
+def test_compaction_splits_at_the_target_and_leaves_large_shards(tmp_path: Path) -> None:
     _, version, space = write_store(tmp_path / "store", sentences(1000), chunk=50)
     target = 400 * (8 * 2 + 16 + 4)
     assert len(compact(space, target_bytes=target).published) == 3
@@ -188,7 +188,7 @@ def test_an_index_that_knows_only_the_replaced_shards_is_brought_up_to_date(tmp_
     assert not fresh.missing(version.keys()).any()
 
 
-def test_quarantined_shards_go_only_when_asked_for(tmp_path: Path) -> None:
+def test_quarantined_shards_are_removed_only_on_request(tmp_path: Path) -> None:
     store, _, space = write_store(tmp_path / "store", sentences(300))
     flip(space.shard_path(space.shard_names()[0]), 4096 + 50)
     verify(store, repair=True)
@@ -217,7 +217,7 @@ def test_gc_keeps_unused_features_while_a_dataset_cannot_be_read(tmp_path: Path)
     assert len(space.shard_names()) == 3
 
 
-def test_damage_is_reported_and_left_alone_without_repair(tmp_path: Path) -> None:
+def test_damage_is_only_reported_without_repair(tmp_path: Path) -> None:
     store, version, space = write_store(tmp_path / "store", sentences(1000))
     Space(space.path).missing(version.keys())
     (cache,) = (space.path / "index").iterdir()

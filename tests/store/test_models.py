@@ -1,4 +1,4 @@
-"""Heads and fine-tuned models as files: listed, read without predicting, removed and copied whole."""
+"""Heads and fine-tuned models as files: listed, read without predicting, removed and copied."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_model_is_a_folder_and_serves_as_an_encoder_by_its_id(models: Models) 
     assert models.encoder("facebook/bart-base") == "facebook/bart-base"
 
 
-def test_a_model_in_the_making_is_not_listed(models: Models) -> None:
+def test_an_unfinished_model_is_not_listed(models: Models) -> None:
     models.place("fine-tune-a").with_name(".fine-tune-b.123.partial").mkdir()
     assert models.ids() == ["fine-tune-a"]
 
@@ -79,7 +79,7 @@ def test_a_removal_takes_all_of_it(heads: Heads, models: Models) -> None:
     assert [path for trained in (heads, models) for path in trained.place("x").parent.iterdir()] == []
 
 
-def test_an_export_is_whole_and_overwrites_nothing(heads: Heads, models: Models, tmp_path: Path) -> None:
+def test_an_export_is_complete_and_overwrites_nothing(heads: Heads, models: Models, tmp_path: Path) -> None:
     heads.put("train-head-a", head_file({}))
     heads.export("train-head-a", tmp_path / "head.safetensors")
     assert (tmp_path / "head.safetensors").read_bytes() == head_file({})

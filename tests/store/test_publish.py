@@ -1,4 +1,4 @@
-"""Files appear whole, under their final name, or not at all."""
+"""Files appear complete, under their final name, or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_pieces_are_written_one_after_another(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"abcdef"
 
 
-def test_a_replacement_is_whole(tmp_path: Path) -> None:
+def test_a_replacement_is_complete(tmp_path: Path) -> None:
     replace(tmp_path / "file", b"first")
     replace(tmp_path / "file", b"second", durable=False)
     assert (tmp_path / "file").read_bytes() == b"second"

@@ -57,7 +57,7 @@ def test_rows_index_like_an_array(table: ExtractedDataset) -> None:
         rows[3000]
 
 
-def test_rows_that_lie_side_by_side_come_without_a_copy_and_read_only(table: ExtractedDataset) -> None:
+def test_adjacent_rows_come_without_a_copy_and_read_only(table: ExtractedDataset) -> None:
     block = table.features[100:600]
     assert block.base is not None
     assert not block.flags.writeable

@@ -1,4 +1,4 @@
-"""`jdq store`: exit codes, what is printed, and that stdout is the result alone."""
+"""`jdq store`: exit codes, what is printed, and that stdout is only the result."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_compact_then_gc_leaves_one_shard(root: Path) -> None:
     run("verify")
 
 
-def test_export_prints_the_path_alone(root: Path, tmp_path: Path) -> None:
+def test_export_prints_only_the_path(root: Path, tmp_path: Path) -> None:
     write_store(root, sentences(300))
     assert run("export", "posts", "--to", str(tmp_path / "o.h5")).stdout == f"{tmp_path / 'o.h5'}\n"
     with h5py.File(tmp_path / "o.h5") as file:

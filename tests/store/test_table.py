@@ -135,13 +135,13 @@ def test_labels_that_differ_only_by_case_or_space_stay_apart_with_a_warning(tmp_
     assert "2 classes of one row, which a split cannot divide: '2   ', 'X'" in warnings
 
 
-def test_rows_may_lack_a_label_where_the_user_says_so(tmp_path: Path) -> None:
+def test_rows_may_have_no_label_where_the_user_says_so(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "text,label\na,1\nb,\nc,0\n"), TableOptions(missing_labels="keep"))
     assert len(rows_of(table)) == 3
     assert "row 2 without a label" in table.warnings()[0]
 
 
-def test_json_lines_keep_strings_and_write_other_values_as_they_stand(tmp_path: Path) -> None:
+def test_json_lines_keep_strings_and_write_other_values_as_they_are(tmp_path: Path) -> None:
     lines = '{"text": "a\\nb \\u00e9", "label": 1, "x": 1.0}\n\n{"label": true, "text": "b"}\n{"text":"c","x":null}\n'
     table = open_table(write(tmp_path, lines, "data.jsonl"), KEEP)
     assert rows_of(table) == [("a\nb é", "1", "1.0"), ("b", "true", ""), ("c", "", "")]

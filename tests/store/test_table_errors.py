@@ -122,14 +122,14 @@ def test_one_class_only(failing) -> None:  # type: ignore[no-untyped-def]
     )
 
 
-def test_ragged_rows_are_told_by_their_lines(failing) -> None:  # type: ignore[no-untyped-def]
+def test_ragged_rows_are_named_by_their_lines(failing) -> None:  # type: ignore[no-untyped-def]
     content = 'text,label\n"two\nlines",1\nb\nc,0\nd,1,2\n'
     assert failing(content).startswith(
         "data.csv: lines 4, 6 have more or fewer cells than the header, which has 2 (line 4 has 1)"
     )
 
 
-def test_a_quote_that_is_never_closed_is_told_by_the_line_it_began_in(failing) -> None:  # type: ignore[no-untyped-def]
+def test_an_unclosed_quote_is_named_by_the_line_it_began_on(failing) -> None:  # type: ignore[no-untyped-def]
     message = failing('text,label\na,1\n"b,0\nc,1\n')
     assert "data.csv: the record that begins on line 3 has a quote that is not closed" in message
     assert message.endswith("try: jdq submit extract data.csv --no-quotes")
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_parquet(failing) -> None:  # type: ignore[no-untyped-
     assert failing("PAR1 or so", name="data.parquet").startswith("data.parquet is not a readable Parquet file")
 
 
-def test_rows_are_faulty_only_after_the_whole_file_was_read(tmp_path: Path) -> None:
+def test_rows_are_faulty_only_after_the_entire_file_was_read(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text("text,label\n" + "a,1\n" * 3000 + "b\n" + "c,0\n" * 3000 + "d\n")
     assert "lines 3002, 6003 have more or fewer cells" in error_of(file)
