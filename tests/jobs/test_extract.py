@@ -72,7 +72,7 @@ def test_a_plan_that_is_made_again_is_the_first_one(workplace: Workplace) -> Non
     spec = extract(workplace, [f"text {n}" for n in range(500)])
     job, _ = workplace.jobbook.create(spec)
     runtime = workplace.runtime("cpu")
-    runtime.runs.put_array(job, "rows", np.arange(500))  # a worker that died before it stored the bounds
+    runtime.job_files.put_array(job, "rows", np.arange(500))  # a worker that died before it stored the bounds
     workplace.work_on(job, "cpu")
     workplace.work_on(job, "gpu")
     np.testing.assert_array_equal(workplace.store.load("table")[0], expected([f"text {n}" for n in range(500)]))

@@ -121,10 +121,10 @@ def test_a_killed_fine_tune_resumes_and_ends_as_the_undisturbed_one(workplace: W
 def test_a_worker_told_to_stop_saves_a_checkpoint_first(workplace: Workplace, encoder: str) -> None:
     job, _ = workplace.jobbook.create(fine_tune(workplace, encoder))
     interrupted(workplace, job, 3, Draining)
-    assert list(workplace.runtime("gpu").runs.folder(job).glob("checkpoints/*/checkpoint-3/jdq-seal.json"))
+    assert list(workplace.runtime("gpu").job_files.folder(job).glob("checkpoints/*/checkpoint-3/jdq-seal.json"))
     found = result(workplace.worked(job))
     assert (found["resumed"], found["steps"]) == (1, 10)
-    assert not list(workplace.runtime("gpu").runs.folder(job).glob("checkpoints/*"))
+    assert not list(workplace.runtime("gpu").job_files.folder(job).glob("checkpoints/*"))
 
 
 def test_a_published_model_is_not_trained_again(workplace: Workplace, encoder: str) -> None:

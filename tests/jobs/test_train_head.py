@@ -191,11 +191,11 @@ def test_a_trial_taken_again_scores_the_same_trial(workplace: Workplace) -> None
         dataset=version.name, version=version.version, search=HeadSearch(trials=3, heads=("logreg",), folds=2)
     )
     job, _ = workplace.jobbook.create(spec)
-    runs = workplace.runtime("cpu").runs
+    files = workplace.runtime("cpu").job_files
     workplace.work_on(job, "cpu")
-    trials = runs.get_json(job, "trials")
-    assert not runs.put_json(job, "trials", {"trials": []})
+    trials = files.get_json(job, "trials")
+    assert not files.put_json(job, "trials", {"trials": []})
     workplace.worked(job)
-    assert runs.get_json(job, "trials") == trials
+    assert files.get_json(job, "trials") == trials
     scored = msgspec.to_builtins(workplace.jobbook.job(job).result)["search"]["trials"]
     assert sorted(trial["number"] for trial in scored) == [0, 1, 2]

@@ -79,7 +79,7 @@ class ExtractChunk:
         spec, runtime = self.context.spec, self.context.runtime
         planned = planned_rows(self.context)
         version = runtime.version(spec.dataset, spec.version)
-        space = runtime.space(runtime.runs.get_result(self.context.job)["space"])
+        space = runtime.space(runtime.job_files.get_result(self.context.job)["space"])
         encoder = self._load(space.definition)
         keys = version.keys()[planned]
         lacking = space.missing(keys)

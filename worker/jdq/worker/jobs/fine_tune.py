@@ -70,7 +70,7 @@ class FineTuneWork:
                 raise StopAfterCheckpoint from stop
 
         job, spec, runtime = self.context.job, self.context.spec, self.context.runtime
-        checkpoints = runtime.runs.folder(job) / CHECKPOINTS
+        checkpoints = runtime.job_files.folder(job) / CHECKPOINTS
         try:
             record = finetune(
                 texts,

@@ -82,13 +82,13 @@ class Plan:
         A plan whose worker died after storing it is made again, and other texts may be stored by then: the plan that
         was stored first stays, and everything that follows goes by it.
         """
-        runs, job, version = self.context.runtime.runs, self.context.job, new.opened.version
-        runs.put_array(job, "rows", new.rows)
-        rows = runs.get_array(job, "rows")
+        files, job, version = self.context.runtime.job_files, self.context.job, new.opened.version
+        files.put_array(job, "rows", new.rows)
+        rows = files.get_array(job, "rows")
         tokens = estimated_tokens(version.n_bytes()[rows], new.opened.space.definition.max_length)
         n_chunks = put_bounds(self.context, new.opened.devices, tokens)
         result = self._result(new.opened)
-        runs.put_result(job, result)
+        files.put_result(job, result)
         version.record_space(new.opened.space.digest, encoder=self.context.spec.encoder, job=job)
         reused = version.n_rows - len(rows)
         log.info("%d rows, %d to compute, %d chunks", version.n_rows, len(rows), n_chunks)
@@ -115,15 +115,15 @@ class Plan:
 def put_bounds(context: ChunkContext[Any], devices: list[str], tokens: np.ndarray) -> int:
     """Stores the bounds of the chunks of rows with these token counts, unless stored already; how many chunks."""
     most = chunk_tokens(context.runtime, devices, int(tokens.sum()))
-    context.runtime.runs.put_array(context.job, "bounds", chunk_bounds(tokens, most))
-    return len(context.runtime.runs.get_array(context.job, "bounds")) - 1
+    context.runtime.job_files.put_array(context.job, "bounds", chunk_bounds(tokens, most))
+    return len(context.runtime.job_files.get_array(context.job, "bounds")) - 1
 
 
 def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
     """The rows of the context's chunk, by the stored plan: int64. Raises NoResult."""
-    runs, chunk = context.runtime.runs, context.chunk
-    bounds = runs.get_array(context.job, "bounds")
-    rows: np.ndarray = runs.get_array(context.job, "rows")[bounds[chunk - 1] : bounds[chunk]]
+    files, chunk = context.runtime.job_files, context.chunk
+    bounds = files.get_array(context.job, "bounds")
+    rows: np.ndarray = files.get_array(context.job, "rows")[bounds[chunk - 1] : bounds[chunk]]
     return rows
 
 

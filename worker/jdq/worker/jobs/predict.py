@@ -47,7 +47,7 @@ def predict_work(context: ChunkContext[Predict]) -> ChunkWork[Any, Any]:
         raise ContractError("a prediction needs either a head or a model, and not both")
     if context.chunk == 0:
         return HeadPlan(context, head) if head else ModelPlan(context)
-    if context.chunk < len(context.runtime.runs.get_array(context.job, "bounds")):
+    if context.chunk < len(context.runtime.job_files.get_array(context.job, "bounds")):
         return ExtractChunk(extraction(context, head)) if head else ModelChunk(context)
     return PredictionsTable(context)
 
@@ -121,7 +121,7 @@ class ModelPlan:
         """Stores rows and bounds."""
         rows, tokens = computed
         runtime = self.context.runtime
-        runtime.runs.put_array(self.context.job, "rows", rows)
+        runtime.job_files.put_array(self.context.job, "rows", rows)
         n_chunks = put_bounds(self.context, gpu_queue_devices(runtime), tokens)
         n_rows = runtime.version(self.context.spec.dataset, self.context.spec.version).n_rows
         repeats = n_rows - len(rows)
@@ -149,7 +149,7 @@ class ModelChunk:
 
     def publish(self, probabilities: np.ndarray) -> Outcome:
         """Stores the probabilities for the closing chunk."""
-        self.context.runtime.runs.put_array(self.context.job, f"part-{self.context.chunk}", probabilities)
+        self.context.runtime.job_files.put_array(self.context.job, f"part-{self.context.chunk}", probabilities)
         return Outcome(counts={"texts_done": len(probabilities), "computed": len(probabilities)})
 
 

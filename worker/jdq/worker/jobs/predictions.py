@@ -90,7 +90,7 @@ class PredictionsTable:
 
     @property
     def _path(self) -> Path:
-        return self.context.runtime.runs.folder(self.context.job) / PREDICTIONS
+        return self.context.runtime.job_files.folder(self.context.job) / PREDICTIONS
 
     @property
     def _version(self) -> DatasetVersion:
@@ -118,8 +118,8 @@ class PredictionsTable:
 
 def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> np.ndarray:
     """(rows, classes) float32 of all rows, from the parts that the chunks stored; equal texts have equal rows."""
-    n_chunks = len(runtime.runs.get_array(job, "bounds")) - 1
-    parts = np.vstack([runtime.runs.get_array(job, f"part-{chunk}") for chunk in range(1, n_chunks + 1)])
+    n_chunks = len(runtime.job_files.get_array(job, "bounds")) - 1
+    parts = np.vstack([runtime.job_files.get_array(job, f"part-{chunk}") for chunk in range(1, n_chunks + 1)])
     keys = np.ascontiguousarray(version.keys()).view("V16").ravel()
     _, first, text_of = np.unique(keys, return_index=True, return_inverse=True)
     # Parts are in the order of each text's first row, texts in the order of their keys.

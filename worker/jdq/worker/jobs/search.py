@@ -41,7 +41,7 @@ def stored_trials(job: str, runtime: Runtime) -> list[Trial]:
     """The trials of the plan that was stored first."""
     from jdq.worker.heads.search import Trial
 
-    return msgspec.convert(runtime.runs.get_json(job, TRIALS)[TRIALS], list[Trial])
+    return msgspec.convert(runtime.job_files.get_json(job, TRIALS)[TRIALS], list[Trial])
 
 
 def score_name(number: int) -> str:
@@ -77,7 +77,7 @@ class SearchPlan:
     def publish(self, trials: list[Trial]) -> Outcome:
         """Stores the trials."""
         job, runtime = self.context.job, self.context.runtime
-        runtime.runs.put_json(job, TRIALS, {TRIALS: msgspec.to_builtins(trials)})
+        runtime.job_files.put_json(job, TRIALS, {TRIALS: msgspec.to_builtins(trials)})
         n_trials = len(stored_trials(job, runtime))
         return Outcome(
             counts={"trials_total": n_trials},
@@ -114,7 +114,7 @@ class TrialWork:
 
     def publish(self, score: TrialScore) -> Outcome:
         """Stores the score."""
-        self.context.runtime.runs.put_json(self.context.job, score_name(self.trial.number), score)
+        self.context.runtime.job_files.put_json(self.context.job, score_name(self.trial.number), score)
         return Outcome(counts={"trials_done": 1})
 
 
@@ -130,9 +130,9 @@ class RefitWork:
         """Reads all scores."""
         from jdq.worker.heads.search import TrialScore
 
-        runs, job = self.context.runtime.runs, self.context.job
+        files, job = self.context.runtime.job_files, self.context.job
         names = [score_name(trial.number) for trial in self.trials]
-        return training_data(self.context), [msgspec.convert(runs.get_json(job, name), TrialScore) for name in names]
+        return training_data(self.context), [msgspec.convert(files.get_json(job, name), TrialScore) for name in names]
 
     def compute(
         self, prepared: tuple[TrainingData, list[TrialScore]], held: HeldLease

@@ -63,7 +63,7 @@ class TrainingData:
 
         job, runtime = self.context.job, self.context.runtime
         cost = extraction_cost(self.space.job, runtime)
-        runtime.runs.put_result(job, {"head_id": job, "extraction": cost})
+        runtime.job_files.put_result(job, {"head_id": job, "extraction": cost})
         Heads(runtime.store.root).put(job, save_head(head))
         result: dict[str, Any] = {"head_id": job, "extraction": cost, **msgspec.to_builtins(head.record)}
         del result["history"]  # in the head's file; too long for the ledger

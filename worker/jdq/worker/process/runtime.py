@@ -52,7 +52,7 @@ class Runtime:
         return open_store(self.config.store)
 
     @cached_property
-    def runs(self) -> JobFiles:
+    def job_files(self) -> JobFiles:
         """The files that jobs leave in the store: plans and results."""
         return JobFiles(self.store.root)
 
