@@ -81,6 +81,8 @@ def plain_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Pat
 
 def jdq_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
     """Of `finetune`, on the same texts; without a validation part, so without evaluation."""
+    import torch
+
     from jdq.worker.finetune.finetune import finetune
     from jdq.worker.finetune.options import FineTuneOptions
     from jdq.worker.heads.split import TRAIN, Split
@@ -93,6 +95,6 @@ def jdq_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path)
     times: list[float] = []
     finetune(
         [*texts, "a test"], [*labels, labels[0]], split, options, checkpoints_dir=folder / "c", output_dir=folder / "m",
-        report=lambda _: times.append(time.perf_counter()),
+        device="cuda" if torch.cuda.is_available() else "cpu", report=lambda _: times.append(time.perf_counter()),
     )  # fmt: skip
     return step_s(times)

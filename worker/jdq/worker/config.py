@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jdq.worker.precision import AUTO, PRECISIONS
+
 DEFAULT_ENCODER = "facebook/bart-base"
-CHOICES = {"precision": ("auto", "float32", "bfloat16", "float8"), "log_format": ("text", "json")}
+CHOICES = {"precision": (AUTO, *PRECISIONS), "log_format": ("text", "json")}
 
 
 class ConfigError(Exception):
@@ -29,7 +31,7 @@ class Config:
     embedded: bool  # the broker is the private server that `jdq up` starts
     host: str
     encoder: str = DEFAULT_ENCODER
-    precision: str = "auto"
+    precision: str = AUTO
     device: str = "auto"
     # How long a worker may be silent before its chunk goes to another one.
     lease_s: float = 60.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
+from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -90,12 +91,13 @@ def file_or_dataset(
 def check_classes(version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
     """Raises NoLabels where nothing can be learnt from the column; says how many rows have no label."""
     from jdq.store.datasets import NoLabels
+    from jdq.worker.heads.options import labels_in
 
     labels = [str(label) for label in version.labels(column, missing="keep")]
     missing = sum(not label.strip() for label in labels)
     found = {label for label in labels if label.strip()}
     if label_separator is not None:
-        found = {part.strip() for label in found for part in label.split(label_separator)} - {""}
+        found = set().union(*(labels_in(cell, label_separator) for cell in found))
     if len(found) < 2:
         version.check_labels(column)  # names the other columns, where every row has a label
         classes = f"one class only: {found.pop()!r}" if found else "no labels"
@@ -114,7 +116,9 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds --multi-label and --label-separator; the command gets `separator`, None for one label a row."""
 
     @click.option("--multi-label", is_flag=True, help="A row has a set of labels; an empty cell is the empty set.")
-    @click.option("--label-separator", default="|", show_default=True, help="What stands between a row's labels.")
+    @click.option(
+        "--label-separator", default=LABEL_SEPARATOR, show_default=True, help="What stands between a row's labels."
+    )
     @functools.wraps(command)
     def with_labels(*arguments: Any, multi_label: bool, label_separator: str, **options: Any) -> None:
         command(*arguments, labels_by=label_separator if multi_label else None, **options)

@@ -10,6 +10,7 @@ import click
 from jdq.cli.client import Client
 from jdq.cli.submit.data import encoder_name, import_file, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
+from jdq.worker.config import CHOICES
 
 
 @click.command()
@@ -24,7 +25,7 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
     "--max-length", type=click.IntRange(min=3), help="Tokens a text is cut to.  [default: the encoder's limit]"
 )
 @click.option("--name", help="The dataset's name in the store.  [default: the file's name]")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float8"]), help="Of the arithmetic.")
+@click.option("--precision", type=click.Choice(CHOICES["precision"]), help="Of the arithmetic.")
 @click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),

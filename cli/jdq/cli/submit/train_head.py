@@ -9,6 +9,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.submit.data import check_classes, label_options
 from jdq.cli.submit.sending import Sending, job_options, send
+from jdq.worker.heads.options import BEST_BY
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -38,7 +39,7 @@ GRID = "grid"
     metavar="[N]",
     help="Try a grid of heads and parameters, or N random trials (--search=50); keep the best.",
 )
-@click.option("--metric", default="macro_f1", show_default=True, help="What a search goes by, e.g. accuracy, log_loss.")
+@click.option("--metric", default=BEST_BY, show_default=True, help="What a search goes by, e.g. accuracy, log_loss.")
 @job_options
 def train_head(
     dataset: str | None,

@@ -11,18 +11,11 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import duration, json_option, print_json, print_table
+from jdq.worker.report.comparison import METRICS
 
 if TYPE_CHECKING:
     from jdq.worker.report.comparison import Comparison, ComparisonRow
 
-HEADINGS = {
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC",
-}
 MARK = "*"
 
 
@@ -90,14 +83,14 @@ def _print_text(found: Comparison) -> None:
 
 
 def _print_lines(lines: list[ComparisonRow], *, marked: bool) -> None:
-    columns = ["", *HEADINGS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
+    columns = ["", *METRICS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
     rows: list[list[str]] = []
     for line in lines:
         name = f"{MARK} {line.name}" if marked else line.name
-        values = [_number(line.metrics[metric]) for metric in HEADINGS]
+        values = [_number(line.metrics[metric]) for metric in METRICS]
         cost = [duration(line.wall_time_s), duration(line.device_s), _count(line.computed), _count(line.reused)]
         rows.append([name, *values, f"{line.trained_rows:,}", *cost, str(line.seed)])
-        spans = [_span(line.intervals.get(metric)) for metric in HEADINGS]
+        spans = [_span(line.intervals.get(metric)) for metric in METRICS]
         rows.append([f"  {line.id}", *spans, *[""] * 6])
         if marked:
             rows.append([f"  {line.why}", *[""] * 12])

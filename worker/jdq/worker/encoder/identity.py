@@ -11,12 +11,12 @@ from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, Unsupport
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
+from jdq.worker.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
 
 DEFINITION = 1  # grows when jdq defines a feature differently, so that old and new ones do not mix
-PRECISIONS = ("float32", "bfloat16", "float8")
 LIMIT_WITHOUT_POSITIONS = 512  # for encoders whose positions are relative, where the tokenizer names no limit
 VOCABULARY_SLACK = 256  # models pad their vocabulary to round numbers
 

@@ -105,8 +105,13 @@ def make_linear(weight: Tensor, bias: Tensor, *, activation: str, precision: str
         return Float8Linear(weight.to(device), bias.to(device), activation)
     if precision == "float32" and device == "cpu" and has_onednn():
         return OneDnnLinear(weight, bias, activation, rows=rows)
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    dtype = dtype_of(precision)
     return TorchLinear(weight.to(device, dtype), bias.to(device, dtype), activation)
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The dtype of hidden states; "float8" is the precision of products only, between states in bfloat16."""
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 def has_onednn() -> bool:

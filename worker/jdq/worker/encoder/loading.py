@@ -65,16 +65,6 @@ def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:
         )
 
 
-def default_device() -> str:
-    """ "cuda" where PyTorch sees a usable GPU, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def default_precision(device: str) -> str:
-    """bfloat16 on a GPU, because fp16 arithmetic overflows in BART; float32 on a CPU."""
-    return "bfloat16" if device.startswith("cuda") else "float32"
-
-
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """What tells that a folder's files were changed: name, size and time of each."""
     found = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jdq.worker.encoder.attention import Layout, attend, attend_first, has_varlen, layout_of, place
 from jdq.worker.encoder.batch import Batch
-from jdq.worker.encoder.linear import Linear, make_linear
+from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
 
 Norm = tuple[Tensor, Tensor]
@@ -46,7 +46,7 @@ class PackedBart:
         """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` is the usual tokens of a batch."""
         self.shape = shape
         self.device = device
-        self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        self.dtype = dtype_of(precision)
         self._precision, self._rows = precision, rows
         self._varlen = has_varlen(device, self.dtype, shape.dim // shape.heads)
         self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)

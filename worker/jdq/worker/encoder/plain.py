@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
+from jdq.worker.encoder.linear import dtype_of
+from jdq.worker.encoder.quiet import quiet_transformers
 
 # Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)
@@ -26,8 +27,7 @@ class PlainEncoder:
     def __init__(self, network: nn.Module, *, pad_id: int, precision: str, device: str) -> None:
         if precision == "float8":
             raise UnsupportedEncoder("float8 needs BART's packed path; for this encoder take float32 or bfloat16")
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self._network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self._network = network.to(device=device, dtype=dtype_of(precision)).eval().requires_grad_(False)
         self._pad_id = pad_id
         self.device = device
         self.size_bytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
@@ -117,26 +117,12 @@ def names_inside(network: nn.Module, encoder: nn.Module) -> Mapping[str, str]:
     return {prefix + name: name for name in names}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and its report of unused heads: what matters of it is raised as an error."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
 def _loading(load: Any) -> Any:
     """`load`, with its errors about what stands in the folder turned into this package's."""
 
     def loaded(source: Any, **options: Any) -> Any:
         try:
-            with _quiet():
+            with quiet_transformers():
                 return load(source, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
             if "trust_remote_code" in str(error):

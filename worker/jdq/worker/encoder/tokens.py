@@ -38,11 +38,6 @@ class Tokens:
         """How many texts were longer than the limit."""
         return int((self.n_tokens > self.lengths).sum())
 
-    @property
-    def unknown_share(self) -> float:
-        """The share of all tokens before cutting that the vocabulary does not know, 0.0 to 1.0."""
-        return float(self.n_unknown.sum() / max(1, int(self.n_tokens.sum())))
-
 
 class TextTokenizer:
     """A model's tokenizer with jdq's settings. Safe to use from several threads at once."""

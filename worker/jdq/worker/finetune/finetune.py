@@ -22,7 +22,7 @@ from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.finetune.batches import TokenRows
 from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import merge_low_rank
-from jdq.worker.finetune.model import default_device, predict_logits, read_fine_tune_record, save_fine_tuned
+from jdq.worker.finetune.model import predict_logits, read_fine_tune_record, save_fine_tuned
 from jdq.worker.finetune.network import load_classifier, restrict
 from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.finetune.progress import Report, no_report
@@ -33,6 +33,7 @@ from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 from jdq.worker.heads.predictors import apply_link
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
+from jdq.worker.precision import automatic_precision
 
 
 def finetune(
@@ -44,8 +45,8 @@ def finetune(
     checkpoints_dir: Path,
     output_dir: Path,
     origin: DataOrigin | None = None,
+    device: str,
     report: Report = no_report,
-    device: str | None = None,
 ) -> FineTuneRecord:
     """Trains on the split's train part, keeps the best epoch by the validation part, measures on the test part.
 
@@ -58,7 +59,7 @@ def finetune(
     check_options(options)
     if output_dir.exists():
         return _finished(output_dir, options, split)
-    task = _prepare(texts, labels, split, options, device or default_device())
+    task = _prepare(texts, labels, split, options, device)
     sitting = checkpoints_dir / _identity(task)
     trained = train(
         task.model,
@@ -188,7 +189,7 @@ def _task_fields(task: _Task) -> dict[str, Any]:
         "base_weights": task.files.identity.weights,
         "base_tokenizer": task.files.identity.tokenizer,
         "device": _device_name(task.device),
-        "precision": _precision(task.device),
+        "precision": automatic_precision(task.device),
     }
 
 
@@ -205,7 +206,3 @@ def _training_fields(trained: Trained) -> dict[str, Any]:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def _precision(device: str) -> str:
-    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"

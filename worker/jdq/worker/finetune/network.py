@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from jdq.worker.encoder.errors import DamagedEncoder
+from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import add_low_rank
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.finetune.quiet import quiet_transformers
 
 
 def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool, seed: int) -> Any:

@@ -10,18 +10,18 @@ import torch
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
+from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows
 from jdq.worker.finetune.checkpoints import last_whole, sealed_facts
 from jdq.worker.finetune.errors import TooLittleMemory
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.finetune.progress import Report
-from jdq.worker.finetune.quiet import quiet_transformers
 from jdq.worker.finetune.watch import Watch
-from jdq.worker.heads.metrics import evaluate_codes, evaluate_sets
-from jdq.worker.heads.predictors import apply_link
+from jdq.worker.heads.metrics import metrics_of
+from jdq.worker.heads.options import BEST_BY
+from jdq.worker.heads.predictors import apply_link, link_of
+from jdq.worker.precision import automatic_precision
 
-# What the best checkpoint is chosen by, on the validation part.
-BEST_BY = "macro_f1"
 FINE_LOGGING_STEPS = 200
 
 
@@ -108,7 +108,7 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
         weight_decay=options.weight_decay,
         warmup_steps=int(options.warmup * steps),
         seed=options.seed,
-        bf16=on_cuda and torch.cuda.is_bf16_supported(),
+        bf16=automatic_precision(device) == "bfloat16",
         use_cpu=not on_cuda,
         dataloader_pin_memory=on_cuda,
         eval_strategy="epoch" if validated else "no",
@@ -144,9 +144,9 @@ def measure_logits(
     logits: npt.NDArray[np.float32], targets: npt.NDArray[Any], classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """The heads' own metrics, of (rows,) class numbers or (rows, classes) sets."""
-    if targets.ndim == 2:
-        return evaluate_sets(targets > 0.5, apply_link(logits, "sigmoid"), classes)
-    return evaluate_codes(targets.astype(np.int64), logits.argmax(axis=1), apply_link(logits, "softmax"), classes)
+    multi_label = targets.ndim == 2
+    true = targets.astype(bool if multi_label else np.int64)
+    return metrics_of(true, apply_link(logits, link_of(multi_label=multi_label)), classes)
 
 
 def _summary(state: Any, resumed: int, training_time_s: float) -> Trained:
@@ -167,4 +167,4 @@ def _summary(state: Any, resumed: int, training_time_s: float) -> Trained:
     )
 
 
-_KEPT = ("eval_loss", "eval_accuracy", "eval_macro_f1")
+_KEPT = ("eval_loss", "eval_accuracy", f"eval_{BEST_BY}")

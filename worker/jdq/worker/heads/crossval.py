@@ -14,6 +14,7 @@ from jdq.worker.heads.fitting import measure
 from jdq.worker.heads.split import Rows, by_stratum, group_numbers, group_strata, row_strata
 
 SCORES = ("accuracy", "balanced_accuracy", "f1", "macro_f1", "roc_auc", "log_loss")
+LOWER_IS_BETTER = ("log_loss",)
 
 
 def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> dict[str, Any]:

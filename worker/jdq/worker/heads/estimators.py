@@ -23,7 +23,7 @@ from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.logreg import with_absent_classes
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.payload import dump_estimator, load_estimator
-from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear
+from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear, link_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def _fit(model: Any, context: FitContext) -> Predictor:
             estimator=model,
             dim=X.shape[1],
             outputs=len(context.targets.classes),
-            link="sigmoid" if multi_label else "softmax",
+            link=link_of(multi_label=multi_label),
             temperature=1.0,
         )
         # Some parameters are looked at only here: more neighbours than there are rows, for one.

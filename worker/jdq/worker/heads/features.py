@@ -25,19 +25,6 @@ class Features(Protocol):
         """The rows of a slice or of an integer array, in the order asked."""
 
 
-class RowReader:
-    """Features that are read when they are asked for: `read(rows)` gives (len(rows), dim)."""
-
-    def __init__(self, read: Callable[[Rows], npt.NDArray[Any]], *, rows: int, dim: int) -> None:
-        self._read = read
-        self.shape: tuple[int, ...] = (rows, dim)
-
-    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
-        if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(self.shape[0]))
-        return self._read(np.asarray(rows, dtype=np.intp))
-
-
 def no_check(done: int, total: int) -> None:
     """Nobody watches and nobody cancels."""
 

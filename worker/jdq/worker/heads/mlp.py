@@ -16,7 +16,7 @@ from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import Features, Rows, float32_bytes, in_float32, mean_and_std
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.options import ParameterValue
-from jdq.worker.heads.predictors import LayersPredictor
+from jdq.worker.heads.predictors import LayersPredictor, link_of
 
 DEFAULTS: dict[str, ParameterValue] = {
     "hidden": 128,
@@ -49,7 +49,7 @@ def fit_mlp(context: FitContext) -> Fitted:
             params=params,
         )
         history = training.run(context)
-    link = "sigmoid" if context.targets.multi_label else "softmax"
+    link = link_of(multi_label=context.targets.multi_label)
     return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history)
 
 

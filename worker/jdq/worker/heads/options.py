@@ -19,6 +19,8 @@ HEADS = {
     "dummy": "always the most frequent class: what any other head has to beat",
 }
 
+LABEL_SEPARATOR = "|"  # between the labels of a row
+BEST_BY = "macro_f1"  # the metric that a search and a fine-tune choose by
 GIB = 1 << 30
 
 ParameterValue = float | int | bool | str | None
@@ -54,6 +56,11 @@ def check_head(name: str, allowed: Iterable[str] = ()) -> str:
             "  try: ask the administrator to name it in the worker's list of allowed classifiers"
         )
     raise UnknownHead(f"no head {name!r}; there are: {', '.join(HEADS)}")
+
+
+def labels_in(cell: str, label_separator: str) -> set[str]:
+    """The labels of a row that has a set of them, without the white space around each; an empty cell has none."""
+    return {label.strip() for label in cell.split(label_separator)} - {""}
 
 
 def parse_params(items: Iterable[str]) -> dict[str, ParameterValue]:

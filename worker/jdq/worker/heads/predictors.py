@@ -113,6 +113,11 @@ def _check_chain(layers: tuple[tuple[Array, Array], ...]) -> None:
         width = weights.shape[1]
 
 
+def link_of(*, multi_label: bool) -> str:
+    """What makes scores into probabilities: of each label for itself, or of one class of all."""
+    return "sigmoid" if multi_label else "softmax"
+
+
 def apply_link(scores: Float32, link: str) -> Float32:
     if link == "sigmoid":
         sigmoid: Float32 = (0.5 * (1 + np.tanh(0.5 * scores))).astype(np.float32)  # tanh does not overflow

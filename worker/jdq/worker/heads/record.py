@@ -25,7 +25,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a head, and how good it is. JSON-able: `msgspec.to_builtins(record)`.
 
     rows: rows in the train, validation and test part; `trained_rows` is less where few-shot sampling was asked for.
-    metrics: of the test part (`metrics.evaluate`); `validation_metrics` of the validation part, if it has rows.
+    metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
     history: one entry an epoch, of heads that are trained in epochs.
     """
 

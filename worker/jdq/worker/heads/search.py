@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.worker.heads.crossval import cross_validate
+from jdq.worker.heads.crossval import LOWER_IS_BETTER, cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
 from jdq.worker.heads.features import Check, Features, no_check
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.labels import Labels, read_targets
-from jdq.worker.heads.options import HeadOptions, ParameterValue, check_head
+from jdq.worker.heads.options import BEST_BY, HeadOptions, ParameterValue, check_head
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import Split
 from jdq.worker.heads.train import make_fit_context, row_keys, train_head
@@ -143,13 +143,13 @@ def score_trial(
     )
 
 
-def rank(scores: Sequence[TrialScore], *, metric: str = "macro_f1") -> list[TrialScore]:
+def rank(scores: Sequence[TrialScore], *, metric: str = BEST_BY) -> list[TrialScore]:
     """Best first; of equal ones the first trial, which is the simpler head. Trials with an error come last."""
-    lower_is_better = metric == "log_loss"
+    sign = 1 if metric in LOWER_IS_BETTER else -1
 
     def order(score: TrialScore) -> tuple[float, int]:
         value = score.scores.get(metric)
-        return (float("inf") if value is None else value if lower_is_better else -value, score.number)
+        return (float("inf") if value is None else sign * value, score.number)
 
     return sorted(scores, key=order)
 
@@ -160,7 +160,7 @@ def refit_best(
     split: Split,
     scores: Sequence[TrialScore],
     *,
-    metric: str = "macro_f1",
+    metric: str = BEST_BY,
     origin: Origin | None = None,
     keys: npt.NDArray[np.uint8] | None = None,
     check: Check = no_check,

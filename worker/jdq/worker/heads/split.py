@@ -4,7 +4,6 @@ Heads and fine-tunes learn from the train part, choose (early stopping, calibrat
 validation part, and are measured on the test part.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.datasets.splits import PARTS, parts_digest
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, TooFewRows
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
-PARTS = ("train", "validation", "test")
 
 Rows = npt.NDArray[np.intp]
 
@@ -39,7 +38,7 @@ class Split:
     @property
     def digest(self) -> str:
         """32 hex digits that change when any row changes its part."""
-        return hashlib.blake2b(b"jdq-split-1\0" + self.parts.tobytes(), digest_size=16).hexdigest()
+        return parts_digest(self.parts)
 
     def rows(self, part: int) -> Rows:
         return np.flatnonzero(self.parts == part)

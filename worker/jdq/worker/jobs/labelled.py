@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +113,3 @@ class _OfTable:
 
     def to_json(self) -> dict[str, Any]:
         return self._split.to_json()
-
-
-def classes_of(labels: Sequence[str] | npt.NDArray[np.str_], *, label_separator: str | None = None) -> list[str]:
-    """The distinct labels of the rows that have one, sorted; with a separator the members of the sets."""
-    found = {str(label) for label in labels if label.strip()}
-    if label_separator is not None:
-        found = {part.strip() for label in found for part in label.split(label_separator)} - {""}
-    return sorted(found)

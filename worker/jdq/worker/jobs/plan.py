@@ -9,6 +9,7 @@ import numpy as np
 
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import space_of
+from jdq.worker.precision import AUTO, automatic_precision
 from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract
@@ -90,10 +91,10 @@ class Plan:
         }
 
     def _precision(self) -> str:
-        """bfloat16 where a GPU worker will compute; fp16 arithmetic overflows in BART, so it is no choice."""
-        if self._spec.precision != "auto":
+        """The precision of the job, or the automatic one of the devices that will compute."""
+        if self._spec.precision != AUTO:
             return self._spec.precision
-        return "bfloat16" if on_cuda(self._devices) else "float32"
+        return automatic_precision("cuda" if on_cuda(self._devices) else "cpu")
 
     def _tokens(self, rows: np.ndarray) -> np.ndarray:
         return estimated_tokens(self._version.n_bytes()[rows], self._space.definition.max_length)

@@ -12,7 +12,15 @@ from jdq.store.errors import StoreError
 if TYPE_CHECKING:
     from jdq.store.store import Store
 
-METRICS = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
+# What is compared, and its heading.
+METRICS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "macro_f1": "macro-F1",
+    "roc_auc": "ROC AUC",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from jdq.worker.report import analysis, plots
+from jdq.worker.report.comparison import METRICS
 from jdq.worker.report.confusion import MOST_CLASSES, confusion_table
 from jdq.worker.report.scatter import class_colours, map_svg
 from jdq.worker.report.style import OTHER
@@ -60,7 +61,7 @@ def comparison(subject: Subject) -> Section | None:
     if not all(line.same_split for line in lines):
         note += " Lines with * were measured on another split or dataset version: their numbers do not compare."
     rows = "".join(_compared_row(line) for line in lines)
-    columns = ("", "accuracy", "precision", "recall", "F1", "macro-F1", "ROC AUC", "time", "device", "seed")
+    columns = ("", *METRICS.values(), "time", "device", "seed")
     body = Markup(plots.comparison_plot(lines, "macro_f1") + _table(columns, rows))
     return Section(title="Against the others", text=note, body=body, wide=True)
 
@@ -71,7 +72,7 @@ def _table(columns: Sequence[str], rows: str) -> str:
 
 
 def _compared_row(line: Compared) -> str:
-    numbers = [line.metrics.get(name) for name in ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")]
+    numbers = [line.metrics.get(name) for name in METRICS]
     cells = "".join(f"<td>{'-' if value is None else f'{value:.3f}'}</td>" for value in numbers)
     css = "is-subject" if line.is_subject else "" if line.same_split else "other-split"
     name = escape(line.name + ("" if line.same_split else " *"))
