@@ -49,8 +49,10 @@ def stack_in(folder: str, **settings: str) -> Stack:
     return Stack(Path(folder) / "home", {"XDG_RUNTIME_DIR": str(runtime), **settings})
 
 
-# A lease as short as the beat allows: a killed worker's chunk comes back soon.
-SHORT = {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
+# Its workers' encoder `hash:` obeys the fault words in a text.
+FAULTY = {"PYTHONPATH": str(Path(__file__).parent.parent / "faulty")}
+# A lease as short as the heartbeat allows: a killed worker's chunk comes back soon.
+SHORT = FAULTY | {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
 
 
 @pytest.fixture
