@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 
 from jdq.worker.encoder.errors import NotFiniteFeatures
 from jdq.worker.encoder.hashing import HashedTexts, HashEncoder, hashed_feature
+from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.jobs.plan import chunk_bounds, first_rows
 from jdq.worker.queue.contract import Extract, JobState
 from tests.jobs.conftest import Workplace
@@ -78,12 +80,35 @@ def test_a_plan_made_again_keeps_to_the_first_one(workplace: Workplace) -> None:
     np.testing.assert_array_equal(workplace.store.load("table")[0], expected([f"text {n}" for n in range(500)]))
 
 
-def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: Workplace) -> None:
+@pytest.mark.parametrize("encoder", ["hash:many", "hash:0", "hash:10000", "hash:8:0.5"])
+def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: Workplace, encoder: str) -> None:
     version = workplace.imported(table(["a text", "another"]))
-    job = workplace.finished(Extract(dataset=version.name, version=version.version, encoder="hash:many"))
+    job = workplace.finished(Extract(dataset=version.name, version=version.version, encoder=encoder))
     assert job.state is JobState.FAILED
     assert job.error is not None
     assert "try: hash:64" in job.error.message
+
+
+def test_an_encoder_whose_files_changed_since_the_plan_is_refused(workplace: Workplace, tmp_path: Path) -> None:
+    encoder = make_tiny_bart(tmp_path / "encoder", dim=16, layers=1)
+    version = workplace.imported(table(["a text", "another"]))
+    job, _ = workplace.jobbook.create(Extract(dataset=version.name, version=version.version, encoder=str(encoder)))
+    workplace.turn(job, "cpu")
+    make_tiny_bart(encoder, dim=16, layers=1, seed=1)
+    workplace.turn(job, "gpu")
+    failed = workplace.jobbook.job(job)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert failed.error.type == "EncoderChanged"
+    assert "changed after the job was planned" in failed.error.message
+    assert workplace.store.spaces()[0].missing(version.keys()).all()
+
+
+def test_a_text_counts_as_truncated_from_one_token_over_the_limit_on(workplace: Workplace) -> None:
+    version = workplace.imported(table(["x" * length for length in (9, 10, 11, 12)]))
+    spec = Extract(dataset=version.name, version=version.version, encoder="hash:8", max_length=10)
+    counts = workplace.finished(spec).counts
+    assert (counts["truncated"], counts["tokens"]) == (2, 9 + 10 + 10 + 10)
 
 
 @pytest.fixture
