@@ -50,9 +50,9 @@ def finetune(
 ) -> FineTuneRecord:
     """Trains on the split's train part, keeps the best epoch by the validation part, measures on the test part.
 
-    Goes on by itself from the last whole checkpoint in `checkpoints_dir`, if one of the same options, texts and split
-    is there; deletes the checkpoints when `output_dir` stands. A model that stands there already, of the same options
-    and split, is the result. One process, one device. Raises FineTuneError, EncoderError, HeadError (of labels and
+    Resumes from the last complete checkpoint in `checkpoints_dir` that is of the same options, texts and split, and
+    deletes the checkpoints once `output_dir` is written. A model that is there already, of the same options and split,
+    is the result. One process, one device. Raises FineTuneError, EncoderError, HeadError (of labels and
     split), and what `report` raises.
     """
     started = time.perf_counter()
@@ -60,7 +60,7 @@ def finetune(
     if output_dir.exists():
         return _finished(output_dir, options, split)
     task = _prepare(texts, labels, split, options, device)
-    sitting = checkpoints_dir / _identity(task)
+    checkpoint_dir = checkpoints_dir / _identity(task)
     trained = train(
         task.model,
         task.train_rows,
@@ -68,7 +68,7 @@ def finetune(
         options=options,
         classes=task.targets.classes,
         pad_id=task.files.tokenizer.pad_id,
-        folder=sitting,
+        folder=checkpoint_dir,
         device=task.device,
         report=report,
     )
@@ -83,7 +83,7 @@ def finetune(
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED_PACKAGES},
     )
     save_fine_tuned(task.model, task.files.folder, record, output_dir)
-    shutil.rmtree(sitting, ignore_errors=True)
+    shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return record
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuned model as it lies on disk: a plain Hugging Face folder with jdq.json beside the weights."""
+"""A fine-tuned model on disk: a plain Hugging Face folder with jdq.json beside the weights."""
 
 import os
 import shutil
@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jdq.store.publish import sync_folder
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
 from jdq.worker.finetune.batches import padded
 from jdq.worker.finetune.errors import DamagedModel
+from jdq.worker.finetune.flush import flush_files
 from jdq.worker.finetune.network import forward_logits, load_classifier
 from jdq.worker.finetune.record import RECORD, FineTuneRecord
 from jdq.worker.heads.decision import predicted_labels
@@ -101,9 +103,9 @@ def predict_logits(
 
 
 def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:
-    """Writes the folder under another name, flushes it, and renames it: it appears whole or not at all.
+    """Writes the folder under another name, flushes it, and renames it: it appears complete or not at all.
 
-    A folder that stands already, from an earlier attempt that got this far, is kept.
+    A folder that is there already, from an earlier attempt that got this far, is kept.
     """
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -114,27 +116,18 @@ def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord
     (partial / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read
-        _flush(path)
-    _flush(partial)
+    flush_files(partial)
     try:
         partial.rename(output)
     except OSError:
-        read_fine_tune_record(output)  # raises where what stands in the way is not such a model
+        read_fine_tune_record(output)  # raises where what is there is not such a model
         shutil.rmtree(partial)
-    _flush(output.parent)
+    sync_folder(output.parent)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
-    """The tokenizer's own files as they are: saving it anew could change how it cuts words."""
+    """The tokenizer's own files as they are: saving it anew could change how it splits words."""
     for pattern in PATTERNS:
         for path in source.glob(pattern):
             if path.name not in WEIGHT_FILES and path.suffix != ".safetensors":
                 shutil.copyfile(path, target / path.name)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
