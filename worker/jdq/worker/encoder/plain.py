@@ -26,7 +26,7 @@ class PlainEncoder:
 
     def __init__(self, network: nn.Module, *, pad_id: int, precision: str, device: str) -> None:
         if precision == "float8":
-            raise UnsupportedEncoder("float8 needs BART's packed path; for this encoder take float32 or bfloat16")
+            raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision float32")
         self._network = network.to(device=device, dtype=dtype_of(precision)).eval().requires_grad_(False)
         self._pad_id = pad_id
         self.device = device
@@ -41,7 +41,7 @@ class PlainEncoder:
             return states
 
     def _pad(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Ids (texts, longest), padded on the right, and the mask that tells text from padding."""
+        """Ids (texts, longest), padded on the right, and the mask, 1 for text and 0 for padding."""
         shape = (len(batch.lengths), int(batch.lengths.max()))
         mask = np.arange(shape[1]) < batch.lengths[:, None]
         ids = np.full(shape, self._pad_id, dtype=np.int64)
@@ -99,7 +99,7 @@ def _is_decoder(config: Any) -> bool:
 
 
 def encoder_of(network: Any) -> nn.Module:
-    """The text encoder of an `AutoModel`: half of an encoder-decoder, else the whole."""
+    """The text encoder of an `AutoModel`: half of an encoder-decoder, else all of it."""
     encoder: Any = network.get_encoder() if network.config.is_encoder_decoder else network
     kind = network.config.model_type
     if getattr(encoder, "main_input_name", "input_ids") != "input_ids":
@@ -110,7 +110,7 @@ def encoder_of(network: Any) -> nn.Module:
 
 
 def names_inside(network: nn.Module, encoder: nn.Module) -> Mapping[str, str]:
-    """The encoder's weights that reach its last hidden state: name in the whole model -> name in the encoder."""
+    """The encoder's weights that reach its last hidden state: name in the complete model -> name in the encoder."""
     prefix = next(name for name, module in network.named_modules() if module is encoder)
     prefix = prefix and prefix + "."
     names = [name for name in encoder.state_dict() if not name.startswith(WITHOUT_EFFECT)]
@@ -118,7 +118,7 @@ def names_inside(network: nn.Module, encoder: nn.Module) -> Mapping[str, str]:
 
 
 def _loading(load: Any) -> Any:
-    """`load`, with its errors about what stands in the folder turned into this package's."""
+    """`load`, with its errors about the folder turned into this package's."""
 
     def loaded(source: Any, **options: Any) -> Any:
         try:
@@ -126,7 +126,7 @@ def _loading(load: Any) -> Any:
                 return load(source, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
             if "trust_remote_code" in str(error):
-                raise UnsafeWeights(f"{source} needs code of its own to be run, which jdq never does") from error
+                raise UnsafeWeights(f"{source} needs its own code to be run, which jdq never does") from error
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UnsupportedEncoder(f"transformers cannot load this model: {first}") from error
 

@@ -89,7 +89,7 @@ def finetune(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Task:
-    """Everything that one fine-tune works with."""
+    """What one fine-tune works with."""
 
     options: FineTuneOptions
     split: Split
@@ -105,7 +105,7 @@ class _Task:
 
     @property
     def validation_rows(self) -> TokenRows:
-        """By length, so that their batches hold little padding; the metrics do not depend on the order."""
+        """Sorted by length, so that batches hold little padding; the metrics do not depend on the order."""
         rows = self.split.rows(VALIDATION)
         return TokenRows(self.tokens, self._values, rows[np.argsort(self.tokens.lengths[rows], kind="stable")])
 
@@ -115,7 +115,7 @@ class _Task:
 
 
 def _finished(output_dir: Path, options: FineTuneOptions, split: Split) -> FineTuneRecord:
-    """The record of an earlier attempt that got as far as its model. Raises BadOption where it is of something else."""
+    """The record of an earlier attempt that wrote its model. Raises BadOption where it is another fine-tune's."""
     record = read_fine_tune_record(output_dir)
     if record.options != options or record.split_digest != split.digest:
         raise BadOption(f"{output_dir} holds another fine-tune, made {record.created_at}\n  try: another folder")
@@ -141,7 +141,7 @@ def _prepare(texts: Sequence[str], labels: Labels, split: Split, options: FineTu
 
 
 def _identity(task: _Task) -> str:
-    """The name of all that a checkpoint depends on: what differs in anything starts from the beginning."""
+    """A digest of everything that a checkpoint depends on: any difference starts the training from the beginning."""
     digest = hashlib.blake2b(digest_size=16)
     plan = msgspec.structs.replace(task.options, checkpoint_every_s=0.0)
     named = [plan, task.split.digest, task.files.identity.weights, list(task.targets.classes)]

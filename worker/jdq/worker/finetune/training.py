@@ -39,7 +39,7 @@ class Trained:
 
 
 class _ByLengthTrainer(Trainer):
-    """The Trainer with a sampler whose order a checkpoint need not hold."""
+    """The Trainer with a sampler whose order is not part of a checkpoint."""
 
     order: ByLength
 
@@ -132,7 +132,7 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
 
 
 def _logits_only(logits: Any, _labels: Any) -> Any:
-    # BART gives its encoder's states too; kept for every row they would fill the memory.
+    # BART also returns its encoder's states; kept for every row they would fill the memory.
     return logits[0] if isinstance(logits, tuple) else logits
 
 

@@ -53,7 +53,7 @@ class Watch(TrainerCallback):
             control.should_save = True
 
     def on_prediction_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        # A stop that asks for a checkpoint waits for the next step; one that does not is obeyed here too.
+        # A stop with a checkpoint waits for the next step; one without ends the evaluation, too.
         try:
             self._report(self._progress(state, "evaluate"))
         except StopAfterCheckpoint as stop:

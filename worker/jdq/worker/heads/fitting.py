@@ -1,4 +1,4 @@
-"""Fitting one predictor and measuring it: what `train` does once and cross-validation many times."""
+"""Fitting one predictor and measuring it: once in `train`, many times in cross-validation."""
 
 from collections.abc import Callable
 

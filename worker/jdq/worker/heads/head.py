@@ -1,4 +1,4 @@
-"""A trained head as the rest of jdq sees it."""
+"""A trained head."""
 
 from dataclasses import dataclass
 

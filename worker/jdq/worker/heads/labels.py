@@ -1,4 +1,4 @@
-"""The labels of a dataset as numbers: one class a row, or a set of classes a row."""
+"""The labels of a dataset as numbers: one class, or a set of classes, per row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -90,7 +90,7 @@ def _averages(true: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, 
 def _balanced_accuracy(
     true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], support: npt.NDArray[np.int64]
 ) -> float:
-    # The mean recall of the classes that are there; scikit-learn's function warns on predictions of other classes.
+    # The mean recall of the classes that occur; scikit-learn's function warns about predictions of other classes.
     present = np.flatnonzero(support)
     return float(sk.recall_score(true, predicted, labels=present, average="macro", zero_division=0))
 
@@ -117,7 +117,7 @@ def _binary_auc(true: npt.NDArray[np.bool_], scores: Floats) -> float | None:
 
 
 def _clipped(probabilities: Floats) -> Floats:
-    # Rows that sum to 1 in float32 miss it in float64 by more than log_loss takes without a warning.
+    # Rows that sum to 1 in float32 miss it in float64 by more than log_loss tolerates without a warning.
     exact = np.clip(probabilities.astype(np.float64), 1e-15, None)
     rows: Floats = exact / exact.sum(axis=1, keepdims=True)
     return rows

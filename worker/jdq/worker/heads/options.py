@@ -1,4 +1,4 @@
-"""What a user may ask of a head, without any machine-learning package: the client checks its arguments here."""
+"""The options of a head, without any machine-learning package: the client checks its arguments here."""
 
 import ast
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ HEADS = {
     "knn": "nearest neighbours by cosine distance",
     "hist-gbm": "gradient boosted trees on binned features",
     "random-forest": "a forest of randomised trees",
-    "dummy": "always the most frequent class: what any other head has to beat",
+    "dummy": "always the most frequent class: the baseline for any other head",
 }
 
 LABEL_SEPARATOR = "|"  # between the labels of a row
@@ -27,12 +27,12 @@ ParameterValue = float | int | bool | str | None
 
 
 class HeadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One head as the user asked for it.
+    """One head as the user requested it.
 
     class_weight: "balanced" or None. cv: folds of a stratified cross-validation over the train part, or None.
     per_class: train on that many distinct texts of each class (few-shot). label_separator: between the labels
     of a row, for multi-label targets.
-    memory_bytes: a larger float32 copy of the train part is not made: logreg then trains out of core.
+    memory_bytes: bound of a float32 copy of the train part; beyond it logreg trains out of core.
     """
 
     head: str = "logreg"
