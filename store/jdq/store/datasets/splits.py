@@ -65,7 +65,7 @@ def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *
     parts = np.asarray(split.parts)
     if parts.dtype != np.uint8 or parts.shape != (n_rows,) or (parts >= len(PARTS)).any():
         raise ValueError(f"a split has one of 0, 1, 2 (uint8) for each of {n_rows} rows, not {parts.shape}")
-    digest = parts_digest(parts)
+    digest = split_digest(parts)
     image = io.BytesIO()
     np.save(image, np.ascontiguousarray(parts), allow_pickle=False)
     publish(version / SPLITS / f"{digest}.npy", image.getbuffer())
@@ -91,7 +91,7 @@ def get_split(version: Path, n_rows: int, label_column: str, *, name: str) -> St
         raise DamagedDataset(version, f"{SPLITS}: {error}") from None
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedDataset(version, f"{SPLITS}/{path.name}: {error}") from None
-    if parts.dtype != np.uint8 or parts.shape != (n_rows,) or parts_digest(parts) != record.digest:
+    if parts.dtype != np.uint8 or parts.shape != (n_rows,) or split_digest(parts) != record.digest:
         raise DamagedDataset(version, f"{SPLITS}/{record.digest}.npy is not what was written")
     if (record.label_column, record.name) != (label_column, name):
         raise DamagedDataset(version, f"{SPLITS}/{path.name} is the split of {record.label_column!r}")
@@ -106,8 +106,8 @@ def _record_path(version: Path, label_column: str, name: str) -> Path:
     return version / SPLITS / f"{column}.{name}.json"
 
 
-def parts_digest(parts: npt.NDArray[np.uint8]) -> str:
-    """32 hex digits that change when any row changes its part."""
+def split_digest(parts: npt.NDArray[np.uint8]) -> str:
+    """blake2b-128 of the rows' parts, 32 hexadecimal digits: it changes when any row changes its part."""
     return hashlib.blake2b(b"jdq-split-1\0" + parts.tobytes(), digest_size=16).hexdigest()
 
 

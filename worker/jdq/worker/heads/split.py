@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.datasets.splits import PARTS, parts_digest
+from jdq.store.datasets.splits import PARTS, split_digest
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, TooFewRows
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 
@@ -38,7 +38,7 @@ class Split:
     @property
     def digest(self) -> str:
         """32 hex digits that change when any row changes its part."""
-        return parts_digest(self.parts)
+        return split_digest(self.parts)
 
     def rows(self, part: int) -> Rows:
         return np.flatnonzero(self.parts == part)
