@@ -57,7 +57,7 @@ def test_a_killed_training_goes_on_and_ends_as_the_undisturbed_one(
     assert_equal_weights(tmp_path, weights)
 
 
-def test_a_training_killed_twice_counts_both_sittings(case: Any, tmp_path: Path, undisturbed: Any) -> None:
+def test_a_training_killed_twice_counts_both_processes(case: Any, tmp_path: Path, undisturbed: Any) -> None:
     for step in (4, 9):
         with pytest.raises(Killed):
             case.run(tmp_path, checkpoint_every_s=0.0, report=stop_at(step, Killed))
