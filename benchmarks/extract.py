@@ -1,252 +1,38 @@
-"""How fast features are made, against the ways that people make them today.
+"""How fast features are made, compared with the ways that people use today.
 
     python benchmarks/extract.py [--quick] [--shape base|large] [--device cpu|cuda] [--threads N]
 
-Random weights in BART's published shapes; lengths drawn from real job descriptions. All ways see the same texts and
-run in turns; each figure is the median of the rounds, each ratio the median of the rounds' ratios. Needs torch,
+Random weights in BART's published shapes; lengths drawn from real job descriptions. All ways process the same texts and
+take turns; each figure is the median of the rounds, each ratio the median of the rounds' ratios. Needs torch,
 transformers and numpy; sentence-transformers and the store are measured where they can be imported.
 
-Against ourselves: the texts are already token ids here, so no way pays for tokenizing; and where MKL is slow (AMD's
-processors), part of the gain on the CPU is oneDNN's product, which the first rows show.
+Caveats: the texts are already token ids, so no way includes tokenizing; and where MKL is slow (on AMD processors),
+part of the gain on the CPU is oneDNN's product, which the first rows show.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "worker"), str(ROOT / "store")]
-
-from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget  # noqa: E402
-from jdq.worker.encoder.encoder import Encoder  # noqa: E402
-from jdq.worker.encoder.identity import Identity  # noqa: E402
-from jdq.worker.encoder.linear import OneDnnLinear, has_onednn  # noqa: E402
-from jdq.worker.encoder.packed import PackedBart  # noqa: E402
-from jdq.worker.encoder.shape import BartShape  # noqa: E402
-from jdq.worker.encoder.tokens import Tokens  # noqa: E402
-
-BATCH_SIZES = (8, 16, 32, 64)
-MAX_LENGTH = 1_024
-# Every 40th part of the real lengths, for where the data is absent.
-QUANTILES = (
-    *(4, 31, 47, 62, 74, 85, 95, 105, 112, 120, 123, 133, 139, 147, 155, 164, 169, 179, 190, 202, 211),
-    *(218, 226, 237, 246, 258, 272, 283, 298, 316, 334, 355, 380, 399, 421, 454, 485, 555, 639, 759, 1_024),
+from extract_ways import (  # the file beside this one
+    MAX_LENGTH,
+    Subject,
+    check,
+    draw_lengths,
+    draw_tokens,
+    make_subject,
+    operations_of,
+    products,
+    seconds,
+    ways_of,
 )
-SHAPES: dict[str, dict[str, Any]] = {
-    "base": {
-        "d_model": 768,
-        **{f"{half}_layers": 6 for half in ("encoder", "decoder")},
-        **{f"{half}_attention_heads": 12 for half in ("encoder", "decoder")},
-        **{f"{half}_ffn_dim": 3_072 for half in ("encoder", "decoder")},
-    },
-    "large": {},  # BartConfig's own defaults
-    "tiny": {
-        "d_model": 64,
-        **{f"{half}_layers": 2 for half in ("encoder", "decoder")},
-        **{f"{half}_attention_heads": 4 for half in ("encoder", "decoder")},
-        **{f"{half}_ffn_dim": 256 for half in ("encoder", "decoder")},
-    },
-}
-Way = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """One network in every form that is measured, and the texts that all of them see."""
-
-    network: Any
-    encoder: Encoder
-    tokens: Tokens
-    ids: list[npt.NDArray[np.int64]]
-    device: str
-
-
-def draw_lengths(count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Lengths of real job descriptions, cut at the limit, drawn at random."""
-    folder = Path(os.environ.get("JDQ_TEST_DATA", ROOT.parent / "shared" / "data"))
-    file = folder / "emscad_token_lengths.txt"
-    lengths = np.loadtxt(file, dtype=np.int64) if file.is_file() else np.array(QUANTILES)
-    return np.random.default_rng(seed).choice(lengths, count).clip(3, MAX_LENGTH)
-
-
-def draw_tokens(lengths: npt.NDArray[np.int64], vocabulary: int) -> Tokens:
-    """Random words between <s> and </s>."""
-    ids = np.random.default_rng(0).integers(4, vocabulary - 1, int(lengths.sum()), dtype=np.int32)
-    ends = np.cumsum(lengths)
-    ids[ends - lengths], ids[ends - 1] = 0, 2
-    return Tokens(
-        ids=ids, lengths=lengths, n_tokens=lengths.astype(np.uint32), n_unknown=np.zeros(len(lengths), dtype=np.uint32)
-    )
-
-
-def make_subject(shape_name: str, texts: int, device: str) -> Subject:
-    """A random BART and its texts, on the device: float32 on a CPU, bfloat16 on a GPU."""
-    from transformers import BartConfig, BartModel
-
-    torch.manual_seed(0)
-    network = BartModel(BartConfig(**SHAPES[shape_name])).eval()
-    shape = BartShape.of(network.config.to_dict())
-    assert shape is not None
-    precision = "bfloat16" if device == "cuda" else "float32"
-    state = network.get_encoder().state_dict()
-    packed = PackedBart(shape, state.__getitem__, precision=precision, device=device, rows=CPU_TOKENS)
-    identity = Identity(
-        architecture="bart", weights="", tokenizer="", max_length=MAX_LENGTH, precision=precision, dim=shape.dim
-    )
-    encoder = Encoder(
-        identity=identity,
-        path="packed",
-        network=packed,
-        tokenizer=cast(Any, None),  # the texts are token ids already
-        budget=TokenBudget.for_device(device, dim=shape.dim),
-    )
-    tokens = draw_tokens(draw_lengths(texts, seed=1), shape.vocab_size)
-    ids = [part.astype(np.int64) for part in np.split(tokens.ids, np.cumsum(tokens.lengths)[:-1])]
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return Subject(
-        network=network.to(device=device, dtype=dtype), encoder=encoder, tokens=tokens, ids=ids, device=device
-    )
-
-
-def padded(rows: Sequence[npt.NDArray[np.int64]], device: str) -> dict[str, Tensor]:
-    """Ids and mask of one batch, padded on the right with BART's padding id."""
-    longest = max(map(len, rows))
-    ids = np.full((len(rows), longest), 1, dtype=np.int64)
-    for row, text in zip(ids, rows, strict=True):
-        row[: len(text)] = text
-    found = torch.from_numpy(ids).to(device)
-    return {"input_ids": found, "attention_mask": (found != 1).long()}
-
-
-def one_at_a_time(subject: Subject, network: Any) -> list[npt.NDArray[np.float32]]:
-    """Each text alone through `network`, and back to numpy, as in the blog's loop."""
-    with torch.no_grad():
-        return [
-            network(**padded([text], subject.device)).last_hidden_state[0, 0].float().cpu().numpy()
-            for text in subject.ids
-        ]
-
-
-def in_batches(subject: Subject, size: int) -> list[npt.NDArray[np.float32]]:
-    """Hugging Face's encoder on padded batches, longest texts first."""
-    encoder = subject.network.get_encoder()
-    ordered = sorted(subject.ids, key=len, reverse=True)
-    with torch.no_grad():
-        return [
-            encoder(**padded(ordered[start : start + size], subject.device))
-            .last_hidden_state[:, 0]
-            .float()
-            .cpu()
-            .numpy()
-            for start in range(0, len(ordered), size)
-        ]
-
-
-def sentence_transformer(subject: Subject) -> Callable[[int], object] | None:
-    """sentence-transformers around the same encoder, by batch size; None where it cannot be imported."""
-    try:
-        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return None
-
-    class First(nn.Module):
-        """Its own module: strings of ids in, the state at position 0 out."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = subject.network.get_encoder()
-
-        def tokenize(self, texts: list[str]) -> dict[str, Tensor]:
-            return padded([np.array(text.split(), dtype=np.int64) for text in texts], "cpu")
-
-        def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-            kept = {name: features[name] for name in ("input_ids", "attention_mask")}
-            return features | {"sentence_embedding": self.encoder(**kept).last_hidden_state[:, 0].float()}
-
-    model = SentenceTransformer(modules=[First()], device=subject.device)
-    texts = [" ".join(map(str, text)) for text in subject.ids]
-    return lambda size: model.encode(texts, batch_size=size, show_progress_bar=False)
-
-
-def products(subject: Subject) -> dict[str, tuple[Way, float]]:
-    """Matrix products of the feed-forward's shape: the way, and its number of operations."""
-    dim = subject.encoder.dim
-    dtype = torch.bfloat16 if subject.device == "cuda" else torch.float32
-    rows = 65_536 if subject.device == "cuda" else 2_048
-    x = torch.randn(rows, dim, device=subject.device, dtype=dtype)
-    weight = torch.randn(4 * dim, dim, device=subject.device, dtype=dtype)
-    bias = torch.zeros(4 * dim, device=subject.device, dtype=dtype)
-    operations = 2.0 * rows * dim * 4 * dim
-    found: dict[str, tuple[Way, float]] = {"torch linear": (lambda: nn.functional.linear(x, weight, bias), operations)}
-    if subject.device == "cpu" and has_onednn():
-        layer = OneDnnLinear(weight, bias, "gelu", rows=rows)
-        found["oneDNN linear"] = (lambda: layer(x), operations)
-    return found
-
-
-def operations_of(subject: Subject) -> float:
-    """Floating-point operations that the packed encoder does for the texts: linear layers and attention."""
-    shape = cast(PackedBart, subject.encoder.network).shape
-    lengths = subject.tokens.lengths.astype(np.float64)
-    d, f = shape.dim, shape.ffn_dim
-    linear = lengths.sum() * (2 * (4 * d * d + 2 * d * f) * (shape.layers - 1) + 2 * 2 * d * d)
-    attention = 4 * d * (lengths**2).sum() * (shape.layers - 1)
-    return float(linear + attention)
-
-
-def seconds(way: Way, device: str) -> float:
-    """Wall time of one call, until the device is done."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    way()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def ways_of(subject: Subject) -> dict[str, Way]:
-    """Every way to make the features, each with the batch size that is fastest for it here."""
-
-    def best(make: Callable[[int], object], name: str) -> tuple[str, Way]:
-        times = {size: seconds(lambda size=size: make(size), subject.device) for size in BATCH_SIZES}  # type: ignore[misc]
-        size = min(times, key=lambda size: times[size])
-        return f"{name}, batches of {size}", lambda: make(size)
-
-    ways: dict[str, Way] = {
-        "jdq": lambda: subject.encoder.encode(subject.tokens),
-        "whole network, one text at a time": lambda: one_at_a_time(subject, subject.network),
-        "encoder, one text at a time": lambda: one_at_a_time(subject, subject.network.get_encoder()),
-    }
-    name, way = best(lambda size: in_batches(subject, size), "encoder, padded, sorted")
-    ways[name] = way
-    wrapped = sentence_transformer(subject)
-    if wrapped is not None:
-        name, way = best(wrapped, "sentence-transformers")
-        ways[name] = way
-    return ways
-
-
-def check(subject: Subject) -> float:
-    """Largest difference to Hugging Face's encoder, one text at a time, over a few texts."""
-    few = np.argsort(subject.tokens.lengths)[:: max(1, len(subject.ids) // 8)]
-    alone = one_at_a_time(subject, subject.network.get_encoder())
-    features = subject.encoder.encode(subject.tokens)
-    return max(float(np.abs(features[i] - alone[i]).max()) for i in few)
 
 
 def compare(shape: str, device: str, *, texts: int, rounds: int) -> None:
@@ -254,7 +40,7 @@ def compare(shape: str, device: str, *, texts: int, rounds: int) -> None:
     subject = make_subject(shape, texts, device)
     n_tokens = int(subject.tokens.lengths.sum())
     say(f"\nbart-{shape}, {device}, {subject.encoder.identity.precision}: {texts} texts, {n_tokens} tokens")
-    say(f"  largest difference to Hugging Face's encoder: {check(subject):.1e}")
+    say(f"  largest difference from Hugging Face's encoder: {check(subject):.1e}")
     ways, rates = ways_of(subject), products(subject)
     times: dict[str, list[float]] = {name: [] for name in (*ways, *rates)}
     for _ in range(rounds):
@@ -272,12 +58,12 @@ def compare(shape: str, device: str, *, texts: int, rounds: int) -> None:
         say(f"  {name:45} {speed:10.0f} tokens/s" + (f"   jdq is {ratio:.1f} times as fast" if name != "jdq" else ""))
     peak = max(operations / statistics.median(times[name]) for name, (_way, operations) in rates.items())
     share = operations_of(subject) / statistics.median(times["jdq"]) / peak
-    say(f"  jdq reaches {share:.0%} of the fastest of those products' rate, all of its other work included")
+    say(f"  jdq reaches {share:.0%} of the fastest of those products' rate, including all of its other work")
     stored(subject, rounds)
 
 
 def stored(subject: Subject, rounds: int) -> None:
-    """Print the rate from token ids to a published shard, where the store's packages are installed."""
+    """Print the rate from token ids to a published shard, if the store's packages are installed."""
     try:
         from jdq.store.spaces.definition import FeatureSpace
         from jdq.store.store import open_store
@@ -311,14 +97,14 @@ def stored(subject: Subject, rounds: int) -> None:
 
 
 def growth(device: str, counts: Sequence[int]) -> None:
-    """Print the time a text over the number of texts: it must not grow. A tiny network, so that the rest shows."""
+    """Print the time per text for more and more texts: it must not grow. A tiny network, so that the rest shows."""
     say(f"\ngrowth with the number of texts, tiny network, {device}")
     for count in counts:
         subject = make_subject("tiny", 1, device)
         tokens = draw_tokens(draw_lengths(count, seed=2), 50_265)
         subject.encoder.encode(draw_tokens(draw_lengths(64, seed=3), 50_265))
         took = seconds(lambda tokens=tokens, subject=subject: subject.encoder.encode(tokens), device)  # type: ignore[misc]
-        say(f"  {count:8} texts {took:8.2f} s {took / count * 1e6:8.0f} us a text")
+        say(f"  {count:8} texts {took:8.2f} s {took / count * 1e6:8.0f} us per text")
 
 
 def say(line: str) -> None:
@@ -335,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads for every way")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, default=True, help="up to 100,000 texts")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--texts", type=int, help="texts a round (default 64, on a GPU 4,096)")
+    parser.add_argument("--texts", type=int, help="texts per round (default 64, on a GPU 4,096)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     texts = options.texts or (4_096 if options.device == "cuda" else 64)

@@ -1,4 +1,4 @@
-"""The time that one training step takes: jdq's fine-tune against the script of every tutorial. See heads.py."""
+"""The time per training step: jdq's fine-tune compared with the script of every tutorial. See heads.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORDS = "nurse cook driver engineer we look for a night shift and good tools"
 
 
 def compare_steps(rounds: int) -> Iterator[tuple[str, list[float], list[float]]]:
-    """(kind of texts, jdq's seconds a step, the plain script's), each of one value a round, in turns."""
+    """(kind of texts, jdq's seconds per step, the plain script's): one value per round, taken in turns."""
     from jdq.worker.encoder.tiny import make_tiny_bart
 
     logging.disable(logging.WARNING)
@@ -32,7 +32,7 @@ def compare_steps(rounds: int) -> Iterator[tuple[str, list[float], list[float]]]
 
 
 def texts_of(shortest: int, longest: int) -> list[str]:
-    """Texts of that many words; lengths of a log-normal shape between the two, as those of job postings."""
+    """Texts of that many words; log-normal lengths between the two, like those of job postings."""
     rng = np.random.default_rng(0)
     spread = np.exp(rng.normal(size=TEXTS) * 0.8 + np.log((shortest * longest) ** 0.5))
     words = WORDS.split()
@@ -40,12 +40,12 @@ def texts_of(shortest: int, longest: int) -> list[str]:
 
 
 def step_s(times: list[float]) -> float:
-    """The mean time between the ends of two steps: the first one, which warms up, is left out."""
+    """The mean time between the ends of two steps: the first step, which warms up, is left out."""
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
 def plain_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
-    """The script that one finds in every tutorial: the Trainer with its defaults, batches padded to their longest."""
+    """The script of every tutorial: the Trainer with its defaults, batches padded to their longest."""
     import torch
     from transformers import (
         AutoModelForSequenceClassification,
@@ -80,12 +80,14 @@ def plain_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Pat
 
 
 def jdq_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path) -> float:
-    """Of `finetune`, on the same texts; without a validation part, so without evaluation."""
+    """Seconds per step of `finetune` on the same texts; no validation part, so no evaluation."""
+    import torch
+
     from jdq.worker.finetune.finetune import finetune
     from jdq.worker.finetune.options import FineTuneOptions
     from jdq.worker.heads.split import TRAIN, Split
 
-    # As many rows to train on as the plain script has: the test row is an extra one.
+    # The same number of train rows as the plain script: the test row is an extra one.
     parts = np.full(len(texts) + 1, TRAIN, dtype=np.uint8)
     parts[-1] = 2
     split = Split(parts=parts, seed=0, test=0.0, validation=0.0, distinct_texts=len(parts), warnings=())
@@ -93,6 +95,6 @@ def jdq_step_s(encoder: Path, texts: list[str], labels: list[str], folder: Path)
     times: list[float] = []
     finetune(
         [*texts, "a test"], [*labels, labels[0]], split, options, checkpoints_dir=folder / "c", output_dir=folder / "m",
-        report=lambda _: times.append(time.perf_counter()),
+        device="cuda" if torch.cuda.is_available() else "cpu", report=lambda _: times.append(time.perf_counter()),
     )  # fmt: skip
     return step_s(times)

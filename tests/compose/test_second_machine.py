@@ -67,6 +67,6 @@ def test_workers_of_a_second_machine_join_over_tls(first: Stack, second: Stack) 
     assert not second.compose("ps", "-q", "redis").stdout
     first.compose("stop", "gpu-worker")
     # 32 columns: another feature space than any other test fills.
-    job = first.submit("extract", "/data/jobs.csv", "--encoder", "hash:32:0.002", "--name", "elsewhere")
+    job = first.submit("extract", "/data/jobs.csv", "--encoder", "hash:32", "--name", "elsewhere")
     assert first.succeeded(job, within_s=120)["computed"] == ROWS - REPEATED
     first.up()

@@ -51,9 +51,9 @@ def with_network(encoder: Encoder, network: SmallMemory, budget: int) -> Encoder
 @pytest.mark.parametrize("error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
 def test_memory_that_runs_out_halves_the_budget_and_loses_nothing(tiny: Path, error: Exception | None) -> None:
     tokens = random_tokens([5, 300, 40, 40, 90, 12, 7, 250])
-    whole = with_network(load_encoder(str(tiny)), SmallMemory(10_000), 10_000)
-    small = with_network(whole, SmallMemory(310, error), 10_000)
-    assert np.array_equal(small.encode(tokens), whole.encode(tokens))
+    large = with_network(load_encoder(str(tiny)), SmallMemory(10_000), 10_000)
+    small = with_network(large, SmallMemory(310, error), 10_000)
+    assert np.array_equal(small.encode(tokens), large.encode(tokens))
     assert small.budget.tokens < 744
 
 
@@ -107,7 +107,7 @@ def test_passes_side_by_side_give_the_same_and_leave_the_threads_as_they_were(ti
     assert np.abs(together - alone).max() <= 1e-5
 
 
-def test_an_error_in_one_of_several_lanes_reaches_the_caller(tiny: Path) -> None:
+def test_an_error_in_one_of_several_passes_reaches_the_caller(tiny: Path) -> None:
     network = SmallMemory(0, RuntimeError("device-side assert"))
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="device-side assert"):

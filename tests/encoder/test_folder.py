@@ -29,11 +29,11 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_cache")
-def test_a_hub_out_of_reach_is_told_at_once_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_soon_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     before = time.monotonic()
-    with pytest.raises(EncoderNotFound, match=r"(?s)facebook/bart-base is no folder.*jdq model tiny DIR"):
+    with pytest.raises(EncoderNotFound, match=r"(?s)facebook/bart-base is not a folder.*jdq model tiny DIR"):
         describe("facebook/bart-base")
     assert time.monotonic() - before < 5
 
@@ -76,9 +76,9 @@ def test_a_folder_that_does_not_exist_is_no_hub_name(name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_cache")
-def test_a_name_that_the_hub_cannot_have_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_the_hub_cannot_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderNotFound, match="neither a folder here nor a name"):
+    with pytest.raises(EncoderNotFound, match="neither a local folder nor a possible name"):
         describe("bart base!!")
 
 
@@ -95,7 +95,7 @@ def test_a_pickle_is_never_read(copy: Path) -> None:
     assert not Path("hacked").exists()
 
 
-def test_a_folder_without_config_or_weights_is_told(copy: Path, tmp_path: Path) -> None:
+def test_a_folder_without_config_or_weights_is_refused(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(DamagedEncoder, match=r"no config\.json"):
         describe(str(tmp_path))
     (copy / "model.safetensors").unlink()
@@ -104,7 +104,7 @@ def test_a_folder_without_config_or_weights_is_told(copy: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', "\udcff"])
-def test_a_damaged_config_is_told(text: str, copy: Path) -> None:
+def test_a_damaged_config_is_refused(text: str, copy: Path) -> None:
     (copy / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DamagedEncoder, match=r"config\.json"):
         describe(str(copy))
@@ -135,10 +135,10 @@ def test_damaged_weights_are_told_and_never_obeyed(content: bytes, copy: Path) -
         load_encoder(str(copy))
 
 
-def test_weights_that_were_cut_short_are_told(copy: Path) -> None:
-    whole = (copy / "model.safetensors").read_bytes()
-    (copy / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedEncoder, match="not a whole safetensors file"):
+def test_truncated_weights_are_refused(copy: Path) -> None:
+    complete = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(complete[: len(complete) // 2])
+    with pytest.raises(DamagedEncoder, match="not a complete safetensors file"):
         load_encoder(str(copy))
 
 
@@ -154,5 +154,5 @@ def test_a_model_that_asks_for_its_own_code_is_refused(copy: Path) -> None:
     config = {"model_type": "own", "auto_map": {"AutoConfig": "code.C", "AutoModel": "code.M"}, "vocab_size": 4_000}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "code.py").write_text("raise SystemExit('the code was run')")
-    with pytest.raises(UnsafeWeights, match="code of its own"):
+    with pytest.raises(UnsafeWeights, match="needs its own code"):
         load_encoder(str(copy))

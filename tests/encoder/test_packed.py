@@ -56,9 +56,9 @@ def test_a_feature_does_not_depend_on_the_other_texts_or_their_order(tiny: Path)
     texts = [f"{'word ' * n}number {n}" for n in (1, 200, 3, 40, 3, 800, 0, 17)]
     together = encoder.encode(encoder.tokenize(texts))
     alone = np.concatenate([encoder.encode(encoder.tokenize([text])) for text in texts])
-    turned = encoder.encode(encoder.tokenize(texts[::-1]))[::-1]
+    reversed_order = encoder.encode(encoder.tokenize(texts[::-1]))[::-1]
     assert np.abs(together - alone).max() <= TOLERANCE
-    assert np.abs(together - turned).max() <= TOLERANCE
+    assert np.abs(together - reversed_order).max() <= TOLERANCE
 
 
 def test_ten_thousand_mixed_lengths_packed_equal_padded(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tokens are those of the model's tokenizer, with special tokens' strings as plain text, cut on the right."""
+"""Tokens are those of the model's tokenizer, with special tokens' strings as plain text, truncated on the right."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_literal_end_of_text_changes_the_feature_and_ends_nothing(
     assert np.abs(features[0] - features[1]).max() > 1e-4
 
 
-def test_tokens_before_cutting_are_counted(tiny: Path) -> None:
+def test_tokens_before_truncation_are_counted(tiny: Path) -> None:
     tokens = load_tokenizer(tiny).tokenize(["a", " a" * 50, " a" * 8, " a" * 9], 10)
     assert tokens.n_tokens.tolist() == [3, 52, 10, 11]
     assert tokens.lengths.tolist() == [3, 10, 10, 10]
@@ -81,7 +81,7 @@ def test_no_texts_are_no_tokens(tiny: Path) -> None:
     assert encoder.encode(tokens).shape == (0, 64)
 
 
-def test_an_empty_text_has_a_feature_and_a_long_one_is_cut(tiny: Path, reference: Reference) -> None:
+def test_an_empty_text_has_a_feature_and_a_long_one_is_truncated(tiny: Path, reference: Reference) -> None:
     encoder = load_encoder(str(tiny))
     tokens = encoder.tokenize(["", "long " * 3_000])
     assert tokens.lengths.tolist() == [2, 1024]

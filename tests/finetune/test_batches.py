@@ -33,7 +33,7 @@ def test_batches_by_length_hold_a_tenth_of_the_padding_of_random_ones() -> None:
 
 
 def test_batches_of_any_size_are_cut_at_the_right_places() -> None:
-    """The full batches come first, whole: whoever cuts every 7 rows gets them as they were made."""
+    """The full batches come first, so that every 7 rows are a batch as it was made."""
     lengths = np.sort(some_lengths(100))
     order = list(ByLength(lengths, 7, seed=0))
     spreads = [np.ptp(order[i : i + 7]) for i in range(0, 98, 7)]

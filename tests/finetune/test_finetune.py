@@ -163,7 +163,7 @@ def test_a_missing_encoder_a_short_split_and_a_folder_that_is_no_model_are_refus
     with pytest.raises(BadSplit, match="71 texts, 72 labels"):
         dataclasses.replace(case, texts=case.texts[1:]).run(tmp_path)
     with pytest.raises(DamagedModel, match="jdq did not fine-tune"):
-        load_fine_tuned(case.encoder)
+        load_fine_tuned(case.encoder, device="cpu")
 
 
 def test_a_model_that_stands_already_is_the_result_and_another_one_is_refused(case: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from jdq.worker.finetune.checkpoints import is_whole, last_whole, seal, sealed_facts
+from jdq.worker.finetune.checkpoints import MANIFEST, Spent, is_complete, last_complete, read_manifest, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 
 
@@ -57,7 +57,7 @@ def test_a_killed_training_goes_on_and_ends_as_the_undisturbed_one(
     assert_equal_weights(tmp_path, weights)
 
 
-def test_a_training_killed_twice_counts_both_sittings(case: Any, tmp_path: Path, undisturbed: Any) -> None:
+def test_a_training_killed_twice_counts_both_processes(case: Any, tmp_path: Path, undisturbed: Any) -> None:
     for step in (4, 9):
         with pytest.raises(Killed):
             case.run(tmp_path, checkpoint_every_s=0.0, report=stop_at(step, Killed))
@@ -69,25 +69,25 @@ def test_a_training_killed_twice_counts_both_sittings(case: Any, tmp_path: Path,
 def test_a_stop_on_request_saves_a_checkpoint_first(case: Any, tmp_path: Path, undisturbed: Any) -> None:
     with pytest.raises(StopAfterCheckpoint):
         case.run(tmp_path, report=stop_at(5, StopAfterCheckpoint))
-    (sitting,) = (tmp_path / "checkpoints").iterdir()
-    newest = last_whole(sitting)
+    (checkpoint_dir,) = (tmp_path / "checkpoints").iterdir()
+    newest = last_complete(checkpoint_dir)
     assert newest is not None and newest.name == "checkpoint-5"
     case.run(tmp_path)
     assert_equal_weights(tmp_path, undisturbed[1])
 
 
-@pytest.mark.parametrize("damage", ["cut", "no seal", "no file"])
-def test_a_torn_checkpoint_is_skipped(case: Any, tmp_path: Path, undisturbed: Any, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "no manifest", "no file"])
+def test_an_incomplete_checkpoint_is_skipped(case: Any, tmp_path: Path, undisturbed: Any, damage: str) -> None:
     with pytest.raises(Killed):
         case.run(tmp_path, checkpoint_every_s=0.0, report=stop_at(6, Killed))
-    (sitting,) = (tmp_path / "checkpoints").iterdir()
-    newest = last_whole(sitting)
+    (checkpoint_dir,) = (tmp_path / "checkpoints").iterdir()
+    newest = last_complete(checkpoint_dir)
     assert newest is not None and newest.name == "checkpoint-5"
     optimizer = newest / "optimizer.pt"
     if damage == "truncated":
         os.truncate(optimizer, optimizer.stat().st_size // 2)
-    elif damage == "no seal":
-        (newest / "jdq-seal.json").unlink()
+    elif damage == "no manifest":
+        (newest / MANIFEST).unlink()
     else:
         optimizer.unlink()
     steps: list[int] = []
@@ -106,15 +106,26 @@ def test_other_options_or_texts_start_from_the_beginning(case: Any, tmp_path: Pa
         assert steps[0] == 1
 
 
-def test_a_seal_says_what_it_was_given_and_a_change_breaks_it(tmp_path: Path) -> None:
+def test_a_manifest_keeps_what_was_spent_and_a_change_breaks_it(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint-3"
     checkpoint.mkdir()
     (checkpoint / "weights").write_bytes(b"12345")
-    assert not is_whole(checkpoint)
-    seal(checkpoint, {"training_time_s": 1.5})
-    assert is_whole(checkpoint) and sealed_facts(checkpoint) == {"training_time_s": 1.5}
+    assert not is_complete(checkpoint)
+    spent = Spent(training_time_s=1.5, resumed=2)
+    write_manifest(checkpoint, spent)
+    assert is_complete(checkpoint) and read_manifest(checkpoint).spent == spent
     (checkpoint / "weights").write_bytes(b"1234")
-    assert not is_whole(checkpoint) and last_whole(tmp_path) is None and not checkpoint.exists()
+    assert not is_complete(checkpoint) and last_complete(tmp_path) is None and not checkpoint.exists()
+
+
+def test_a_checkpoint_of_the_first_version_is_resumed(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint-3"
+    checkpoint.mkdir()
+    (checkpoint / "weights").write_bytes(b"12345")
+    written = '{"sizes": {"weights": 5}, "facts": {"training_time_s": 1.5, "resumed": 1.0}}'
+    (checkpoint / "jdq-seal.json").write_text(written)
+    assert last_complete(tmp_path) == checkpoint
+    assert read_manifest(checkpoint).spent == Spent(training_time_s=1.5, resumed=1)
 
 
 @pytest.mark.slow

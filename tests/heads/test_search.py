@@ -74,6 +74,27 @@ def test_a_search_finds_the_better_head_and_measures_it_on_the_test_part_once(ma
     assert msgspec.json.decode(msgspec.json.encode(scores), type=list[TrialScore]) == scores
 
 
+@pytest.mark.parametrize(("metric", "best"), [("log_loss", min), ("accuracy", max), ("roc_auc", max)])
+def test_a_search_goes_by_the_metric_in_the_direction_in_which_it_is_good(made: Any, metric: str, best: Any) -> None:
+    trials = list_trials(HeadOptions(), rows=210, heads=["dummy", "logreg"])
+    scores = [score_trial(made.X, made.y, made.split, trial, keys=made.keys, folds=3) for trial in trials]
+    record = refit_best(made.X, made.y, made.split, scores, metric=metric, keys=made.keys).record
+    assert record.search is not None
+    found = [trial["score"] for trial in record.search["trials"]]
+    assert found == sorted(found, reverse=best is max)
+    assert (found[0], record.head) == (best(found), "logreg")
+    assert found[0] != found[-1]
+
+
+def test_a_trial_without_the_metric_is_the_last_whatever_its_direction() -> None:
+    trials = [
+        TrialScore(number=number, options=HeadOptions(), folds=2, scores=scores)
+        for number, scores in enumerate([{}, {"accuracy": 0.5, "log_loss": 9.0}, {"accuracy": 0.9, "log_loss": 1.0}])
+    ]
+    for metric in ("accuracy", "log_loss"):
+        assert [score.number for score in rank(trials, metric=metric)] == [2, 1, 0]
+
+
 def test_a_trial_that_does_not_fit_the_data_has_an_error_and_the_search_goes_on(made: Any) -> None:
     bad = Trial(number=0, options=HeadOptions(head="knn", params={"n_neighbors": 5000}))
     scores = [score_trial(made.X, made.y, made.split, bad, folds=2)]

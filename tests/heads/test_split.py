@@ -64,7 +64,7 @@ def test_a_class_of_two_texts_or_more_is_trained_on_and_tested(sizes: list[int])
 def test_a_class_of_one_row_is_in_train_alone_and_counted() -> None:
     split = make_split(["a"] * 20 + ["b"] * 20 + ["rare"], keys_of(list(range(41))))
     assert split.parts[-1] == TRAIN
-    assert split.warnings == ("1 class not in the test part, for want of different texts: 'rare'",)
+    assert split.warnings == ("1 class not in the test part, for lack of distinct texts: 'rare'",)
 
 
 def test_a_class_of_two_rows_is_trained_on_once_and_tested_once() -> None:
@@ -77,7 +77,7 @@ def test_repeats_are_counted_and_so_are_texts_of_two_labels() -> None:
     labels = ["a", "b"] * 10 + ["a", "b", "b"]
     split = make_split(labels, keys_of(texts))
     assert split.warnings[0].startswith("3 of 23 rows repeat the text of another row (20 distinct texts)")
-    assert split.warnings[1] == "1 of 20 distinct texts stand with different labels in different rows"
+    assert split.warnings[1] == "1 of 20 distinct texts have different labels in different rows"
 
 
 def test_one_class_only_is_refused_with_the_next_command() -> None:

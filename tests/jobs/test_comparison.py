@@ -33,11 +33,11 @@ def test_heads_on_one_split_are_compared_with_intervals_and_costs(workplace: Wor
     version = extracted(workplace, csv_of(labelled(90)))
     jobs = {trained(workplace, version, head=head).id for head in ("logreg", "dummy", "knn")}
     found = compare_dataset(workplace.store, "table")
-    assert {line.id for line in found.lines} == jobs
+    assert {line.id for line in found.rows} == jobs
     assert found.reference.dataset_version == version.version
-    scores = [line.metrics["macro_f1"] for line in found.lines]
+    scores = [line.metrics["macro_f1"] for line in found.rows]
     assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
-    for line in found.lines:
+    for line in found.rows:
         assert line.comparable
         assert (line.computed, line.reused) == (90, 0)
         low, high = line.intervals["accuracy"]
@@ -53,16 +53,16 @@ def test_other_rows_are_marked_and_stand_apart(workplace: Workplace) -> None:
     here = trained(workplace, new).id
     trained(workplace, new, label_column="code")
     found = compare_dataset(workplace.store, "table")
-    assert [line.id for line in found.lines if line.comparable] == [here]
-    assert found.lines[0].id == here
-    assert {line.why for line in found.lines[1:]} == {f"dataset version {old.version}", "label column 'code'"}
+    assert [line.id for line in found.rows if line.comparable] == [here]
+    assert found.rows[0].id == here
+    assert {line.why for line in found.rows[1:]} == {f"dataset version {old.version}", "label column 'code'"}
     text = run(workplace, "compare", "table").output
     assert text.index(here) < text.index("* measured on other rows")
     assert text.count("* logreg") == 2
     older = compare_dataset(workplace.store, "table", version=old.version)
-    assert [line.ground.dataset_version for line in older.lines if line.comparable] == [old.version]
+    assert [line.setting.dataset_version for line in older.rows if line.comparable] == [old.version]
     other = compare_dataset(workplace.store, "table", label_column="code")
-    assert [line.ground.label_column for line in other.lines if line.comparable] == ["code"]
+    assert [line.setting.label_column for line in other.rows if line.comparable] == ["code"]
 
 
 def test_another_split_of_the_same_rows_is_marked(workplace: Workplace) -> None:
@@ -70,7 +70,7 @@ def test_another_split_of_the_same_rows_is_marked(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of(rows))
     for label_separator in (None, None, "|"):
         trained(workplace, version, label_separator=label_separator)
-    whys = [line.why for line in compare_dataset(workplace.store, "table").lines]
+    whys = [line.why for line in compare_dataset(workplace.store, "table").rows]
     other = labelled_rows(version, None, label_separator="|").split.digest
     assert whys == ["", "", f"split {other[:8]}"]
 
@@ -147,7 +147,7 @@ def fine_tuned(workplace: Workplace) -> Job:
 def test_a_fine_tune_costs_the_device_its_training_time_and_reuses_nothing(workplace: Workplace) -> None:
     record = fine_tuned(workplace).result
     assert record is not None
-    [row] = compare_dataset(workplace.store, "table").lines
+    [row] = compare_dataset(workplace.store, "table").rows
     assert row.device_s == record["training_time_s"] > 0
     assert (row.computed, row.reused) == (record["rows"]["train"], 0)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 import shutil
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from jdq.worker.encoder.hashing import hashed_feature
+from jdq.worker.encoder.errors import NotFiniteFeatures
+from jdq.worker.encoder.hashing import HashedTexts, HashEncoder, hashed_feature
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.jobs.plan import chunk_bounds, first_rows
 from jdq.worker.queue.contract import Extract, JobState
@@ -98,20 +100,42 @@ def test_a_text_of_just_the_maximum_length_is_not_truncated(workplace: Workplace
     assert (job.counts["truncated"], job.counts["tokens"]) == (2, 5 + 5 + 5 + 4)
 
 
-def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: Workplace) -> None:
+@pytest.mark.parametrize("encoder", ["hash:many", "hash:0", "hash:10000", "hash:8:0.5"])
+def test_an_encoder_that_is_not_there_fails_the_job_with_what_to_do(workplace: Workplace, encoder: str) -> None:
     version = workplace.imported(table(["a text", "another"]))
-    job = workplace.finished(Extract(dataset=version.name, version=version.version, encoder="hash:many"))
+    job = workplace.finished(Extract(dataset=version.name, version=version.version, encoder=encoder))
     assert job.state is JobState.FAILED
     assert job.error is not None
     assert "try: hash:64" in job.error.message
 
 
+def test_a_text_counts_as_truncated_from_one_token_over_the_limit_on(workplace: Workplace) -> None:
+    version = workplace.imported(table(["x" * length for length in (9, 10, 11, 12)]))
+    spec = Extract(dataset=version.name, version=version.version, encoder="hash:8", max_length=10)
+    counts = workplace.finished(spec).counts
+    assert (counts["truncated"], counts["tokens"]) == (2, 9 + 10 + 10 + 10)
+
+
+@pytest.fixture
+def broken_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts with the word "broken" have no finite feature."""
+    encode = HashEncoder.encode
+
+    def faulty(self: HashEncoder, tokens: HashedTexts, **options: Any) -> np.ndarray:
+        if bad := [position for position, text in enumerate(tokens.texts) if "broken" in text]:
+            raise NotFiniteFeatures(bad, "float32")
+        return encode(self, tokens, **options)
+
+    monkeypatch.setattr(HashEncoder, "encode", faulty)
+
+
+@pytest.mark.usefixtures("broken_texts")
 def test_a_text_without_a_finite_feature_is_named_and_takes_no_other_down(workplace: Workplace) -> None:
     texts = [f"text {n}" for n in range(50)]
     texts[6] = texts[31] = "broken text"
     texts[40] = "another broken text"
     version = workplace.imported(table(texts))
-    spec = Extract(dataset=version.name, version=version.version, encoder=f"hash:{DIM}:0:nan=broken")
+    spec = Extract(dataset=version.name, version=version.version, encoder=f"hash:{DIM}")
     failed = workplace.finished(spec)
     assert failed.state is JobState.FAILED
     assert failed.error is not None

@@ -49,8 +49,10 @@ def stack_in(folder: str, **settings: str) -> Stack:
     return Stack(Path(folder) / "home", {"XDG_RUNTIME_DIR": str(runtime), **settings})
 
 
+# Its workers' encoder `hash:` obeys the fault words in a text.
+FAULTY = {"PYTHONPATH": str(Path(__file__).parent.parent / "faulty")}
 # The shortest lease that the heartbeat allows: a killed worker's chunk is reassigned soon.
-SHORT = {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
+SHORT = FAULTY | {"JDQ_LEASE_S": "3", "JDQ_HEARTBEAT_S": "0.5", "JDQ_RECLAIM_S": "1", "JDQ_CHUNK_TOKENS": "1000"}
 
 
 @pytest.fixture

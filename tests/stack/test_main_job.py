@@ -122,11 +122,11 @@ def test_an_encoder_that_cannot_be_downloaded_fails_the_job_with_what_to_do(
 def test_a_worker_killed_in_mid_extraction_loses_nothing(stack: Stack, tmp_path: Path) -> None:
     from jdq.worker.encoder.hashing import hashed_feature
 
-    texts = [f"posting number {n} of a company" for n in range(400)]
+    texts = [f"posting number {n} of a company [slow]" for n in range(400)]
     file = tmp_path / "killed.csv"
     file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
     stack.run("up")
-    job = submitted(stack, "extract", str(file), "--encoder", "hash:16:0.02")
+    job = submitted(stack, "extract", str(file), "--encoder", "hash:16")
     deadline = time.monotonic() + 60
     while not 50 <= stack.json("status", job)["texts_done"] < 350:
         assert time.monotonic() < deadline

@@ -24,16 +24,16 @@ def running(rough_stack: Stack) -> Stack:
 SLOW_TEXTS = 500
 
 
-def submitted(stack: Stack, folder: Path, name: str, encoder: str, texts: list[str], *options: str) -> str:
+def submitted(stack: Stack, folder: Path, name: str, texts: list[str], *options: str) -> str:
     file = folder / f"{name}.csv"
     file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
-    return stack.run("submit", "extract", str(file), "--encoder", encoder, *options).stdout.strip()
+    return stack.run("submit", "extract", str(file), "--encoder", "hash:8", *options).stdout.strip()
 
 
 def slow(stack: Stack, folder: Path, name: str = "slow", *options: str) -> str:
     """A job of some 10 s, of which a worker has taken the first chunk. Its texts are no other test's."""
-    texts = [f"{folder.name} {name} {n}" for n in range(SLOW_TEXTS)]
-    job = submitted(stack, folder, name, "hash:8:0.02", texts, *options)
+    texts = [f"{folder.name} {name} {n} [slow]" for n in range(SLOW_TEXTS)]
+    job = submitted(stack, folder, name, texts, *options)
     until(lambda: stack.json("status", job)["computed"] > 0)
     return job
 
@@ -79,8 +79,8 @@ def test_a_worker_stopped_by_sigterm_hands_its_chunk_back_and_leaves_within_ten_
 def test_a_text_that_kills_its_worker_fails_its_job_after_three_tries_and_no_other(
     running: Stack, tmp_path: Path
 ) -> None:
-    poison = submitted(running, tmp_path, "poison", "hash:8:0:kill=cyanide", ["good", "some cyanide here"])
-    other = submitted(running, tmp_path, "other", "hash:8", [f"other {n}" for n in range(100)])
+    poison = submitted(running, tmp_path, "poison", ["good", "a text that [kill]s"])
+    other = submitted(running, tmp_path, "other", [f"other {n}" for n in range(100)])
     assert "failed 3 times" in running.run("watch", poison, code=1).stderr
     assert len([a for a in running.json("status", poison)["attempts"] if a["what"] == "expired"]) == 3
     running.run("watch", other)
@@ -91,16 +91,14 @@ def test_a_text_that_kills_its_worker_fails_its_job_after_three_tries_and_no_oth
 
 def test_an_urgent_job_overtakes_within_a_chunk(running: Stack, tmp_path: Path) -> None:
     low = slow(running, tmp_path, "low", "--priority", "low")
-    urgent = submitted(
-        running, tmp_path, "urgent", "hash:8:0.02", [f"urgent {n}" for n in range(50)], "--priority", "high"
-    )
+    urgent = submitted(running, tmp_path, "urgent", [f"urgent {n} [slow]" for n in range(50)], "--priority", "high")
     running.run("watch", urgent)
     assert running.json("status", low)["state"] == "running"
     running.run("cancel", low)
 
 
 def test_the_log_lines_of_a_job_name_worker_job_and_chunk(running: Stack, tmp_path: Path) -> None:
-    job = submitted(running, tmp_path, "lines", "hash:8", [f"line {n}" for n in range(10)])
+    job = submitted(running, tmp_path, "lines", [f"line {n}" for n in range(10)])
     lines = running.run("logs", "-f", job).stdout.splitlines()
     assert any("cpu-1@" in line and f"{job}/0" in line for line in lines)
     assert any("gpu-1@" in line and f"{job}/1" in line and "committed (last)" in line for line in lines)

@@ -11,16 +11,16 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
 from jdq.store.location import jdq_home, store_root
+from jdq.worker.precision import AUTO, Precision
 
 DEFAULT_ENCODER = "facebook/bart-base"
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float8"]
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 _Names = Annotated[str, Meta(description="a text of names, comma separated")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
@@ -51,7 +51,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool  # no setting: the broker is the private server that `jdq up` starts
     host: _Text
     encoder: _Text = DEFAULT_ENCODER
-    precision: Precision = "auto"
+    precision: Precision = AUTO
     device: _Device = "auto"
     # How long a worker may be silent before its chunk goes to another one.
     lease_s: _Seconds = 60.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
+from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -97,12 +98,13 @@ def file_or_dataset(
 def check_classes(version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
     """Raises NoLabels where the column has fewer than two classes; warns of rows without a label."""
     from jdq.store.datasets import NoLabels
+    from jdq.worker.heads.options import labels_in
 
     labels = [str(label) for label in version.labels(column, missing="keep")]
     missing = sum(not label.strip() for label in labels)
     distinct = {label for label in labels if label.strip()}
     if label_separator is not None:
-        distinct = {part.strip() for label in distinct for part in label.split(label_separator)} - {""}
+        distinct = set().union(*(labels_in(cell, label_separator) for cell in distinct))
     if len(distinct) < 2:
         version.check_labels(column)  # names the other columns, where every row has a label
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
@@ -123,7 +125,9 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--multi-label", is_flag=True, help="Read each cell as a set of labels; an empty cell is the empty set."
     )
-    @click.option("--label-separator", default="|", show_default=True, help="Separator of the labels in a cell.")
+    @click.option(
+        "--label-separator", default=LABEL_SEPARATOR, show_default=True, help="Separator of the labels in a cell."
+    )
     @functools.wraps(command)
     def with_labels(*arguments: Any, multi_label: bool, label_separator: str, **options: Any) -> None:
         command(*arguments, labels_by=label_separator if multi_label else None, **options)

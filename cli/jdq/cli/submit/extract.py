@@ -10,7 +10,8 @@ import click
 from jdq.cli.client import Client
 from jdq.cli.submit.data import encoder_name, import_file, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
-from jdq.worker.config import DEFAULT_ENCODER, Precision
+from jdq.worker.config import DEFAULT_ENCODER
+from jdq.worker.precision import Precision
 
 
 @click.command()

@@ -9,6 +9,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.submit.data import check_classes, label_options
 from jdq.cli.submit.sending import Sending, job_options, send
+from jdq.worker.heads.options import BEST_BY
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -52,7 +53,7 @@ GRID = "grid"
 )
 @click.option(
     "--metric",
-    default="macro_f1",
+    default=BEST_BY,
     show_default=True,
     help="Metric that a search optimizes, such as accuracy or log_loss.",
 )

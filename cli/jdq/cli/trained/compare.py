@@ -11,18 +11,11 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import duration, json_option, print_json, print_table
+from jdq.worker.report.comparison import METRICS
 
 if TYPE_CHECKING:
     from jdq.worker.report.comparison import Comparison, ComparisonRow
 
-HEADINGS = {
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC",
-}
 MARK = "*"
 
 
@@ -49,7 +42,9 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
     for fault in found.unreadable:
         click.echo(f"warning: {fault}", err=True)
     if as_json:
-        print_json({**asdict(found), "lines": [flat(line) for line in found.lines]})
+        fields = asdict(found)
+        del fields["rows"]
+        print_json({**fields, "lines": [flat(row) for row in found.rows]})
     elif as_csv:
         _print_csv(found)
     else:
@@ -60,28 +55,28 @@ def flat(line: ComparisonRow) -> dict[str, Any]:
     """A line as one level of names; an interval as NAME_low and NAME_high."""
     fields = asdict(line)
     metrics, intervals = fields.pop("metrics"), fields.pop("intervals")
-    ground = fields.pop("ground")
+    setting = fields.pop("setting")
     measured: dict[str, Any] = {}
     for name, value in metrics.items():
         low, high = intervals.get(name, (None, None))
         measured |= {name: value, f"{name}_low": low, f"{name}_high": high}
     why = fields.pop("why")
-    return {**fields, **ground, "comparable": line.comparable, "why": why, **measured}
+    return {**fields, **setting, "comparable": line.comparable, "why": why, **measured}
 
 
 def _print_csv(found: Comparison) -> None:
-    rows = [flat(line) for line in found.lines]
+    rows = [flat(line) for line in found.rows]
     out = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
     out.writeheader()
     out.writerows(rows)
 
 
 def _print_text(found: Comparison) -> None:
-    ground = found.reference
-    fit = [line for line in found.lines if line.comparable]
-    apart = [line for line in found.lines if not line.comparable]
+    setting = found.reference
+    fit = [line for line in found.rows if line.comparable]
+    apart = [line for line in found.rows if not line.comparable]
     rows = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
-    about = f"version {ground.dataset_version}, label column {ground.label_column}, split {ground.split[:8]}, {rows}"
+    about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}, {rows}"
     click.echo(f"{found.dataset} {about}")
     _print_lines(fit, marked=False)
     if apart:
@@ -90,14 +85,14 @@ def _print_text(found: Comparison) -> None:
 
 
 def _print_lines(lines: list[ComparisonRow], *, marked: bool) -> None:
-    columns = ["", *HEADINGS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
+    columns = ["", *METRICS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
     rows: list[list[str]] = []
     for line in lines:
         name = f"{MARK} {line.name}" if marked else line.name
-        values = [_number(line.metrics[metric]) for metric in HEADINGS]
+        values = [_number(line.metrics[metric]) for metric in METRICS]
         cost = [duration(line.wall_time_s), duration(line.device_s), _count(line.computed), _count(line.reused)]
         rows.append([name, *values, f"{line.trained_rows:,}", *cost, str(line.seed)])
-        spans = [_span(line.intervals.get(metric)) for metric in HEADINGS]
+        spans = [_span(line.intervals.get(metric)) for metric in METRICS]
         rows.append([f"  {line.id}", *spans, *[""] * 6])
         if marked:
             rows.append([f"  {line.why}", *[""] * 12])

@@ -1,4 +1,4 @@
-"""Attention over packed texts: each text sees its own rows alone, and no row is padding."""
+"""Attention over packed texts: each text sees only its own rows, and no row is padding."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from jdq.worker.encoder.batch import Batch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the texts of a packed batch lie, in the forms that the attention kernels take.
+    """Where the texts of a packed batch are, in the forms that the attention kernels take.
 
     `groups` are runs of texts of one length, as (first row, texts, length), one kernel call each. With `varlen` one
     kernel takes all texts instead: `cu_seqlens` (texts + 1,) int32 on the device are the texts' first rows and the end,
-    `counts` the numbers 0 to texts. `firsts` (texts,) int64 are the first rows.
+    `counts` the numbers from 0 to texts. `firsts` (texts,) int64 are the first rows.
     """
 
     groups: tuple[tuple[int, int, int], ...]
@@ -52,7 +52,7 @@ def has_varlen(device: str, dtype: torch.dtype, head_dim: int) -> bool:
 
 
 def place(array: npt.NDArray[np.generic], device: str) -> Tensor:
-    """An array on the device. From pinned memory, so that a GPU that still computes is not waited for."""
+    """An array on the device. From pinned memory, so that the copy does not wait for a busy GPU."""
     tensor = torch.from_numpy(array)
     return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
@@ -82,7 +82,7 @@ def attend(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
 
 
 def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
-    """Attention of each text's first row alone: queries (texts, dim), (tokens, 2 dim) keys, values -> (texts, dim)."""
+    """Attention of each text's first row only: queries (texts, dim), (tokens, 2 dim) keys, values -> (texts, dim)."""
     dim = q.shape[1]
     q = q.view(len(q), heads, -1)
     k, v = kv.view(len(kv), 2, heads, -1).unbind(1)

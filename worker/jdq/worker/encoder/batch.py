@@ -1,4 +1,4 @@
-"""Batches of texts for one forward pass each: longest first, as many as the token budget holds."""
+"""Batches of texts for one forward pass each: longest first, as many as the token budget allows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Batch:
 
 
 def longest_first(tokens: Tokens) -> npt.NDArray[np.int64]:
-    """Positions of the texts, longest first: memory that does not suffice then shows in the first second."""
+    """Positions of the texts, longest first: a batch that does not fit into memory then fails in the first second."""
     return np.argsort(-tokens.lengths, kind="stable")
 
 
 def count_within(lengths: npt.NDArray[np.int64], budget: int, *, padded: bool) -> int:
-    """How many of the next texts, longest first, one forward pass of `budget` tokens takes: at least one.
+    """How many of the next texts, longest first, fit in a forward pass of `budget` tokens: at least one.
 
-    A padded batch pays its longest text's length for every text.
+    A padded batch costs its longest text's length for every text.
     """
     if padded:
         return max(1, budget // max(1, int(lengths[0])))

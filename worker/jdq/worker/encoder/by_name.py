@@ -1,4 +1,4 @@
-"""From an encoder's name to an encoder, and those that stay loaded."""
+"""From an encoder's name to an encoder; loaded ones are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TokenizedTexts(Protocol):
 
     @property
     def n_tokens(self) -> np.ndarray:
-        """(n,) uint32: tokens of each text before cutting."""
+        """(n,) uint32: tokens of each text before truncation."""
 
     @property
     def n_unknown(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class FeatureEncoder(Protocol):
         """The texts as tokens; safe in any thread, touches no device."""
 
     def encode(self, tokens: Any, *, after_batch: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """(n, dim) float32, in the texts' order. after_batch(texts, tokens), after each pass, may raise to stop."""
+        """(n, dim) float32, in order. after_batch(texts, tokens), called after each pass, may raise to stop."""
 
 
 def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype: str) -> FeatureSpace:
@@ -58,7 +58,7 @@ def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype
 
 
 def load(name: str, *, max_length: int | None, precision: str, device: str) -> FeatureEncoder:
-    """The encoder, from this process's memory where it is loaded already. Raises EncoderError."""
+    """The encoder, from memory if this process has loaded it already. Raises EncoderError."""
     if name.startswith(PREFIX):
         return HashEncoder(name, max_length=max_length)
     return _loaded().get(name, max_length=max_length, precision=precision, device=device)

@@ -18,9 +18,9 @@ Key = tuple[object, ...]
 
 @dataclass(slots=True)
 class EncoderCache:
-    """Loaded encoders, the least lately used dropped when their weights exceed `max_bytes`. Thread-safe.
+    """Loaded encoders; the least recently used are dropped when their weights exceed `max_bytes`. Thread-safe.
 
-    An encoder whose files have changed is loaded anew. The newest stays even where it alone exceeds the bound.
+    An encoder whose files have changed is loaded again. The newest stays even if it exceeds the bound by itself.
     """
 
     max_bytes: int = MAX_BYTES
@@ -28,7 +28,7 @@ class EncoderCache:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, name: str, *, max_length: int | None, precision: str, device: str) -> Encoder:
-        """The encoder as `load_encoder` makes it, from memory where it is there. Raises as `load_encoder`."""
+        """The encoder as `load_encoder` makes it, from memory if it is there. Raises as `load_encoder`."""
         folder = find_folder(name)
         key = (folder, stamp(folder), max_length, precision, device)
         with self._lock:

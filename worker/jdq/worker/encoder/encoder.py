@@ -49,14 +49,14 @@ class Encoder:
         return self.identity.space(storage_dtype)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of the texts, in order, cut to the encoder's limit."""
+        """Token ids of the texts, in order, truncated to the encoder's limit."""
         return self.tokenizer.tokenize(texts, self.identity.max_length)
 
     def encode(self, tokens: Tokens, *, after_batch: AfterBatch | None = None) -> npt.NDArray[np.float32]:
         """One feature per text, in the order of `tokens`: (texts, dim) float32.
 
-        `after_batch(texts, tokens)` is called after every forward pass with what that pass held; what it raises
-        stops the encoding. Raises NotFiniteFeatures, and OutOfMemory where one text alone does not fit.
+        `after_batch(texts, tokens)` is called after every forward pass with the numbers in that pass; what it raises
+        stops the encoding. Raises NotFiniteFeatures, and OutOfMemory where a single text does not fit.
         """
         if not tokens.lengths.all():
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
@@ -73,7 +73,7 @@ class Encoder:
         return features
 
     def _passes(self, tokens: Tokens, pool: ForwardPool) -> Iterator[tuple[Batch, Tensor]]:
-        """All forward passes over the texts, longest first; one that runs out of memory is done again in parts."""
+        """All forward passes over the texts, longest first; one that runs out of memory is repeated in parts."""
         order = longest_first(tokens)
         share = _even_share(len(tokens.ids), self.budget.tokens, pool.count)
         running: deque[tuple[Batch, Future[Tensor]]] = deque()
@@ -92,7 +92,7 @@ class Encoder:
                 order = np.concatenate([batch.indices, order])
 
     def _states(self, batch: Batch, future: Future[Tensor]) -> Tensor | None:
-        """What a pass made, or None where it ran out of memory, after making the next passes smaller."""
+        """The result of a forward pass, or None where it ran out of memory; the next ones are then smaller."""
         try:
             return future.result()
         except (RuntimeError, MemoryError) as error:
@@ -100,14 +100,14 @@ class Encoder:
                 raise
             if len(batch.indices) == 1:
                 raise OutOfMemory(int(batch.indices[0]), int(batch.lengths[0]), self.network.device) from error
-        # Outside of the handler: the error holds the pass's tensors until it is gone.
+        # Outside the handler, because the error keeps the pass's tensors alive.
         self.budget.halve_below(len(batch.ids))
         release_memory(self.network.device)
         return None
 
 
 def _even_share(n_tokens: int, budget: int, n_passes: int) -> int:
-    """Tokens of a pass such that all threads get as many passes and end at about the same time."""
+    """Tokens per forward pass such that all threads run equally many and end at about the same time."""
     if n_passes == 1:
         return budget
     rounds = -(-n_tokens // (budget * n_passes))

@@ -1,4 +1,4 @@
-"""What can be wrong with an encoder, a tokenizer or their files: errors of the user's input, never retried."""
+"""What can be wrong with an encoder, a tokenizer or their files: errors in the user's input, never retried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class EncoderError(Exception):
-    """The encoder that was asked for cannot give right features; doing the same again cannot help."""
+    """The requested encoder cannot give correct features; another try cannot help."""
 
 
 class EncoderNotFound(EncoderError):
@@ -14,7 +14,7 @@ class EncoderNotFound(EncoderError):
 
 
 class UnsafeWeights(EncoderError):
-    """The only weights are a pickle, or the model asks for code of its own to be run."""
+    """The only weights are a pickle, or the model needs its own code to be run."""
 
 
 class DamagedEncoder(EncoderError):
@@ -22,7 +22,7 @@ class DamagedEncoder(EncoderError):
 
 
 class UnsupportedEncoder(EncoderError):
-    """The model is not a text encoder whose position 0 sees the whole text."""
+    """The model is not a text encoder whose position 0 sees the complete text."""
 
 
 class TokenizerMismatch(EncoderError):
@@ -30,7 +30,7 @@ class TokenizerMismatch(EncoderError):
 
 
 class LimitTooLong(EncoderError):
-    """More tokens a text were asked for than the encoder has positions."""
+    """More tokens per text were requested than the encoder has positions."""
 
 
 class NotFiniteFeatures(EncoderError):
@@ -47,7 +47,7 @@ class NotFiniteFeatures(EncoderError):
 
 
 class OutOfMemory(RuntimeError):
-    """Memory did not suffice for one single text: the machine's fault, not the user's, so no EncoderError."""
+    """Memory ran out for a single text: the machine's fault, not the user's, so no EncoderError."""
 
     def __init__(self, position: int, n_tokens: int, device: str) -> None:
         self.position = position

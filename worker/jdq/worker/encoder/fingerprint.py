@@ -1,7 +1,7 @@
-"""Fingerprints: digests of all that the weights and the tokenizer do, and of nothing else.
+"""Fingerprints: digests of everything that the weights and the tokenizer do, and of nothing else.
 
 The same encoder in another kind of folder (with a decoder, with a classifier, in shards, under other names) has the
-same fingerprint; one changed number gives another.
+same fingerprint; one changed number gives another one.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ def of_weights(tensors: Mapping[str, StoredTensor]) -> str:
     names = sorted(tensors)
     with ThreadPoolExecutor(max_workers=4) as pool:  # hashing releases the GIL
         digests = pool.map(lambda name: hashlib.blake2b(tensors[name].data, digest_size=DIGEST_BYTES).digest(), names)
-    whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    combined = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name, digest in zip(names, digests, strict=True):
-        whole.update(f"{name}\n{tensors[name].dtype}\n{list(tensors[name].shape)}\n".encode())
-        whole.update(digest)
-    return whole.hexdigest()
+        combined.update(f"{name}\n{tensors[name].dtype}\n{list(tensors[name].shape)}\n".encode())
+        combined.update(digest)
+    return combined.hexdigest()
 
 
 def of_tokenizer(behaviour: str) -> str:
-    """Digest of a tokenizer's own description of all its steps, as JSON; its spelling does not matter."""
+    """Digest of a tokenizer's own description of all its steps, as JSON; its formatting does not matter."""
     spelled = json.dumps(json.loads(behaviour), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(spelled.encode(), digest_size=DIGEST_BYTES).hexdigest()
 

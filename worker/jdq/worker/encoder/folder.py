@@ -1,4 +1,4 @@
-"""Where an encoder's files are: a folder of the user's, or a snapshot of the model hub on this machine."""
+"""Where an encoder's files are: a folder of the user's, or a local snapshot of the model hub."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PATTERNS = [
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model"),
 ]
-# The hub's own client retries for minutes; one small request tells a missing network in seconds.
+# The hub's own client retries for minutes; one small request detects a missing network in seconds.
 PROBE_TIMEOUT_S = 8.0
 
 
 def find_folder(name: str) -> Path:
     """The folder with the files of the encoder `name`, which is a path or a name on the hub.
 
-    A path wins over a hub name; a snapshot on this machine over the network. Raises EncoderNotFound, at once or
+    A path wins over a hub name, a local snapshot over the network. Raises EncoderNotFound, immediately or
     after PROBE_TIMEOUT_S where the hub cannot be reached; UnsafeWeights and DamagedEncoder as `check_files`.
     """
     path = Path(name).expanduser()
@@ -44,7 +44,7 @@ def find_folder(name: str) -> Path:
 
 
 def check_files(folder: Path) -> None:
-    """Raises where the folder has no config.json, no weights, or none but a pickle."""
+    """Raises where the folder has no config.json, no weights, or only a pickle."""
     if not (folder / "config.json").is_file():
         raise DamagedEncoder(f"{folder} has no config.json, so it is not a model's folder")
     if (folder / WEIGHTS).is_file() or (folder / WEIGHTS_INDEX).is_file():
@@ -53,14 +53,14 @@ def check_files(folder: Path) -> None:
         if (folder / pickle).exists():
             raise UnsafeWeights(
                 f"{folder} has its weights only as a pickle ({pickle}), which can run any code when it is read\n"
-                '  where you trust it, convert it once: python -c "from transformers import AutoModel; '
+                '  if you trust it, convert it once: python -c "from transformers import AutoModel; '
                 f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
             )
     raise DamagedEncoder(f"{folder} has no weights: neither {WEIGHTS} nor {WEIGHTS_INDEX}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json as it stands. Raises DamagedEncoder where it is no JSON object, or names no model type."""
+    """config.json as it is. Raises DamagedEncoder where it is no JSON object, or names no model type."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -71,7 +71,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _installed_snapshot(name: str) -> Path | None:
-    """The snapshot of a hub name that an earlier download left on this machine, if it is whole."""
+    """The snapshot of a hub name that an earlier download left on this machine, if it is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -80,9 +80,9 @@ def _installed_snapshot(name: str) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise EncoderNotFound(f"{name} is neither a folder here nor a name that the hub could have") from error
-    whole = (folder / "config.json").is_file() and any((folder / f).is_file() for f in (WEIGHTS, WEIGHTS_INDEX))
-    return folder if whole else None
+        raise EncoderNotFound(f"{name} is neither a local folder nor a possible name on the hub") from error
+    complete = (folder / "config.json").is_file() and any((folder / f).is_file() for f in (WEIGHTS, WEIGHTS_INDEX))
+    return folder if complete else None
 
 
 def _download(name: str) -> Path:
@@ -97,7 +97,7 @@ def _download(name: str) -> Path:
 
 
 def _check_hub(name: str) -> None:
-    """Raises EncoderNotFound where the hub is off, out of reach, or has no such name."""
+    """Raises EncoderNotFound where the hub is switched off, cannot be reached, or has no such name."""
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
@@ -114,14 +114,14 @@ def _check_hub(name: str) -> None:
         except (OSError, ValueError) as error:
             answers.append(error)
 
-    # In a thread because looking up a host's name obeys no timeout.
+    # In a thread, because looking up a host name has no timeout.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(PROBE_TIMEOUT_S)
     error = answers[0] if answers else TimeoutError(f"no answer within {PROBE_TIMEOUT_S:.0f} s")
     if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404):
         raise EncoderNotFound(
-            f"the hub has no model {name}, or it needs a login (HTTP {error.code}), and there is no such folder here\n"
+            f"the hub has no model {name}, or requires a login (HTTP {error.code}), and there is no such local folder\n"
             "  check the spelling, or: huggingface-cli login"
         )
     if error is not None:
@@ -130,8 +130,8 @@ def _check_hub(name: str) -> None:
 
 def _unreachable(name: str, reason: str) -> EncoderNotFound:
     return EncoderNotFound(
-        f"{name} is no folder, is not on this machine yet, and the hub cannot be reached: {reason}\n"
-        f"  on a machine with network: huggingface-cli download {name} --local-dir DIR, copy DIR here, "
+        f"{name} is not a folder, is not on this machine yet, and the hub cannot be reached: {reason}\n"
+        f"  on a machine with a network: huggingface-cli download {name} --local-dir DIR, copy DIR here, "
         "and pass --encoder DIR\n"
         "  or, to try jdq offline: jdq model tiny DIR"
     )

@@ -1,7 +1,7 @@
-"""Where forward passes run: one after another, or on a CPU side by side, one core each.
+"""Where forward passes run: one after another, or on a CPU side by side, each on its own core.
 
-On a CPU, several passes of one thread each beat one pass of several threads: no core waits for another between two
-layers, least of all where other work shares the machine. `benchmarks/extract.py` prints both rates.
+On a CPU, several passes of one thread each are faster than one pass of several threads: no core waits for another
+between two layers, which matters most where other work shares the machine. `benchmarks/extract.py` prints both rates.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from jdq.worker.encoder.batch import Batch
 
-# Below this many tokens for each core, one pass with all cores is at least as fast.
+# Below this many tokens per core, one pass with all cores is at least as fast.
 LEAST_TOKENS_PER_PASS = 128
 
 
 class Network(Protocol):
-    """What makes the first states of a batch: the packed or the plain path. Several threads may call it at once."""
+    """What makes the first states of a batch: the packed or the plain path. Thread-safe."""
 
     padded: bool
     device: str
@@ -33,15 +33,15 @@ class Network(Protocol):
 
 
 class ForwardPool:
-    """Takes batches, gives futures of their first states. `ahead` passes should be under way at any time."""
+    """Takes batches, returns futures of their first states. `ahead` passes should be in progress at any time."""
 
     def __init__(self, network: Network, pool: ThreadPoolExecutor | None, count: int) -> None:
         self._network, self._pool, self.count = network, pool, count
-        # On a GPU, as with a pool, the next pass is given out before the last one's result is fetched.
+        # On a GPU, as with a pool, the next pass is submitted before the last one's result is fetched.
         self.ahead = count + 1 if pool is not None or network.device != "cpu" else 1
 
     def start(self, batch: Batch) -> Future[Tensor]:
-        """The future of one forward pass; what the pass raises is in it."""
+        """The future of one forward pass; it also holds what the pass raises."""
         if self._pool is not None:
             return self._pool.submit(self._network.first_states, batch)
         future: Future[Tensor] = Future()
@@ -54,13 +54,13 @@ class ForwardPool:
 
 @functools.cache
 def cores() -> int:
-    """PyTorch's number of threads as it was before a pool first changed it, which later threads could not tell."""
+    """PyTorch's number of threads before a pool first changed it; later threads could not find it out."""
     return torch.get_num_threads()
 
 
 @contextmanager
 def open_forward_pool(network: Network, n_texts: int, n_tokens: int) -> Iterator[ForwardPool]:
-    """A pool for this much work. While it has several threads, PyTorch has one thread in each of them and here."""
+    """A pool for this much work. While it has several threads, PyTorch uses one thread in each and in this one."""
     count = min(cores(), n_texts, n_tokens // LEAST_TOKENS_PER_PASS)
     if network.device != "cpu" or count < 2:
         yield ForwardPool(network, None, 1)

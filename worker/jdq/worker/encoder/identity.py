@@ -11,12 +11,12 @@ from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, Unsupport
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
+from jdq.worker.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
 
-DEFINITION = 1  # grows when jdq defines a feature differently, so that old and new ones do not mix
-PRECISIONS = ("float32", "bfloat16", "float8")
+DEFINITION = 1  # increases when jdq defines a feature differently, so that old and new ones do not mix
 LIMIT_WITHOUT_POSITIONS = 512  # for encoders whose positions are relative, where the tokenizer names no limit
 VOCABULARY_SLACK = 256  # models pad their vocabulary to round numbers
 
@@ -56,7 +56,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """A model's folder, read as far as its identity needs."""
+    """A model's folder, read as far as its identity requires."""
 
     folder: Path
     structure: Structure
@@ -77,7 +77,7 @@ def describe(
 def read_files(folder: Path, *, max_length: int | None, precision: str) -> Files:
     """Structure, tokenizer and identity of a model's folder. Raises EncoderError."""
     if precision not in PRECISIONS:
-        raise UnsupportedEncoder(f"no precision {precision!r}; there is: {', '.join(PRECISIONS)}")
+        raise UnsupportedEncoder(f"no precision {precision!r}; choose from: {', '.join(PRECISIONS)}")
     structure = read_structure(folder)
     tokenizer = load_tokenizer(folder)
     _check_vocabulary(folder, tokenizer, structure.vocabulary)
@@ -93,7 +93,7 @@ def read_files(folder: Path, *, max_length: int | None, precision: str) -> Files
 
 
 def _limit(asked: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:
-    """The number of tokens to cut at. Raises where the encoder has no position for more, or nothing would be left."""
+    """The length to truncate at, in tokens. Raises LimitTooLong beyond the positions, or where no text is left."""
     own = min([limit for limit in (positions, tokenizer.limit) if limit is not None] or [LIMIT_WITHOUT_POSITIONS])
     if asked is None:
         return own
@@ -107,7 +107,7 @@ def _limit(asked: int | None, positions: int | None, tokenizer: TextTokenizer) -
 
 
 def _check_vocabulary(folder: Path, tokenizer: TextTokenizer, model_size: int) -> None:
-    """Raises where an id can be beyond the model's table, or the tokenizer knows far too little."""
+    """Raises where an id can be beyond the model's table, or the tokenizer has far too few entries."""
     too_few = model_size - max(VOCABULARY_SLACK, model_size // 50)
     if tokenizer.highest_id >= model_size or tokenizer.vocabulary_size < too_few:
         raise TokenizerMismatch(

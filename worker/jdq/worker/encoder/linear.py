@@ -1,8 +1,8 @@
-"""Linear layers: y = act(x W^T + b) (+ residual), by the fastest exact product that the device has.
+"""Linear layers: y = act(x W^T + b) (+ residual), by the fastest exact product on the device.
 
-On x86 CPUs oneDNN multiplies with weights laid out once, and adds the activation or the residual while a tile of the
-result is still in cache. PyTorch's own `linear` goes to MKL, which on AMD's processors reaches half of oneDNN's rate
-(`benchmarks/extract.py` prints both).
+On x86 CPUs oneDNN multiplies with weights that are rearranged once, and adds the activation or the residual while a
+tile of the result is still in cache. PyTorch's own `linear` uses MKL, which on AMD processors reaches half of oneDNN's
+rate (`benchmarks/extract.py` prints both).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Linear(Protocol):
         """act(x W^T + b)."""
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
-        """x W^T + b + residual. May reuse the memory of nothing but its own result."""
+        """x W^T + b + residual. Changes neither argument."""
 
 
 class TorchLinear:
@@ -71,7 +71,7 @@ class OneDnnLinear:
 
 
 class Float8Linear:
-    """CUDA's float8 product: one scale a weight row, one a token, bfloat16 in and out."""
+    """CUDA's float8 product: one scale per weight row, one per token, bfloat16 in and out."""
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: str) -> None:
         quantised, self._weight_scale = _to_float8(weight.to(torch.bfloat16))
@@ -100,19 +100,24 @@ class Float8Linear:
 
 
 def make_linear(weight: Tensor, bias: Tensor, *, activation: str, precision: str, device: str, rows: int) -> Linear:
-    """The layer for float32 `weight` (outside, inside) and `bias`; `rows` is the usual number of tokens a batch."""
+    """The layer for float32 `weight` (outside, inside) and `bias`; `rows` is the usual number of tokens per batch."""
     if precision == "float8":
         return Float8Linear(weight.to(device), bias.to(device), activation)
     if precision == "float32" and device == "cpu" and has_onednn():
         return OneDnnLinear(weight, bias, activation, rows=rows)
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    dtype = dtype_of(precision)
     return TorchLinear(weight.to(device, dtype), bias.to(device, dtype), activation)
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The dtype of hidden states; "float8" is the precision of products only, between states in bfloat16."""
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 def has_onednn() -> bool:
     """Whether this PyTorch was built with the oneDNN products that `OneDnnLinear` calls."""
     names = ("_reorder_linear_weight", "_linear_pointwise")
-    built: bool = torch._C._has_mkldnn  # what torch.backends.mkldnn.is_available says
+    built: bool = torch._C._has_mkldnn  # what torch.backends.mkldnn.is_available returns
     return built and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 

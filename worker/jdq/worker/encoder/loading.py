@@ -18,7 +18,7 @@ from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokens import Tokens
 
-LEAST_COSINE = 0.999  # what float8 must hold to be worth its speed
+LEAST_COSINE = 0.999  # what float8 must reach to be worth its speed
 
 
 def load_encoder(
@@ -27,13 +27,13 @@ def load_encoder(
     """Load the encoder `name`, a folder or a hub name.
 
     `precision` is that of the arithmetic: "float32", "bfloat16" or, for BART on CUDA, "float8"; `device` is "cpu",
-    "cuda" or "cuda:N". BART and mBART take the packed path, all else the plain one. Raises EncoderError.
+    "cuda" or "cuda:N". BART and mBART take the packed path, all others the plain one. Raises EncoderError.
     """
     return build_encoder(read_files(find_folder(name), max_length=max_length, precision=precision), device=device)
 
 
 def build_encoder(files: Files, *, device: str) -> Encoder:
-    """Put the network of files that were read on a device."""
+    """Put the network of a model's files on a device."""
     if files.identity.precision == "float8" and not device.startswith("cuda"):
         raise UnsupportedEncoder(f"float8 needs a CUDA device, not {device}\n  try: --precision float32")
     packed = files.structure.shape is not None
@@ -51,7 +51,7 @@ def build_encoder(files: Files, *, device: str) -> Encoder:
 
 
 def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:
-    """Raises UnsupportedEncoder where float8 does not hold LEAST_COSINE to bfloat16 on texts of random words."""
+    """Raises UnsupportedEncoder where float8 does not reach LEAST_COSINE to bfloat16 on texts of random words."""
     lengths = np.array([256, 64, 16, 4])
     ids = np.random.default_rng(0).integers(0, vocabulary, int(lengths.sum()), dtype=np.int32)
     counts = lengths.astype(np.uint32)
@@ -60,23 +60,13 @@ def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:
     cosine = float(torch.cosine_similarity(states, expected).min())
     if not cosine >= LEAST_COSINE:
         raise UnsupportedEncoder(
-            f"in float8 this encoder's features keep a cosine of only {cosine:.4f} to those in bfloat16, "
+            f"in float8 this encoder's features have a cosine of only {cosine:.4f} to those in bfloat16, "
             f"less than {LEAST_COSINE}\n  try: --precision bfloat16"
         )
 
 
-def default_device() -> str:
-    """ "cuda" where PyTorch sees a usable GPU, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def default_precision(device: str) -> str:
-    """bfloat16 on a GPU, because fp16 arithmetic overflows in BART; float32 on a CPU."""
-    return "bfloat16" if device.startswith("cuda") else "float32"
-
-
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells that a folder's files were changed: name, size and time of each."""
+    """What shows that a folder's files were changed: name, size and modification time of each."""
     found = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
     return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in found))
 

@@ -1,6 +1,6 @@
 """The packed BART encoder: no padding, fused products, and in the last layer only what position 0 needs.
 
-All of it is exact: the same sums as Hugging Face's encoder does for one text alone, without those that do not reach
+All of it is exact: the sums are those of Hugging Face's encoder for a single text, without those that do not reach
 the feature. Linear layers and norms run on (tokens, dim), whatever texts the tokens belong to; attention sees each
 text's own rows.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jdq.worker.encoder.attention import Layout, attend, attend_first, has_varlen, layout_of, place
 from jdq.worker.encoder.batch import Batch
-from jdq.worker.encoder.linear import Linear, make_linear
+from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
 
 Norm = tuple[Tensor, Tensor]
@@ -25,7 +25,7 @@ Read = Callable[[str], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One encoder layer. The last one has `q` and `kv` apart, because it needs fewer queries than keys."""
+    """One encoder layer. The last one has separate `q` and `kv`, because it needs fewer queries than keys."""
 
     qkv: Linear | None
     q: Linear | None
@@ -43,10 +43,10 @@ class PackedBart:
     padded = False
 
     def __init__(self, shape: BartShape, read: Read, *, precision: str, device: str, rows: int) -> None:
-        """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` is the usual tokens of a batch."""
+        """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` the usual tokens per batch."""
         self.shape = shape
         self.device = device
-        self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        self.dtype = dtype_of(precision)
         self._precision, self._rows = precision, rows
         self._varlen = has_varlen(device, self.dtype, shape.dim // shape.heads)
         self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)
@@ -125,7 +125,7 @@ class PackedBart:
         )
 
     def _linear(self, read: Read, *names: str) -> Linear:
-        """One layer that does several linear maps of the same rows, one result beside the other.
+        """One layer that does several linear maps of the same rows; its result is theirs side by side.
 
         float8 leaves out the second product of the feed-forward: with it, random weights of bart-base reach a cosine
         of 0.9988 to float32, without it 0.9994.

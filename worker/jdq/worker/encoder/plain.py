@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
+from jdq.worker.encoder.linear import dtype_of
+from jdq.worker.encoder.quiet import quiet_transformers
 
 # Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)
@@ -25,9 +26,8 @@ class PlainEncoder:
 
     def __init__(self, network: nn.Module, *, pad_id: int, precision: str, device: str) -> None:
         if precision == "float8":
-            raise UnsupportedEncoder("float8 needs BART's packed path; for this encoder take float32 or bfloat16")
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self._network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+            raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision float32")
+        self._network = network.to(device=device, dtype=dtype_of(precision)).eval().requires_grad_(False)
         self._pad_id = pad_id
         self.device = device
         self.size_bytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
@@ -41,7 +41,7 @@ class PlainEncoder:
             return states
 
     def _pad(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Ids (texts, longest), padded on the right, and the mask that tells text from padding."""
+        """Ids (texts, longest), padded on the right, and the mask, 1 for text and 0 for padding."""
         shape = (len(batch.lengths), int(batch.lengths.max()))
         mask = np.arange(shape[1]) < batch.lengths[:, None]
         ids = np.full(shape, self._pad_id, dtype=np.int64)
@@ -99,7 +99,7 @@ def _is_decoder(config: Any) -> bool:
 
 
 def encoder_of(network: Any) -> nn.Module:
-    """The text encoder of an `AutoModel`: half of an encoder-decoder, else the whole."""
+    """The text encoder of an `AutoModel`: half of an encoder-decoder, else all of it."""
     encoder: Any = network.get_encoder() if network.config.is_encoder_decoder else network
     kind = network.config.model_type
     if getattr(encoder, "main_input_name", "input_ids") != "input_ids":
@@ -110,37 +110,23 @@ def encoder_of(network: Any) -> nn.Module:
 
 
 def names_inside(network: nn.Module, encoder: nn.Module) -> Mapping[str, str]:
-    """The encoder's weights that reach its last hidden state: name in the whole model -> name in the encoder."""
+    """The encoder's weights that reach its last hidden state: name in the complete model -> name in the encoder."""
     prefix = next(name for name, module in network.named_modules() if module is encoder)
     prefix = prefix and prefix + "."
     names = [name for name in encoder.state_dict() if not name.startswith(WITHOUT_EFFECT)]
     return {prefix + name: name for name in names}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and its report of unused heads: what matters of it is raised as an error."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
 def _loading(load: Any) -> Any:
-    """`load`, with its errors about what stands in the folder turned into this package's."""
+    """`load`, with its errors about the folder turned into this package's."""
 
     def loaded(source: Any, **options: Any) -> Any:
         try:
-            with _quiet():
+            with quiet_transformers():
                 return load(source, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
             if "trust_remote_code" in str(error):
-                raise UnsafeWeights(f"{source} needs code of its own to be run, which jdq never does") from error
+                raise UnsafeWeights(f"{source} needs its own code to be run, which jdq never does") from error
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UnsupportedEncoder(f"transformers cannot load this model: {first}") from error
 

@@ -1,4 +1,4 @@
-"""The shape of a BART encoder: what its config says, and the tensors that it must have then."""
+"""The shape of a BART encoder: what its config says, and the tensors that follow from it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class BartShape:
         )
 
     def architecture(self) -> str:
-        """What the tensors alone do not say, in a form that a feature space can hold."""
+        """What the tensors do not say, as a string for the feature space."""
         return (
             f"{self.model_type}-encoder layers={self.layers} heads={self.heads} "
             f"activation={self.activation} embed_scale={self.embed_scale:g}"
@@ -118,7 +118,7 @@ def encoder_tensors(weights: Weights, shape: BartShape) -> dict[str, StoredTenso
 
 
 def _complete_embedding(found: dict[str, StoredTensor], weights: Weights, root: str) -> bool:
-    """Fill in a token embedding that is stored under a shared name; False where two names disagree."""
+    """Add a token embedding that is stored under a shared name; False where two names disagree."""
     own, shared = found.get("embed_tokens.weight"), weights.get(root + "shared.weight")
     if own is not None and shared is not None:
         return own.dtype == shared.dtype and own.data == shared.data

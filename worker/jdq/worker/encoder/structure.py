@@ -1,4 +1,4 @@
-"""What a model's files say about its encoder before the network is built: sizes, and which tensors are its own."""
+"""What a model's files say about its encoder before the network is built: its sizes and its tensors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ POSITIONS_AFTER_PADDING = frozenset(
 class Structure:
     """An encoder as its files describe it. `shape` is None where the packed path does not know the structure.
 
-    `architecture` is all that the tensors do not say; `positions` is None where positions are relative; `tensors`
-    are the encoder's alone, by their names inside it.
+    `architecture` is everything that the tensors do not say; `positions` is None where positions are relative;
+    `tensors` are only the encoder's, by their names inside it.
     """
 
     architecture: str
@@ -63,7 +63,7 @@ def _any_structure(folder: Path, config: Mapping[str, Any], weights: Weights) ->
     full: Any = network.config
     dim = getattr(full, "hidden_size", None)
     if not isinstance(dim, int):
-        raise UnsupportedEncoder(f"{full.model_type} does not say how wide its hidden states are")
+        raise UnsupportedEncoder(f"{full.model_type} does not give the width of its hidden states")
     tensors = _by_name(network, names_inside(network, encoder), weights)
     if tensors is None:  # stored under names that only transformers can translate
         tensors = _loaded(load_network(folder))

@@ -1,6 +1,6 @@
 """A tiny BART with random weights and a working BART tokenizer, made offline: `python -m jdq.worker.encoder.tiny DIR`.
 
-For trying the product and for its tests. The network has learned nothing; its features are a random projection of
+For trying the product and for its tests. The network has not been trained; its features are a random projection of
 the words of a text, which is enough for a head to tell topics apart.
 """
 
@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jdq.worker.encoder.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -90,9 +92,7 @@ def _write_tokenizer(folder: Path, source: Path | None, corpus: Path | None) -> 
 def _write_network(folder: Path, vocabulary_size: int, dim: int, layers: int, seed: int) -> None:
     import torch
     from transformers import BartConfig, BartModel
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # one small file
     config = BartConfig(
         vocab_size=vocabulary_size,
         d_model=dim,
@@ -104,11 +104,11 @@ def _write_network(folder: Path, vocabulary_size: int, dim: int, layers: int, se
         decoder_ffn_dim=4 * dim,
         architectures=["BartModel"],
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         model = BartModel(config).eval()
         _spread_weights(model)
-    model.save_pretrained(folder)
+        model.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # written as 0600, which a worker of another user could not read
 
 

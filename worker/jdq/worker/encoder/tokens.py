@@ -1,4 +1,6 @@
-"""From texts to token ids, the way a feature is defined: special tokens' strings are plain text, cut on the right."""
+"""From texts to token ids, as a feature is defined: strings of special tokens are plain text; truncation is on the
+right.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ NO_LIMIT = 1_000_000  # transformers writes "no limit" as 1e30
 class Tokens:
     """Token ids of some texts, one text after another, each with its special tokens.
 
-    `ids` is flat, int32; `lengths` (texts,) int64 counts each text's ids in it, after cutting; `n_tokens` (texts,)
-    uint32 counts them before cutting; `n_unknown` (texts,) uint32 the unknown tokens among them.
+    `ids` is flat, int32; `lengths` (texts,) int64 counts each text's ids in it, after truncation; `n_tokens`
+    (texts,) uint32 counts them before truncation; `n_unknown` (texts,) uint32 the unknown tokens among them.
     """
 
     ids: npt.NDArray[np.int32]
@@ -40,7 +42,7 @@ class Tokens:
 
 
 class TextTokenizer:
-    """A model's tokenizer with jdq's settings. Safe to use from several threads at once."""
+    """A model's tokenizer with jdq's settings. Thread-safe."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -66,16 +68,16 @@ class TextTokenizer:
         n_unknown = np.zeros(len(encoded), dtype=np.uint32)
         if self._unknown_id is not None:
             n_unknown[:] = [int((ids == self._unknown_id).sum()) for ids in encoded]
-        cut = [self._cut(ids, max_length) for ids in encoded]
+        kept = [self._truncated(ids, max_length) for ids in encoded]
         return Tokens(
-            ids=np.concatenate(cut) if cut else np.empty(0, dtype=np.int32),
-            lengths=np.fromiter((len(ids) for ids in cut), dtype=np.int64, count=len(cut)),
+            ids=np.concatenate(kept) if kept else np.empty(0, dtype=np.int32),
+            lengths=np.fromiter((len(ids) for ids in kept), dtype=np.int64, count=len(kept)),
             n_tokens=n_tokens,
             n_unknown=n_unknown,
         )
 
-    def _cut(self, ids: npt.NDArray[np.int32], max_length: int) -> npt.NDArray[np.int32]:
-        """Drop the last tokens of the text itself; its special tokens stay, as in `truncation=True`."""
+    def _truncated(self, ids: npt.NDArray[np.int32], max_length: int) -> npt.NDArray[np.int32]:
+        """Without the last tokens of the text itself; its special tokens stay, as with `truncation=True`."""
         if len(ids) <= max_length:
             return ids
         kept = max_length - len(self._tail)
@@ -100,18 +102,18 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
         if "trust_remote_code" in str(error):
-            raise UnsafeWeights(f"the tokenizer of {folder} needs code of its own, which jdq never runs") from error
+            raise UnsafeWeights(f"the tokenizer of {folder} needs its own code, which jdq never runs") from error
         raise TokenizerMismatch(f"the tokenizer of {folder} cannot be loaded: {error}") from error
     return TextTokenizer(tokenizer)
 
 
 class _Fast:
-    """The Rust tokenizer: all its threads, the GIL released, nothing of it changed after this."""
+    """The Rust tokenizer: it uses all its threads, releases the GIL, and is never changed after this."""
 
     def __init__(self, tokenizer: Any) -> None:
         from tokenizers import Tokenizer
 
-        # A copy of our own: transformers changes the cutting and padding of its own with every call.
+        # A copy, because transformers changes the truncation and padding of its own with every call.
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -123,7 +125,7 @@ class _Fast:
 
 
 class _Slow:
-    """A tokenizer in Python, one call at a time, for the few models that have no other."""
+    """A tokenizer in Python, one call at a time, for the few models that have only this one."""
 
     def __init__(self, tokenizer: Any) -> None:
         import json
@@ -139,13 +141,13 @@ class _Slow:
 
 
 def _highest_plain_id(tokenizer: Any) -> int:
-    """The largest id that a text can have: special tokens' strings are split, so theirs do not come up."""
+    """The largest id that a text can have: special tokens' strings are split, so their ids do not occur."""
     special = set(tokenizer.all_special_ids)
     return max((i for i in tokenizer.get_vocab().values() if i not in special), default=0)
 
 
 def _frame(encode: _Fast | _Slow) -> tuple[list[int], list[int]]:
-    """The special tokens before and after every text, seen on a sample."""
+    """The special tokens before and after every text, found on a sample."""
     (bare,), (framed,) = encode(["a"], False), encode(["a"], True)
     for start in range(len(framed) - len(bare) + 1):
         if framed[start : start + len(bare)] == bare:

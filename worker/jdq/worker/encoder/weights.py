@@ -21,7 +21,7 @@ ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
-    """One tensor as it lies in its file. `data` is a view of the mapped file."""
+    """One tensor as stored. `data` is a view of the mapped file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -71,7 +71,7 @@ def _weight_files(folder: Path) -> list[Path]:
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
             raise DamagedEncoder(f"{index} names {name!r}, which is not a safetensors file beside it")
         if not (folder / name).is_file():
-            raise DamagedEncoder(f"{folder} lacks {name}, which {WEIGHTS_INDEX} names: the download is not whole")
+            raise DamagedEncoder(f"{folder} lacks {name}, which {WEIGHTS_INDEX} names: the download is incomplete")
     return [folder / name for name in names]
 
 
@@ -83,22 +83,22 @@ def _read_file(path: Path) -> dict[str, StoredTensor]:
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     length = int.from_bytes(mapped[:8], "little")
     if length > min(size - 8, MAX_HEADER_BYTES):
-        raise DamagedEncoder(f"{path} is not a safetensors file, or was cut: its header claims {length} bytes")
+        raise DamagedEncoder(f"{path} is not a safetensors file, or was truncated: its header claims {length} bytes")
     try:
         header = json.loads(bytes(mapped[8 : 8 + length]))
         entries = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
         return {name: _tensor(mapped[8 + length :], entry) for name, entry in entries}
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedEncoder(f"{path} is not a whole safetensors file: {error}") from error
+        raise DamagedEncoder(f"{path} is not a complete safetensors file: {error}") from error
 
 
 def _tensor(body: memoryview, entry: Mapping[str, Any]) -> StoredTensor:
-    """Raises ValueError where the entry's place and shape do not fit each other or the file."""
+    """Raises ValueError where the entry's place and shape do not match each other or the file."""
     start, end = entry["data_offsets"]
     shape = tuple(entry["shape"])
     expected = ITEM_BYTES.get(entry["dtype"], 0)
     for extent in shape:
         expected *= extent
     if not 0 <= start <= end <= len(body) or (entry["dtype"] in ITEM_BYTES and end - start != expected):
-        raise ValueError(f"a tensor of shape {shape} lies at bytes {start} to {end} of {len(body)}")
+        raise ValueError(f"a tensor of shape {shape} is at bytes {start} to {end} of {len(body)}")
     return StoredTensor(dtype=entry["dtype"], shape=shape, data=body[start:end])

@@ -1,4 +1,4 @@
-"""Token ids as training batches: texts of similar length together, in an order that seed and epoch alone decide."""
+"""Token ids as training batches: texts of similar length together, in an order that depends only on seed and epoch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from jdq.worker.encoder.tokens import Tokens
 
 Row = dict[str, Any]
 
-# Of this many batches' texts, drawn at random, neighbours by length share a batch.
+# The texts of this many batches are drawn at random, then sorted by length into batches.
 POOL_BATCHES = 50
 
 
@@ -62,10 +62,10 @@ def padded(ids: Sequence[npt.NDArray[np.int32]], pad_id: int) -> tuple[torch.Ten
 
 
 class ByLength(Sampler[int]):
-    """All rows once an epoch, each run of `batch_size` of similar length, the runs in random order.
+    """All rows once per epoch: each run of `batch_size` rows is of similar length, the runs are in random order.
 
-    The order is a function of the seed and of `epoch` alone, so that a training that goes on from a checkpoint sees
-    the batches that it would have seen. (transformers' LengthGroupedSampler draws from the global generator, and gives
+    The order depends only on the seed and on `epoch`, so that a resumed training sees the batches that it would have
+    seen. (transformers' LengthGroupedSampler draws from the global generator, and gives
     long batches before short ones within each pool.)
     """
 
@@ -84,10 +84,10 @@ class ByLength(Sampler[int]):
         pool = POOL_BATCHES * self._batch_size
         batches: list[npt.NDArray[np.intp]] = []
         for start in range(0, len(order), pool):
-            members = order[start : start + pool]
-            members = members[np.argsort(self._lengths[members], kind="stable")]
-            batches += [members[i : i + self._batch_size] for i in range(0, len(members), self._batch_size)]
-        # A short batch stays last: the sampler gives rows, and whoever batches them cuts every batch_size.
+            rows = order[start : start + pool]
+            rows = rows[np.argsort(self._lengths[rows], kind="stable")]
+            batches += [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
+        # A short batch stays last: the sampler gives single rows, of which the loader batches every batch_size.
         short = [batch for batch in batches if len(batch) < self._batch_size]
         full = [batch for batch in batches if len(batch) == self._batch_size]
         for position in rng.permutation(len(full)):

@@ -1,62 +1,71 @@
-"""Checkpoints that a crash cannot make look whole.
+"""Checkpoints that a crash cannot make look complete.
 
-The Trainer writes a checkpoint's files one by one at their final names. Here a seal is written last: the sizes of all
-files, after each was flushed to disk. A checkpoint without its seal, or with a file of another size, is deleted.
+The Trainer writes a checkpoint's files one by one at their final names. Here a manifest is written last: the sizes of
+all files, after each was flushed to disk. A checkpoint without one, or with a file of another size, is deleted.
 """
 
-import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
-from jdq.store.publish import sync
+import msgspec
 
-SEAL = "jdq-seal.json"
+from jdq.store.publish import replace, sync
+from jdq.worker.finetune.flush import flush_files
+
+MANIFEST = "jdq-seal.json"
 PREFIX = "checkpoint-"
 # A pickle of the arguments that nothing here reads.
 UNREAD = "training_args.bin"
 
 
-def seal(checkpoint: Path, facts: Mapping[str, float]) -> None:
-    """Flushes every file of the checkpoint and then says that it is whole; `facts` come back from `sealed_facts`."""
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training has taken up to a checkpoint. resumed: how often it went on from an earlier one."""
+
+    training_time_s: float
+    resumed: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a complete checkpoint holds. sizes: of each file, in bytes."""
+
+    sizes: dict[str, int]
+    spent: Spent = msgspec.field(name="facts")
+
+
+def write_manifest(checkpoint: Path, spent: Spent) -> None:
+    """Flushes every file of the checkpoint, then declares it complete."""
     (checkpoint / UNREAD).unlink(missing_ok=True)
-    sizes = {}
-    for path in sorted(checkpoint.iterdir()):
-        if path.is_file() and path.name != SEAL:
-            sync(path)
-            sizes[path.name] = path.stat().st_size
-    partial = checkpoint / (SEAL + ".partial")
-    partial.write_text(json.dumps({"sizes": sizes, "facts": dict(facts)}), encoding="utf-8")
-    sync(partial)
-    partial.rename(checkpoint / SEAL)
-    sync(checkpoint)
+    flush_files(checkpoint)
+    sizes = {path.name: path.stat().st_size for path in sorted(checkpoint.iterdir()) if path.is_file()}
+    sizes.pop(MANIFEST, None)
+    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, spent=spent)))
     sync(checkpoint.parent)
 
 
-def sealed_facts(checkpoint: Path) -> dict[str, float]:
-    """What was sealed with a whole checkpoint."""
-    facts: dict[str, float] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["facts"]
-    return facts
+def read_manifest(checkpoint: Path) -> Manifest:
+    """The manifest of a complete checkpoint. Raises OSError, MsgspecError."""
+    # Not strict, because earlier versions counted in floats.
+    return msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest, strict=False)
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether the seal is there and every file has the size that it says."""
+def is_complete(checkpoint: Path) -> bool:
+    """Whether there is a manifest and every file has the size that it names."""
     try:
-        sizes = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["sizes"]
+        sizes = read_manifest(checkpoint).sizes
         return bool(sizes) and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, msgspec.MsgspecError):
         return False
 
 
-def last_whole(folder: Path) -> Path | None:
-    """The newest whole checkpoint; torn ones are deleted, so that the Trainer never takes one for its best."""
+def last_complete(folder: Path) -> Path | None:
+    """The newest complete checkpoint; others are deleted, so that the Trainer never takes one for its best."""
     if not folder.is_dir():
         return None
-    whole = {}
+    complete = {}
     for checkpoint in folder.glob(PREFIX + "*"):
         step = checkpoint.name.removeprefix(PREFIX)
-        if step.isdecimal() and is_whole(checkpoint):
-            whole[int(step)] = checkpoint
+        if step.isdecimal() and is_complete(checkpoint):
+            complete[int(step)] = checkpoint
         else:
             shutil.rmtree(checkpoint)
-    return whole[max(whole)] if whole else None
+    return complete[max(complete)] if complete else None

@@ -1,12 +1,12 @@
-"""What can be wrong with a fine-tune. All of these are the user's to mend: never retried."""
+"""What can be wrong with a fine-tune. Only the user can fix these: they are never retried."""
 
 
 class FineTuneError(Exception):
-    """Root of what this package refuses; the text names the fact, the values and the next command."""
+    """Root of this package's errors; the message gives the fact, the values and the next command."""
 
 
 class BadOption(FineTuneError):
-    """An option's value that makes no sense, or not for this model."""
+    """A value of an option that is not valid, or not for this model."""
 
 
 class TooLittleMemory(FineTuneError):
@@ -18,4 +18,4 @@ class DamagedModel(FineTuneError):
 
 
 class StopAfterCheckpoint(Exception):
-    """Raised by a progress callback: save a checkpoint first, then stop. Whoever called `finetune` sees it again."""
+    """Raised by a progress callback: save a checkpoint first, then stop. `finetune` raises it again."""

@@ -22,7 +22,7 @@ from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.finetune.batches import TokenRows
 from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import merge_low_rank
-from jdq.worker.finetune.model import default_device, predict_logits, read_fine_tune_record, save_fine_tuned
+from jdq.worker.finetune.model import predict_logits, read_fine_tune_record, save_fine_tuned
 from jdq.worker.finetune.network import load_classifier, restrict
 from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.finetune.progress import Report, no_report
@@ -33,6 +33,7 @@ from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 from jdq.worker.heads.predictors import apply_link
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
+from jdq.worker.precision import automatic_precision
 
 
 def finetune(
@@ -44,22 +45,22 @@ def finetune(
     checkpoints_dir: Path,
     output_dir: Path,
     origin: DataOrigin | None = None,
+    device: str,
     report: Report = no_report,
-    device: str | None = None,
 ) -> FineTuneRecord:
     """Trains on the split's train part, keeps the best epoch by the validation part, measures on the test part.
 
-    Goes on by itself from the last whole checkpoint in `checkpoints_dir`, if one of the same options, texts and split
-    is there; deletes the checkpoints when `output_dir` stands. A model that stands there already, of the same options
-    and split, is the result. One process, one device. Raises FineTuneError, EncoderError, HeadError (of labels and
+    Resumes from the last complete checkpoint in `checkpoints_dir` that is of the same options, texts and split, and
+    deletes the checkpoints once `output_dir` is written. A model that is there already, of the same options and split,
+    is the result. One process, one device. Raises FineTuneError, EncoderError, HeadError (of labels and
     split), and what `report` raises.
     """
     started = time.perf_counter()
     check_options(options)
     if output_dir.exists():
         return _finished(output_dir, options, split)
-    task = _prepare(texts, labels, split, options, device or default_device())
-    sitting = checkpoints_dir / _identity(task)
+    task = _prepare(texts, labels, split, options, device)
+    checkpoint_dir = checkpoints_dir / _identity(task)
     trained = train(
         task.model,
         task.train_rows,
@@ -67,7 +68,7 @@ def finetune(
         options=options,
         classes=task.targets.classes,
         pad_id=task.files.tokenizer.pad_id,
-        folder=sitting,
+        folder=checkpoint_dir,
         device=task.device,
         report=report,
     )
@@ -82,13 +83,13 @@ def finetune(
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED_PACKAGES},
     )
     save_fine_tuned(task.model, task.files.folder, record, output_dir)
-    shutil.rmtree(sitting, ignore_errors=True)
+    shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Task:
-    """Everything that one fine-tune works with."""
+    """What one fine-tune works with."""
 
     options: FineTuneOptions
     split: Split
@@ -104,7 +105,7 @@ class _Task:
 
     @property
     def validation_rows(self) -> TokenRows:
-        """By length, so that their batches hold little padding; the metrics do not depend on the order."""
+        """Sorted by length, so that batches hold little padding; the metrics do not depend on the order."""
         rows = self.split.rows(VALIDATION)
         return TokenRows(self.tokens, self._values, rows[np.argsort(self.tokens.lengths[rows], kind="stable")])
 
@@ -114,7 +115,7 @@ class _Task:
 
 
 def _finished(output_dir: Path, options: FineTuneOptions, split: Split) -> FineTuneRecord:
-    """The record of an earlier attempt that got as far as its model. Raises BadOption where it is of something else."""
+    """The record of an earlier attempt that wrote its model. Raises BadOption where it is another fine-tune's."""
     record = read_fine_tune_record(output_dir)
     if record.options != options or record.split_digest != split.digest:
         raise BadOption(f"{output_dir} holds another fine-tune, made {record.created_at}\n  try: another folder")
@@ -140,7 +141,7 @@ def _prepare(texts: Sequence[str], labels: Labels, split: Split, options: FineTu
 
 
 def _identity(task: _Task) -> str:
-    """The name of all that a checkpoint depends on: what differs in anything starts from the beginning."""
+    """A digest of everything that a checkpoint depends on: any difference starts the training from the beginning."""
     digest = hashlib.blake2b(digest_size=16)
     plan = msgspec.structs.replace(task.options, checkpoint_every_s=0.0)
     named = [plan, task.split.digest, task.files.identity.weights, list(task.targets.classes)]
@@ -188,7 +189,7 @@ def _task_fields(task: _Task) -> dict[str, Any]:
         "base_weights": task.files.identity.weights,
         "base_tokenizer": task.files.identity.tokenizer,
         "device": _device_name(task.device),
-        "precision": _precision(task.device),
+        "precision": automatic_precision(task.device),
     }
 
 
@@ -205,7 +206,3 @@ def _training_fields(trained: Trained) -> dict[str, Any]:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def _precision(device: str) -> str:
-    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"

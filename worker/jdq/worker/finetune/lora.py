@@ -1,6 +1,6 @@
 """Low-rank updates of the attention's weights, merged into them at the end: the saved model is a plain one.
 
-W + B A with B (out, rank) and A (rank, in); only A and B learn. (Hu et al., 2021, "LoRA".)
+W + B A with B (out, rank) and A (rank, in); only A and B are trained. (Hu et al., 2021, "LoRA".)
 """
 
 import math
@@ -15,7 +15,7 @@ TARGETS = ("q_proj", "v_proj", "query", "value", "attn.q", "attn.v", "q_lin", "v
 
 
 class LowRank(nn.Module):
-    """A linear layer that does not learn, with an update of a low rank that does."""
+    """A frozen linear layer with a low-rank update that is trained."""
 
     def __init__(self, base: nn.Linear, rank: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class LowRank(nn.Module):
 
 
 def add_low_rank(model: nn.Module, rank: int) -> None:
-    """Freezes the model but for its classifier, and puts an update beside each query and value. Raises BadOption."""
+    """Freezes all but the classifier, and adds an update to each query and value projection. Raises BadOption."""
     base = getattr(model, getattr(model, "base_model_prefix", ""), model)
     base.requires_grad_(False)
     found = [name for name, module in base.named_modules() if name.endswith(TARGETS) and isinstance(module, nn.Linear)]
@@ -50,7 +50,7 @@ def add_low_rank(model: nn.Module, rank: int) -> None:
 
 
 def merge_low_rank(model: nn.Module) -> None:
-    """Puts the plain linear layers back, with the updates added to their weights."""
+    """Restores the plain linear layers, with the updates added to their weights."""
     for name, module in list(model.named_modules()):
         if isinstance(module, LowRank):
             parent, _, child = name.rpartition(".")

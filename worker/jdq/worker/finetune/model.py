@@ -1,4 +1,4 @@
-"""A fine-tuned model as it lies on disk: a plain Hugging Face folder with jdq.json beside the weights."""
+"""A fine-tuned model on disk: a plain Hugging Face folder with jdq.json beside the weights."""
 
 import os
 import shutil
@@ -15,14 +15,17 @@ import torch
 from jdq.store.publish import sync
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
+from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
 from jdq.worker.finetune.batches import padded
 from jdq.worker.finetune.errors import DamagedModel
+from jdq.worker.finetune.flush import flush_files
 from jdq.worker.finetune.network import forward_logits, load_classifier
-from jdq.worker.finetune.quiet import quiet_transformers
 from jdq.worker.finetune.record import RECORD, FineTuneRecord
+from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.heads.features import Check, no_check
-from jdq.worker.heads.predictors import Float32, apply_link
+from jdq.worker.heads.predictors import Float32, apply_link, link_of
+from jdq.worker.precision import automatic_precision
 
 BATCH_TOKENS = 8192
 WEIGHT_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json")
@@ -45,21 +48,21 @@ class FineTuned:
         """(texts, classes) in the order of the texts; check(done, total) after every batch may raise to stop."""
         tokens = self.tokenizer.tokenize(texts, self.record.max_length)
         logits = predict_logits(self.network, tokens, pad_id=self.tokenizer.pad_id, device=self.device, check=check)
-        return apply_link(logits, "sigmoid" if self.record.multi_label else "softmax")
+        return apply_link(logits, link_of(multi_label=self.record.multi_label))
 
     def predict(self, texts: Sequence[str], *, check: Check = no_check) -> list[str]:
-        """The most probable class of each text; of multi-label models those of 0.5 or more, joined by the separator."""
-        probabilities = self.predict_proba(texts, check=check)
-        if not self.record.multi_label:
-            return [self.classes[i] for i in probabilities.argmax(axis=1)]
-        label_separator = self.record.options.label_separator or "|"
-        return [label_separator.join(self.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
+        """The label of each text, as `predicted_labels` chooses it."""
+        return predicted_labels(
+            self.predict_proba(texts, check=check),
+            self.classes,
+            multi_label=self.record.multi_label,
+            label_separator=self.record.options.label_separator,
+        )
 
 
-def load_fine_tuned(folder: Path, *, device: str | None = None) -> FineTuned:
+def load_fine_tuned(folder: Path, *, device: str) -> FineTuned:
     """The model of a folder that `finetune` or an export wrote. Raises DamagedModel."""
     record = read_fine_tune_record(folder)
-    device = device or default_device()
     try:
         network = load_classifier(folder, record.classes, multi_label=record.multi_label, seed=0)
         tokenizer = load_tokenizer(folder)
@@ -78,10 +81,6 @@ def read_fine_tune_record(folder: Path) -> FineTuneRecord:
         raise DamagedModel(f"{folder / RECORD} cannot be read: {error}") from error
 
 
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def predict_logits(
     network: Any, tokens: Tokens, *, pad_id: int, device: str, check: Check = no_check
 ) -> npt.NDArray[np.float32]:
@@ -91,8 +90,8 @@ def predict_logits(
     order = np.argsort(-tokens.lengths, kind="stable")
     found = np.empty((len(tokens), network.config.num_labels), dtype=np.float32)
     start = 0
-    on_cuda = device.startswith("cuda")
-    with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_cuda):
+    in_bfloat16 = automatic_precision(device) == "bfloat16"
+    with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=in_bfloat16):
         while start < len(order):
             rows = order[start : start + max(1, BATCH_TOKENS // int(tokens.lengths[order[start]]))]
             ids, mask = padded([tokens.ids[ends[r] - tokens.lengths[r] : ends[r]] for r in rows], pad_id)
@@ -104,9 +103,9 @@ def predict_logits(
 
 
 def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:
-    """Writes the folder under another name, flushes it, and renames it: it appears whole or not at all.
+    """Writes the folder under another name, flushes it, and renames it: it appears complete or not at all.
 
-    A folder that stands already, from an earlier attempt that got this far, is kept.
+    A folder that is there already, from an earlier attempt that got this far, is kept.
     """
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -117,18 +116,17 @@ def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord
     (partial / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read
-        sync(path)
-    sync(partial)
+    flush_files(partial)
     try:
         partial.rename(output)
     except OSError:
-        read_fine_tune_record(output)  # raises where what stands in the way is not such a model
+        read_fine_tune_record(output)  # raises where what is there is not such a model
         shutil.rmtree(partial)
     sync(output.parent)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
-    """The tokenizer's own files as they are: saving it anew could change how it cuts words."""
+    """The tokenizer's own files as they are: saving it anew could change how it splits words."""
     for pattern in PATTERNS:
         for path in source.glob(pattern):
             if path.name not in WEIGHT_FILES and path.suffix != ".safetensors":

@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from jdq.worker.encoder.errors import DamagedEncoder
+from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import add_low_rank
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.finetune.quiet import quiet_transformers
 
 
 def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool, seed: int) -> Any:
-    """AutoModelForSequenceClassification with one output per class; a new classifier is drawn by the seed.
+    """AutoModelForSequenceClassification with one output per class; a new classifier is initialised by the seed.
 
-    Reads safetensors alone and runs no code of the folder. Raises DamagedEncoder.
+    Reads only safetensors and runs no code from the folder. Raises DamagedEncoder.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -42,7 +42,7 @@ def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool
 
 
 def restrict(model: Any, options: FineTuneOptions) -> None:
-    """Takes from the model's weights those that the options do not let learn. Raises BadOption."""
+    """Freezes the weights that the options exclude from training. Raises BadOption."""
     if options.lora is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
@@ -65,7 +65,7 @@ def _freeze_first(model: Any, count: int) -> None:
 
 
 def _encoder(model: Any) -> nn.Module:
-    """BART's encoder, or the whole network below the classifier where there is no decoder."""
+    """BART's encoder, or everything below the classifier where there is no decoder."""
     base = getattr(model, model.base_model_prefix)
     encoder: nn.Module = base.get_encoder() if model.config.is_encoder_decoder else base
     return encoder

@@ -1,4 +1,4 @@
-"""What a user may ask of a fine-tune, without any machine-learning package: the client checks its arguments here."""
+"""The options of a fine-tune, without any machine-learning package: the client checks its arguments here."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ from jdq.worker.finetune.errors import BadOption
 
 
 class FineTuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One fine-tune as the user asked for it.
+    """One fine-tune as the user requested it.
 
     encoder: a folder, or a name on the hub. max_length: in tokens; None is the model's own limit.
-    freeze: "none", "encoder" (only what follows the encoder learns), or a number: the token embeddings and that many
-    of the encoder's first layers do not learn. lora: the rank of low-rank updates to the attention's weights, instead
-    of the weights themselves. early_stopping: epochs without a better validation score. label_separator: between
-    the labels of a row, for multi-label targets.
-    checkpoint_every_s: besides the one after each epoch.
+    freeze: "none", "encoder" (only what follows the encoder is trained), or a number: the token embeddings and that
+    many of the encoder's first layers are frozen. lora: the rank of low-rank updates to the attention's weights,
+    which are trained instead of the weights. early_stopping: epochs without a better validation score.
+    label_separator: between the labels of a row, for multi-label targets.
+    checkpoint_every_s: seconds between checkpoints, besides the one after each epoch.
     """
 
     encoder: str
@@ -32,13 +32,13 @@ class FineTuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def check_options(options: FineTuneOptions) -> None:
-    """Raises BadOption with the value and what would be taken."""
+    """Raises BadOption with the value and what is allowed."""
     for name in ("epochs", "batch_size", "lora", "early_stopping", "max_length"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise BadOption(f"{name.replace('_', '-')} is {value}; it must be 1 or more")
     if not 0 < options.learning_rate < 1:
-        raise BadOption(f"the learning rate is {options.learning_rate}; it must lie between 0 and 1, such as 5e-5")
+        raise BadOption(f"the learning rate is {options.learning_rate}; it must be between 0 and 1, such as 5e-5")
     if not 0 <= options.warmup < 1:
         raise BadOption(f"the warm-up is {options.warmup}; it must be a share of the steps, from 0 to below 1")
     if options.freeze not in ("none", "encoder") and not options.freeze.isdecimal():

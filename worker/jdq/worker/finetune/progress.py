@@ -1,4 +1,4 @@
-"""What a fine-tune says while it works."""
+"""What a fine-tune reports while it works."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a fine-tune stands. loss: of the last logged steps. eta_s: None before the first step of this sitting."""
+    """How far a fine-tune is. loss: of the last logged steps. eta_s: None before the first step of this process."""
 
     phase: str  # "tokenize", "train", "evaluate", "save"
     epoch: float
@@ -17,7 +17,7 @@ class Progress:
     eta_s: float | None
 
 
-# Called after every step; it may raise to stop at once, or StopAfterCheckpoint to save first.
+# Called after every step; it may raise to stop immediately, or StopAfterCheckpoint to save first.
 Report = Callable[[Progress], None]
 
 

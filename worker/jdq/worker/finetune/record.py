@@ -1,4 +1,4 @@
-"""What made a fine-tuned model; it lies as jdq.json beside the weights."""
+"""What made a fine-tuned model: jdq.json beside the weights."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):
 class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a fine-tuned model, and how good it is; comparable with `jdq.worker.heads.record.HeadRecord`.
 
-    history: one entry an epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
-    training went on from a checkpoint. n_truncated: texts longer than max_length.
-    training_time_s: of all processes that worked on it.
+    history: one entry per epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
+    training resumed from a checkpoint. n_truncated: texts longer than max_length.
+    training_time_s: of all processes that trained it.
     """
 
     options: FineTuneOptions

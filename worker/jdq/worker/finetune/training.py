@@ -4,30 +4,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
+from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows
-from jdq.worker.finetune.checkpoints import last_whole, sealed_facts
+from jdq.worker.finetune.checkpoints import Spent, last_complete, read_manifest
 from jdq.worker.finetune.errors import TooLittleMemory
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.finetune.progress import Report
-from jdq.worker.finetune.quiet import quiet_transformers
 from jdq.worker.finetune.watch import Watch
-from jdq.worker.heads.metrics import evaluate_codes, evaluate_sets
-from jdq.worker.heads.predictors import apply_link
+from jdq.worker.heads.metrics import metrics_of
+from jdq.worker.heads.options import BEST_BY
+from jdq.worker.heads.predictors import apply_link, link_of
+from jdq.worker.precision import automatic_precision
 
-# What the best checkpoint is chosen by, on the validation part.
-BEST_BY = "macro_f1"
 FINE_LOGGING_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """What a training says of itself. history: one entry an epoch."""
+    """What a training reports of itself. history: one entry per epoch."""
 
     best_step: int
     steps: int
@@ -38,7 +39,7 @@ class Trained:
 
 
 class _ByLengthTrainer(Trainer):
-    """The Trainer with a sampler whose order a checkpoint need not hold."""
+    """The Trainer with a sampler whose order is not part of a checkpoint."""
 
     order: ByLength
 
@@ -58,15 +59,14 @@ def train(
     device: str,
     report: Report,
 ) -> Trained:
-    """Trains `model` in place, from the last whole checkpoint in `folder` on; it ends as the best epoch's.
+    """Trains `model` in place, from the last complete checkpoint in `folder` on; it ends as the best epoch's.
 
     Without validation rows it ends as the last epoch's. Raises TooLittleMemory, and whatever `report` raises.
     """
-    checkpoint = last_whole(folder)
-    facts = sealed_facts(checkpoint) if checkpoint else {"training_time_s": 0.0, "resumed": -1.0}
-    resumed = int(facts["resumed"]) + 1
+    checkpoint = last_complete(folder)
+    spent = _resumed(checkpoint) if checkpoint else Spent(training_time_s=0.0, resumed=0)
     order = ByLength(train_rows.lengths, options.batch_size, options.seed)
-    watch = Watch(report, order, every_s=options.checkpoint_every_s, spent_s=facts["training_time_s"], resumed=resumed)
+    watch = Watch(report, order, every_s=options.checkpoint_every_s, spent=spent)
     trainer = _ByLengthTrainer(
         model=model,
         args=_arguments(options, folder, device, rows=len(train_rows), validated=len(validation_rows) > 0),
@@ -74,7 +74,7 @@ def train(
         eval_dataset=validation_rows if len(validation_rows) else None,
         data_collator=Collate(pad_id),
         compute_metrics=_metrics(classes),
-        preprocess_logits_for_metrics=_logits_alone,
+        preprocess_logits_for_metrics=_logits_only,
         callbacks=_callbacks(watch, options, validated=len(validation_rows) > 0),
     )
     trainer.order = order
@@ -87,7 +87,12 @@ def train(
             f"a batch of {options.batch_size} texts does not fit into the memory of {device}\n"
             f"  try: --batch-size {max(1, options.batch_size // 2)}, a smaller --max-length, or --freeze encoder"
         ) from error
-    return _summary(trainer.state, resumed, watch.training_time_s)
+    return _summary(trainer.state, watch.spent)
+
+
+def _resumed(checkpoint: Path) -> Spent:
+    spent = read_manifest(checkpoint).spent
+    return msgspec.structs.replace(spent, resumed=spent.resumed + 1)
 
 
 def _callbacks(watch: Watch, options: FineTuneOptions, *, validated: bool) -> list[Any]:
@@ -108,7 +113,7 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
         weight_decay=options.weight_decay,
         warmup_steps=int(options.warmup * steps),
         seed=options.seed,
-        bf16=on_cuda and torch.cuda.is_bf16_supported(),
+        bf16=automatic_precision(device) == "bfloat16",
         use_cpu=not on_cuda,
         dataloader_pin_memory=on_cuda,
         eval_strategy="epoch" if validated else "no",
@@ -126,8 +131,8 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
     )
 
 
-def _logits_alone(logits: Any, _labels: Any) -> Any:
-    # BART gives its encoder's states too; kept for every row they would fill the memory.
+def _logits_only(logits: Any, _labels: Any) -> Any:
+    # BART also returns its encoder's states; kept for every row they would fill the memory.
     return logits[0] if isinstance(logits, tuple) else logits
 
 
@@ -144,12 +149,12 @@ def measure_logits(
     logits: npt.NDArray[np.float32], targets: npt.NDArray[Any], classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """The heads' own metrics, of (rows,) class numbers or (rows, classes) sets."""
-    if targets.ndim == 2:
-        return evaluate_sets(targets > 0.5, apply_link(logits, "sigmoid"), classes)
-    return evaluate_codes(targets.astype(np.int64), logits.argmax(axis=1), apply_link(logits, "softmax"), classes)
+    multi_label = targets.ndim == 2
+    true = targets.astype(bool if multi_label else np.int64)
+    return metrics_of(true, apply_link(logits, link_of(multi_label=multi_label)), classes)
 
 
-def _summary(state: Any, resumed: int, training_time_s: float) -> Trained:
+def _summary(state: Any, spent: Spent) -> Trained:
     losses = [(int(entry["step"]), float(entry["loss"])) for entry in state.log_history if "loss" in entry]
     epochs = [
         {"epoch": float(entry["epoch"]), "step": float(entry["step"])}
@@ -160,11 +165,11 @@ def _summary(state: Any, resumed: int, training_time_s: float) -> Trained:
     return Trained(
         best_step=int(state.best_global_step or state.global_step),
         steps=int(state.global_step),
-        resumed=resumed,
-        training_time_s=training_time_s,
+        resumed=spent.resumed,
+        training_time_s=spent.training_time_s,
         history=epochs,
         step_losses=losses,
     )
 
 
-_KEPT = ("eval_loss", "eval_accuracy", "eval_macro_f1")
+_KEPT = ("eval_loss", "eval_accuracy", f"eval_{BEST_BY}")

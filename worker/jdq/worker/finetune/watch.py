@@ -1,4 +1,4 @@
-"""The Trainer's callback: progress after every step, checkpoints by the clock and on request, seals."""
+"""The Trainer's callback: progress after every step, checkpoints by the clock and on request, their manifests."""
 
 import time
 from pathlib import Path
@@ -7,32 +7,32 @@ from typing import Any
 from transformers import TrainerCallback
 
 from jdq.worker.finetune.batches import ByLength
-from jdq.worker.finetune.checkpoints import PREFIX, seal
+from jdq.worker.finetune.checkpoints import PREFIX, Spent, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 from jdq.worker.finetune.progress import Progress, Report
 
 
 class Watch(TrainerCallback):
-    """Reports, saves and seals; what `report` raises ends the training.
+    """Reports progress and completes checkpoints; what `report` raises ends the training.
 
-    spent_s, resumed: of earlier sittings, from the checkpoint that this one goes on from.
+    spent: what earlier processes took, up to the checkpoint that this one resumes from.
     """
 
-    def __init__(self, report: Report, order: ByLength, *, every_s: float, spent_s: float, resumed: int) -> None:
+    def __init__(self, report: Report, order: ByLength, *, every_s: float, spent: Spent) -> None:
         self._report = report
         self._order = order
         self._every_s = every_s
-        self._resumed = resumed
-        self._started = time.perf_counter() - spent_s
+        self._resumed = spent.resumed
+        self._started = time.perf_counter() - spent.training_time_s
         self._saved = time.perf_counter()
         self._first: tuple[int, float] | None = None
         self._loss: float | None = None
         self._stopping: StopAfterCheckpoint | None = None
 
     @property
-    def training_time_s(self) -> float:
-        """Of all sittings."""
-        return time.perf_counter() - self._started
+    def spent(self) -> Spent:
+        """What all processes took up to now."""
+        return Spent(training_time_s=time.perf_counter() - self._started, resumed=self._resumed)
 
     def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         self._order.epoch = int((state.epoch or 0.0) + 1e-6)
@@ -53,15 +53,14 @@ class Watch(TrainerCallback):
             control.should_save = True
 
     def on_prediction_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        # A stop that asks for a checkpoint waits for the next step; one that does not is obeyed here too.
+        # A stop with a checkpoint waits for the next step; one without ends the evaluation, too.
         try:
             self._report(self._progress(state, "evaluate"))
         except StopAfterCheckpoint as stop:
             self._stopping = stop
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        facts = {"training_time_s": self.training_time_s, "resumed": float(self._resumed)}
-        seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}", facts)
+        write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.spent)
         self._saved = time.perf_counter()
         if self._stopping is not None:
             raise self._stopping

@@ -1,4 +1,4 @@
-"""Calibration: one temperature, learnt on the validation part, that makes scores into honest probabilities.
+"""Calibration: one temperature, learnt on the validation part, that turns scores into calibrated probabilities.
 
 Dividing scores by a temperature changes no prediction of a softmax head. (Guo et al., 2017, "On Calibration of Modern
 Neural Networks".)
@@ -22,7 +22,7 @@ LOWEST, HIGHEST = 0.01, 100.0
 
 
 def fit_calibrated(context: FitContext) -> tuple[Fitted, dict[str, Any] | None]:
-    """Fitted, and calibrated where that was asked for or where the head has scores but no probabilities."""
+    """Fitted, and calibrated if requested or if the head has scores but no probabilities."""
     fitted = fit(context)
     if not (context.options.calibrate or fitted.uncalibrated):
         return fitted, None
@@ -30,7 +30,7 @@ def fit_calibrated(context: FitContext) -> tuple[Fitted, dict[str, Any] | None]:
 
 
 def calibrate(fitted: Fitted, context: FitContext) -> tuple[Fitted, dict[str, Any]]:
-    """The same predictor at the temperature of the least validation loss, and what its record says of that.
+    """The same predictor at the temperature of the least validation loss, and what its record says about it.
 
     Without a validation part the predictor stays as it is, and the record says that too.
     """
@@ -53,12 +53,12 @@ def calibrate(fitted: Fitted, context: FitContext) -> tuple[Fitted, dict[str, An
 
 def best_temperature(scores: npt.NDArray[Any], codes: npt.NDArray[Any], link: str) -> float:
     """The temperature of the least log loss, between 0.01 and 100, searched on a logarithmic scale."""
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda log_t: _log_loss(scores / np.exp(log_t), codes, link),
         bounds=(np.log(LOWEST), np.log(HIGHEST)),
         method="bounded",
     )
-    return float(np.exp(found.x))
+    return float(np.exp(best.x))
 
 
 def at_temperature(

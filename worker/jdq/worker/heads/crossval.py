@@ -1,4 +1,4 @@
-"""Stratified cross-validation over the train part, rows of equal text in one fold."""
+"""Stratified cross-validation over the train part; rows of equal text are in one fold."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,12 +14,13 @@ from jdq.worker.heads.fitting import measure
 from jdq.worker.heads.split import Rows, by_stratum, group_numbers, group_strata, row_strata
 
 SCORES = ("accuracy", "balanced_accuracy", "f1", "macro_f1", "roc_auc", "log_loss")
+LOWER_IS_BETTER = ("log_loss",)
 
 
 def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> dict[str, Any]:
     """The mean, the standard deviation and each fold's value of each metric, over folds of the train part.
 
-    keys: the text keys of all rows. Raises BadParameter for less than 2 folds, TooFewRows.
+    keys: the text keys of all rows. Raises BadParameter for fewer than 2 folds, TooFewRows.
     """
     values: dict[str, list[float]] = {}
     for number, (train, held_out) in enumerate(fold_rows(context, keys, folds)):
@@ -51,26 +52,26 @@ def fold_rows(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> I
 
 
 def assign_folds(sizes: Rows, strata: npt.NDArray[np.int64], folds: int, rng: np.random.Generator) -> Rows:
-    """The fold of each text, each class spread evenly by rows.
+    """The fold of each text; the rows of each class are spread evenly.
 
-    scikit-learn's StratifiedGroupKFold does the same with a Python loop over all texts; here only over repeated ones.
+    scikit-learn's StratifiedGroupKFold does the same with a Python loop over all texts, not only the repeated ones.
     """
     fold = np.empty(len(sizes), dtype=np.intp)
     load = np.zeros(folds)
-    for members in by_stratum(strata, rng.permutation(len(sizes))):
+    for texts in by_stratum(strata, rng.permutation(len(sizes))):
         of_class = np.zeros(folds)
-        repeated = members[sizes[members] > 1]
-        for member in repeated[np.argsort(-sizes[repeated], kind="stable")]:
-            fold[member] = np.lexsort((load, of_class))[0]
-            of_class[fold[member]] += sizes[member]
-            load[fold[member]] += sizes[member]
-        _deal(fold, members[sizes[members] == 1], of_class, load)
+        repeated = texts[sizes[texts] > 1]
+        for text in repeated[np.argsort(-sizes[repeated], kind="stable")]:
+            fold[text] = np.lexsort((load, of_class))[0]
+            of_class[fold[text]] += sizes[text]
+            load[fold[text]] += sizes[text]
+        _deal(fold, texts[sizes[texts] == 1], of_class, load)
     return fold
 
 
 def _deal(fold: Rows, single: Rows, of_class: npt.NDArray[np.float64], load: npt.NDArray[np.float64]) -> None:
-    """Texts of one row go to the folds that have least of their class, and of all rows where that is equal."""
-    # With `level` rows each, all folds would hold the same; those that stand above it get none.
+    """Texts of one row go to the folds with the fewest rows of their class, then with the fewest rows."""
+    # With `level` rows each, all folds would be equal; those above it get none.
     level = np.ceil((of_class.sum() + len(single)) / len(of_class))
     order = np.lexsort((load, of_class))
     room = np.maximum(0, level - of_class[order]).astype(np.intp)

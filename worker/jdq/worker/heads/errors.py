@@ -1,12 +1,12 @@
-"""What can be wrong with a head, its labels or its file. All of these are the user's to mend: never retried."""
+"""What can be wrong with a head, its labels or its file. Only the user can fix these: they are never retried."""
 
 
 class HeadError(Exception):
-    """Root of everything that this package refuses; the text names the fact, the values and the next command."""
+    """Root of this package's errors; the message gives the fact, the values and the next command."""
 
 
 class OneClassOnly(HeadError):
-    """Every row has the same label: there is nothing to tell apart."""
+    """Every row has the same label: there is nothing to learn."""
 
 
 class TooFewRows(HeadError):
@@ -26,11 +26,11 @@ class UnknownHead(HeadError):
 
 
 class BadParameter(HeadError):
-    """A head's parameter that it does not have, or a value that it does not take."""
+    """A parameter that the head does not have, or a value that it does not accept."""
 
 
 class DamagedHead(HeadError):
-    """A head file that is cut, altered, or not a head file."""
+    """A file that is truncated, altered, or not a head."""
 
 
 class UnsafeHead(HeadError):

@@ -23,7 +23,7 @@ from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.logreg import with_absent_classes
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.payload import dump_estimator, load_estimator
-from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear
+from jdq.worker.heads.predictors import Array, Float32, LayersPredictor, Predictor, apply_link, linear, link_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class _Recipe:
 
 RECIPES = {
     "linear-svm": _Recipe(estimator=LinearSVC, defaults={"C": 0.1, "max_iter": 5000}, scale=True),
-    # break_ties: the class of the largest score is then the predicted one, also where votes are equal.
+    # break_ties: the predicted class is then that of the largest score, even where votes are equal.
     "svm": _Recipe(estimator=SVC, defaults={"C": 1.0, "break_ties": True, "cache_size": 500}, scale=True),
-    # Brute force: trees of more than some 15 dimensions are slower, and cannot be stored without pickle.
+    # Brute force: trees are slower beyond about 15 dimensions, and cannot be stored without pickle.
     "knn": _Recipe(
         estimator=KNeighborsClassifier,
         defaults={"n_neighbors": 10, "metric": "cosine", "weights": "distance", "algorithm": "brute"},
@@ -73,13 +73,13 @@ def _fit(model: Any, context: FitContext) -> Predictor:
             estimator=model,
             dim=X.shape[1],
             outputs=len(context.targets.classes),
-            link="sigmoid" if multi_label else "softmax",
+            link=link_of(multi_label=multi_label),
             temperature=1.0,
         )
-        # Some parameters are looked at only here: more neighbours than there are rows, for one.
+        # Some parameters are checked only here, such as more neighbours than there are rows.
         predictor.predict_block(X[:1])
     except (TypeError, ValueError) as error:
-        raise BadParameter(f"{context.options.head} cannot be trained so: {error}") from error
+        raise BadParameter(f"{context.options.head} cannot be trained with these parameters: {error}") from error
     is_linear_svm = context.options.head == "linear-svm" and not multi_label
     return _linear_svm_layer(model, context) if is_linear_svm else predictor
 
@@ -92,7 +92,7 @@ def _defaults(recipe: _Recipe, context: FitContext) -> dict[str, ParameterValue]
 
 
 def _linear_svm_layer(model: Any, context: FitContext) -> LayersPredictor:
-    """As one layer it loads with numpy alone; the scaler is folded in."""
+    """As one layer, with the scaler folded in, it loads with numpy only."""
     *scalers, svm = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
     mean, std = (scalers[0].mean_, scalers[0].scale_) if scalers else (None, None)
     return with_absent_classes(linear(svm.coef_, svm.intercept_, link="softmax", mean=mean, std=std), context)
@@ -108,7 +108,7 @@ def recipe_of(head: str) -> _Recipe:
     except (ImportError, AttributeError, ValueError) as error:
         raise UnknownHead(f"no classifier {head} can be imported: {error}") from error
     if not (isinstance(estimator, type) and issubclass(estimator, BaseEstimator) and is_classifier(estimator())):
-        raise UnknownHead(f"{head} is no classifier of scikit-learn's kind")
+        raise UnknownHead(f"{head} is not a scikit-learn classifier")
     return _Recipe(estimator=estimator, defaults={})
 
 
@@ -162,7 +162,7 @@ class EstimatorPredictor:
         return self._all_classes(scores, absent=-1e4)
 
     def _all_classes(self, found: npt.NDArray[Any], *, absent: float) -> Float32:
-        """The columns of classes that no train row had, put in."""
+        """With columns for the classes that no train row has."""
         if self.link == "sigmoid":
             return found.astype(np.float32)
         wide = np.full((len(found), self.outputs), absent, dtype=np.float32)
@@ -192,7 +192,7 @@ class EstimatorPredictor:
         return predictor
 
     def _try(self) -> None:
-        """One row of zeros through the estimator: what does not fit fails here, and not in the middle of a job."""
+        """Predict one row of zeros: an estimator that does not fit fails here, not in the middle of a job."""
         try:
             shape = self.predict_block(np.zeros((1, self.dim), dtype=np.float32)).shape
         except (ValueError, IndexError, TypeError, AttributeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Features as heads read them: an array, or anything that gives the rows that are asked for."""
+"""Features as heads read them: an array, or anything that returns the requested rows."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.intp]
 Float32 = npt.NDArray[np.float32]
 
-# Called often with (done, total) while something long goes on; it may raise, and the work stops there.
+# Called often with (done, total) during long work, which stops if it raises.
 Check = Callable[[int, int], None]
 
 BLOCK_ROWS = 8192  # 8192 x 768 in float32 are 24 MiB: large enough for full matrix speed
@@ -22,7 +22,7 @@ class Features(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
-        """The rows of a slice or of an integer array, in the order asked."""
+        """The rows of a slice or of an integer array, in the requested order."""
 
 
 def no_check(done: int, total: int) -> None:
@@ -36,7 +36,7 @@ def float32_bytes(rows: Rows, X: Features) -> int:
 def float32_blocks(X: Features, rows: Rows, *, block_rows: int = BLOCK_ROWS) -> Iterator[tuple[int, Float32]]:
     """(position of the block's first row in `rows`, its float32 features), in order.
 
-    Float32 rows that lie side by side come as a view: whoever changes a block copies it first.
+    Adjacent float32 rows come as a view: copy a block before changing it.
     """
     for start in range(0, len(rows), block_rows):
         block = rows[start : start + block_rows]
@@ -53,7 +53,7 @@ def in_float32(X: Features, rows: Rows) -> Float32:
 
 
 def mean_and_std(X: Features, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Per column, over the rows; a constant column has the standard deviation 1, so that it divides."""
+    """Per column, over the rows; a constant column has the standard deviation 1, because features are divided by it."""
     total = np.zeros(X.shape[1])
     for _, block in float32_blocks(X, rows):
         total += block.sum(axis=0, dtype=np.float64)

@@ -1,7 +1,7 @@
-"""A head as one file: safetensors, with JSON in its header that says what made it. Nothing is ever unpickled.
+"""A head as one file: safetensors, with JSON in its header that records what made it. Nothing is ever unpickled.
 
 The header's metadata holds `format`, `format_version`, `head` (JSON: the record and the predictor's settings) and
-`digest` (of the JSON and of every array), so that a flipped bit is found and not predicted with.
+`digest` (of the JSON and of every array), so that a flipped bit is detected before anything is predicted.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ def load_head(path: Path, *, space: str | None = None) -> TrainedHead:
 
 
 def read_record(path: Path) -> HeadRecord:
-    """What made the head of a file, checked as `load_head` checks it. Raises DamagedHead."""
+    """The record in a head's file, checked as by `load_head`. Raises DamagedHead."""
     metadata, arrays = _read(path)
     return _content(path, metadata, arrays).record
 
@@ -88,9 +88,9 @@ def _read(path: Path) -> tuple[dict[str, str], Arrays]:
     try:
         arrays = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    # numpy's parts of safetensors answer a type that numpy lacks with a KeyError or an AttributeError.
+    # For a type that numpy lacks, safetensors raises a KeyError or an AttributeError.
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedHead(f"{path} is not a whole safetensors file: {error}") from error
+        raise DamagedHead(f"{path} is not a complete safetensors file: {error}") from error
     metadata = header.get("__metadata__") or {}
     if metadata.get("format") != FORMAT:
         raise DamagedHead(f"{path} is not a head of jdq: its format is {metadata.get('format')!r}")
@@ -116,7 +116,7 @@ def _predictor(content: _Content, arrays: Arrays) -> Predictor:
     if content.predictor == "layers":
         return LayersPredictor.from_arrays(arrays, content.settings)
     if content.predictor == "estimator":
-        # Imported here: a head of layers then loads without scikit-learn's estimators and skops.
+        # Imported here, so that a head of layers loads without scikit-learn's estimators and skops.
         from jdq.worker.heads.estimators import EstimatorPredictor
 
         return EstimatorPredictor.from_arrays(arrays, content.settings)

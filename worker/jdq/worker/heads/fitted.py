@@ -1,4 +1,4 @@
-"""What a head learns from, and what comes of it: the border between `train` and the single heads."""
+"""What a head learns from and what it returns: the interface between `train` and each head."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from jdq.worker.heads.predictors import Predictor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitContext:
-    """The rows to learn from and to choose by, and how."""
+    """The rows to train on, the rows to choose by, and the options."""
 
     X: Features
     targets: Targets
@@ -33,9 +33,9 @@ class FitContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fitted:
-    """A trained predictor with what its record must say.
+    """A trained predictor and what its record must contain.
 
-    params: all that were set, defaults of jdq included. uncalibrated: its probabilities are mere scores.
+    params: all that were set, including jdq's defaults. uncalibrated: it has scores, not probabilities.
     """
 
     predictor: Predictor

@@ -1,16 +1,14 @@
-"""Fitting one predictor and measuring it: what `train` does once and cross-validation many times."""
+"""Fitting one predictor and measuring it: once in `train`, many times in cross-validation."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jdq.worker.heads.errors import OneClassOnly
 from jdq.worker.heads.features import Features, float32_blocks
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.labels import Targets
-from jdq.worker.heads.metrics import Metrics, evaluate_codes, evaluate_sets
+from jdq.worker.heads.metrics import Metrics, metrics_of
 from jdq.worker.heads.predictors import Float32, Predictor
 from jdq.worker.heads.split import Rows
 
@@ -43,11 +41,7 @@ def measure(predictor: Predictor, X: Features, targets: Targets, rows: Rows) -> 
     """The metrics of the rows; empty where there are none."""
     if not len(rows):
         return {}
-    probabilities = probabilities_of(predictor, X, rows)
-    codes: npt.NDArray[Any] = targets.codes[rows]
-    if targets.multi_label:
-        return evaluate_sets(codes, probabilities, targets.classes)
-    return evaluate_codes(codes, probabilities.argmax(axis=1), probabilities, targets.classes)
+    return metrics_of(targets.codes[rows], probabilities_of(predictor, X, rows), targets.classes)
 
 
 def probabilities_of(predictor: Predictor, X: Features, rows: Rows) -> Float32:

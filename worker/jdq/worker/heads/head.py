@@ -1,9 +1,8 @@
-"""A trained head as the rest of jdq sees it."""
+"""A trained head."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.heads.errors import WrongFeatures
 from jdq.worker.heads.features import Features
 from jdq.worker.heads.predictors import Float32, Predictor, predict_in_blocks
@@ -28,13 +27,10 @@ class TrainedHead:
         return predict_in_blocks(self.predictor, X)  # type: ignore[arg-type]
 
     def predict(self, X: Features) -> list[str]:
-        """The most probable class of each row; of multi-label heads those of 0.5 or more, joined by the separator."""
-        return names_of(self.predict_proba(X), self.record)
-
-
-def names_of(probabilities: Float32, record: HeadRecord) -> list[str]:
-    """The predicted label of each row of probabilities (rows, classes)."""
-    if not record.multi_label:
-        return [record.classes[i] for i in probabilities.argmax(axis=1)]
-    label_separator = record.label_separator or "|"
-    return [label_separator.join(record.classes[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
+        """The label of each row, as `predicted_labels` chooses it."""
+        return predicted_labels(
+            self.predict_proba(X),
+            self.classes,
+            multi_label=self.record.multi_label,
+            label_separator=self.record.label_separator,
+        )

@@ -1,4 +1,4 @@
-"""How far a metric may be off by the chance of which rows are in the test part: bootstrap 95 % intervals."""
+"""How much a metric depends on which rows are in the test part: 95 % bootstrap intervals."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 Interval = tuple[float, float]
 
 RESAMPLES = 1000
-# Resampling ranks costs rows x classes a time: of larger test parts fewer resamples, never less than 100.
+# Each resample of ranks costs rows x classes: larger test parts get fewer resamples, but at least 100.
 AUC_BUDGET = 10_000_000
 DRAWS_AT_ONCE = 2_000_000  # 16 MiB of float64
 

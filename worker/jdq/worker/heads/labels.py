@@ -1,4 +1,4 @@
-"""The labels of a dataset as numbers: one class a row, or a set of classes a row."""
+"""The labels of a dataset as numbers: one class, or a set of classes, per row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jdq.worker.heads.errors import MissingLabels, OneClassOnly
+from jdq.worker.heads.options import labels_in
 
 Labels = Sequence[str] | npt.NDArray[np.object_] | npt.NDArray[np.str_]
 
@@ -74,7 +75,7 @@ def _one_each(values: npt.NDArray[np.object_]) -> Targets:
 
 
 def _sets(values: npt.NDArray[np.object_], label_separator: str) -> Targets:
-    sets = [{part.strip() for part in str(value).split(label_separator)} - {""} for value in values]
+    sets = [labels_in(str(value), label_separator) for value in values]
     classes = tuple(sorted(set().union(*sets)))
     position = {name: i for i, name in enumerate(classes)}
     indicator = np.zeros((len(sets), len(classes)), dtype=np.bool_)

@@ -18,7 +18,7 @@ from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import float32_bytes, in_float32, mean_and_std
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.options import ParameterValue
-from jdq.worker.heads.predictors import LayersPredictor, linear
+from jdq.worker.heads.predictors import LayersPredictor, linear, link_of
 from jdq.worker.heads.softmax_regression import Objective, minimise
 
 DEFAULTS: dict[str, ParameterValue] = {"C": 1.0, "max_iter": 1000, "scale": False}
@@ -39,7 +39,8 @@ def fit_logreg(context: FitContext) -> Fitted:
         coefficients, intercept, iterations = _fit_in_blocks(context, params, mean, std, in_memory=not out_of_core)
     else:
         coefficients, intercept, iterations = _fit_in_memory(context, params, mean, std)
-    predictor = linear(coefficients, intercept, link=link_of(context), mean=mean, std=std)
+    link = link_of(multi_label=context.targets.multi_label)
+    predictor = linear(coefficients, intercept, link=link, mean=mean, std=std)
     if not context.targets.multi_label:
         predictor = with_absent_classes(predictor, context)
     warnings = []
@@ -53,10 +54,6 @@ def fit_logreg(context: FitContext) -> Fitted:
             f"stopped after {iterations} iterations, before it converged: --param max_iter={2 * iterations}"
         )
     return Fitted(predictor=predictor, params=params, out_of_core=out_of_core, warnings=tuple(warnings))
-
-
-def link_of(context: FitContext) -> str:
-    return "sigmoid" if context.targets.multi_label else "softmax"
 
 
 def with_absent_classes(predictor: LayersPredictor, context: FitContext) -> LayersPredictor:

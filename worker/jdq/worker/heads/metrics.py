@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
 
+from jdq.worker.heads.decision import predicted_sets
+
 Metrics = dict[str, Any]
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -14,28 +16,21 @@ Floats = npt.NDArray[np.floating[Any]]
 DENSE_CLASSES = 100
 
 
-def evaluate(
-    y_true: Sequence[str] | npt.NDArray[Any],
-    y_pred: Sequence[str] | npt.NDArray[Any],
-    probabilities: Floats,
-    classes: Sequence[str],
-) -> Metrics:
-    """The metrics of single-label predictions; `probabilities` is (rows, classes), in the order of `classes`.
+def metrics_of(true: npt.NDArray[Any], probabilities: Floats, classes: Sequence[str]) -> Metrics:
+    """The metrics of single labels, `true` (rows,) int64, or of label sets, (rows, classes) bool."""
+    evaluate = evaluate_codes if true.ndim == 1 else evaluate_sets
+    return evaluate(true, probabilities, classes)
+
+
+def evaluate_codes(true: npt.NDArray[np.int64], probabilities: Floats, classes: Sequence[str]) -> Metrics:
+    """The metrics of single-label predictions: `true` (rows,) are positions in `classes`, and the most probable class
+    of `probabilities` (rows, classes) is the predicted one.
 
     Macro means are over the classes that occur in the truth or the predictions, as scikit-learn's are; classes that
-    the truth does not have are listed in `absent_classes`. ROC AUC is null where it is not
-    defined, and `notes` say why.
+    the truth does not have are listed in `absent_classes`. ROC AUC is null where it is not defined, and `notes` say
+    why.
     """
-    position = {name: i for i, name in enumerate(classes)}
-    true = np.array([position[name] for name in y_true], dtype=np.int64)
-    predicted = np.array([position[name] for name in y_pred], dtype=np.int64)
-    return evaluate_codes(true, predicted, probabilities, classes)
-
-
-def evaluate_codes(
-    true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], probabilities: Floats, classes: Sequence[str]
-) -> Metrics:
-    """`evaluate` for classes given by their positions in `classes`."""
+    predicted = probabilities.argmax(axis=1)
     support = np.bincount(true, minlength=len(classes))
     absent = [classes[i] for i in np.flatnonzero(support == 0).tolist()]
     auc, auc_per_class, notes = _roc_auc(true, probabilities, classes)
@@ -57,11 +52,11 @@ def evaluate_codes(
 
 
 def evaluate_sets(true: npt.NDArray[np.bool_], probabilities: Floats, classes: Sequence[str]) -> Metrics:
-    """The metrics of multi-label predictions: a label is predicted where its probability is 0.5 or more.
+    """The metrics of multi-label predictions, chosen by `predicted_sets`.
 
-    `true` and `probabilities` are (rows, classes); accuracy is that of whole label sets.
+    `true` and `probabilities` are (rows, classes); accuracy is that of complete label sets.
     """
-    predicted = probabilities >= 0.5
+    predicted = predicted_sets(probabilities)
     support = true.sum(axis=0)
     per_class_auc = [_binary_auc(true[:, i], probabilities[:, i]) for i in range(len(classes))]
     defined = [auc for auc in per_class_auc if auc is not None]
@@ -95,7 +90,7 @@ def _averages(true: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, 
 def _balanced_accuracy(
     true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], support: npt.NDArray[np.int64]
 ) -> float:
-    # The mean recall of the classes that are there; scikit-learn's function warns on predictions of other classes.
+    # The mean recall of the classes that occur; scikit-learn's function warns about predictions of other classes.
     present = np.flatnonzero(support)
     return float(sk.recall_score(true, predicted, labels=present, average="macro", zero_division=0))
 
@@ -122,7 +117,7 @@ def _binary_auc(true: npt.NDArray[np.bool_], scores: Floats) -> float | None:
 
 
 def _clipped(probabilities: Floats) -> Floats:
-    # Rows that sum to 1 in float32 miss it in float64 by more than log_loss takes without a warning.
+    # Rows that sum to 1 in float32 miss it in float64 by more than log_loss tolerates without a warning.
     exact = np.clip(probabilities.astype(np.float64), 1e-15, None)
     rows: Floats = exact / exact.sum(axis=1, keepdims=True)
     return rows

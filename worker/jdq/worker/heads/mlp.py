@@ -16,7 +16,7 @@ from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import Features, Rows, float32_bytes, in_float32, mean_and_std
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.options import ParameterValue
-from jdq.worker.heads.predictors import LayersPredictor
+from jdq.worker.heads.predictors import LayersPredictor, link_of
 
 DEFAULTS: dict[str, ParameterValue] = {
     "hidden": 128,
@@ -42,20 +42,20 @@ def fit_mlp(context: FitContext) -> Fitted:
             net=net,
             loss=_loss(context),
             train=_batches_of(context, context.train, mean, std),
-            # Without a validation part the training loss has to say when to stop.
+            # Without a validation part the training loss decides when to stop.
             validation=_batches_of(
                 context, context.validation if len(context.validation) else context.train, mean, std
             ),
             params=params,
         )
         history = training.run(context)
-    link = "sigmoid" if context.targets.multi_label else "softmax"
+    link = link_of(multi_label=context.targets.multi_label)
     return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Threads cost so small a net more than they bring, most of all on busy cores; and one thread is deterministic."""
+    """For a net this small threads cost more than they gain, especially on busy cores; one thread is deterministic."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -70,11 +70,11 @@ def _checked(given: dict[str, ParameterValue]) -> dict[str, Any]:
         raise BadParameter(f"mlp has no parameter {', '.join(sorted(unknown))}; it has: {', '.join(DEFAULTS)}")
     params = DEFAULTS | given
     for name, value in params.items():
-        whole = isinstance(DEFAULTS[name], int)
-        number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not number or float(value or 0) < (1 if whole else 0) or (name == "dropout" and float(value or 0) >= 1):
+        integer = isinstance(DEFAULTS[name], int)
+        number = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
+        if not number or float(value or 0) < (1 if integer else 0) or (name == "dropout" and float(value or 0) >= 1):
             raise BadParameter(
-                f"mlp's {name} is a {'whole number from 1' if whole else 'number from 0'}, not {value!r}"
+                f"mlp's {name} is a {'whole number from 1' if integer else 'number from 0'}, not {value!r}"
             )
     return params
 
@@ -91,7 +91,7 @@ def _net(dim: int, outputs: int, params: dict[str, Any]) -> nn.Sequential:
 def _loss(context: FitContext) -> nn.Module:
     if context.targets.multi_label:
         if context.options.class_weight is not None:
-            raise BadParameter("multi-label targets of the head mlp take no class weights")
+            raise BadParameter("the head mlp takes no class weights for multi-label targets")
         return nn.BCEWithLogitsLoss()
     if context.options.class_weight is None:
         return nn.CrossEntropyLoss()
@@ -104,7 +104,7 @@ def _loss(context: FitContext) -> nn.Module:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Features and targets of one part; standardised batch by batch, so that no second copy is held."""
+    """Features and targets of one part; standardised batch by batch, so that there is no second copy."""
 
     X: torch.Tensor
     y: torch.Tensor

@@ -1,4 +1,4 @@
-"""What a user may ask of a head, without any machine-learning package: the client checks its arguments here."""
+"""The options of a head, without any machine-learning package: the client checks its arguments here."""
 
 import ast
 from collections.abc import Iterable
@@ -16,21 +16,23 @@ HEADS = {
     "knn": "nearest neighbours by cosine distance",
     "hist-gbm": "gradient boosted trees on binned features",
     "random-forest": "a forest of randomised trees",
-    "dummy": "always the most frequent class: what any other head has to beat",
+    "dummy": "always the most frequent class: the baseline for any other head",
 }
 
+LABEL_SEPARATOR = "|"  # between the labels of a row
+BEST_BY = "macro_f1"  # the metric that a search and a fine-tune choose by
 GIB = 1 << 30
 
 ParameterValue = float | int | bool | str | None
 
 
 class HeadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One head as the user asked for it.
+    """One head as the user requested it.
 
     class_weight: "balanced" or None. cv: folds of a stratified cross-validation over the train part, or None.
     per_class: train on that many distinct texts of each class (few-shot). label_separator: between the labels
     of a row, for multi-label targets.
-    memory_bytes: a larger float32 copy of the train part is not made: logreg then trains out of core.
+    memory_bytes: bound of a float32 copy of the train part; beyond it logreg trains out of core.
     """
 
     head: str = "logreg"
@@ -54,6 +56,11 @@ def check_head(name: str, allowed: Iterable[str] = ()) -> str:
             "  try: ask the administrator to name it in the worker's list of allowed classifiers"
         )
     raise UnknownHead(f"no head {name!r}; there are: {', '.join(HEADS)}")
+
+
+def labels_in(cell: str, label_separator: str) -> set[str]:
+    """The labels of a row that has a set of them, without the white space around each; an empty cell has none."""
+    return {label.strip() for label in cell.split(label_separator)} - {""}
 
 
 def parse_params(items: Iterable[str]) -> dict[str, ParameterValue]:

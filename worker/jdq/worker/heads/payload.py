@@ -1,4 +1,4 @@
-"""A scikit-learn estimator as bytes, without pickle: skops, with every type and every tree checked on the way in."""
+"""A scikit-learn estimator as bytes, without pickle: skops, with every type and every tree checked when it is read."""
 
 import io
 import zipfile
@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 
 from jdq.worker.heads.errors import BadParameter, UnsafeHead
 
-# skops trusts scikit-learn's estimators by itself. These two it leaves to the caller, since their C code follows the
-# node numbers in the file without looking: `_check_trees` looks.
+# skops trusts scikit-learn's estimators by itself. It leaves these two to the caller, because their C code follows the
+# node numbers in the file without a check: `_check_trees` checks them.
 CHECKED_TYPES = {
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -21,7 +21,7 @@ SCORING_METHODS = ("predict_proba", "decision_function")
 
 
 def dump_estimator(estimator: Any) -> bytes:
-    """Raises BadParameter where the estimator holds anything that `load_estimator` would not take."""
+    """Raises BadParameter where the estimator holds anything that `load_estimator` would refuse."""
     data: bytes = skops.io.dumps(estimator)
     others = sorted(set(skops.io.get_untrusted_types(data=data)) - CHECKED_TYPES)
     if others:
@@ -37,13 +37,13 @@ def load_estimator(data: bytes, *, dim: int) -> Any:
     try:
         others = sorted(set(skops.io.get_untrusted_types(data=data)) - CHECKED_TYPES)
         if others:
-            raise UnsafeHead(f"the head asks for types that no head needs: {', '.join(others)}")
+            raise UnsafeHead(f"the head contains types that no head needs: {', '.join(others)}")
         estimator = skops.io.loads(data, trusted=sorted(CHECKED_TYPES))
-    # Everything that a crafted file makes skops and the estimators' own __setstate__ stumble over.
+    # Everything that a crafted file can make skops and the estimators' own __setstate__ raise.
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError) as error:
         raise UnsafeHead(f"the head's estimator cannot be read: {error}") from error
     if not isinstance(estimator, BaseEstimator) or not any(hasattr(estimator, name) for name in SCORING_METHODS):
-        raise UnsafeHead(f"the head's estimator is no classifier, but {type(estimator).__name__}")
+        raise UnsafeHead(f"the head's estimator is not a classifier but {type(estimator).__name__}")
     _check_trees(estimator, dim)
     return estimator
 
@@ -51,10 +51,10 @@ def load_estimator(data: bytes, *, dim: int) -> Any:
 def _refuse_compressed(data: bytes) -> None:
     """jdq writes its payloads uncompressed: without compression there is no zip bomb."""
     try:
-        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except zipfile.BadZipFile as error:
         raise UnsafeHead(f"the head's estimator cannot be read: {error}") from error
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise UnsafeHead("the head's estimator is compressed, which jdq never writes")
 
 
@@ -70,7 +70,7 @@ def _check_trees(estimator: Any, dim: int) -> None:
             leaf = nodes["is_leaf"].astype(bool)
             sound = not nodes["is_categorical"].any()
         if not sound or not _follows(left, right, feature, leaf, dim):
-            raise UnsafeHead("a tree of the head points outside of itself")
+            raise UnsafeHead("a tree of the head points outside itself")
 
 
 def _follows(left: Any, right: Any, feature: Any, leaf: Any, dim: int) -> bool:

@@ -1,4 +1,4 @@
-"""How heads predict: with numpy alone where the head is a matrix or a small net, so that loading needs no torch."""
+"""How heads predict: with numpy only where the head is a matrix or a small net, so that loading needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Predictor(Protocol):
 
 
 def predict_in_blocks(predictor: Predictor, X: Array) -> Float32:
-    """Probabilities (rows, classes) of features of any float type, a block at a time."""
+    """Probabilities (rows, classes) of features of any float type, block by block."""
     found = np.empty((X.shape[0], predictor.outputs), dtype=np.float32)
     for start in range(0, X.shape[0], BLOCK_ROWS):
         block = np.asarray(X[start : start + BLOCK_ROWS], dtype=np.float32)
@@ -49,7 +49,7 @@ def predict_in_blocks(predictor: Predictor, X: Array) -> Float32:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayersPredictor:
-    """Layers with ReLU between them, then softmax (one class a row) or sigmoid (label sets).
+    """Layers with ReLU between them, then softmax (one class per row) or sigmoid (label sets).
 
     One layer is a linear head (logreg, linear-svm); any standardisation of the features is folded into the first.
     layers: pairs of weights (in, out) and bias (out,), float32.
@@ -111,6 +111,11 @@ def _check_chain(layers: tuple[tuple[Array, Array], ...]) -> None:
         if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
             raise DamagedHead("the head's layers hold values that are not finite")
         width = weights.shape[1]
+
+
+def link_of(*, multi_label: bool) -> str:
+    """What turns scores into probabilities: independent ones of a set's labels, or one distribution over classes."""
+    return "sigmoid" if multi_label else "softmax"
 
 
 def apply_link(scores: Float32, link: str) -> Float32:

@@ -1,4 +1,4 @@
-"""What made a head: everything that is needed to trust its numbers, or to make it again."""
+"""What made a head: everything that is needed to trust its numbers or to reproduce it."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where the features and the labels come from."""
 
     space: str = ""  # digest of the feature space
-    encoder: str = ""  # what the user calls it
+    encoder: str = ""  # as the user named it
     dataset: str = ""
     dataset_version: str = ""
     label_column: str = ""
@@ -24,9 +24,9 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a head, and how good it is. JSON-able: `msgspec.to_builtins(record)`.
 
-    rows: rows in the train, validation and test part; `trained_rows` is less where few-shot sampling was asked for.
-    metrics: of the test part (`metrics.evaluate`); `validation_metrics` of the validation part, if it has rows.
-    history: one entry an epoch, of heads that are trained in epochs.
+    rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
+    metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
+    history: one entry per epoch, of heads that are trained in epochs.
     """
 
     head: str
@@ -58,7 +58,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of Python and of each package that changes a head's numbers."""
+    """The versions of Python and of each package that can change a head's numbers."""
     found = {"python": platform.python_version()}
     for name in RECORDED_PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Few-shot sampling: how good is a head that saw only some texts of each class?"""
+"""Few-shot sampling: how good is a head that is trained on a few texts of each class?"""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from jdq.worker.heads.split import Rows
 def per_class_rows(
     targets: Targets, rows: Rows, per_class: int, *, seed: int, keys: npt.NDArray[np.uint8] | None = None
 ) -> Rows:
-    """At most `per_class` of the rows of each class, drawn by the seed, ascending; with keys no text twice.
+    """At most `per_class` of the rows of each class, drawn by the seed, ascending; with keys, each text at most once.
 
     A row of several labels counts for each of them.
     """

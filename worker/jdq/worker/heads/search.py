@@ -1,8 +1,8 @@
 """A search over heads and parameters: its trials, the score of one trial, and the best refitted.
 
-Each function is one job's or one chunk's work: `list_trials` once, `score_trial` for each trial on any worker,
+Each function is the work of one chunk: `list_trials` once, `score_trial` for each trial on any worker,
 `refit_best` once at the end. Trials are scored by stratified cross-validation over the train part, so that the test
-part stays unseen until the one head that won is measured on it.
+part stays unseen until the winning head is measured on it.
 """
 
 import itertools
@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.worker.heads.crossval import cross_validate
+from jdq.worker.heads.crossval import LOWER_IS_BETTER, cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
 from jdq.worker.heads.features import Check, Features, no_check
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.labels import Labels, read_targets
-from jdq.worker.heads.options import HeadOptions, ParameterValue, check_head
+from jdq.worker.heads.options import BEST_BY, HeadOptions, ParameterValue, check_head
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import Split
 from jdq.worker.heads.train import make_fit_context, row_keys, train_head
@@ -52,7 +52,7 @@ RANDOM: dict[str, Mapping[str, tuple[float, float] | Sequence[ParameterValue]]] 
     "hist-gbm": {"learning_rate": (0.02, 0.3), "max_leaf_nodes": [7, 15, 31, 63]},
     "random-forest": {"n_estimators": [300], "max_features": ["sqrt", 0.05, 0.1, 0.2], "n_jobs": [1]},
 }
-# Training time grows with the square of the rows (svm), or is minutes a fold at some hundreds of columns (trees).
+# Training time grows with the square of the rows (svm), or is minutes per fold at some hundreds of columns (trees).
 MOST_ROWS = {"svm": 20_000, "knn": 100_000, "hist-gbm": 50_000, "random-forest": 100_000}
 
 
@@ -64,7 +64,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
-    """What cross-validation said of a trial. error: why it has no score, of a trial that does not fit the data."""
+    """The result of cross-validating a trial. error: why it has no score, where it does not fit the data."""
 
     number: int
     options: HeadOptions
@@ -78,17 +78,17 @@ class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
 def list_trials(
     base: HeadOptions, *, rows: int, trials: int | None = None, heads: Sequence[str] | None = None
 ) -> list[Trial]:
-    """The trials of a search: a grid, or that many random draws by the seed of `base`.
+    """The trials of a search: a grid, or `trials` random draws by the seed of `base`.
 
-    Seed, class weight, separator and sampling of `base` hold for every trial; its head and parameters do not.
-    rows: of the train part; heads that would take too long on so many are left out, unless `heads` names them.
+    Seed, class weight, label separator and sampling of `base` apply to every trial; its head and parameters do not.
+    rows: of the train part; heads that would take too long on so many are left out unless `heads` names them.
     """
     names = [check_head(name) for name in heads] if heads else [h for h in GRIDS if rows <= MOST_ROWS.get(h, rows)]
     without = {"knn", "mlp", "dummy"} if base.label_separator else {"knn", "dummy"}
     if base.class_weight is not None:
         names = [name for name in names if name not in without]
-    asked = _grid(names) if trials is None else _random(names, trials, np.random.default_rng(base.seed))
-    options = [msgspec.structs.replace(base, head=head, params=params, cv=None) for head, params in asked]
+    drawn = _grid(names) if trials is None else _random(names, trials, np.random.default_rng(base.seed))
+    options = [msgspec.structs.replace(base, head=head, params=params, cv=None) for head, params in drawn]
     return [Trial(number=number, options=found) for number, found in enumerate(options)]
 
 
@@ -104,7 +104,7 @@ def _random(names: Sequence[str], trials: int, rng: np.random.Generator) -> list
     if trials < 1:
         raise BadParameter(f"a search needs at least one trial, not {trials}")
     drawable = [name for name in names if name in RANDOM]
-    heads = [drawable[i % len(drawable)] for i in range(trials)]  # every head in turn
+    heads = [drawable[i % len(drawable)] for i in range(trials)]  # heads take turns
     return [(head, {name: _draw(values, rng) for name, values in RANDOM[head].items()}) for head in heads]
 
 
@@ -124,7 +124,7 @@ def score_trial(
     folds: int = 5,
     check: Check = no_check,
 ) -> TrialScore:
-    """One trial's mean scores; a trial that the data does not allow has an error instead."""
+    """One trial's mean scores; a trial that does not fit the data has an error instead."""
     started = time.perf_counter()
     targets = read_targets(y, label_separator=trial.options.label_separator)
     keys = row_keys(targets.rows) if keys is None else keys
@@ -143,13 +143,13 @@ def score_trial(
     )
 
 
-def rank(scores: Sequence[TrialScore], *, metric: str = "macro_f1") -> list[TrialScore]:
-    """Best first; of equal ones the first trial, which is the simpler head. Trials with an error come last."""
-    lower_is_better = metric == "log_loss"
+def rank(scores: Sequence[TrialScore], *, metric: str = BEST_BY) -> list[TrialScore]:
+    """Best first; of equal ones the earlier trial, which is the simpler head. Trials with an error come last."""
+    sign = 1 if metric in LOWER_IS_BETTER else -1
 
     def order(score: TrialScore) -> tuple[float, int]:
         value = score.scores.get(metric)
-        return (float("inf") if value is None else value if lower_is_better else -value, score.number)
+        return (float("inf") if value is None else sign * value, score.number)
 
     return sorted(scores, key=order)
 
@@ -160,12 +160,12 @@ def refit_best(
     split: Split,
     scores: Sequence[TrialScore],
     *,
-    metric: str = "macro_f1",
+    metric: str = BEST_BY,
     origin: Origin | None = None,
     keys: npt.NDArray[np.uint8] | None = None,
     check: Check = no_check,
 ) -> TrainedHead:
-    """The best trial, trained on the whole train part and measured on the test part; its record lists all trials.
+    """The best trial, trained on all of the train part and measured on the test part; its record lists all trials.
 
     Raises BadParameter where no trial has a score.
     """

@@ -1,4 +1,4 @@
-"""Logistic regression in blocks of rows: scikit-learn's objective and solver, without the features in memory."""
+"""Logistic regression in blocks of rows: scikit-learn's objective and solver, without all features in memory."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The split of a dataset into train, validation and test: made once, stored, and shared by every head and fine-tune.
+"""The split of a dataset into train, validation and test: made once, stored, and used by every head and fine-tune.
 
 Heads and fine-tunes learn from the train part, choose (early stopping, calibration, the best checkpoint) on the
 validation part, and are measured on the test part.
@@ -25,7 +25,7 @@ class Split:
     """Which part each row is in. Rows with equal texts are always in one part.
 
     parts: (rows,) uint8, 0 train, 1 validation, 2 test.
-    warnings: counted facts that the user should know, one sentence each.
+    warnings: what the user should know, with counts, one sentence each.
     """
 
     parts: npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Split:
 
     @classmethod
     def from_json(cls, parts: npt.ArrayLike, fields: Mapping[str, Any]) -> "Split":
-        """The stored split again. Raises BadSplit where the parts are not those that the digest names."""
+        """The split as it was stored. Raises BadSplit where the parts do not match the digest."""
         found = np.asarray(parts, dtype=np.uint8)
         split = cls(
             parts=found,
@@ -84,9 +84,9 @@ def make_split(
     validation: float = 0.1,
     label_separator: str | None = None,
 ) -> Split:
-    """A stratified, seeded split in which rows of equal text key (`keys`: (rows, 16) uint8) are on one side.
+    """A stratified, seeded split in which rows of equal text key (`keys`: (rows, 16) uint8) are in one part.
 
-    Every class of two or more distinct texts is in train and in test; a class of one text is in train alone, and
+    Every class of two or more distinct texts is in train and in test; a class of one text is only in train, and
     counted in `warnings`. With a separator the rows are label sets, and stratified by their rarest label.
     Raises OneClassOnly, MissingLabels, TooFewRows.
     """
@@ -125,7 +125,7 @@ def group_numbers(keys: npt.NDArray[np.uint8]) -> Rows:
 
 
 def row_strata(targets: Targets) -> npt.NDArray[np.int64]:
-    """One class a row to stratify by: numbered from the rarest class up, so that the smallest is the rarest."""
+    """One class per row to stratify by: numbered from the rarest class up, so that the smallest is the rarest."""
     counts = targets.counts()
     by_rarity = np.argsort(counts, kind="stable")
     rank = np.empty(len(counts), dtype=np.int64)
@@ -148,13 +148,13 @@ def _assign(
     sizes: Rows, strata: npt.NDArray[np.int64], rng: np.random.Generator, test: float, validation: float
 ) -> npt.NDArray[np.uint8]:
     part = np.empty(len(sizes), dtype=np.uint8)
-    for members in by_stratum(strata, rng.permutation(len(sizes))):
-        part[members] = _assign_class(sizes[members], test, validation)
+    for texts in by_stratum(strata, rng.permutation(len(sizes))):
+        part[texts] = _assign_class(sizes[texts], test, validation)
     return part
 
 
 def by_stratum(strata: npt.NDArray[np.int64], order: Rows) -> list[Rows]:
-    """The members of each stratum, in the given order."""
+    """The texts of each stratum, in the given order."""
     order = order[np.argsort(strata[order], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(strata[order])) + 1)
 
@@ -164,10 +164,10 @@ def _assign_class(sizes: Rows, test: float, validation: float) -> npt.NDArray[np
     wanted = _wanted(int(sizes.sum()), len(sizes), test, validation)
     part = np.full(len(sizes), TRAIN, dtype=np.uint8)
     repeated = np.flatnonzero(sizes > 1)
-    # Largest first, each to the part that lacks most: the single rows then even out what is left.
-    for member in repeated[np.argsort(-sizes[repeated], kind="stable")]:
-        part[member] = int(np.argmax(wanted))
-        wanted[part[member]] -= sizes[member]
+    # Largest first, each to the part that lacks the most rows: the single rows then even out the rest.
+    for text in repeated[np.argsort(-sizes[repeated], kind="stable")]:
+        part[text] = int(np.argmax(wanted))
+        wanted[part[text]] -= sizes[text]
     single = np.flatnonzero(sizes == 1)
     n_test, n_validation = max(0, wanted[TEST]), max(0, wanted[VALIDATION])
     part[single[:n_test]] = TEST
@@ -184,7 +184,7 @@ def _wanted(rows: int, texts: int, test: float, validation: float) -> Rows:
 
 
 def _fill_empty(part: npt.NDArray[np.uint8], sizes: Rows) -> None:
-    """A class of two texts or more is trained on and tested."""
+    """A class of two texts or more is in both train and test."""
     for empty in (TRAIN, TEST):
         if not (part == empty).any():
             part[int(np.argmin(sizes))] = empty
@@ -207,19 +207,19 @@ def _warnings(targets: Targets, parts: npt.NDArray[np.uint8], group_of: Rows, di
     if repeats:
         warnings.append(
             f"{repeats} of {targets.rows} rows repeat the text of another row ({distinct} distinct texts): "
-            "equal texts are kept on one side of the split"
+            "equal texts are kept in one part of the split"
         )
     conflicts = _texts_with_two_labels(targets, group_of)
     if conflicts:
-        warnings.append(f"{conflicts} of {distinct} distinct texts stand with different labels in different rows")
+        warnings.append(f"{conflicts} of {distinct} distinct texts have different labels in different rows")
     untested = [targets.classes[i] for i in np.flatnonzero(targets.counts(np.flatnonzero(parts == TEST)) == 0)]
     if untested:
-        warnings.append(f"{_classes(untested)} not in the test part, for want of different texts: {quoted(untested)}")
+        warnings.append(f"{_classes(untested)} not in the test part, for lack of distinct texts: {quoted(untested)}")
     untrained = [targets.classes[i] for i in np.flatnonzero(targets.counts(np.flatnonzero(parts == TRAIN)) == 0)]
     if untrained:
         warnings.append(f"{_classes(untrained)} without a row in the train part: {quoted(untrained)}")
     if not (parts == VALIDATION).any():
-        warnings.append("no class has enough rows for a validation part: early stopping goes by the training loss")
+        warnings.append("no class has enough rows for a validation part: early stopping uses the training loss")
     return warnings
 
 

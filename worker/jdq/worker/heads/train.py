@@ -40,7 +40,7 @@ def train_head(
     """A head trained on the split's train part and measured on its test part.
 
     X: (rows, dim) features in the order of the labels `y`. keys: (rows, 16) uint8 text keys, by which
-    cross-validation and few-shot sampling know equal texts; without them every row counts as a text of its own.
+    cross-validation and few-shot sampling know equal texts; without them every row counts as a separate text.
     allowed: dotted names of further classifiers. check(done, total) is called often and may raise to stop.
     Raises the errors of this package: UnknownHead, BadParameter, OneClassOnly, BadSplit, MissingLabels.
     """
@@ -53,8 +53,8 @@ def train_head(
     cv = cross_validate(context, keys, options.cv) if options.cv is not None else None
     fitted, calibration = fit_calibrated(context)
     record = HeadRecord(
-        **_asked(context),
-        **_found(fitted, context, split),
+        **_option_fields(context),
+        **_fitted_fields(fitted, context, split),
         cv=cv,
         calibration=calibration,
         origin=origin or Origin(),
@@ -66,8 +66,8 @@ def train_head(
     return TrainedHead(predictor=fitted.predictor, record=record)
 
 
-def _asked(context: FitContext) -> dict[str, Any]:
-    """What the record says of the options and the targets."""
+def _option_fields(context: FitContext) -> dict[str, Any]:
+    """The record's fields about the options and the targets."""
     options = context.options
     return {
         "head": options.head,
@@ -82,8 +82,8 @@ def _asked(context: FitContext) -> dict[str, Any]:
     }
 
 
-def _found(fitted: Fitted, context: FitContext, split: Split) -> dict[str, Any]:
-    """What the record says of the predictor and how good it is."""
+def _fitted_fields(fitted: Fitted, context: FitContext, split: Split) -> dict[str, Any]:
+    """The record's fields about the predictor and its metrics."""
     predictor, X, targets = fitted.predictor, context.X, context.targets
     return {
         "params": fitted.params,
@@ -99,7 +99,7 @@ def _found(fitted: Fitted, context: FitContext, split: Split) -> dict[str, Any]:
 
 
 def row_keys(rows: int) -> Keys:
-    """Keys of rows that are all taken for different texts."""
+    """Keys for rows that all count as different texts."""
     keys = np.zeros((rows, 16), dtype=np.uint8)
     keys[:, :8] = np.arange(rows, dtype=np.uint64).view(np.uint8).reshape(-1, 8)
     return keys

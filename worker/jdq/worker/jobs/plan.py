@@ -12,6 +12,7 @@ from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import space_of
+from jdq.worker.precision import AUTO, automatic_precision
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -61,7 +62,7 @@ class Plan:
         definition = space_of(
             Models(runtime.store.root).encoder(spec.encoder),
             max_length=spec.max_length,
-            precision=precision_on(devices) if spec.precision == "auto" else spec.precision,
+            precision=automatic_precision(device_kind(devices)) if spec.precision == AUTO else spec.precision,
             storage_dtype=spec.storage_dtype,
         )
         return Opened(
@@ -132,14 +133,9 @@ def gpu_queue_devices(runtime: Runtime) -> list[str]:
     return [w.device for w in runtime.jobbook.workers() if w.queue == "gpu" and w.state != "dead"]
 
 
-def on_cuda(devices: list[str]) -> bool:
-    """Whether one of them is a GPU."""
-    return any(device.startswith("cuda") for device in devices)
-
-
-def precision_on(devices: list[str]) -> str:
-    """bfloat16 if a GPU worker will compute, else float32; float16 arithmetic overflows in BART."""
-    return "bfloat16" if on_cuda(devices) else "float32"
+def device_kind(devices: list[str]) -> str:
+    """`cuda` if a GPU worker will compute, else `cpu`."""
+    return "cuda" if any(device.startswith("cuda") for device in devices) else "cpu"
 
 
 def estimated_tokens(n_bytes: np.ndarray, max_length: int) -> np.ndarray:
@@ -152,7 +148,7 @@ def chunk_tokens(runtime: Runtime, devices: list[str], total: int) -> int:
     """The maximum number of tokens per chunk of a job with `total` tokens."""
     if runtime.config.chunk_tokens:
         return runtime.config.chunk_tokens
-    most = CHUNK_TOKENS["cuda" if on_cuda(devices) else "cpu"]
+    most = CHUNK_TOKENS[device_kind(devices)]
     return max(LEAST_TOKENS, min(most, total // (CHUNKS_PER_WORKER * max(1, len(devices)))))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.publish import make_folder, partial_beside, sync
 from jdq.store.trained import Heads, Models
+from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -28,7 +29,7 @@ MOST_COUNTED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """How probabilities become a label: the most probable class, or for label sets the classes of at least 0.5."""
+    """What `predicted_labels` needs beside the probabilities."""
 
     classes: tuple[str, ...]
     multi_label: bool
@@ -36,10 +37,9 @@ class Naming:
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of (rows, classes)."""
-        if not self.multi_label:
-            return [self.classes[i] for i in probabilities.argmax(axis=1)]
-        sets = [[self.classes[i] for i in np.flatnonzero(row >= 0.5)] for row in probabilities]
-        return [(self.label_separator or "|").join(names) for names in sets]
+        return predicted_labels(
+            probabilities, self.classes, multi_label=self.multi_label, label_separator=self.label_separator
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,10 +176,10 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
             wall_time_s=line.wall_time_s,
             device=line.device,
             seed=line.seed,
-            same_split=not difference(line.ground, mine),
+            same_split=not difference(line.setting, mine),
             is_subject=line.id == job,
         )
-        for line in compare_dataset(store, record["origin"]["dataset"]).lines
+        for line in compare_dataset(store, record["origin"]["dataset"]).rows
     ]
 
 
@@ -190,7 +190,7 @@ def best_of(store: Store, wanted: str) -> str:
     """
     if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
         return wanted
-    return compare_dataset(store, wanted).lines[0].id
+    return compare_dataset(store, wanted).rows[0].id
 
 
 @click.command()

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal, TypeAlias
 import msgspec
 
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.heads.options import HeadOptions
+from jdq.worker.heads.options import BEST_BY, HeadOptions
+from jdq.worker.precision import AUTO
 
 Queue: TypeAlias = Literal["gpu", "cpu"]
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
@@ -45,7 +46,7 @@ class Extract(
     version: str
     encoder: str  # a hub name, or a folder that the workers can read
     max_length: int | None = None  # tokens; None is the encoder's own limit
-    precision: str = "auto"
+    precision: str = AUTO
     storage_dtype: Literal["float16", "float32"] = "float16"
     on_error: Literal["fail", "skip"] = "fail"  # for a text without a finite feature
 
@@ -59,7 +60,7 @@ class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     trials: int | None = None
     heads: tuple[str, ...] = ()
     folds: int = 5
-    metric: str = "macro_f1"
+    metric: str = BEST_BY
 
 
 class TrainHead(

@@ -36,7 +36,7 @@ class Curve:
 
 
 def precision_recall(subject: Subject) -> list[Curve]:
-    """Of every class that the test part has; of two classes the second alone."""
+    """The curve of every class in the test part; of two classes only the second."""
     curves = []
     for i in _shown_classes(subject):
         true, scores = subject.test_indicator[:, i], subject.probabilities[:, i]
@@ -47,7 +47,7 @@ def precision_recall(subject: Subject) -> list[Curve]:
 
 
 def roc(subject: Subject) -> list[Curve]:
-    """As `precision_recall`, for classes that some test rows have and some have not."""
+    """As `precision_recall`, for classes that some test rows have and others do not."""
     curves = []
     for i in _shown_classes(subject):
         true, scores = subject.test_indicator[:, i], subject.probabilities[:, i]
@@ -65,7 +65,7 @@ def _shown_classes(subject: Subject) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reliability:
-    """Bins of equal width of the predicted probability: how sure, how often right, how many. error: the mean gap."""
+    """Bins of equal width of the predicted probability: confidence, accuracy, number. error: the mean gap."""
 
     confidence: Floats
     accuracy: Floats
@@ -74,7 +74,7 @@ class Reliability:
 
 
 def reliability(subject: Subject) -> Reliability:
-    """Of the predicted class's probability; of label sets of every label's."""
+    """Over the predicted class's probability; for label sets over every label's."""
     if subject.multi_label:
         sure, right = subject.probabilities.ravel(), subject.test_indicator.ravel().astype(np.float64)
     else:
@@ -102,7 +102,7 @@ class Mistake:
 
 
 def hardest_errors(subject: Subject, *, limit: int = 12) -> list[Mistake]:
-    """The mistakes that the classifier was surest of, surest first. Rows count from 1."""
+    """The errors with the highest predicted probability, highest first. Rows count from 1."""
     if subject.multi_label:
         return []
     predicted, true = subject.probabilities.argmax(axis=1), subject.test_codes
@@ -123,7 +123,7 @@ def hardest_errors(subject: Subject, *, limit: int = 12) -> list[Mistake]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """A test text that nearly stands in the train part too. Rows count from 1."""
+    """A test text with a near-duplicate in the train part. Rows count from 1."""
 
     test_row: int
     train_row: int
@@ -137,8 +137,8 @@ def near_duplicates(
 ) -> tuple[int, list[Duplicate]]:
     """How many test texts have a near-duplicate in the train part, and the nearest pairs.
 
-    Similarity is the Jaccard index of the texts' runs of three words. Of large datasets the first 2,000 test rows are
-    compared with the first 20,000 train rows of a seeded draw.
+    Similarity is the Jaccard index of the texts' runs of three words. In large datasets 2,000 test rows are compared
+    with 20,000 train rows, both drawn by a fixed seed.
     """
     rng = np.random.default_rng(0)
     test = rng.permutation(split.rows(TEST))[:DUPLICATE_TEST_ROWS]
@@ -163,7 +163,7 @@ def near_duplicates(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Map:
-    """Some rows in two dimensions. explained: the share of the variance that each axis holds; None of a UMAP."""
+    """Some rows in two dimensions. explained: each axis's share of the variance; None for a UMAP."""
 
     rows: npt.NDArray[np.intp]
     points: Floats
@@ -205,12 +205,12 @@ def learning_curve(context: FitContext, test_rows: npt.NDArray[np.intp], *, step
 
 
 def _even_order(context: FitContext) -> npt.NDArray[np.intp]:
-    """The train rows so that every beginning has the classes in their proportions, the first rows one of each."""
+    """The train rows in an order whose every prefix has the classes in their proportions, one of each first."""
     rows = np.random.default_rng(context.options.seed).permutation(context.train)
     codes = context.targets.codes[rows]
     stratum = codes.argmax(axis=1) if codes.ndim == 2 else codes
     rank = np.empty(len(rows))
     for code in np.unique(stratum):
-        members = np.flatnonzero(stratum == code)
-        rank[members] = np.arange(len(members)) / len(members)
+        of_class = np.flatnonzero(stratum == code)
+        rank[of_class] = np.arange(len(of_class)) / len(of_class)
     return rows[np.argsort(rank, kind="stable")]

@@ -1,4 +1,4 @@
-"""Every head and fine-tune of a dataset as lines of one table, and which of them may be set beside each other."""
+"""Every head and fine-tune of a dataset as rows of one table, and which of them are comparable."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from jdq.store.errors import StoreError
 if TYPE_CHECKING:
     from jdq.store.store import Store
 
-METRICS = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
+# What is compared, and its heading.
+METRICS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "macro_f1": "macro-F1",
+    "roc_auc": "ROC AUC",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestSetting:
-    """What was measured on: only lines of one ground are comparable."""
+    """What a classifier was measured on: only rows of one test setting are comparable."""
 
     dataset_version: str
     label_column: str
@@ -28,16 +36,17 @@ class TestSetting:
 class ComparisonRow:
     """One head or fine-tune.
 
-    name: the kind of head, or "fine-tune". why: in what it differs from the reference; empty where comparable.
-    wall_time_s: of its training, of a search with all trials. device_s: of the network: the extraction's for a head,
-    the training's for a fine-tune.
-    computed, reused: texts that the network saw for it, and texts whose features the store had; None where forgotten.
+    name: the kind of head, or "fine-tune". why: how it differs from the reference; empty where comparable.
+    wall_time_s: of its training, for a search including all trials. device_s: of the network: the extraction's for a
+    head, the training's for a fine-tune.
+    computed, reused: texts that the network processed for it, and texts whose features the store had; None where
+    that is no longer known.
     """
 
     id: str
     name: str
     encoder: str
-    ground: TestSetting
+    setting: TestSetting
     why: str
     metrics: dict[str, float | None]
     intervals: dict[str, tuple[float, float]]
@@ -59,11 +68,11 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The lines: comparable ones first, each group by macro-F1, the best first."""
+    """The rows: comparable ones first, each group by macro-F1, the best first."""
 
     dataset: str
     reference: TestSetting
-    lines: list[ComparisonRow]
+    rows: list[ComparisonRow]
     unreadable: list[str]
 
 
@@ -74,46 +83,46 @@ class NothingToCompare(StoreError):
 def compare_dataset(
     store: Store, dataset: str, *, version: str | None = None, label_column: str | None = None
 ) -> Comparison:
-    """All lines of the dataset; the reference is its newest version that has some, and that version's label column.
+    """All rows of the dataset; the reference is its newest version that has some, and that version's label column.
 
     Raises UnknownDataset, NothingToCompare.
     """
     newest = store.datasets.get(dataset, version)
-    lines, unreadable = _lines(store, dataset)
-    if not lines:
+    rows, unreadable = _rows(store, dataset)
+    if not rows:
         raise NothingToCompare(
             f"no head and no fine-tune of dataset {dataset} is in the store\n  try: jdq submit train-head {dataset}"
         )
-    reference = _reference(lines, newest.version, label_column or newest.label_column, strict=label_column is not None)
-    marked = [replace(line, why=difference(line.ground, reference)) for line in lines]
-    marked.sort(key=lambda line: (not line.comparable, -(line.metrics["macro_f1"] or 0.0), line.id))
-    return Comparison(dataset=dataset, reference=reference, lines=marked, unreadable=unreadable)
+    reference = _reference(rows, newest.version, label_column or newest.label_column, strict=label_column is not None)
+    marked = [replace(row, why=difference(row.setting, reference)) for row in rows]
+    marked.sort(key=lambda row: (not row.comparable, -(row.metrics["macro_f1"] or 0.0), row.id))
+    return Comparison(dataset=dataset, reference=reference, rows=marked, unreadable=unreadable)
 
 
-def difference(ground: TestSetting, reference: TestSetting) -> str:
-    """In what the two differ, for people; empty where they are one."""
-    if ground.dataset_version != reference.dataset_version:
-        return f"dataset version {ground.dataset_version}"
-    if ground.label_column != reference.label_column:
-        return f"label column {ground.label_column!r}"
-    return "" if ground.split == reference.split else f"split {ground.split[:8]}"
+def difference(setting: TestSetting, reference: TestSetting) -> str:
+    """How the two differ, in words; empty where they are equal."""
+    if setting.dataset_version != reference.dataset_version:
+        return f"dataset version {setting.dataset_version}"
+    if setting.label_column != reference.label_column:
+        return f"label column {setting.label_column!r}"
+    return "" if setting.split == reference.split else f"split {setting.split[:8]}"
 
 
-def _reference(lines: Sequence[ComparisonRow], version: str, column: str | None, *, strict: bool) -> TestSetting:
-    """The ground of most lines, among those that are nearest to what was asked for."""
-    near = [line for line in lines if line.ground.dataset_version == version] or list(lines)
-    of_column = [line for line in near if line.ground.label_column == column]
+def _reference(rows: Sequence[ComparisonRow], version: str, column: str | None, *, strict: bool) -> TestSetting:
+    """The test setting of most rows, among those nearest to the requested one."""
+    near = [row for row in rows if row.setting.dataset_version == version] or list(rows)
+    of_column = [row for row in near if row.setting.label_column == column]
     if strict and not of_column:
         raise NothingToCompare(f"nothing was trained on the label column {column!r} of version {version}")
-    grounds = Counter(line.ground for line in of_column or near)
-    return max(grounds, key=lambda ground: (grounds[ground], ground.dataset_version))
+    counts = Counter(row.setting for row in of_column or near)
+    return max(counts, key=lambda setting: (counts[setting], setting.dataset_version))
 
 
-def _lines(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
+def _rows(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
     from jdq.store.trained import DamagedRecord, Heads, Models, TrainedStore
 
     trained_stores: tuple[TrainedStore, ...] = (Heads(store.root), Models(store.root))
-    lines, unreadable = [], []
+    rows, unreadable = [], []
     for trained in trained_stores:
         for job in trained.ids():
             try:
@@ -123,8 +132,8 @@ def _lines(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
                 continue
             if record["origin"]["dataset"] == dataset:
                 cost = _head_cost(store, job) if trained.kind == "head" else _fine_tune_cost(record)
-                lines.append(_line(job, record, cost))
-    return lines, unreadable
+                rows.append(_row(job, record, cost))
+    return rows, unreadable
 
 
 def test_setting_of(record: dict[str, Any]) -> TestSetting:
@@ -135,14 +144,14 @@ def test_setting_of(record: dict[str, Any]) -> TestSetting:
     )
 
 
-def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRow:
+def _row(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRow:
     origin, metrics = record["origin"], record["metrics"]
     options = record.get("options", {})
     return ComparisonRow(
         id=job,
         name=record.get("head", "fine-tune"),
         encoder=origin.get("encoder") or options["encoder"],
-        ground=test_setting_of(record),
+        setting=test_setting_of(record),
         why="",
         metrics={name: metrics.get(name) for name in METRICS},
         intervals={name: tuple(record["intervals"][name]) for name in METRICS if name in record["intervals"]},
@@ -159,7 +168,7 @@ def _line(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonR
 
 
 def _head_cost(store: Store, job: str) -> dict[str, Any]:
-    """What the extraction cost from which the head was trained; nothing where it is not known any more."""
+    """What the extraction cost from which the head was trained; nothing where that is no longer known."""
     from jdq.store.job_files import JobFiles, NoResult
 
     try:
@@ -170,7 +179,7 @@ def _head_cost(store: Store, job: str) -> dict[str, Any]:
 
 
 def _fine_tune_cost(record: dict[str, Any]) -> dict[str, Any]:
-    """A fine-tune reuses nothing: each epoch sends every train text through the network."""
+    """A fine-tune reuses nothing: in each epoch the network processes every train text."""
     texts, batch = record["rows"]["train"], record["options"]["batch_size"]
     epochs = record["steps"] / -(-texts // batch)
     return {"device_s": record["training_time_s"], "computed": round(epochs * texts), "reused": 0}

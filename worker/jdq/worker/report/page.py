@@ -1,4 +1,4 @@
-"""The page: what a subject's analysis looks like, as one HTML file that needs nothing else."""
+"""The page: a subject's analysis as one self-contained HTML file."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -28,7 +28,7 @@ class Tile:
 
 
 def render(subject: Subject) -> str:
-    """The whole page: HTML with its styles and plots inside, no script, nothing loaded from anywhere."""
+    """The page: HTML with its styles and plots inside, no script, nothing loaded from anywhere."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     folder = files("jdq.worker.report")
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def _tile(name: str, metric: str, record: dict[str, Any], note: str) -> Tile:
 
 def _against_majority(metrics: dict[str, Any]) -> str:
     share = metrics.get("majority_share")
-    return "whole label sets" if share is None else f"the largest class alone: {share:.1%}"
+    return "complete label sets" if share is None else f"always the largest class: {share:.1%}"
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:

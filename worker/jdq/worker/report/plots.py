@@ -10,7 +10,7 @@ from jdq.worker.report.analysis import Curve, Reliability
 from jdq.worker.report.style import ACCENT, FAINT, INK, MUTED, OTHER, WARM, as_svg, class_colour, new_figure, styled
 from jdq.worker.report.subject import Compared, LearningPoint
 
-# More curves than colours: the lines are faint, and the mean alone is bold.
+# With more curves than this they are faint, and only the mean is bold.
 NAMED_CURVES = 7
 
 
@@ -53,7 +53,7 @@ def _curves(axes: Axes, curves: Sequence[Curve], classes: Sequence[str], *, step
 
 
 def _values_at(grid: Any, curve: Curve, *, step: bool) -> Any:
-    """A step curve of precision holds, down to the recall before, what it is at the recall after."""
+    """A precision curve is a step: between two recalls it has the value of the higher one."""
     if step:
         return curve.y[np.searchsorted(curve.x, np.minimum(grid, curve.x[-1]))]
     return np.interp(grid, curve.x, curve.y)
@@ -87,7 +87,7 @@ def learning_plot(points: Sequence[LearningPoint]) -> str:
             ("macro-F1", [point.macro_f1 for point in points], WARM),
         ):
             axes.plot(rows, values, color=colour, marker="o", markersize=5, markeredgecolor="white", label=name)
-            if name == "accuracy" or abs(values[-1] - points[-1].accuracy) > 0.04:  # else one number hides the other
+            if name == "accuracy" or abs(values[-1] - points[-1].accuracy) > 0.04:  # else one hides the other
                 at = (rows[-1], values[-1])
                 axes.annotate(f"{values[-1]:.2f}", at, (7, -3), textcoords="offset points", color=colour)
         axes.set_xscale("log")
@@ -124,9 +124,9 @@ def loss_plot(train: Sequence[tuple[float, float]], validation: Sequence[tuple[f
 
 
 def comparison_plot(lines: Sequence[Compared], metric: str) -> str:
-    """One line each, best on top: the value, and its 95 % interval where there is one.
+    """One line per classifier, best on top: the value, and its 95 % interval where there is one.
 
-    Lines far below the others, as the dummy's, are shown at the left edge with their number.
+    Values far below the others, such as the dummy's, are shown at the left edge with their number.
     """
     left = _left_edge([line.metrics[metric] for line in lines])
     with styled():
@@ -161,7 +161,7 @@ def _compared_line(axes: Axes, line: Compared, position: int, metric: str, left:
 
 
 def search_plot(trials: Sequence[dict[str, Any]], metric: str) -> str:
-    """Every trial of a search as a point, one line a head, the best head on top."""
+    """Every trial of a search as a point, one line per head, the best head on top."""
     scored = [trial for trial in trials if trial["score"] is not None]
     heads = list(dict.fromkeys(trial["head"] for trial in scored))  # best first, as the trials are
     with styled():

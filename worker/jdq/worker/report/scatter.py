@@ -1,4 +1,4 @@
-"""The map of the features as an SVG by hand: each point tells its text when the mouse rests on it."""
+"""The map of the features as hand-written SVG: each point shows its text when the mouse is over it."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,10 +15,10 @@ TITLE_CHARACTERS = 160
 
 
 def map_svg(found: Map, codes: npt.NDArray[np.int64], classes: Sequence[str], texts: Sequence[str]) -> str:
-    """`codes` and `texts` are of all rows. Of more classes than colours the most frequent have one."""
+    """`codes` and `texts` are of all rows. With more classes than colours, the most frequent get one."""
     x, y = _scaled(found.points[:, 0], WIDTH), _scaled(-found.points[:, 1], HEIGHT)
     colours = class_colours(codes, len(classes))
-    # Rare classes last, so that they lie on top.
+    # Rare classes last, so that they are on top.
     order = np.argsort(-np.bincount(codes, minlength=len(classes))[codes[found.rows]], kind="stable")
     radius = 4.2 if len(order) < 800 else 3.0
     points = []
@@ -46,7 +46,7 @@ def class_colours(codes: npt.NDArray[np.int64], n_classes: int) -> list[str]:
 
 
 def _scaled(values: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:
-    """Into the picture; the outermost hundredth is drawn at the edge, so that one outlier does not squeeze the rest."""
+    """Pixels; the outermost hundredth is drawn at the edge, so that one outlier does not compress the rest."""
     low, high = np.quantile(values, [0.005, 0.995])
     shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     scaled: npt.NDArray[np.float64] = MARGIN + shares * (length - 2 * MARGIN)

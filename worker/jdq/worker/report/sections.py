@@ -1,4 +1,4 @@
-"""The sections of the page; each gives None where the subject has nothing for it."""
+"""The sections of the page; each is None where the subject has nothing for it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from jdq.worker.report import analysis, plots
+from jdq.worker.report.comparison import METRICS
 from jdq.worker.report.confusion import MOST_CLASSES, confusion_table
 from jdq.worker.report.scatter import class_colours, map_svg
 from jdq.worker.report.style import OTHER
@@ -18,7 +19,7 @@ EXCERPT_CHARACTERS = 300
 
 
 def duration(seconds: float) -> str:
-    """The time in the unit that a reader would choose."""
+    """The time in a readable unit."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 120:
@@ -28,8 +29,8 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide for want of
-    a neighbour, its plot no larger than beside one."""
+    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide because it has
+    no neighbour; its plot stays as large as beside one."""
 
     title: str
     body: Markup
@@ -39,7 +40,7 @@ class Section:
 
 
 def without_gaps(made: Sequence[Section]) -> list[Section]:
-    """The last of an odd run of narrow sections becomes wide, so that no half of the page stays empty."""
+    """The last of an odd run of narrow sections becomes wide, so that no half of the page is empty."""
     found: list[Section] = []
     for section in [*made, None]:
         run = 0
@@ -58,9 +59,9 @@ def comparison(subject: Subject) -> Section | None:
     lines = sorted(subject.compared, key=lambda line: (not line.same_split, -line.metrics["macro_f1"]))
     note = "Macro-F1 on the same test rows, with 95 % intervals."
     if not all(line.same_split for line in lines):
-        note += " Lines with * were measured on another split or dataset version: their numbers do not compare."
+        note += " Rows with * were measured on another split or dataset version: their numbers are not comparable."
     rows = "".join(_compared_row(line) for line in lines)
-    columns = ("", "accuracy", "precision", "recall", "F1", "macro-F1", "ROC AUC", "time", "device", "seed")
+    columns = ("", *METRICS.values(), "time", "device", "seed")
     body = Markup(plots.comparison_plot(lines, "macro_f1") + _table(columns, rows))
     return Section(title="Against the others", text=note, body=body, wide=True)
 
@@ -71,7 +72,7 @@ def _table(columns: Sequence[str], rows: str) -> str:
 
 
 def _compared_row(line: Compared) -> str:
-    numbers = [line.metrics.get(name) for name in ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")]
+    numbers = [line.metrics.get(name) for name in METRICS]
     cells = "".join(f"<td>{'-' if value is None else f'{value:.3f}'}</td>" for value in numbers)
     css = "is-subject" if line.is_subject else "" if line.same_split else "other-split"
     name = escape(line.name + ("" if line.same_split else " *"))
@@ -83,9 +84,9 @@ def confusion(subject: Subject) -> Section | None:
     if subject.multi_label:
         return None
     table = confusion_table(subject.test_codes, subject.probabilities.argmax(axis=1), subject.classes)
-    text = "What each class was taken for. Blue is right, orange is wrong; the deeper, the larger the share of the row."
+    text = "What each class was predicted as. Blue is correct, orange is wrong; deeper is a larger share of the row."
     if len(subject.classes) > MOST_CLASSES:
-        text += f" Of {len(subject.classes)} classes the {MOST_CLASSES} that are confused most."
+        text += f" The {MOST_CLASSES} most confused of {len(subject.classes)} classes."
     return Section(
         title="Confusion", text=text, body=Markup("<div class=scroll>") + table + Markup("</div>"), wide=True
     )
@@ -121,11 +122,11 @@ def feature_map_section(subject: Subject) -> Section | None:
     if len(named) < len(subject.classes):
         named.append((f"{len(subject.classes) - len(named)} other classes", OTHER))
     legend = "".join(f"<span><i class=swatch style='background:{c}'></i>{escape(n)}</span>" for n, c in named)
-    by = "by UMAP: near points are texts with like features, distances between groups say little"
+    by = "by UMAP: near points are texts with similar features; distances between groups mean little"
     if found.explained:
         by = f"on the first two principal components of the features ({sum(found.explained):.0%} of their variance)"
     shown = f"{len(found.rows):,} of {subject.X.shape[0]:,}"
-    text = f"Each point is a text: {shown}, {by}. Rest the mouse on a point to read it."
+    text = f"Each point is a text: {shown}, {by}. Point at one to read it."
     body = Markup(f"{drawing}<div class=legend>{legend}</div>")
     return Section(title="Map of the features", text=text, body=body, wide=True)
 
@@ -134,7 +135,7 @@ def precision_recall_section(subject: Subject) -> Section | None:
     curves = analysis.precision_recall(subject)
     if not curves:
         return None
-    text = "How many of the found texts are right, against how many of the right ones are found."
+    text = "Precision: the share of predicted texts that are correct. Recall: the share of a class that is predicted."
     return Section(
         title="Precision and recall", text=text, body=Markup(plots.precision_recall_plot(curves, subject.classes))
     )
@@ -144,20 +145,20 @@ def roc_section(subject: Subject) -> Section | None:
     curves = analysis.roc(subject)
     if not curves:
         return None
-    text = "How well each class is told from all others, whatever the threshold."
+    text = "How well each class is separated from all others, at every threshold."
     return Section(title="ROC", text=text, body=Markup(plots.roc_plot(curves, subject.classes)))
 
 
 def reliability_section(subject: Subject) -> Section | None:
     found = analysis.reliability(subject)
-    text = f"On the dashed line, 80 % sure means right 8 times in 10. Mean gap: {100 * found.error:.1f} points."
-    return Section(title="Can its probabilities be believed?", text=text, body=Markup(plots.reliability_plot(found)))
+    text = f"On the dashed line, 80 % probable is correct 8 times in 10. Mean gap: {100 * found.error:.1f} points."
+    return Section(title="Calibration", text=text, body=Markup(plots.reliability_plot(found)))
 
 
 def learning(subject: Subject) -> Section | None:
     if len(subject.learning) < 2:
         return None
-    text = "Would more labels help? A curve that still climbs at its right end says yes."
+    text = "Would more labels help? A curve that still rises at its right end says yes."
     return Section(title="Learning curve", text=text, body=Markup(plots.learning_plot(subject.learning)))
 
 
@@ -170,7 +171,7 @@ def losses(subject: Subject) -> Section | None:
         return None
     return Section(
         title="Loss",
-        text=f"Cross-entropy by {unit}. The validation part says when to stop.",
+        text=f"Cross-entropy by {unit}. The validation part decides when to stop.",
         body=Markup(plots.loss_plot(train, validation, unit)),
         wide=True,
     )
@@ -194,10 +195,10 @@ def errors(subject: Subject) -> Section | None:
     if subject.multi_label:
         return None
     if not found:
-        return Section(title="Errors", body=Markup("<p class=good>Every test text is right.</p>"), wide=True)
+        return Section(title="Errors", body=Markup("<p class=good>Every test text is correct.</p>"), wide=True)
     wrong = int((subject.probabilities.argmax(axis=1) != subject.test_codes).sum())
     cards = "".join(_mistake(mistake) for mistake in found)
-    text = f"The {len(found)} of {wrong} mistakes that it was surest of: hard texts, or wrong labels."
+    text = f"The {len(found)} of {wrong} errors with the highest predicted probability: hard texts, or wrong labels."
     return Section(title="Hardest errors", text=text, body=Markup(f"<div class=mistakes>{cards}</div>"), wide=True)
 
 
@@ -215,8 +216,8 @@ def _mistake(mistake: analysis.Mistake) -> str:
 def _excerpt(text: str) -> str:
     if len(text) <= EXCERPT_CHARACTERS:
         return f"<p class=excerpt>{escape(text)}</p>"
-    whole = f"<details><summary>the whole text</summary><p class=excerpt>{escape(text)}</p></details>"
-    return f"<p class=excerpt>{escape(text[:EXCERPT_CHARACTERS])}…</p>{whole}"
+    full = f"<details><summary>the full text</summary><p class=excerpt>{escape(text)}</p></details>"
+    return f"<p class=excerpt>{escape(text[:EXCERPT_CHARACTERS])}…</p>{full}"
 
 
 def duplicates(subject: Subject) -> Section | None:
@@ -232,7 +233,7 @@ def duplicates(subject: Subject) -> Section | None:
         for pair in pairs
     )
     text = (
-        f"{count:,} test texts ({share:.0%}) nearly stand in the train part, by shared runs of three words. The "
-        "classifier may have learnt them by heart: on new texts it can be worse than it looks here."
+        f"{count:,} test texts ({share:.0%}) have a near-duplicate in the train part, by shared runs of three words. "
+        "The classifier may have memorised them: on new texts it can be worse than it looks here."
     )
     return Section(title="Near-duplicates between train and test", text=text, body=Markup(cards), wide=True)

@@ -1,4 +1,4 @@
-"""How plots look: quiet axes, few colours that colour-blind readers can tell apart, text in the page's own font."""
+"""How plots look: quiet axes, few colours that colour-blind readers can distinguish, text in the page's own font."""
 
 import io
 from typing import Any
@@ -13,7 +13,7 @@ OTHER = "#c4ccd6"
 
 SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,  # a class may be called "$\\x$"
-    "svg.fonttype": "none",  # text stays text: sharp at any size, in the page's font, and it can be searched
+    "svg.fonttype": "none",  # text stays text: sharp at any size, in the page's font, searchable
     "svg.hashsalt": "jdq",  # the same numbers give the same bytes
     "font.family": "sans-serif",
     "font.size": 10,

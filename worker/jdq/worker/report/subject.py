@@ -13,7 +13,7 @@ from jdq.worker.heads.split import TEST, Rows, Split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One line of the comparison. same_split: measured on the same rows, so that its numbers may stand beside."""
+    """One row of the comparison. same_split: measured on the same rows, so that its numbers are comparable."""
 
     name: str
     kind: str  # "head" or "fine-tune"
@@ -28,7 +28,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningPoint:
-    """How good the head is after that many rows."""
+    """How good the head is when trained on that many rows."""
 
     rows: int
     accuracy: float

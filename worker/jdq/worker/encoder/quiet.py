@@ -1,4 +1,4 @@
-"""transformers without its progress bars and reports: a worker's log is for the worker's own lines."""
+"""transformers without its progress bars and reports: a worker's log is for its own lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Errors alone are logged inside of it; the process's settings are put back afterwards."""
+    """Only errors are logged inside this context; the process's settings are restored afterwards."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

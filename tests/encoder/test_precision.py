@@ -1,0 +1,27 @@
+"""What "auto" means, for every part that computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jdq.worker.config import read_config
+from jdq.worker.encoder.linear import dtype_of
+from jdq.worker.precision import AUTO, PRECISIONS, automatic_precision
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cpu", "float32"), ("cuda", "bfloat16"), ("cuda:1", "bfloat16"), ("mps", "float32")]
+)
+def test_the_automatic_precision_is_one_that_there_is(device: str, precision: str) -> None:
+    assert automatic_precision(device) == precision
+    assert precision in PRECISIONS
+
+
+def test_a_user_may_ask_for_every_precision_and_for_the_automatic_one() -> None:
+    for precision in (AUTO, *PRECISIONS):
+        assert read_config({"JDQ_PRECISION": precision}).precision == precision
+
+
+def test_hidden_states_are_never_in_float16_which_overflows_in_bart() -> None:
+    assert [dtype_of(precision) for precision in PRECISIONS] == [torch.float32, torch.bfloat16, torch.bfloat16]
