@@ -75,7 +75,7 @@ ADVISED = sorted({words for source in SOURCES for text in texts(source) for word
 
 
 def test_advice_is_found_in_messages_and_in_examples() -> None:
-    assert {"up", "store gc, or another disk for JDQ_STORE", "*s ls", "status *"} <= set(ADVISED)
+    assert {"up", "store gc", "*s ls", "status *"} <= set(ADVISED)
     assert "logs -f fine-tune-7c2mhq4z" in EXAMPLES
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-import jdq.store
 from jdq.cli.main import cli
 from jdq.store.datasets import DamagedDataset, InvalidName, UnknownDataset, check_name
 from jdq.store.errors import CannotWrite, DamagedShard, MissingFeatures, NotExtracted, StoreError, UnknownSpace
@@ -35,27 +32,6 @@ def require_command(line: str) -> None:
         command = following
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known, line
-
-
-def literal_commands() -> Iterator[str]:
-    """The suggested commands in the store's source, with {} for values; without those that begin with a value."""
-    for file in Path(jdq.store.__file__).parent.rglob("*.py"):
-        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
-        pieces = {piece for node in nodes if isinstance(node, ast.JoinedStr) for piece in node.values}
-        for node in nodes:
-            if isinstance(node, ast.JoinedStr | ast.Constant) and node not in pieces:
-                parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
-                command = text.partition(TRY)[2]
-                if command and not command.startswith(("{}", "jdq {}")):
-                    yield command
-
-
-def test_the_source_suggests_only_commands_that_exist() -> None:
-    commands = set(literal_commands())
-    assert len(commands) > 8
-    for command in commands:
-        require_command(command)
 
 
 @pytest.mark.parametrize(
