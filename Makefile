@@ -37,10 +37,10 @@ chaos: $(STAMP)  ## Random faults over running jobs; every feature is checked. F
 	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
 
 faults: $(STAMP)  ## The store under kills, power cuts, full disks and races, for longer than in make test.
-	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q tests/faults
+	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q --timeout=0 tests/faults
 
 compose-test: $(STAMP)  ## The compose stack on a Docker engine: images, scaling, kills; minutes.
-	$(BIN)/pytest -q -m compose tests/compose
+	$(BIN)/pytest -q --timeout=900 -m compose tests/compose
 
 benchmarks: $(STAMP)  ## The ratios, against named alternatives in the same run.
 	$(BIN)/python benchmarks/queue.py

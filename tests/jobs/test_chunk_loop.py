@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,8 +13,10 @@ from jdq.worker.process.lease_heartbeat import Pulse
 from jdq.worker.queue.contract import Extract, JobState
 from jdq.worker.queue.ledger import Lease, More, Outcome
 from tests.jobs.conftest import Workplace
+from tests.waiting import until
 
 SPEC = Extract(dataset="d", version="v", encoder="hash:8")
+COMPUTING = threading.Event()
 
 
 class Work:
@@ -46,14 +49,19 @@ def run(workplace: Workplace, job: str, computes: object, *, chunks: int = 0) ->
 
 
 def wait_while(pulse: Pulse) -> None:
-    for _ in range(200):
-        pulse.check()
-        time.sleep(0.02)
+    COMPUTING.set()
+    until(pulse.check, within_s=10, why="the worker is to stop")
+
+
+def when_computing(act: Callable[[], object]) -> None:
+    """Does this in another thread as soon as the worker computes."""
+    COMPUTING.clear()
+    threading.Thread(target=lambda: COMPUTING.wait(10) and act()).start()
 
 
 def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
-    threading.Timer(0.3, workplace.jobbook.cancel, [job]).start()
+    when_computing(lambda: workplace.jobbook.cancel(job))
     began = time.monotonic()
     run(workplace, job, wait_while)
     assert time.monotonic() - began < 2
@@ -63,7 +71,7 @@ def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None
 def test_a_worker_told_to_stop_hands_its_chunks_back_unpunished(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
     ledger = workplace.runtime("cpu").ledger
-    threading.Timer(0.3, ledger.drain).start()
+    when_computing(ledger.drain)
     run(workplace, job, wait_while)
     ledger.arrived()
     lease = ledger.next(job)
@@ -99,9 +107,12 @@ def test_one_failing_chunk_does_not_keep_the_others_from_being_done(workplace: W
 
     run(workplace, job, fails_once, chunks=5)
     assert workplace.jobbook.job(job).chunks_done == 5
-    time.sleep(1.05)
-    run(workplace, job, fails_once, chunks=5)
-    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+    def succeeded() -> bool:
+        run(workplace, job, fails_once, chunks=5)
+        return workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+    until(succeeded, within_s=10, why="the failed chunk is tried again")
 
 
 @pytest.mark.parametrize("texts", [3, 5])
@@ -111,8 +122,7 @@ def test_those_who_watch_see_how_far_a_chunk_is(workplace: Workplace, texts: int
 
     def reports(pulse: Pulse) -> None:
         pulse.after_batch(texts, 10 * texts)
-        time.sleep(0.2)
-        seen.extend(workplace.jobbook.job(job).live)
+        seen.extend(until(lambda: workplace.jobbook.job(job).live, within_s=10, why="the progress is reported"))
 
     run(workplace, job, reports)
     assert seen == [{"texts": texts, "tokens": 10 * texts}]
