@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types arrows unit setup chaos faults compose-test benchmarks clean
+.PHONY: demo test lint types arrows unit setup mutants chaos faults compose-test benchmarks clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ arrows: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -q -m "not compose"
 
+mutants: $(STAMP)  ## Mutation scores of six folders; ROOM=store/jdq/store/spaces for one folder or file.
+	$(BIN)/python -m tests.mutation.score $(ROOM)
+
 chaos: $(STAMP)  ## Random faults over running jobs; every feature is checked. FAULTS=300 for longer.
 	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
 
@@ -50,4 +53,4 @@ benchmarks: $(STAMP)  ## The ratios, against named alternatives in the same run.
 	$(BIN)/python benchmarks/pipeline.py
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo .mutants
