@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types arrows unit setup chaos faults compose-test docs wheel benchmarks canary clean
+.PHONY: help demo test lint types arrows unit setup mutants chaos faults compose-test docs wheel benchmarks canary clean
 
 help:  ## List these targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +36,17 @@ arrows: $(STAMP)  ## Check which part imports which (import-linter).
 unit: $(STAMP)  ## Run the tests.
 	$(BIN)/pytest -q -m "not compose"
 
+mutants: $(STAMP)  ## Print mutation scores of six folders. ROOM=store/jdq/store/spaces for one folder or file.
+	$(BIN)/python -m tests.mutation.score $(ROOM)
+
 chaos: $(STAMP)  ## Kill workers and Redis at random while jobs run, and check every feature. FAULTS=300 for longer.
 	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
 
 faults: $(STAMP)  ## Test the store under kills, power cuts, full disks and races for longer. ROUNDS=1000.
-	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q tests/faults
+	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q --timeout=0 tests/faults
 
 compose-test: $(STAMP)  ## Test the Compose stack on a Docker engine: images, scaling, kills. Takes minutes.
-	$(BIN)/pytest -q -m compose tests/compose
+	$(BIN)/pytest -q --timeout=900 -m compose tests/compose
 
 docs: $(STAMP)  ## Build the documentation in site/. A dead link is an error.
 	$(BIN)/python -m tests.docs.generate
@@ -72,4 +75,4 @@ canary:  ## Test encoder and fine-tune with the newest releases, without constra
 	$(CANARY)/pytest -q tests/encoder tests/finetune
 
 clean:  ## Remove everything that these targets made.
-	rm -rf $(VENV) .demo .canary site
+	rm -rf $(VENV) .demo .canary .mutants site

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.bart_tokenizer import write_bart_tokenizer
 from tests.redis_server import RedisServer
 
 PROJECT = Path(__file__).parent.parent
@@ -25,9 +26,9 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tokenizer_files(data_dir: Path) -> Path:
-    """The folder with the real BART tokenizer's vocab.json and merges.txt."""
-    return data_dir / "bart-tokenizer"
+def bart_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with vocab.json and merges.txt of BART's form and size: read it, do not change it."""
+    return write_bart_tokenizer(tmp_path_factory.mktemp("tokenizer") / "bart")
 
 
 @pytest.fixture(scope="session")

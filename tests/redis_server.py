@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import redis
 
 from jdq.cli.stack.server import find_server, server_command
+from tests.waiting import until
 
 
 class RedisServer:
@@ -27,15 +27,15 @@ class RedisServer:
         command = server_command(find_server(), data=self.folder, socket=self.socket)
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                self.client().ping()
-            except redis.RedisError:
-                time.sleep(0.02)
-            else:
-                return self
-        raise TimeoutError((self.folder / "redis.log").read_text())
+        until(self._answers, within_s=10, why=f"the server answers; see {self.folder / 'redis.log'}")
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
 
     def client(self) -> redis.Redis:
         """A client of the server."""

@@ -6,6 +6,7 @@ process, of the process that computes, and of the server; SIGSTOP for longer tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -29,6 +30,7 @@ from jdq.worker.encoder.hashing import hashed_feature
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import Job, JobBook
 from tests.stack.conftest import FAULTY, Stack, stack_in
+from tests.waiting import until
 
 DIM = 16
 TEXTS = 1200
@@ -97,18 +99,13 @@ class Chaos:
 
     def _patiently(self, *arguments: str) -> str:
         """The command's output; while the server is away, again."""
-        for _ in range(60):
-            done = subprocess.run(
-                [sys.executable, "-m", "jdq.cli", *arguments],
-                env=self.stack.environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode == 0:
-                return done.stdout
-            time.sleep(0.5)
-        raise RuntimeError(f"{arguments}: {done.stderr}")
+        command = [sys.executable, "-m", "jdq.cli", *arguments]
+
+        def succeeded() -> subprocess.CompletedProcess[str] | None:
+            done = subprocess.run(command, env=self.stack.environment, stdout=subprocess.PIPE, text=True, check=False)
+            return done if done.returncode == 0 else None
+
+        return until(succeeded, why=f"{arguments} succeeds").stdout
 
     def _jobs_now(self) -> list[Job]:
         return JobBook(connect(read_config(self.stack.environment), patience_s=60)).jobs()
@@ -182,16 +179,18 @@ class Chaos:
         return True
 
     def _await_ends(self) -> None:
-        deadline = time.monotonic() + 180
-        while self._running() and time.monotonic() < deadline:
-            time.sleep(0.5)
+        self._await_running()
         # Three random faults in a row look like a poison chunk; what the user would do then must end well.
         gave_up = [job.id for job in self._jobs_now() if job.error and job.error.type == "GaveUp"]
         self.findings.retried += len(gave_up)
         for job in gave_up:
             self._patiently("retry", job)
-        while self._running() and time.monotonic() < deadline:
-            time.sleep(0.5)
+        self._await_running()
+
+    def _await_running(self) -> None:
+        """Waits until no job runs; those that still do after three minutes are a finding."""
+        with contextlib.suppress(AssertionError):
+            until(lambda: not self._running(), within_s=180)
 
     def _check(self) -> None:
         store = open_store(self.stack.home / "store")

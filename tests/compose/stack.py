@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tests.waiting import until
 
 PROJECT = Path(__file__).parent.parent.parent
 CPU_FILES = ("compose.yaml", "docker/compose.cpu.yaml")
@@ -36,15 +37,6 @@ def clean_environment() -> dict[str, str]:
 def docker(*arguments: str, check: bool = True) -> str:
     """What a docker command prints."""
     return _run(["docker", *arguments], check=check).stdout
-
-
-def wait_for(what: Callable[[], T | None], *, within_s: float, why: str) -> T:
-    """What `what` returns as soon as that is true; fails after `within_s` seconds."""
-    deadline = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {why}"
-        time.sleep(0.5)
-    return found
 
 
 class Stack:
@@ -82,7 +74,7 @@ class Stack:
             status: dict[str, Any] = self.ask("status", job)
             return status if status["state"] in ("succeeded", "failed", "cancelled") else None
 
-        status = wait_for(ended, within_s=within_s, why=f"{job} ends")
+        status = until(ended, within_s=within_s, why=f"{job} ends")
         assert status["state"] == "succeeded", status
         result: dict[str, Any] = self.ask("result", job)
         return result

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.compose.conftest import PASSWORD, VERSION
-from tests.compose.stack import Stack, docker, wait_for
+from tests.compose.stack import Stack, docker
+from tests.waiting import until
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow]
 IMAGES = ("redis", "client", "monitoring", "worker-cpu")
@@ -50,7 +51,7 @@ def test_every_service_becomes_healthy(stack: Stack) -> None:
         return bool(stack.inspect(service)["State"]["Health"]["Status"] == "healthy")
 
     for service in SERVICES:
-        wait_for(partial(health, service), within_s=120, why=f"{service} is healthy")
+        until(partial(health, service), within_s=120, why=f"{service} is healthy")
 
 
 def test_containers_run_without_root_rights_or_a_writable_root(stack: Stack) -> None:
@@ -127,7 +128,7 @@ def test_metrics_and_flower_answer_and_flower_asks_for_a_password(stack: Stack) 
     assert status == 200
     assert 'jdq_workers{queue="cpu",state="idle"} 1.0' in metrics
     flower = address(stack, "flower", 5555)
-    wait_for(lambda: get(f"{flower}/healthcheck")[0] == 200, within_s=60, why="Flower answers")
+    until(lambda: get(f"{flower}/healthcheck")[0] == 200, within_s=60, why="Flower answers")
     assert get(f"{flower}/workers")[0] == 401
     workers = get(f"{flower}/workers?json=1&refresh=1", password=PASSWORD)
     assert workers[0] == 200

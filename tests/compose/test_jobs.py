@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.compose.conftest import REPEATED, ROWS, VERSION
-from tests.compose.stack import PROJECT, Stack, docker, wait_for
+from tests.compose.stack import PROJECT, Stack, docker
+from tests.waiting import until
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow]
 
@@ -21,7 +22,7 @@ def status_when(stack: Stack, job: str, *, chunks_done: int) -> dict[str, Any]:
         status: dict[str, Any] = stack.ask("status", job)
         return status if status["chunks_done"] >= chunks_done or status["ended"] else None
 
-    status = wait_for(reached, within_s=120, why=f"{chunks_done} chunks of {job} are done")
+    status = until(reached, within_s=120, why=f"{chunks_done} chunks of {job} are done")
     assert status["state"] == "running", f"the job ended before it was disturbed: {status}"
     return status
 
@@ -42,7 +43,7 @@ def test_nothing_is_lost_or_wrong_when_workers_are_scaled_and_containers_killed(
     job = stack.submit("extract", "/data/jobs.csv")
     status_when(stack, job, chunks_done=3)
     stack.up(gpu_workers=4)
-    wait_for(lambda: len(stack.busy("gpu-worker")) == 4, within_s=60, why="four workers work on the job")
+    until(lambda: len(stack.busy("gpu-worker")) == 4, within_s=60, why="four workers work on the job")
 
     killed = stack.busy("gpu-worker")[0]
     docker("kill", killed)
@@ -88,7 +89,7 @@ def test_jobs_go_on_after_the_whole_stack_is_stopped_and_started(stack: Stack) -
     before = status_when(stack, job, chunks_done=2)
     stack.compose("stop")
     stack.up(gpu_workers=2)
-    wait_for(lambda: len(stack.busy("gpu-worker")) > 0, within_s=60, why="a worker takes the job up again")
+    until(lambda: len(stack.busy("gpu-worker")) > 0, within_s=60, why="a worker takes the job up again")
     after = stack.ask("status", job)
     assert after["chunks_done"] >= before["chunks_done"]
     # They were told to stop: each handed back what it had, and no lease had to expire.

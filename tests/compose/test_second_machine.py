@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.compose.conftest import REPEATED, ROWS
-from tests.compose.stack import CPU_FILES, Stack, docker, wait_for
+from tests.compose.stack import CPU_FILES, Stack, docker
+from tests.waiting import until
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow]
 
@@ -63,7 +64,7 @@ def test_workers_of_a_second_machine_join_over_tls(first: Stack, second: Stack) 
         hosts = [worker["host"] for worker in first.ask("workers") if worker["state"] == "idle"]
         return hosts.count("machine-2") == 2
 
-    wait_for(arrived, within_s=60, why="the second machine's workers are seen on the first")
+    until(arrived, within_s=60, why="the second machine's workers are seen on the first")
     assert not second.compose("ps", "-q", "redis").stdout
     first.compose("stop", "gpu-worker")
     # 32 columns: another feature space than any other test fills.

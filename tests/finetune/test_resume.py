@@ -155,11 +155,10 @@ def test_kill_minus_nine_at_any_moment(case: Any, tmp_path: Path, undisturbed: A
     command = [sys.executable, str(program), str(tmp_path / "data.json"), str(tmp_path)]
     rng = np.random.default_rng(0)
     for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(float(rng.uniform(0.0, 0.4)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(float(rng.uniform(0.0, 0.4)))  # a kill at any moment of the steps after the first
+            process.send_signal(signal.SIGKILL)
     subprocess.run(command, check=True, capture_output=True)
     assert_equal_weights(tmp_path, undisturbed[1])

@@ -19,8 +19,10 @@ from jdq.worker.queue.contract import Extract, JobState, Predict
 from jdq.worker.queue.ledger import Lease, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.jobs.conftest import Workplace
+from tests.waiting import until
 
 SPEC = Extract(dataset="d", version="v", encoder="hash:8")
+COMPUTING = threading.Event()
 
 
 @dataclass
@@ -66,14 +68,19 @@ def run(workplace: Workplace, job: str, computes: Callable[[HeldLease], None]) -
 
 
 def wait_while(held: HeldLease) -> None:
-    for _ in range(200):
-        held.check()
-        time.sleep(0.02)
+    COMPUTING.set()
+    until(held.check, within_s=10, why="the worker is to stop")
+
+
+def when_computing(act: Callable[[], object]) -> None:
+    """Does this in another thread as soon as the worker computes."""
+    COMPUTING.clear()
+    threading.Thread(target=lambda: COMPUTING.wait(10) and act()).start()
 
 
 def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
-    threading.Timer(0.3, workplace.jobbook.cancel, [job]).start()
+    when_computing(lambda: workplace.jobbook.cancel(job))
     began = time.monotonic()
     run(workplace, job, wait_while)
     assert time.monotonic() - began < 2
@@ -83,7 +90,7 @@ def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None
 def test_a_worker_told_to_stop_releases_its_chunk_and_the_attempt_does_not_count(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
     ledger = workplace.runtime("cpu").ledger
-    threading.Timer(0.3, ledger.drain).start()
+    when_computing(ledger.drain)
     run(workplace, job, wait_while)
     ledger.register()
     lease = ledger.next(job)
@@ -222,8 +229,7 @@ def test_a_chunks_progress_is_visible_while_it_is_computed(workplace: Workplace,
 
     def reports(held: HeldLease) -> None:
         held.after_batch(texts, 10 * texts)
-        time.sleep(0.2)
-        seen.extend(workplace.jobbook.job(job).live)
+        seen.extend(until(lambda: workplace.jobbook.job(job).live, within_s=10, why="the progress is reported"))
 
     run(workplace, job, reports)
     assert seen == [{"texts": texts, "tokens": 10 * texts}]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
 from jdq.worker.queue.jobbook import Job
 from tests.jobs.cases import csv_of
 from tests.jobs.conftest import Workplace
+from tests.waiting import until
 
 WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic"}
 ROWS = [(f"{i} we seek {WORDS[label]} </s> for us", label) for i in range(24) for label in WORDS]
@@ -149,10 +149,9 @@ def test_progress_shows_epoch_step_loss_and_eta(workplace: Workplace, encoder: s
     job, _ = workplace.jobbook.create(fine_tune(workplace, encoder, epochs=40))
     worker = threading.Thread(target=workplace.work_on, args=(job, "gpu"))
     worker.start()
-    deadline = time.monotonic() + 60
-    while (progress := progress_of(workplace.jobbook.job(job))).loss is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: progress_of(workplace.jobbook.job(job)).loss is not None, why="a loss is reported")
     found = workplace.jobbook.job(job)
+    progress = progress_of(found)
     workplace.jobbook.cancel(job)
     worker.join()
     assert progress.steps_total == 200

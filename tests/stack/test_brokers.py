@@ -11,13 +11,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from jdq.cli.stack.server import find_server
 from tests.stack.conftest import Stack
+from tests.waiting import until
 
 PASSWORD = "correct-horse"
 CSV = "text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20))
@@ -49,14 +51,15 @@ def tcp_server(tmp_path: Path) -> Iterator[int]:
 
 
 def await_port(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(port)
+    until(lambda: answers(port), why=f"a server listens on {port}")
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -71,15 +74,17 @@ def tls_port(tcp_server: int, tmp_path: Path) -> Iterator[tuple[int, Path]]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     port = free_port()
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    asyncio.run_coroutine_threadsafe(forward(port, tcp_server, context), loop).result(10)
+    listening: Future[Callable[[], object]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(forward(port, tcp_server, context, listening)))
+    thread.start()
+    stop = listening.result(10)
     yield port, certificate
-    loop.call_soon_threadsafe(loop.stop)
+    stop()
+    thread.join(10)
 
 
-async def forward(port: int, to: int, context: ssl.SSLContext) -> None:
-    """Serves TLS on `port` and passes the bytes on."""
+async def forward(port: int, to: int, context: ssl.SSLContext, listening: Future[Callable[[], object]]) -> None:
+    """Serves TLS on `port` and passes the bytes on, until what it gives to `listening` is called."""
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -88,13 +93,17 @@ async def forward(port: int, to: int, context: ssl.SSLContext) -> None:
                 await writer.drain()
         except OSError:
             pass
-        writer.close()
+        finally:
+            writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", to)
         await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
 
-    await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    async with await asyncio.start_server(serve, "127.0.0.1", port, ssl=context):
+        listening.set_result(lambda: loop.call_soon_threadsafe(stopped.set))
+        await stopped.wait()
 
 
 def works_through(url: str, home: Path) -> None:

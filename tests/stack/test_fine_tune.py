@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.conftest import JDQ, Stack, stack_in
+from tests.waiting import until
 
 WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic", "driver": "truck route delivery"}
 ROWS = [(f"{i} we seek {WORDS[label]} </s> for us", label) for i in range(30) for label in WORDS]
@@ -54,10 +55,7 @@ def submitted(stack: Stack, *arguments: str) -> str:
 
 
 def until_step(stack: Stack, job: str, step: int) -> None:
-    deadline = time.monotonic() + 60
-    while (stack.json("status", job)["steps_done"] or 0) < step:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: (stack.json("status", job)["steps_done"] or 0) >= step, why=f"step {step} is done")
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from tests.stack.conftest import Stack
+from tests.waiting import until
 
 UUIDS = ("GPU-aaaa", "GPU-bbbb")
 
@@ -35,10 +35,7 @@ def test_workers_take_one_gpu_each_and_the_third_waits_for_one(stack: Stack, tmp
 
     stopped = taken["GPU-bbbb"]
     os.kill(stopped["pid"], 15)
-    deadline = time.monotonic() + 40
-    while waiting["name"] not in {w["name"] for w in host.json("workers") if w["state"] == "idle"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    until(lambda: waiting["name"] in {w["name"] for w in host.json("workers") if w["state"] == "idle"})
     devices = [w["device"].split()[-1] for w in host.json("workers") if w["state"] == "idle"]
     assert len(devices) == len(set(devices))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 
 from tests.stack.conftest import JDQ, Stack
+from tests.waiting import until
 
 
 def processes_of(stack: Stack) -> list[psutil.Process]:
@@ -68,8 +68,7 @@ def test_a_stale_socket_and_state_file_do_not_stop_the_next_up(stack: Stack) -> 
 
 def test_down_stops_what_an_interrupted_up_has_begun(stack: Stack) -> None:
     begun = subprocess.Popen([JDQ, "up"], env=stack.environment, stderr=subprocess.DEVNULL)
-    while not (stack.home / "run" / "stack.json").exists():
-        time.sleep(0.01)
+    until((stack.home / "run" / "stack.json").exists)
     begun.kill()
     begun.wait()
     stack.run("down")
@@ -92,10 +91,7 @@ def test_a_worker_that_dies_is_started_again(stack: Stack) -> None:
     stack.run("up", "--cpu-workers", "0")
     [worker] = stack.json("workers")
     os.kill(worker["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while [w["pid"] for w in stack.json("workers")] == [worker["pid"]]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: [w["pid"] for w in stack.json("workers")] != [worker["pid"]], why="another worker has started")
 
 
 def test_a_broker_of_ones_own_is_not_started_by_up(stack: Stack) -> None:

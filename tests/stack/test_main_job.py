@@ -1,4 +1,4 @@
-"""The main workflow, with real processes, a real tokenizer and real texts: a CSV, its features, head and prediction."""
+"""The main job, with real processes, a full-size tokenizer and real texts: a CSV, features, a head, a prediction."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import pytest
 
 from jdq.store import open_store
 from tests.stack.conftest import JDQ, Stack
+from tests.waiting import until
+from tests.written_tables import delimited, postings
 
 
 @pytest.fixture(scope="session")
-def tiny_bart(tmp_path_factory: pytest.TempPathFactory, tokenizer_files: Path) -> Path:
-    """A tiny BART with random weights and the real tokenizer, made by the command."""
+def tiny_bart(tmp_path_factory: pytest.TempPathFactory, bart_tokenizer: Path) -> Path:
+    """A tiny BART with random weights and a tokenizer of the full size, made by the command."""
     folder = tmp_path_factory.mktemp("models") / "tiny-bart"
-    subprocess.run([JDQ, "model", "tiny", str(folder), "--tokenizer", str(tokenizer_files)], check=True)
+    subprocess.run([JDQ, "model", "tiny", str(folder), "--tokenizer", str(bart_tokenizer)], check=True)
     return folder
 
 
@@ -47,14 +49,13 @@ def submitted(stack: Stack, *arguments: str) -> str:
 
 
 def test_features_are_hugging_faces_and_a_head_is_trained_from_them(
-    shared_stack: Stack, tiny_bart: Path, data_dir: Path
+    shared_stack: Stack, tiny_bart: Path, tmp_path: Path
 ) -> None:
     stack = shared_stack
-    file = data_dir / "jobs_uk_4cat_120.csv"
-    with file.open(newline="", encoding="utf-8") as stream:
-        columns = next(csv.reader(stream))
-    text_column = max(columns, key=lambda name: "desc" in name.lower() or name.lower() == "text")
-    extraction = submitted(stack, "extract", str(file), "--text-column", text_column, "--encoder", str(tiny_bart))
+    rows = [(posting["title"], posting["text"], posting["label"]) for posting in postings()[:120]]
+    file = tmp_path / "postings.csv"
+    file.write_text(delimited([("Title", "Description", "Category"), *rows]), encoding="utf-8")
+    extraction = submitted(stack, "extract", str(file), "--text-column", "Description", "--encoder", str(tiny_bart))
     head = submitted(stack, "train-head", "--wait")  # waits for the extraction by itself
 
     status = stack.json("status", extraction)
@@ -65,10 +66,10 @@ def test_features_are_hugging_faces_and_a_head_is_trained_from_them(
         "texts_done": 120,
         "texts_total": 120,
     }
-    X, y, texts = open_store(stack.home / "store").load("jobs_uk_4cat_120")
+    X, y, texts = open_store(stack.home / "store").load("postings")
     expected = own_loop(tiny_bart, texts)
     np.testing.assert_allclose(X.astype(np.float32), expected, atol=1e-5, rtol=1e-3)  # float16 keeps 11 bits
-    assert (len(y), len(set(y))) == (120, 4)
+    assert (len(y), len(set(y))) == (120, 7)
 
     result = stack.json("result", head)
     assert result["kind"] == "train-head"
@@ -127,10 +128,7 @@ def test_a_worker_killed_in_mid_extraction_loses_nothing(stack: Stack, tmp_path:
     file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
     stack.run("up")
     job = submitted(stack, "extract", str(file), "--encoder", "hash:16")
-    deadline = time.monotonic() + 60
-    while not 50 <= stack.json("status", job)["texts_done"] < 350:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: 50 <= stack.json("status", job)["texts_done"] < 350, why="the extraction is in its middle")
     [worker] = [w for w in stack.json("workers") if w["queue"] == "gpu"]
     assert worker["state"] == "busy"
     os.kill(worker["pid"], signal.SIGKILL)

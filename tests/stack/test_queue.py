@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.stack.conftest import Stack
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -38,19 +37,12 @@ def slow(stack: Stack, folder: Path, name: str = "slow", *options: str) -> str:
     return job
 
 
-def until(done: Any, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_a_running_job_is_cancelled_within_seconds_and_what_is_done_is_reused(running: Stack, tmp_path: Path) -> None:
     job = slow(running, tmp_path)
     until(lambda: running.json("status", job)["chunks_done"] >= 3)
     running.run("cancel", job)
     assert running.json("status", job)["state"] == "cancelled"
-    until(lambda: {w["state"] for w in running.json("workers")} == {"idle"}, timeout_s=5)
+    until(lambda: {w["state"] for w in running.json("workers")} == {"idle"}, within_s=5)
     before = running.json("status", job)["computed"]
     running.run("retry", job)
     running.run("watch", job)
@@ -110,7 +102,7 @@ def test_a_paused_worker_that_lost_its_chunk_ends_nothing(running: Stack, tmp_pa
     processes = [psutil.Process(worker["pid"]), *psutil.Process(worker["pid"]).children(recursive=True)]
     for process in processes:
         os.kill(process.pid, signal.SIGSTOP)
-    until(lambda: any(a["what"] == "expired" for a in running.json("status", job)["attempts"]), timeout_s=20)
+    until(lambda: any(a["what"] == "expired" for a in running.json("status", job)["attempts"]), within_s=20)
     for process in processes:
         os.kill(process.pid, signal.SIGCONT)
     running.run("watch", job)

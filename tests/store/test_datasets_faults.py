@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from jdq.store.datasets.importing import publish_folder
 from jdq.store.datasets.records import FileRecord, digest_of
 from jdq.store.errors import StoreFormatError
 from jdq.store.table import TableError, TableOptions
+from tests.waiting import until
 
 IMPORT = """
 import sys
@@ -92,15 +94,17 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path: Path, store
     assert list((store / "datasets").iterdir()) == []
 
 
+def writes_or_ended(store: Path, child: subprocess.Popen[bytes]) -> bool:
+    return any(store.glob("datasets/.importing-*")) or child.poll() is not None
+
+
 def test_a_killed_import_is_not_seen_and_does_not_stop_the_next(tmp_path: Path, store: Path) -> None:
     file = write(tmp_path, 60_000)
     rng = random.Random(3)
     for _ in range(5):
         child = subprocess.Popen(command(store, file), stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while not list(store.glob("datasets/.importing-*")) and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(rng.random() * 0.15)
+        until(partial(writes_or_ended, store, child))
+        time.sleep(rng.random() * 0.15)  # a kill at any moment of the import
         child.send_signal(signal.SIGKILL)
         child.wait()
         for version in Datasets(store).list():

@@ -1,0 +1,178 @@
+"""Commands about jobs: what they print of queued, running and ended jobs, and their exit codes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cli.conftest import TABLE, CommandLine
+
+
+def test_jobs_are_listed_newest_first_and_can_be_narrowed(jdq: CommandLine) -> None:
+    first = jdq.extracted()
+    second = jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
+    assert [job["job"] for job in jdq.json("jobs")] == [second, first]
+    assert [job["job"] for job in jdq.json("jobs", "--limit", "1")] == [second]
+    assert [job["job"] for job in jdq.json("jobs", "--state", "succeeded")] == [first]
+    lines = jdq.run("jobs").stdout.splitlines()
+    assert lines[0].split() == ["job", "state", "dataset", "texts", "time", "submitted"]
+    assert "40/40" in lines[2]
+
+
+@pytest.mark.parametrize(("since", "n_jobs"), [("1h", 1), ("90m", 1), ("7d", 1), ("2000-01-31", 1), ("2999-01-31", 0)])
+def test_jobs_since_a_date_or_of_an_age(jdq: CommandLine, since: str, n_jobs: int) -> None:
+    jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    assert len(jdq.json("jobs", "--since", since)) == n_jobs
+
+
+def test_a_time_that_is_none_is_refused(jdq: CommandLine) -> None:
+    assert "'soon' is neither a date nor an age" in jdq.run("jobs", "--since", "soon", code=2).stderr
+
+
+def test_the_status_says_how_far_a_job_is_and_who_worked_on_it(jdq: CommandLine) -> None:
+    job = jdq.extracted()
+    status = jdq.json("status", job)
+    assert {name: status[name] for name in ("state", "texts_done", "texts_total", "computed", "reused")} == {
+        "state": "succeeded",
+        "texts_done": 40,
+        "texts_total": 40,
+        "computed": 40,
+        "reused": 0,
+    }
+    assert status["created"] <= status["started"] <= status["ended"] <= time.time()
+    assert status["wall_s"] == pytest.approx(status["ended"] - status["started"], abs=0.01)
+    assert status["eta_s"] is None
+    text = jdq.run("status", job).stdout
+    assert "40/40 texts, 40 computed, 0 reused" in text
+    assert "chunks done, 0 running" in text
+
+
+def test_an_unknown_job_has_an_exit_code_of_its_own(jdq: CommandLine) -> None:
+    for command in ("status", "watch", "result", "cancel", "retry", "logs"):
+        assert "try: jdq jobs" in jdq.run(command, "extract-none", code=4).stderr
+
+
+def test_a_job_has_a_result_only_once_it_has_succeeded(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    assert f"try: jdq watch {job}" in jdq.run("result", job, code=2).stderr
+    jdq.run("cancel", job)
+    found = jdq.run("result", job, code=1)
+    assert f"job {job} cancelled" in found.stderr
+    assert found.stdout == ""
+
+
+def test_a_cancelled_job_is_cancelled_once_and_can_be_retried(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    found = jdq.run("cancel", job)
+    assert (found.stdout, found.stderr) == ("", f"{job} cancelled\n")
+    assert "has ended already" in jdq.run("cancel", job, code=2).stderr
+    assert jdq.run("retry", job).stdout == f"{job}\n"
+    assert jdq.workplace.worked(job).state == "succeeded"
+    jdq.run("retry", job, code=2)
+
+
+def test_a_job_is_not_retried_before_the_one_that_it_waits_for(jdq: CommandLine) -> None:
+    first = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    second = jdq.submit("train-head")
+    jdq.run("cancel", first)
+    assert jdq.json("status", second)["state"] in ("failed", "cancelled")
+    assert f"try: jdq retry {first}" in jdq.run("retry", second, code=2).stderr
+
+
+def test_failed_jobs_are_listed_with_the_reason(jdq: CommandLine) -> None:
+    jdq.extracted()
+    job = jdq.submit("extract", jdq.file(), "--encoder", "/no/such/folder")
+    assert jdq.workplace.worked(job).state == "failed"
+    listed = jdq.run("failed").stdout
+    assert job in listed
+    assert "/no/such/folder" in listed
+    assert [failed["job"] for failed in jdq.json("failed")] == [job]
+    assert "/no/such/folder" in jdq.json("status", job)["error"]["message"]
+    assert "/no/such/folder" in jdq.run("status", job).stdout
+    assert "/no/such/folder" in jdq.run("result", job, code=1).stderr
+    assert "/no/such/folder" in jdq.run("watch", job, code=1).stderr
+
+
+def test_watching_without_a_terminal_prints_a_line_for_each_change(jdq: CommandLine) -> None:
+    job = jdq.extracted()
+    found = jdq.run("watch", job)
+    assert found.stdout == ""
+    [line] = found.stderr.splitlines()
+    assert line.startswith(f"{job}  succeeded, 40/40 texts")
+    assert jdq.json("watch", job)["state"] == "succeeded"
+
+
+def test_only_a_prediction_has_a_table(jdq: CommandLine) -> None:
+    job = jdq.extracted()
+    target = jdq.workplace.folder / "out.csv"
+    assert "only a prediction has a table" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert not target.exists()
+
+
+def test_log_lines_are_printed_in_order_and_none_where_there_are_none(jdq: CommandLine) -> None:
+    from jdq.worker.queue.jobbook import lines_key
+
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    assert jdq.run("logs", job).stdout == ""
+    client = jdq.workplace.runtime("cpu").ledger.client
+    for line in ("first", "second"):
+        client.xadd(lines_key(job), {"line": line})
+    assert jdq.run("logs", job).stdout == "first\nsecond\n"
+    jdq.run("cancel", job)
+    assert jdq.run("logs", job, "--follow").stdout.splitlines()[:2] == ["first", "second"]
+
+
+def test_the_screen_shows_running_jobs_before_ended_ones(jdq: CommandLine) -> None:
+    ended = jdq.extracted()
+    waiting = jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
+    shown = CommandLine(jdq.workplace, {"COLUMNS": "200"}).run("top", "--once").stdout
+    assert shown.index("workers") < shown.index("jobs")
+    assert shown.index(waiting) < shown.index(ended)
+    assert "40/40 texts" in shown
+
+
+def test_a_head_is_printed_with_its_classes_and_listed(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.trained("--cv", "2")
+    text = jdq.run("result", head).stdout
+    assert f"head {head} (logreg) on table" in text
+    assert "2-fold cross-validation: macro-F1" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["class", "precision", "recall", "F1", "rows"] in rows
+    assert {"a", "b"} <= {row[0] for row in rows if row}
+    assert jdq.run("heads", "ls").stdout.splitlines()[1].startswith(head)
+    assert "the store has no heads of other" in jdq.run("heads", "ls", "--dataset", "other").stderr
+    assert "the store has no models" in jdq.run("models", "ls").stderr
+
+
+def test_no_head_is_removed_where_one_of_the_ids_is_unknown(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.trained()
+    jdq.run("heads", "rm", head, "train-head-none", code=4)
+    assert [each["id"] for each in jdq.json("heads", "ls")] == [head]
+    assert f"head {head} removed" in jdq.run("heads", "rm", head).stderr
+    assert jdq.json("heads", "ls") == []
+
+
+def test_a_text_is_classified_on_this_machine(jdq: CommandLine, capfd: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    jdq.extracted()
+    head = jdq.trained()
+    jdq.run("predict", "text number 5 of b", "--head", head, "--json")
+    answer = json.loads(capfd.readouterr().out)
+    assert set(answer["probabilities"]) == {"a", "b"}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_table_that_was_cleaned_away_is_said(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.trained()
+    job = jdq.submit("predict", jdq.file(TABLE, "new.csv"), "--head", head)
+    jdq.workplace.worked(job)
+    for table in jdq.workplace.store.root.rglob("predictions.csv"):
+        table.unlink()
+    target = jdq.workplace.folder / "out.csv"
+    assert "is not there" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert not target.exists()

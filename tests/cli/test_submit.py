@@ -1,0 +1,212 @@
+"""`jdq submit`: stdout is the job's id, what is wrong is said before anything is imported, and jobs wait for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TABLE, CommandLine
+
+
+def test_the_jobs_id_is_the_whole_output_and_messages_go_to_stderr(jdq: CommandLine) -> None:
+    found = jdq.run("submit", "extract", jdq.file(), "--encoder", "hash:16")
+    [job] = found.stdout.splitlines()
+    assert job.startswith("extract-")
+    assert "dataset table" in found.stderr
+    assert "no worker serves the gpu queue" in found.stderr
+    assert jdq.json("status", job)["state"] == "queued"
+
+
+def test_an_extraction_computes_what_the_store_lacks(jdq: CommandLine) -> None:
+    first = jdq.extracted()
+    more = TABLE + "".join(f"a later text {n},a\n" for n in range(3))
+    second = jdq.extracted(more, "later.csv")
+    assert [jdq.json("result", job)["computed"] for job in (first, second)] == [40, 3]
+    assert jdq.json("result", second)["reused"] == 40
+    assert jdq.run("result", second).stdout.startswith("3 computed by the hash path, 40 reused\n")
+
+
+def test_the_tables_options_are_used_and_its_warnings_printed(jdq: CommandLine) -> None:
+    file = jdq.file("id;body;kind\n1;one;x\n2;;y\n3;three;y\n", "odd.csv")
+    found = jdq.run(
+        *("submit", "extract", file, "--encoder", "hash:16", "--delimiter", ";", "--text-column", "body"),
+        *("--label-column", "kind", "--skip-empty", "--name", "renamed"),
+    )
+    assert "warning:" in found.stderr
+    assert "row 2 without text, left out" in found.stderr
+    version = jdq.workplace.store.datasets.get("renamed")
+    assert (version.n_rows, version.label_column) == (2, "kind")
+
+
+def test_the_old_name_of_the_delimiter_option_still_works(jdq: CommandLine) -> None:
+    file = jdq.file("text|label\none,x|a\ntwo|b\n", "bars.csv")
+    jdq.submit("extract", file, "--encoder", "hash:16", "--separator", "|")
+    assert jdq.workplace.store.datasets.get("bars").n_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [("text,label\n,a\nx,b\n", "--skip-empty"), ("text,label\nx\n", "not as many cells"), ("", "is empty")],
+)
+def test_a_file_that_cannot_be_used_leaves_no_dataset_and_no_job(jdq: CommandLine, content: str, word: str) -> None:
+    file = jdq.file(content, "bad.csv")
+    found = jdq.run("submit", "extract", file, "--encoder", "hash:16", code=2)
+    assert found.stdout == ""
+    assert word in found.stderr
+    assert jdq.workplace.store.datasets.names() == []
+    assert jdq.json("jobs") == []
+
+
+def test_a_job_waits_for_those_that_are_named(jdq: CommandLine) -> None:
+    first = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    found = jdq.run("submit", "extract", jdq.file(name="b.csv"), "--encoder", "hash:16", "--after", first)
+    second = found.stdout.strip()
+    assert f"after {first}" in found.stderr
+    assert jdq.json("status", second)["waits_for"] == [first]
+    assert f"waits for {first}" in jdq.run("status", second).stdout
+    jdq.workplace.worked(first)
+    assert jdq.json("status", second)["waits_for"] == []
+
+
+def test_a_job_cannot_wait_for_one_that_is_unknown_or_has_not_succeeded(jdq: CommandLine) -> None:
+    asked = ("submit", "extract", jdq.file(), "--encoder", "hash:16", "--after")
+    assert "no job has the id 'extract-none'" in jdq.run(*asked, "extract-none", code=4).stderr
+    cancelled = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    jdq.run("cancel", cancelled)
+    assert f"try: jdq status {cancelled}" in jdq.run(*asked, cancelled, code=2).stderr
+
+
+def test_a_head_is_trained_on_the_dataset_extracted_last_once_that_is_done(jdq: CommandLine) -> None:
+    jdq.extracted()
+    last = jdq.submit("extract", jdq.file(name="newer.csv"), "--encoder", "hash:8")
+    head = jdq.submit("train-head")
+    status = jdq.json("status", head)
+    assert (status["dataset"], status["waits_for"]) == ("newer", [last])
+
+
+def test_a_head_needs_features(jdq: CommandLine) -> None:
+    assert "nothing was extracted yet" in jdq.run("submit", "train-head", code=2).stderr
+    jdq.workplace.imported(TABLE, "bare")
+    assert "has no features yet" in jdq.run("submit", "train-head", "bare", code=2).stderr
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    jdq.run("cancel", job)
+    assert f"{job}, cancelled" in jdq.run("submit", "train-head", code=2).stderr
+
+
+def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgotten(jdq: CommandLine) -> None:
+    jdq.extracted()
+    jdq.workplace.runtime("cpu").ledger.client.flushall()
+    head = jdq.trained("table", "--param", "C=0.5", "--seed", "3")
+    result = jdq.json("result", head)
+    assert result["params"]["C"] == 0.5
+    assert result["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--head", "logreg", "--head", "knn"), "several --head go with --search"),
+        (("--search", "--param", "C=1"), "leave out --param"),
+        (("--search=many",), "try: --search=50"),
+        (("--search=0",), "try: --search=50"),
+        (("--head", "logregg"), "logreg"),
+        (("--param", "C"), "C"),
+        (("--space", "0" * 12), "0" * 12),
+        (("--label-column", "nope"), "nope"),
+        (("--version", "f" * 12), "try: jdq"),
+    ],
+)
+def test_what_a_head_cannot_be_asked_for_is_said(jdq: CommandLine, arguments: tuple[str, ...], word: str) -> None:
+    jdq.extracted()
+    assert word in jdq.run("submit", "train-head", "table", *arguments, code=2).stderr
+    assert len(jdq.json("jobs")) == 1
+
+
+def test_one_class_only_trains_no_head(jdq: CommandLine) -> None:
+    content = "text,label,kind\n" + "".join(f"text {n},{'ab'[n % 2]},same\n" for n in range(10))
+    jdq.extracted(content)
+    assert "one class only: 'same'" in jdq.run("submit", "train-head", "--label-column", "kind", code=2).stderr
+
+
+def test_rows_without_a_label_are_counted_when_a_head_is_submitted(jdq: CommandLine) -> None:
+    file = jdq.file(TABLE + "no label here,\n")
+    job = jdq.submit("extract", file, "--encoder", "hash:16", "--missing-labels", "keep")
+    jdq.workplace.worked(job)
+    assert "warning: 1 of 41 rows have no label" in jdq.run("submit", "train-head").stderr
+
+
+def test_a_search_keeps_the_best_head(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.submit("train-head", "--search=2", "--head", "logreg", "--head", "knn", "--metric", "accuracy")
+    jdq.workplace.worked(head)
+    result = jdq.json("result", head)
+    assert len(result["search"]["trials"]) == 2
+    assert result["search"]["metric"] == "accuracy"
+    assert "the best of 2 trials: accuracy" in jdq.run("result", head).stdout
+
+
+def test_predictions_are_written_beside_the_files_columns(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.trained()
+    new = jdq.file("id,text\n7,text number 3 of b\n9,something else\n", "new.csv")
+    job = jdq.submit("predict", new, "--head", head)
+    jdq.workplace.worked(job)
+    assert f"jdq result {job} --to out.csv" in jdq.run("result", job).stderr
+    target = jdq.workplace.folder / "out.csv"
+    jdq.run("result", job, "--to", str(target))
+    header, *rows = target.read_text(encoding="utf-8").splitlines()
+    assert header == "id,text,predicted_label,probability_a,probability_b"
+    assert [row.split(",")[:2] for row in rows] == [["7", "text number 3 of b"], ["9", "something else"]]
+    assert list(jdq.workplace.folder.glob("*.partial")) == []
+
+
+def test_a_prediction_is_by_one_head_or_one_model_that_is_there(jdq: CommandLine) -> None:
+    file = jdq.file()
+    for options in ((), ("--head", "a", "--model", "b")):
+        assert "--head or --model" in jdq.run("submit", "predict", file, *options, code=2).stderr
+        assert "--head or --model" in jdq.run("predict", "a text", *options, code=2).stderr
+    assert "train-head-none" in jdq.run("submit", "predict", file, "--head", "train-head-none", code=4).stderr
+    assert "fine-tune-none" in jdq.run("submit", "predict", file, "--model", "fine-tune-none", code=4).stderr
+
+
+def test_a_prediction_waits_for_a_head_that_is_still_trained(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.submit("train-head")
+    job = jdq.submit("predict", jdq.file(name="new.csv"), "--head", head)
+    assert jdq.json("status", job)["waits_for"] == [head]
+    jdq.run("cancel", head)
+    assert f"job {head} cancelled" in jdq.run("submit", "predict", jdq.file(), "--head", head, code=2).stderr
+
+
+def test_a_table_that_could_not_be_written_is_said_before_anything_is_computed(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.trained()
+    before = len(jdq.json("jobs"))
+    for target, word in ((jdq.workplace.folder / "none" / "out.csv", "no folder"), (jdq.workplace.folder, "directory")):
+        found = jdq.run("submit", "predict", jdq.file(), "--head", head, "--to", str(target), code=2)
+        assert word in found.stderr
+    assert len(jdq.json("jobs")) == before
+
+
+def test_an_encoder_that_is_a_folder_is_found_by_workers_elsewhere(
+    jdq: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(jdq.workplace.folder)
+    Path("my-encoder").mkdir()
+    job = jdq.submit("extract", jdq.file(), "--encoder", "my-encoder")
+    assert jdq.json("status", job)["spec"]["encoder"] == str(jdq.workplace.folder / "my-encoder")
+
+
+def test_settings_come_from_the_environment_then_the_file_then_the_defaults(jdq: CommandLine) -> None:
+    home = jdq.workplace.folder / "home"
+    home.mkdir()
+    (home / "config.toml").write_text('encoder = "hash:4"\nprecision = "float32"\n')
+    job = jdq.submit("extract", jdq.file())
+    spec = jdq.json("status", job)["spec"]
+    assert (spec["encoder"], spec["precision"]) == ("hash:4", "float32")
+    told = CommandLine(jdq.workplace, {"JDQ_ENCODER": "hash:32"})
+    assert told.json("status", told.submit("extract", jdq.file()))["spec"]["encoder"] == "hash:32"
+    asked = told.submit("extract", jdq.file(), "--encoder", "hash:2", "--max-length", "12")
+    spec = told.json("status", asked)["spec"]
+    assert (spec["encoder"], spec["max_length"]) == ("hash:2", 12)

@@ -1,0 +1,59 @@
+"""A worker that cannot work says why and what to do before it takes a job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jdq.worker.config import read_config
+from jdq.worker.process.readiness import NotReady, check_readiness
+
+
+def test_a_store_that_is_not_there_is_made(tmp_path: Path) -> None:
+    check_readiness(read_config({"JDQ_HOME": str(tmp_path)}))
+    assert (tmp_path / "store").is_dir()
+    check_readiness(read_config({"JDQ_HOME": str(tmp_path)}))
+
+
+def test_a_folder_of_other_files_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(NotReady, match=rf"the store {tmp_path} cannot be used: .*is not a store"):
+        check_readiness(read_config({"JDQ_HOME": "/none", "JDQ_STORE": str(tmp_path)}))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotReady, match="cannot be used"):
+        check_readiness(read_config({"JDQ_HOME": "/none", "JDQ_STORE": str(tmp_path / "file")}))
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_store_of_another_user_names_both(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir(mode=0o500)
+    with pytest.raises(NotReady, match=rf"this worker is user {os.getuid()} .*\n  try: chown -R"):
+        check_readiness(read_config({"JDQ_HOME": "/none", "JDQ_STORE": str(store)}))
+
+
+def test_packages_that_are_missing_are_named(tmp_path: Path) -> None:
+    """In a process of its own, which finds no torch and no scikit-learn."""
+    program = (
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Hidden(PathFinder):\n"
+        "    @classmethod\n"
+        "    def find_spec(cls, name, path=None, target=None):\n"
+        "        return None if name in ('torch', 'sklearn') else super().find_spec(name, path, target)\n"
+        "sys.meta_path[:] = [Hidden if finder is PathFinder else finder for finder in sys.meta_path]\n"
+        "from jdq.worker.config import read_config\n"
+        "from jdq.worker.process.readiness import check_readiness\n"
+        "check_readiness(read_config({'JDQ_HOME': sys.argv[1]}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
+    assert "NotReady: a worker needs torch, sklearn\n  try: pip install 'jdq[worker]'" in done.stderr
+    assert not (tmp_path / "store").exists()
