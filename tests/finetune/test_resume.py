@@ -57,6 +57,22 @@ def test_a_killed_training_goes_on_and_ends_as_the_undisturbed_one(
     assert_equal_weights(tmp_path, weights)
 
 
+def test_a_training_killed_while_it_evaluates_an_epoch_evaluates_it_again(
+    case: Any, tmp_path: Path, undisturbed: Any
+) -> None:
+    """With a checkpoint due at every step: none may be complete before the epoch's evaluation is in it."""
+    record, weights = undisturbed
+
+    def stop(progress: Any) -> None:
+        if progress.phase == "evaluate":
+            raise Killed
+
+    with pytest.raises(Killed):
+        case.run(tmp_path, checkpoint_every_s=0.0, report=stop)
+    assert case.run(tmp_path).history == record.history
+    assert_equal_weights(tmp_path, weights)
+
+
 def test_a_training_killed_twice_counts_both_processes(case: Any, tmp_path: Path, undisturbed: Any) -> None:
     for step in (4, 9):
         with pytest.raises(Killed):

@@ -49,7 +49,9 @@ class Watch(TrainerCallback):
             self._report(self._progress(state, "train"))
         except StopAfterCheckpoint as stop:
             self._stopping = stop
-        if self._stopping is not None or time.perf_counter() - self._saved > self._every_s:
+        due = self._stopping is not None or time.perf_counter() - self._saved > self._every_s
+        # The last step of an epoch is saved after its evaluation, which a resumed training would not make up for.
+        if due and state.global_step % (state.max_steps // int(state.num_train_epochs)):
             control.should_save = True
 
     def on_prediction_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
