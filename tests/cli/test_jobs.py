@@ -174,5 +174,5 @@ def test_a_table_that_was_cleaned_away_is_said(jdq: CommandLine) -> None:
     for table in jdq.workplace.store.root.rglob("predictions.csv"):
         table.unlink()
     target = jdq.workplace.folder / "out.csv"
-    assert "is not there" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert "it was removed" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()

@@ -47,7 +47,11 @@ def test_the_old_name_of_the_delimiter_option_still_works(jdq: CommandLine) -> N
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("text,label\n,a\nx,b\n", "--skip-empty"), ("text,label\nx\n", "not as many cells"), ("", "is empty")],
+    [
+        ("text,label\n,a\nx,b\n", "--skip-empty"),
+        ("text,label\nx\n", "line 2 has 1 cell; the header has 2"),
+        ("", "is empty"),
+    ],
 )
 def test_a_file_that_cannot_be_used_leaves_no_dataset_and_no_job(jdq: CommandLine, content: str, word: str) -> None:
     file = jdq.file(content, "bad.csv")
@@ -86,7 +90,7 @@ def test_a_head_is_trained_on_the_dataset_extracted_last_once_that_is_done(jdq: 
 
 
 def test_a_head_needs_features(jdq: CommandLine) -> None:
-    assert "nothing was extracted yet" in jdq.run("submit", "train-head", code=2).stderr
+    assert "no dataset was extracted yet" in jdq.run("submit", "train-head", code=2).stderr
     jdq.workplace.imported(TABLE, "bare")
     assert "has no features yet" in jdq.run("submit", "train-head", "bare", code=2).stderr
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
@@ -104,22 +108,24 @@ def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"),
+    ("arguments", "word", "code"),
     [
-        (("--head", "logreg", "--head", "knn"), "several --head go with --search"),
-        (("--search", "--param", "C=1"), "leave out --param"),
-        (("--search=many",), "try: --search=50"),
-        (("--search=0",), "try: --search=50"),
-        (("--head", "logregg"), "logreg"),
-        (("--param", "C"), "C"),
-        (("--space", "0" * 12), "0" * 12),
-        (("--label-column", "nope"), "nope"),
-        (("--version", "f" * 12), "try: jdq"),
+        (("--head", "logreg", "--head", "knn"), "--search --head logreg --head knn", 2),
+        (("--search", "--param", "C=1"), "leave out --param", 2),
+        (("--search=many",), "try: --search=50", 2),
+        (("--search=0",), "try: --search=50", 2),
+        (("--head", "logregg"), "logreg", 2),
+        (("--param", "C"), "C", 2),
+        (("--space", "0" * 12), "0" * 12, 4),
+        (("--label-column", "nope"), "nope", 2),
+        (("--version", "f" * 12), "try: jdq", 4),
     ],
 )
-def test_what_a_head_cannot_be_asked_for_is_said(jdq: CommandLine, arguments: tuple[str, ...], word: str) -> None:
+def test_what_a_head_cannot_be_asked_for_is_said(
+    jdq: CommandLine, arguments: tuple[str, ...], word: str, code: int
+) -> None:
     jdq.extracted()
-    assert word in jdq.run("submit", "train-head", "table", *arguments, code=2).stderr
+    assert word in jdq.run("submit", "train-head", "table", *arguments, code=code).stderr
     assert len(jdq.json("jobs")) == 1
 
 

@@ -16,18 +16,18 @@ from tests.store.test_table_files import KEEP, read
 
 # What the csvkit files are refused for; all others are read as Python's csv module reads them.
 REFUSED = {
-    "bad.csv": "lines 2, 3 have not as many cells as the header, which has 3 (line 2: 4)",
-    "bad_skip_lines.csv": "lines 5, 6 have not as many cells as the header, which has 3 (line 5: 4)",
+    "bad.csv": "lines 2, 3 have more or fewer cells than the header, which has 3 (line 2 has 4)",
+    "bad_skip_lines.csv": "lines 5, 6 have more or fewer cells than the header, which has 3 (line 5 has 4)",
     "blanks_converted.csv": "no row with text",
     "empty.csv": "is empty",
-    "join_a_short.csv": "lines 2, 3 have not as many cells",
+    "join_a_short.csv": "lines 2, 3 have more or fewer cells",
     "no_header_row.csv": "a header and no rows",
     "no_header_row2.csv": "a header and no rows",
     "null_byte.csv": "NUL character in line 2",
     "test_empty_columns_long_row.csv": "no row with text",
     "test_empty_columns_short_row.csv": "no row with text",
-    "test_extra_header.csv": "line 2 has not as many cells as the header, which has 4: 3",
-    "test_join_short_rows.csv": "lines 2, 3 have not as many cells",
+    "test_extra_header.csv": "line 2 has 3 cells; the header has 4",
+    "test_join_short_rows.csv": "lines 2, 3 have more or fewer cells",
     "test_latin1.csv": "not UTF-8: byte 16, line 3 has a9",
 }
 

@@ -108,7 +108,10 @@ def _head_options(
     for head in heads:
         check_head(head, allowed=[head] if "." in head else [])  # only the workers know which dotted names are allowed
     if len(heads) > 1 and not searching:
-        raise BadRequest("a job trains one head\n  try: --search, which compares several")
+        named = " ".join(f"--head {head}" for head in heads)
+        raise BadRequest(
+            f"a job trains one head; a search compares several\n  try: jdq submit train-head --search {named}"
+        )
     if searching and options["params"]:
         raise BadRequest("--search chooses the parameters itself: leave out --param")
     params = parse_params(options.pop("params"))

@@ -74,7 +74,8 @@ class Findings:
     def _ragged_error(self, file: Path, columns: Columns) -> TableError:
         lines, first, width = self.ragged, self.ragged.first[0], columns.width
         if lines.count == 1:
-            fact = f"line {first} has {self.ragged_cells} cells; the header has {width}"
+            cells = "1 cell" if self.ragged_cells == 1 else f"{self.ragged_cells} cells"
+            fact = f"line {first} has {cells}; the header has {width}"
         else:
             fact = f"lines {some(lines.first, lines.count)} have more or fewer cells than the header, which has {width}"
             fact += f" (line {first} has {self.ragged_cells})"
