@@ -12,12 +12,13 @@ import pytest
 import redis
 
 from jdq.worker.process.logs import configure_logging, stream_job_lines, working_on
-from jdq.worker.queue.contract import Extract
+from jdq.worker.queue.contract import Extract, encode_spec
 from jdq.worker.queue.jobbook import lines_key
 from jdq.worker.queue.ledger import Lease
 from tests.waiting import until
 
-LEASE = Lease(job="extract-x", chunk=3, token="t", attempt=1, spec=Extract(dataset="d", version="v", encoder="hash:8"))
+SPEC = encode_spec(Extract(dataset="d", version="v", encoder="hash:8"))
+LEASE = Lease(job="extract-x", chunk=3, token="t", attempt=1, spec_json=SPEC)
 LOG = logging.getLogger("jdq.test")
 
 

@@ -1,12 +1,16 @@
-"""A Redis of the tests' own, and ledgers on it."""
+"""A Redis of the tests' own, ledgers on it, and a clock for its scripts that the test sets."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import redis
 
+from jdq.worker.queue import scripts
 from jdq.worker.queue.contract import Queue, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
@@ -29,3 +33,39 @@ def ledger_of(client: redis.Redis) -> Callable[..., Ledger]:
         return Ledger(client, worker=worker, queue=queue, lease_s=lease_s, reclaim_s=0.0)
 
     return make
+
+
+CLOCK = "test:clock"
+SERVER_TIME = "local time = redis.call('TIME')\nlocal now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
+
+
+@cache
+def source_on_test_clock(name: str) -> str:
+    """The script, with the time that the test sets instead of the server's."""
+    source = real_source(name)
+    assert SERVER_TIME in source
+    return source.replace(SERVER_TIME, f"local now = tonumber(redis.call('GET', '{CLOCK}'))\n")
+
+
+real_source = scripts._source
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The scripts' clock, in milliseconds."""
+
+    client: redis.Redis
+
+    def pass_s(self, seconds: float) -> None:
+        """Time passes; a negative number sets the clock back."""
+        self.client.incrby(CLOCK, round(seconds * 1000))
+
+
+@pytest.fixture
+def clock(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands still unless told otherwise; a reclaim has just run, so that leases can expire."""
+    monkeypatch.setattr(scripts, "_source", source_on_test_clock)
+    now = round(time.time() * 1000)
+    client.set(CLOCK, now)
+    client.hset("jdq:reclaim", "at", now)
+    return Clock(client)

@@ -129,7 +129,10 @@ class ChunkLoop:
                 self._retry(held, error)
             except USER_ERRORS as error:
                 log.error("the job fails: %s", error)
-                self._send(self._ledger.fail(held.lease, {"type": type(error).__name__, "message": str(error)}))
+                facts = {"type": type(error).__name__, "message": str(error)}
+                self._tell(lambda: self._ledger.fail(held.lease, facts))
+            except redis.ResponseError as error:
+                self._retry(held, error)  # the ledger refused it
             except redis.RedisError:
                 # The lease expires by itself, and the fencing token keeps this process from counting after that.
                 log.exception("the ledger does not answer; the chunk is given up")
@@ -141,10 +144,17 @@ class ChunkLoop:
     def _retry(self, held: HeldLease, error: Exception) -> None:
         log.exception("a fault; the chunk will be tried again")
         reason = "".join(traceback.format_exception_only(error)).strip()
-        self._send(self._ledger.release_after_fault(held.lease, reason))
+        self._tell(lambda: self._ledger.release_after_fault(held.lease, reason))
+
+    def _tell(self, report: Callable[[], list[TicketOrder]]) -> None:
+        """Reports the end of an attempt, if the ledger takes it: otherwise the lease expires."""
+        try:
+            self._send(report())
+        except redis.RedisError:
+            log.exception("the ledger does not take the report; the chunk is given up")
 
     def _stop(self, held: HeldLease, stop: StopWork) -> None:
         log.info("stopped: %s", type(stop).__name__)
         if isinstance(stop, Draining):
             self._draining = True
-            self._ledger.release(held.lease, "the worker was told to stop")
+            self._tell(lambda: self._ledger.release(held.lease, "the worker was told to stop"))

@@ -15,7 +15,7 @@ from jdq.worker.queue.jobbook import JobBook
 
 
 class Unhealthy(Exception):
-    """The worker sends no heartbeat and holds no lease; the message says what is known."""
+    """The worker is quarantined, or sends no heartbeat and holds no lease; the message says what is known."""
 
 
 def health_of(name: str, jobbook: JobBook) -> str:
@@ -25,6 +25,8 @@ def health_of(name: str, jobbook: JobBook) -> str:
     lease expires unless the process that works on the chunk renews it.
     """
     worker = next((worker for worker in jobbook.workers() if worker.name == name), None)
+    if worker and worker.state == "sick":
+        raise Unhealthy(f"worker {name} is sick: {worker.reason}")
     if worker and worker.state != "dead":
         return f"{worker.state} on {worker.job}" if worker.job else worker.state
     leased = (job.id for job in jobbook.jobs() if job.state == JobState.RUNNING and name in job.workers)

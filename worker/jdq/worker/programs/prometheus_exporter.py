@@ -67,7 +67,8 @@ def chunks_by_state(jobs: Iterable[Job]) -> Metric:
     pending: no worker has it, perhaps because its job waits for another; leased: a worker has it; delayed: it failed
     and is retried soon.
     """
-    numbers = Counter({(queue, state): 0 for queue in QUEUES for state in ("pending", "leased", "delayed")})
+    numbers: Counter[tuple[str, str]] = Counter()
+    numbers.update({(queue, state): 0 for queue in QUEUES for state in ("pending", "leased", "delayed")})
     for job in jobs:
         if job.state in (JobState.QUEUED, JobState.RUNNING):
             taken = job.chunks_done + job.chunks_leased + job.chunks_delayed
@@ -82,7 +83,8 @@ def chunks_by_state(jobs: Iterable[Job]) -> Metric:
 
 def workers_by_state(workers: Iterable[Worker]) -> Metric:
     """``jdq_workers{queue, state}``; a queue without workers is 0, so that an alert can fire."""
-    numbers = Counter({(queue, state): 0 for queue in QUEUES for state in ("idle", "busy", "dead")})
+    numbers: Counter[tuple[str, str]] = Counter()
+    numbers.update({(queue, state): 0 for queue in QUEUES for state in ("idle", "busy", "sick", "dead")})
     numbers.update((worker.queue, worker.state) for worker in workers)
     family = GaugeMetricFamily("jdq_workers", "Workers, by queue and state.", labels=["queue", "state"])
     for (queue, state), number in sorted(numbers.items()):

@@ -16,20 +16,24 @@ class BrokerUnreachable(Exception):
 
 
 def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
-    """A client of the ledger's Redis; commands retry for about `patience_s` when the connection breaks."""
-    retries = 0 if patience_s <= 0 else max(3, int(patience_s / 2))
+    """A client of the ledger's Redis; commands retry for about `patience_s`, at least once, when the connection breaks.
+
+    Repeating one is safe: see scripts.py.
+    """
+    retries = max(1, int(patience_s / 2))
     url = redis_url(config.broker_url)
     over_tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        # A user waits at most 5 s for "no answer"; a worker had better wait for a busy server.
-        socket_timeout=15 if retries else 4,
+        encoding_errors="replace",  # one entry that is no UTF-8 must not hide all others
+        # A user waits at most 8 s for "no answer"; a worker had better wait for a busy server.
+        socket_timeout=15 if patience_s else 4,
         socket_connect_timeout=4,
         **over_tcp,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError] if retries else [],
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
     )
 
 

@@ -27,11 +27,12 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"  # every chunk is committed
     FAILED = "failed"  # the error says why
     CANCELLED = "cancelled"  # by the user
+    UNREADABLE = "unreadable"  # its entries are not those of this version of jdq; never stored
 
     @property
     def ended(self) -> bool:
-        """True if nothing more will happen to the job."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+        """True if nothing more will happen to the job, as far as this version can see."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 class Extract(
@@ -114,11 +115,26 @@ class Predict(
 Spec: TypeAlias = Extract | TrainHead | FineTune | Predict
 
 
+class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A specification that this version of jdq does not understand. problem: why; dataset, version: "-" if unknown."""
+
+    problem: str
+    dataset: str = "-"
+    version: str = "-"
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Wakes up a worker: work on the job's chunks until none is pending or the time slice ends."""
 
     task: ClassVar[str] = "jdq.work.v1"
     job: str
+
+
+class _Dataset(msgspec.Struct, frozen=True):
+    """What the specifications of all versions have in common."""
+
+    dataset: str = "-"
+    version: str = "-"
 
 
 class ContractError(Exception):
@@ -135,8 +151,23 @@ def decode_spec(text: str | bytes) -> Spec:
     try:
         spec: Spec = msgspec.json.decode(text, type=Spec)
     except msgspec.MsgspecError as error:
-        raise ContractError(f"a job specification that this version of jdq does not understand: {error}") from error
+        raise ContractError(
+            f"a job specification that this version of jdq does not understand; made by a newer jdq? {error}\n"
+            "  try: the same version of jdq for client and workers; see jdq workers"
+        ) from error
     return spec
+
+
+def read_spec(text: str | bytes) -> Spec | UnknownSpec:
+    """The specification from JSON, of whichever version of jdq: for those who only show it."""
+    try:
+        return decode_spec(text)
+    except ContractError as error:
+        try:
+            known = msgspec.json.decode(text, type=_Dataset)
+        except msgspec.MsgspecError:
+            return UnknownSpec(problem=str(error))
+        return UnknownSpec(problem=str(error), dataset=known.dataset, version=known.version)
 
 
 def decode_ticket(message: object) -> Ticket:

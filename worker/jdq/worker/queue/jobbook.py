@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import redis
 
-from jdq.worker.queue.contract import JobState, Queue, Spec, decode_spec, encode_spec
+from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, encode_spec, read_spec
 from jdq.worker.queue.limits import LIMITS, PRIORITIES
-from jdq.worker.queue.scripts import Cancel, Create, Retry, Submitted, TicketOrder, call
+from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Retry, Submitted, TicketOrder, call
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
 
@@ -44,8 +44,8 @@ class Job:
     id: str
     kind: str
     state: JobState
-    spec: Spec
-    queue: Queue
+    spec: Spec | UnknownSpec
+    queue: str
     created: float
     started: float | None
     ended: float | None
@@ -74,18 +74,32 @@ class Job:
 class Worker:
     """A worker as it describes itself.
 
-    `state` is starting, waiting (for a GPU), idle, busy, stopping or dead.
+    `state` is starting, waiting (for a GPU), idle, busy, sick, stopping or dead; `reason` says why it is sick.
     """
 
     name: str
     state: str
-    queue: Queue
+    queue: str
     host: str
     pid: int
     device: str
     job: str | None
     last_seen: float
     started: float
+    version: str  # of its jdq; "-" if it does not say
+    reason: str | None = None
+
+
+class _Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says about itself with each heartbeat; other versions may say more or less."""
+
+    queue: str = "-"
+    host: str = "-"
+    pid: int = 0
+    device: str = "-"
+    started: float = 0.0
+    condition: str = "ready"
+    version: str = "-"
 
 
 def new_job_id(kind: str) -> str:
@@ -141,7 +155,7 @@ class JobBook:
 
     def cancel(self, job: str) -> bool:
         """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already."""
-        answer = call(self._client, Cancel(job), str)
+        answer = call(self._client, Cancel(job, secrets.token_hex(8)), str)
         if answer == "unknown":
             raise UnknownJob(job)
         return answer == "cancelled"
@@ -151,7 +165,7 @@ class JobBook:
 
         Raises UnknownJob, NotRetried, and DependencyEnded if a job that it waits for must be retried first.
         """
-        retried = call(self._client, Retry(job), Submitted)
+        retried = call(self._client, Retry(job, secrets.token_hex(8)), Submitted)
         match retried.answer:
             case "unknown":
                 raise UnknownJob(job)
@@ -168,14 +182,28 @@ class JobBook:
         pipe.zrange("jdq:workers:seen", 0, -1, withscores=True)
         pipe.hgetall("jdq:workers:busy")
         pipe.smembers("jdq:workers:drain")
+        pipe.hgetall("jdq:workers:sick")
         pipe.time()
-        described, seen, busy, draining, (seconds, micros) = pipe.execute()
+        described, seen, busy, draining, sick, (seconds, micros) = pipe.execute()
         last_seen = dict(seen)
         now = seconds + micros / 1e6
         return [
-            _worker(name, msgspec.json.decode(text), last_seen.get(name, 0) / 1000, now, busy.get(name), draining)
+            _worker(
+                name,
+                _lenient(text, _Description, _Description(condition="unreadable")),
+                silent_s=now - last_seen.get(name, 0) / 1000,
+                last_seen=last_seen.get(name, 0) / 1000,
+                job=busy.get(name),
+                draining=name in draining,
+                sick=sick.get(name),
+            )
             for name, text in sorted(described.items())
         ]
+
+    def end_worker(self, worker: str, what: Literal["drain", "expired"], reason: str) -> list[TicketOrder]:
+        """Returns the chunks of a worker that is gone; the tickets to send."""
+        argument = EndProcess(worker, what, reason)
+        return call(self._client, argument, tuple[int, list[TicketOrder]])[1]
 
     def _read(self, ids: list[str]) -> list[Job]:
         pipe = self._client.pipeline(transaction=False)
@@ -187,10 +215,46 @@ class JobBook:
             pipe.hvals(f"jdq:job:{job}:live")
             pipe.lrange(f"jdq:job:{job}:log", 0, -1)
             pipe.zcard(f"jdq:job:{job}:delayed")
-        (seconds, micros), *rest = pipe.execute()
+        (seconds, micros), *rest = pipe.execute(raise_on_error=False)
         now = seconds + micros / 1e6
         parts = [rest[i : i + 6] for i in range(0, len(rest), 6)]
-        return [_job(job, now, *part) for job, part in zip(ids, parts, strict=True) if part[0]]
+        return [_readable_job(job, now, part) for job, part in zip(ids, parts, strict=True) if part[0]]
+
+
+def _readable_job(job: str, now: float, part: list[Any]) -> Job:
+    """The job, or one that says that it cannot be read: one bad entry must not hide all others."""
+    try:
+        if errors := [reply for reply in part if isinstance(reply, redis.RedisError)]:
+            raise errors[0]
+        return _job(job, now, *part)
+    except (redis.ResponseError, KeyError, ValueError, TypeError) as error:
+        return _unreadable(job, now, f"{type(error).__name__}: {error}")
+
+
+def _unreadable(job: str, now: float, problem: str) -> Job:
+    message = f"its entries in Redis are not those of this version of jdq ({problem})\n  try: jdq workers"
+    return Job(
+        id=job,
+        kind=job.rpartition("-")[0] or "-",
+        state=JobState.UNREADABLE,
+        spec=UnknownSpec(problem=problem),
+        queue="-",
+        created=now,
+        started=None,
+        ended=None,
+        read_at=now,
+        chunks_done=0,
+        chunks_total=0,
+        chunks_leased=0,
+        chunks_delayed=0,
+        waits_for=[],
+        counts={},
+        live=[],
+        workers=[],
+        log=[],
+        result=None,
+        error=JobError(type="Unreadable", message=message),
+    )
 
 
 def _job(
@@ -207,8 +271,8 @@ def _job(
         id=job,
         kind=fields["kind"],
         state=JobState(fields["state"]),
-        spec=decode_spec(fields["spec"]),
-        queue=fields["queue"],  # type: ignore[arg-type]
+        spec=read_spec(fields["spec"]),
+        queue=fields["queue"],
         created=float(fields["created"]) / 1000,
         started=_seconds(fields.get("started")),
         ended=_seconds(fields.get("ended")),
@@ -231,25 +295,46 @@ def _seconds(milliseconds: str | None) -> float | None:
     return None if milliseconds is None else float(milliseconds) / 1000
 
 
+T = TypeVar("T")
+
+
+def _lenient(text: str, kind: type[T], otherwise: T) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError:
+        return otherwise
+
+
 def _worker(
-    name: str, described: dict[str, Any], seen: float, now: float, job: str | None, draining: set[str]
+    name: str,
+    described: _Description,
+    *,
+    silent_s: float,
+    last_seen: float,
+    job: str | None,
+    draining: bool,
+    sick: str | None,
 ) -> Worker:
-    if now - seen > LIMITS.worker_timeout_ms / 1000:
+    if silent_s > LIMITS.worker_timeout_ms / 1000:
         state = "dead"
-    elif name in draining:
+    elif draining:
         state = "stopping"
-    elif described.get("condition", "ready") != "ready":
-        state = described.get("condition", "ready")
+    elif sick is not None:
+        state = "sick"
+    elif described.condition != "ready":
+        state = described.condition
     else:
         state = "busy" if job else "idle"
     return Worker(
         name=name,
         state=state,
-        queue=described["queue"],
-        host=described["host"],
-        pid=described["pid"],
-        device=described["device"],
+        queue=described.queue,
+        host=described.host,
+        pid=described.pid,
+        device=described.device,
         job=job if state != "dead" else None,
-        last_seen=seen,
-        started=described["started"],
+        last_seen=last_seen,
+        started=described.started,
+        version=described.version,
+        reason=None if sick is None else str(_lenient(sick, dict[str, Any], {}).get("reason", sick)),
     )

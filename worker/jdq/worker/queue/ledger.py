@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,7 @@ from jdq.worker.queue.contract import Queue, Spec, decode_spec
 from jdq.worker.queue.scripts import (
     Commit,
     Committed,
+    EndProcess,
     Fail,
     FollowUpChunks,
     Heartbeat,
@@ -36,13 +39,21 @@ class Lease:
     """The right to work on one chunk, until it expires or another worker has the chunk.
 
     token: the fencing token; the ledger accepts nothing about the chunk from a worker with an older one.
+    deaths: of processes that worked on nothing else. rows: those of its rows that killed them.
     """
 
     job: str
     chunk: int
     token: str
     attempt: int
-    spec: Spec
+    spec_json: str
+    deaths: int = 0
+    rows: tuple[int, ...] = ()
+
+    @property
+    def spec(self) -> Spec:
+        """The job's specification. Raises ContractError: another version of jdq may have made the job."""
+        return decode_spec(self.spec_json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +78,17 @@ class Ledger:
     def next(self, job: str) -> Lease | None:
         """A lease on the job's lowest pending chunk, or on a more urgent job's; None when there is none to take."""
         token = secrets.token_hex(8)
-        argument = Next(job=job, worker=self.worker, queue=self.queue, token=token, lease_ms=self._lease_ms)
+        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms)
         for leased in call(self.client, argument, list[Leased]):
-            spec = decode_spec(leased.spec)
-            return Lease(job=leased.job, chunk=leased.chunk, token=token, attempt=leased.attempt, spec=spec)
+            return Lease(
+                job=leased.job,
+                chunk=leased.chunk,
+                token=token,
+                attempt=leased.attempt,
+                spec_json=leased.spec,
+                deaths=leased.deaths,
+                rows=tuple(leased.rows),
+            )
         return None
 
     def renew(self, leases: Sequence[tuple[Lease, Mapping[str, object] | None]]) -> list[Verdict]:
@@ -90,16 +108,17 @@ class Ledger:
             lease.job,
             lease.chunk,
             lease.token,
+            worker=self.worker,
             counts=dict(outcome.counts),
             result=None if outcome.result is None else _json(outcome.result),
             follow_up=outcome.follow_up,
         )
         return call(self.client, argument, Committed)
 
-    def release(self, lease: Lease, reason: str) -> None:
+    def release(self, lease: Lease, reason: str) -> list[TicketOrder]:
         """Returns the chunk immediately, because this worker must stop; the attempt does not count."""
         argument = Release(lease.job, lease.chunk, lease.token, what="drain", reason=reason, delay_ms=0)
-        call(self.client, argument, list[TicketOrder])
+        return call(self.client, argument, list[TicketOrder])
 
     def release_after_fault(self, lease: Lease, reason: str) -> list[TicketOrder]:
         """Returns the chunk after a fault of the machine, each time later; the last attempt fails the job."""
@@ -112,6 +131,11 @@ class Ledger:
         argument = Fail(lease.job, lease.chunk, lease.token, error=_json(error))
         return call(self.client, argument, list[TicketOrder])
 
+    def end_process(self, process: int, reason: str) -> tuple[int, list[TicketOrder]]:
+        """Returns the chunks of this worker's process that has died; how many, and the tickets to send."""
+        argument = EndProcess(self.worker, "death", reason, process)
+        return call(self.client, argument, tuple[int, list[TicketOrder]])
+
     def reclaim_expired(self) -> tuple[int, list[TicketOrder]]:
         """Reclaims the chunks of expired leases; how many, and the tickets that jobs lack."""
         return call(self.client, Reclaim(self._lease_ms, self._reclaim_ms), tuple[int, list[TicketOrder]])
@@ -120,10 +144,21 @@ class Ledger:
         """Ends this worker's time on the job; the ticket to send when chunks of it are left."""
         return call(self.client, MarkIdle(self.worker, job), list[TicketOrder])
 
-    def heartbeat(self, description: Mapping[str, object], *, ready: bool = True) -> None:
-        """Reports that this worker lives, what it is, and whether it takes work."""
+    def heartbeat(self, description: Mapping[str, object], *, ready: bool = True) -> str:
+        """Reports that this worker lives, what it is, and whether it takes work; why it is quarantined, or ''."""
         argument = Heartbeat(self.worker, _json(description), self.queue if ready else None)
-        call(self.client, argument, int)
+        return call(self.client, argument, str)
+
+    def quarantine(self, reason: str) -> None:
+        """Takes this worker out of service: it gets no chunk until it has recovered."""
+        self.client.hset("jdq:workers:sick", self.worker, _json({"since": round(time.time() * 1000), "reason": reason}))
+
+    def recover(self) -> None:
+        """Puts this worker into service again."""
+        pipe = self.client.pipeline()
+        for name in ("jdq:workers:sick", "jdq:workers:faults"):
+            pipe.hdel(name, self.worker)
+        pipe.execute()
 
     def lease_gpu(self, uuids: Sequence[str]) -> str | None:
         """Leases one of the GPUs, or renews this worker's lease of one; None when others have them all."""
@@ -139,13 +174,16 @@ class Ledger:
         pipe = self.client.pipeline()
         pipe.srem("jdq:workers:drain", self.worker)
         clear_busy(pipe, self.worker)
+        for name in ("jdq:workers:sick", "jdq:workers:faults"):
+            pipe.hdel(name, self.worker)
         pipe.execute()
 
     def deregister(self, gpu: str | None = None) -> None:
         """Removes this worker, which was told to stop, and its lease of the GPU."""
         pipe = self.client.pipeline()
-        for name in ("jdq:workers", "jdq:workers:queue", "jdq:workers:busy"):
-            pipe.hdel(name, self.worker)
+        for name in ("", ":queue", ":busy", ":faults", ":sick"):
+            pipe.hdel(f"jdq:workers{name}", self.worker)
+        pipe.hdel("jdq:workers:replies", f"{self.worker} next", f"{self.worker} commit")
         pipe.zrem("jdq:workers:seen", self.worker)
         pipe.srem("jdq:workers:drain", self.worker)
         if gpu:

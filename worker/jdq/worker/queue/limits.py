@@ -14,7 +14,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     queues: tuple[Queue, ...] = QUEUES
     priorities: tuple[int, ...] = tuple(sorted(PRIORITIES.values()))
-    max_attempts: int = 3  # of a chunk, before its job fails
+    # Attempts at a chunk that end badly before its job fails, by cause: an exception; a lease that was lost; a process
+    # that died while it worked on nothing else. A chunk of texts is halved after each death.
+    max_fault: int = 3
+    max_expired: int = 10
+    max_death: int = 3
+    max_halvings: int = 60
+    # A worker leaves a chunk that it failed to others for this long; after a death, others only go first.
+    avoid_ms: int = 600_000
+    avoid_after_death_ms: int = 10_000
+    sick_after: int = 3  # chunks that failed at their first attempt, in a row, quarantine their worker
     log_length: int = 500  # attempts and their reasons that a job keeps
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead
     worker_forgotten_ms: int = 86_400_000

@@ -1,8 +1,9 @@
 """The ledger's Lua scripts, and the one JSON argument that each takes.
 
-A script runs completely or not at all on the server, with the server's clock. Its argument is a struct of this file;
-the script reads the same field names from `args`, and a field that is None is absent there. JSON that a script only
-stores is passed as text, so that Lua does not decode and change it.
+A script runs on the server, with the server's clock, and nothing runs between its commands. It checks its argument
+before its first write, and may be called again when its reply was lost: a token or an id makes the repetition harmless.
+Its argument is a struct of this file; the script reads the same field names from `args`, and a field that is None is
+absent there. JSON that a script only stores is passed as text, so that Lua does not decode and change it.
 """
 
 from __future__ import annotations
@@ -47,25 +48,28 @@ class Create(Script, frozen=True):
 
 
 class Cancel(Script, frozen=True):
-    """Ends a job."""
+    """Ends a job. token: of this request; its repetition gets the same answer."""
 
     script = "cancel"
     job: str
+    token: str
 
 
 class Retry(Script, frozen=True):
-    """Runs a failed or cancelled job again."""
+    """Runs a failed or cancelled job again. token: of this request; its repetition gets the same answer."""
 
     script = "retry"
     job: str
+    token: str
 
 
 class Next(Script, frozen=True):
-    """Leases a chunk of the job, or of a more urgent one on the same queue."""
+    """Leases a chunk of the job, or of a more urgent one on the same queue. process: the pid that works on it."""
 
     script = "next"
     job: str
     worker: str
+    process: int
     queue: Queue
     token: str
     lease_ms: int
@@ -101,6 +105,7 @@ class Commit(HeldChunk, frozen=True):
     """Counts a chunk. counts: added to the job's; result: the job's, as JSON."""
 
     script = "commit"
+    worker: str
     counts: dict[str, int]
     result: str | None = None
     follow_up: FollowUpChunks | None = None
@@ -113,6 +118,19 @@ class Release(HeldChunk, frozen=True):
     what: Literal["drain", "fault"]
     reason: str
     delay_ms: int
+
+
+class EndProcess(Script, frozen=True):
+    """Returns the chunks of a worker's process that is gone, of all its processes if `process` is None.
+
+    drain: it was stopped; death: it died while it worked; expired: it is gone, and why is unknown.
+    """
+
+    script = "end_process"
+    worker: str
+    what: Literal["drain", "death", "expired"]
+    reason: str
+    process: int | None = None
 
 
 class Fail(HeldChunk, frozen=True):
@@ -167,18 +185,20 @@ class TicketOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Submitted(msgspec.Struct, frozen=True, array_like=True):
     """How a job was created or retried. job: another one, on account of which it was not."""
 
-    answer: Literal["created", "exists", "retried", "running", "succeeded", "unknown", "failed"]
+    answer: Literal["created", "retried", "running", "succeeded", "unknown", "failed"]
     tickets: list[TicketOrder] = []
     job: str = ""
 
 
 class Leased(msgspec.Struct, frozen=True, array_like=True):
-    """A leased chunk. spec: JSON."""
+    """A leased chunk. spec: JSON. deaths, rows: see Lease."""
 
     job: str
     chunk: int
     attempt: int
     spec: str
+    deaths: int = 0
+    rows: list[int] = []
 
 
 class Committed(msgspec.Struct, frozen=True, array_like=True):

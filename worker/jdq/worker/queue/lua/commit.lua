@@ -1,9 +1,24 @@
 -- Counts a chunk, adds its counts to the job's, and adds the follow-up chunks; the last commit ends the job.
 -- Returns {'done' | 'last' | 'lost', tickets}
-local id = args.job
+local id, following = args.job, args.follow_up
+local earlier = earlier_reply('commit')
+if earlier then return earlier end
 if not holder_of(args) then return {'lost', {}} end
+
+for name, value in pairs(args.counts) do
+  check(whole(value), 'the count ' .. name .. ' is ' .. tostring(value) .. ', not a whole number')
+  check(whole(number(id, 'count:' .. name)), 'the job has no whole number in count:' .. name)
+end
+if following then
+  check(whole(following.chunks) and following.chunks > 0, tostring(following.chunks) .. ' follow-up chunks')
+end
+for _, field in ipairs({'chunks_done', 'chunks_total', 'next'}) do
+  check(whole(number(id, field)), 'the job has no whole number in ' .. field)
+end
+
 drop_lease(id, args.chunk)
-redis.call('HDEL', key(id, 'attempts'), args.chunk)
+redis.call('HDEL', key(id, 'troubles'), args.chunk)
+redis.call('HDEL', 'jdq:workers:faults', args.worker)
 for name, value in pairs(args.counts) do redis.call('HINCRBY', key(id), 'count:' .. name, value) end
 if args.result then redis.call('HSET', key(id), 'result', args.result) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
@@ -15,9 +30,11 @@ local function follow_up(chunks, queue, closing)
   return {'done', {open(id)}}
 end
 
-local following = args.follow_up
-if following then return follow_up(following.chunks, following.queue, following.closing or '') end
-if done < number(id, 'chunks_total') then return {'done', {}} end
-local closing = redis.call('HGET', key(id), 'closing')
-if closing and closing ~= '' then return follow_up(1, closing, '') end
-return {'last', finish(id, 'succeeded')}
+local function after_commit()
+  if following then return follow_up(following.chunks, following.queue, following.closing or '') end
+  if done < number(id, 'chunks_total') then return {'done', {}} end
+  local closing = redis.call('HGET', key(id), 'closing')
+  if closing and closing ~= '' then return follow_up(1, closing, '') end
+  return {'last', finish(id, 'succeeded')}
+end
+return keep_reply('commit', after_commit())

@@ -1,7 +1,10 @@
--- Adds a job of one chunk, which waits for the jobs in args.after.
--- Returns {'created', tickets} | {'exists'} | {'unknown' | 'failed', {}, job}
+-- Adds a job of one chunk, which waits for the jobs in args.after. A repeated call finds the job and its tickets.
+-- Returns {'created', tickets} | {'unknown' | 'failed', {}, job}
 local id = args.job
-if redis.call('EXISTS', key(id)) == 1 then return {'exists'} end
+local function tickets()
+  return (ended(id) or redis.call('EXISTS', key(id, 'after')) == 1) and {} or {open(id)}
+end
+if redis.call('EXISTS', key(id)) == 1 then return {'created', tickets()} end
 local waits = {}
 for _, other in ipairs(args.after) do
   local state = redis.call('HGET', key(other), 'state')
@@ -14,4 +17,4 @@ redis.call('HSET', key(id), 'kind', args.kind, 'spec', args.spec, 'state', 'queu
 if #args.after > 0 then redis.call('HSET', key(id), 'wanted_after', cjson.encode(args.after)) end
 redis.call('ZADD', 'jdq:jobs', now, id)
 for _, other in ipairs(waits) do wait_for_job(id, other) end
-return {'created', #waits == 0 and {open(id)} or {}}
+return {'created', tickets()}

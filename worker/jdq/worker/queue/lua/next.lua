@@ -1,5 +1,9 @@
 -- Leases the job's lowest pending chunk, or that of a more urgent job of the same queue: a high-priority job does not
--- wait for the end of another one's time slice. Returns {{job, chunk, attempt, spec}}, or {} when there is none to take.
+-- wait for the end of another one's time slice. Returns {Leased}, or {} when there is none to take.
+local earlier = earlier_reply('next')
+if earlier then return earlier end
+if redis.call('HEXISTS', 'jdq:workers:sick', args.worker) == 1 then return {} end
+
 local function ready(id)
   local job = redis.call('HMGET', key(id), 'state', 'queue')
   if (job[1] ~= 'queued' and job[1] ~= 'running') or job[2] ~= args.queue then return false end
@@ -11,8 +15,12 @@ local function pop(id)
     redis.call('ZREM', key(id, 'delayed'), due)
     redis.call('ZADD', key(id, 'returned'), due, due)
   end
-  local returned = redis.call('ZPOPMIN', key(id, 'returned'))[1]
-  if returned then return returned end
+  for _, chunk in ipairs(redis.call('ZRANGE', key(id, 'returned'), 0, 99)) do
+    if not must_avoid(id, chunk, args.worker, args.queue) then
+      redis.call('ZREM', key(id, 'returned'), chunk)
+      return chunk
+    end
+  end
   if number(id, 'next') >= number(id, 'chunks_total') then return nil end
   return redis.call('HINCRBY', key(id), 'next', 1) - 1
 end
@@ -20,24 +28,30 @@ end
 local function lease(id)
   local chunk = ready(id) and pop(id)
   if not chunk then return nil end
-  local attempt = redis.call('HINCRBY', key(id, 'attempts'), chunk, 1)
+  local trouble = troubles(id, chunk)
   redis.call('ZADD', key(id, 'leases'), now + args.lease_ms, chunk)
   redis.call('HSET', key(id, 'holders'), chunk,
-    cjson.encode({token = args.token, worker = args.worker, since = now}))
+    cjson.encode({token = args.token, worker = args.worker, process = args.process, since = now}))
   redis.call('HSET', key(id), 'state', 'running')
   redis.call('HSETNX', key(id), 'started', now)
   wait_for_taker(id, limits.ticket_wait_ms)
   redis.call('HSET', 'jdq:workers:busy', args.worker, id)
-  return {id, tonumber(chunk), attempt, redis.call('HGET', key(id), 'spec')}
+  local spec = redis.call('HGET', key(id), 'spec')
+  return {id, tonumber(chunk), trouble.attempts + 1, spec, trouble.death, trouble.rows}
 end
 
-local priority = number(args.job, 'priority')
-for _, urgent in ipairs(limits.priorities) do
-  if urgent < priority then
-    for _, id in ipairs(redis.call('SMEMBERS', 'jdq:open:' .. args.queue .. ':' .. urgent)) do
-      local leased = lease(id)
-      if leased then return {leased} end
+local function take()
+  local priority = number(args.job, 'priority')
+  for _, urgent in ipairs(limits.priorities) do
+    if urgent < priority then
+      for _, id in ipairs(redis.call('SMEMBERS', 'jdq:open:' .. args.queue .. ':' .. urgent)) do
+        local leased = protected(id, lease)
+        if leased then return leased end
+      end
     end
   end
+  return lease(args.job)
 end
-return {lease(args.job)}
+
+local leased = protected(args.job, take)
+return leased and keep_reply('next', {leased}) or {}

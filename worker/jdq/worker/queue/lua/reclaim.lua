@@ -1,45 +1,66 @@
 -- Reclaims the chunks of workers that stopped sending heartbeats, and finds the jobs that lack tickets. One worker at a
 -- time does this. Returns {chunks reclaimed, tickets}
-local lock_ms = math.max(1, math.floor(args.reclaim_ms * 0.8))
-if not redis.call('SET', 'jdq:reaping', '1', 'NX', 'PX', lock_ms) then return {0, {}} end
+local watched = redis.call('HMGET', 'jdq:reclaim', 'at', 'grace_until')
+local since = now - (tonumber(watched[1]) or -math.huge)
+if since >= 0 and since < args.reclaim_ms * 0.8 then return {0, {}} end
+redis.call('HSET', 'jdq:reclaim', 'at', now)
 
--- After a restart of the server every lease looks expired; its owner gets one lease time to renew it first.
-local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
-local just_started = uptime * 1000 < args.lease_ms
+-- If nobody watched (the machine slept, the server was away, its clock was set), owners could not renew their leases either:
+-- they get one lease time to do so. Half a lease is safe, because a lease is renewed three times.
+local grace_until = tonumber(watched[2]) or 0
+local unwatched = since < 0 or since > args.lease_ms / 2
+if unwatched then
+  grace_until = now + args.lease_ms
+  redis.call('HSET', 'jdq:reclaim', 'grace_until', grace_until)
+end
 
 local forgotten = redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - limits.worker_forgotten_ms)
 for _, name in ipairs(forgotten) do
   redis.call('ZREM', 'jdq:workers:seen', name)
-  for _, hash in ipairs({'jdq:workers', 'jdq:workers:queue', 'jdq:workers:busy'}) do redis.call('HDEL', hash, name) end
+  for _, part in ipairs({'', ':queue', ':busy', ':faults', ':sick'}) do redis.call('HDEL', 'jdq:workers' .. part, name) end
+  redis.call('HDEL', 'jdq:workers:replies', name .. ' next', name .. ' commit')
 end
 
+-- Idle workers for which no repair ticket waits: one that is seen but takes none must not collect one at every reclaim.
 local reclaimed, tickets, idle = 0, {}, {}
 for _, queue in ipairs(limits.queues) do
-  idle[queue] = 0
+  idle[queue] = -redis.call('LLEN', queue)
   for _, name in ipairs(workers_of(queue)) do
     if redis.call('HEXISTS', 'jdq:workers:busy', name) == 0 then idle[queue] = idle[queue] + 1 end
   end
+  idle[queue] = math.max(0, idle[queue])
 end
 
 local function reclaim_expired(id)
   for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', key(id, 'leases'), '-inf', now)) do
-    local worker = cjson.decode(redis.call('HGET', key(id, 'holders'), chunk))['worker']
+    local worker = cjson.decode(redis.call('HGET', key(id, 'holders'), chunk)).worker
     local reason = 'worker ' .. worker .. ' stopped sending heartbeats'
-    log_attempt(id, chunk, 'expired', worker, reason)
     reclaimed = reclaimed + 1
-    for _, ticket in ipairs(return_chunk(id, chunk, reason, 0)) do tickets[#tickets + 1] = ticket end
+    end_attempt(id, chunk, 'expired', worker, reason, 0)
     if ended(id) then return end
   end
 end
 
+-- After the clock was set back, no time that was set before may be further away than it was.
+local function bring_near(id)
+  for _, part in ipairs({'leases', 'delayed'}) do
+    for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', key(id, part), now + args.lease_ms, '+inf')) do
+      redis.call('ZADD', key(id, part), now + args.lease_ms, chunk)
+    end
+  end
+  wait_for_taker(id, limits.ticket_wait_ms)
+end
+
 -- How many tickets the job lacks: a ticket is lost with the worker that took it. An idle worker beside pending chunks
 -- shows it immediately; if all workers are busy with other jobs, a job from which nobody took a chunk for a while gets
--- one ticket, at intervals that double.
+-- one ticket, at intervals that double. A chunk that was returned may be one that some of the idle workers must avoid.
 local function lacking(id)
   local queue = redis.call('HGET', key(id), 'queue')
   local free = pending(id)
   if free <= 0 then return 0 end
-  local count = math.min(free, idle[queue])
+  local returned = free > number(id, 'chunks_total') - number(id, 'next')
+  local wanted = returned and idle[queue] or free
+  local count = math.min(wanted, idle[queue])
   idle[queue] = idle[queue] - count
   if count == 0 and now >= number(id, 'repair_at') then
     wait_for_taker(id, math.min(number(id, 'repair_wait') * 2, limits.ticket_wait_max_ms))
@@ -48,11 +69,12 @@ local function lacking(id)
   return count
 end
 
-for _, id in ipairs(redis.call('SMEMBERS', 'jdq:open')) do
-  if not just_started then reclaim_expired(id) end
-  if not ended(id) then
-    local count = lacking(id)
-    if count > 0 then tickets[#tickets + 1] = ticket_order(id, count) end
-  end
+local function watch(id)
+  if since < 0 then bring_near(id) end
+  if now >= grace_until then reclaim_expired(id) end
+  local count = ended(id) and 0 or lacking(id)
+  if count > 0 then tickets[#tickets + 1] = ticket_order(id, count) end
 end
+
+for _, id in ipairs(redis.call('SMEMBERS', 'jdq:open')) do protected(id, watch) end
 return {reclaimed, tickets}

@@ -3,6 +3,5 @@
 local id, chunk = args.job, args.chunk
 local holder = holder_of(args)
 if not holder then return {} end
-log_attempt(id, chunk, args.what, holder['worker'], args.reason)
-if args.what == 'drain' then redis.call('HINCRBY', key(id, 'attempts'), chunk, -1) end
-return return_chunk(id, chunk, args.reason, args.delay_ms)
+if args.what == 'fault' and troubles(id, chunk).attempts == 0 then blame(holder.worker, args.reason) end
+return end_attempt(id, chunk, args.what, holder.worker, args.reason, args.delay_ms)

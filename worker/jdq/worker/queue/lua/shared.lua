@@ -15,8 +15,20 @@ local function number(id, field)
   return tonumber(redis.call('HGET', key(id), field) or 0) or 0
 end
 
-local function attempts(id, chunk)
-  return tonumber(redis.call('HGET', key(id, 'attempts'), chunk) or 0)
+local function whole(value)
+  return type(value) == 'number' and value == math.floor(value) and math.abs(value) < 2 ^ 53
+end
+
+-- Refuses an argument before the first write: Redis does not undo what a script wrote before it failed.
+local function check(valid, what)
+  if not valid then error('refused: ' .. what, 0) end
+end
+
+-- What went wrong with a chunk so far: attempts that ended badly, `fault`, `expired` and `death` by cause, the step that the
+-- furthest of them reached, and the workers that should leave the chunk to others until `avoid_until`.
+local function troubles(id, chunk)
+  local text = redis.call('HGET', key(id, 'troubles'), chunk)
+  return text and cjson.decode(text) or {attempts = 0, fault = 0, expired = 0, death = 0, workers = {}, rows = {}}
 end
 
 local function log_event(id, event)
@@ -27,7 +39,8 @@ end
 
 -- Logs why an attempt at a chunk ended.
 local function log_attempt(id, chunk, what, worker, reason)
-  log_event(id, {what = what, chunk = tonumber(chunk), attempt = attempts(id, chunk), worker = worker, reason = reason})
+  local attempt = troubles(id, chunk).attempts + 1
+  log_event(id, {what = what, chunk = tonumber(chunk), attempt = attempt, worker = worker, reason = reason})
 end
 
 -- Chunks that a worker could take now: returned ones, and those that nobody has had yet.
@@ -36,13 +49,30 @@ local function pending(id)
   return redis.call('ZCARD', key(id, 'returned')) + due + number(id, 'chunks_total') - number(id, 'next')
 end
 
--- Names of the queue's live workers, busy or idle.
+-- Names of the queue's live workers, busy or idle. Found once per call: a job may release thousands of others. A heartbeat
+-- from the future was sent before the clock was set back.
+local live_workers = {}
 local function workers_of(queue)
-  local names = {}
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', now - limits.worker_timeout_ms, '+inf')) do
-    if redis.call('HGET', 'jdq:workers:queue', name) == queue then names[#names + 1] = name end
+  if live_workers[queue] then return live_workers[queue] end
+  local names, queues = {}, redis.call('HGETALL', 'jdq:workers:queue')
+  for i = 1, #queues, 2 do
+    if queues[i + 1] == queue then
+      local seen = tonumber(redis.call('ZSCORE', 'jdq:workers:seen', queues[i]) or 0)
+      if math.abs(now - seen) <= limits.worker_timeout_ms then names[#names + 1] = queues[i] end
+    end
   end
+  live_workers[queue] = names
   return names
+end
+
+-- Whether the worker must leave the chunk to another one of its queue, because it failed it.
+local function must_avoid(id, chunk, worker, queue)
+  local trouble = troubles(id, chunk)
+  if not trouble.workers[worker] or now >= trouble.avoid_until then return false end
+  for _, name in ipairs(workers_of(queue)) do
+    if not trouble.workers[name] then return true end
+  end
+  return false
 end
 
 -- The ready and running jobs of one queue and priority.
@@ -84,7 +114,7 @@ local function return_all(id)
     end
   end
   redis.call('UNLINK', key(id, 'delayed'), key(id, 'leases'), key(id, 'holders'), key(id, 'live'),
-    key(id, 'attempts'), key(id, 'after'))
+    key(id, 'troubles'), key(id, 'attempts'), key(id, 'after'))
 end
 
 local function drop_lease(id, chunk)
@@ -99,29 +129,66 @@ local function wait_for_job(id, other)
   redis.call('SADD', key(id, 'after'), other)
 end
 
+local finish
+
+local function dependency_failed(job, how)
+  return cjson.encode({type = 'DependencyFailed',
+    message = 'job ' .. job .. ', which it waited for, ' .. how .. '\n  try: jdq status ' .. job})
+end
+
+-- Ends a job whose entries cannot be worked with, and the jobs that wait for it: no worker meets it again.
+local function end_broken(id, reason)
+  redis.call('SREM', 'jdq:open', id)
+  for _, queue in ipairs(limits.queues) do
+    for _, priority in ipairs(limits.priorities) do redis.call('SREM', 'jdq:open:' .. queue .. ':' .. priority, id) end
+  end
+  redis.pcall('HSET', key(id), 'state', 'failed', 'ended', now, 'error',
+    cjson.encode({type = 'BrokenJob', message = 'its entries in Redis cannot be used: ' .. tostring(reason)}))
+  local dependents = redis.pcall('SMEMBERS', key(id, 'dependents'))
+  if dependents.err then return end
+  redis.call('UNLINK', key(id, 'dependents'))
+  for _, other in ipairs(dependents) do finish(other, 'failed', dependency_failed(id, 'failed')) end
+end
+
+-- Calls work(id); an error of one job's entries ends that job and concerns no other. Returns what work returns, or nil.
+local function protected(id, work, ...)
+  local sound, answer = pcall(work, id, ...)
+  if sound then return answer end
+  end_broken(id, type(answer) == 'table' and answer.err or answer)
+  return nil
+end
+
+-- Ends one job. Returns the jobs that end with it, and the tickets of those that it releases.
+local function end_one(job, how, why)
+  local ends, tickets = {}, {}
+  redis.call('HSET', key(job), 'state', how, 'ended', now)
+  if why then redis.call('HSET', key(job), 'error', why) end
+  close(job)
+  return_all(job)
+  for _, other in ipairs(redis.call('SMEMBERS', key(job, 'dependents'))) do
+    protected(other, function()
+      if redis.call('SREM', key(other, 'after'), job) == 0 then return end
+      if how ~= 'succeeded' then
+        ends[#ends + 1] = {other, 'failed', dependency_failed(job, how)}
+      elseif redis.call('SCARD', key(other, 'after')) == 0 then
+        tickets[#tickets + 1] = open(other)
+      end
+    end)
+  end
+  redis.call('UNLINK', key(job, 'dependents'))
+  return {ends, tickets}
+end
+
 -- Ends a job once, and every job that waited for it: released if it succeeded, failed with it otherwise.
 -- Returns the tickets that released jobs need.
-local function finish(id, state, error)
+function finish(id, state, error)
   local tickets = {}
   local ends = {{id, state, error}}
   while #ends > 0 do
     local job, how, why = unpack(table.remove(ends))
-    redis.call('HSET', key(job), 'state', how, 'ended', now)
-    if why then redis.call('HSET', key(job), 'error', why) end
-    close(job)
-    return_all(job)
-    for _, other in ipairs(redis.call('SMEMBERS', key(job, 'dependents'))) do
-      if redis.call('SREM', key(other, 'after'), job) == 1 then
-        if how ~= 'succeeded' then
-          ends[#ends + 1] = {other, 'failed', cjson.encode({
-            type = 'DependencyFailed',
-            message = 'job ' .. job .. ', which it waited for, ' .. how .. '\n  try: jdq status ' .. job})}
-        elseif redis.call('SCARD', key(other, 'after')) == 0 then
-          tickets[#tickets + 1] = open(other)
-        end
-      end
-    end
-    redis.call('UNLINK', key(job, 'dependents'))
+    local also, released = unpack(protected(job, end_one, how, why) or {{}, {}})
+    for _, other in ipairs(also) do ends[#ends + 1] = other end
+    for _, ticket in ipairs(released) do tickets[#tickets + 1] = ticket end
   end
   return tickets
 end
@@ -140,21 +207,93 @@ local function holder_of(held)
   return holder
 end
 
--- Makes a leased chunk pending again, after a delay if given, or fails its job after too many attempts.
--- Returns finish's tickets.
-local function return_chunk(id, chunk, reason, delay_ms)
-  local attempt = attempts(id, chunk)
+-- redis-py repeats a call whose reply was lost: the repetition, which has the same token, gets the first call's reply.
+-- One reply per worker and script is enough, because a worker takes and commits one chunk after another.
+local function earlier_reply(script)
+  local text = redis.call('HGET', 'jdq:workers:replies', args.worker .. ' ' .. script)
+  local earlier = text and cjson.decode(text)
+  return earlier and earlier.token == args.token and earlier.reply or nil
+end
+
+local function keep_reply(script, reply)
+  redis.call('HSET', 'jdq:workers:replies', args.worker .. ' ' .. script, cjson.encode({token = args.token, reply = reply}))
+  return reply
+end
+
+-- How far the attempt at a leased chunk is, as its worker last reported.
+local function live_of(id, chunk)
+  local text = redis.call('HGET', key(id, 'live'), chunk)
+  local live = text and cjson.decode(text)
+  return type(live) == 'table' and live or {}
+end
+
+-- A text that killed its worker twice, each time while nothing else ran, is left out from then on.
+local function accuse(trouble, row)
+  if trouble.row ~= row then
+    trouble.row = row
+  else
+    trouble.row = nil
+    trouble.death = 0
+    trouble.rows[#trouble.rows + 1] = row
+  end
+end
+
+-- Counts an attempt that ended badly, by its cause. One that got further than all before it starts the counts of lost
+-- leases and deaths again.
+local function add_trouble(id, chunk, cause, worker)
+  local trouble, live = troubles(id, chunk), live_of(id, chunk)
+  trouble.attempts = trouble.attempts + 1
+  if type(live.step) == 'number' and live.step > (trouble.step or 0) then
+    trouble.step, trouble.expired, trouble.death = live.step, 0, 0
+  end
+  trouble[cause] = trouble[cause] + 1
+  if cause == 'death' and live.row then accuse(trouble, live.row) end
+  trouble.workers[worker] = true
+  trouble.avoid_until = now + (cause == 'fault' and limits.avoid_ms or limits.avoid_after_death_ms)
+  redis.call('HSET', key(id, 'troubles'), chunk, cjson.encode(trouble))
+  return trouble, live.texts_alone and limits.max_halvings or limits['max_' .. cause]
+end
+
+local ENDED_BY = {fault = ' failed ', expired = ' lost its worker ', death = ' killed its worker '}
+
+-- Ends an attempt: the chunk becomes pending again, after a delay if given, or its job fails after too many attempts.
+-- `what` is drain, fault, expired or death; a death counts as one only if nothing else ran beside it.
+-- Returns the tickets to send.
+local function end_attempt(id, chunk, what, worker, reason, delay_ms, alone)
+  log_attempt(id, chunk, what, worker, reason)
+  local cause = (what == 'death' and not alone) and 'expired' or what
+  local trouble, most
+  if what ~= 'drain' then trouble, most = add_trouble(id, chunk, cause, worker) end
   drop_lease(id, chunk)
-  if attempt >= limits.max_attempts then
+  if trouble and trouble[cause] >= most then
     redis.call('ZADD', key(id, 'returned'), chunk, chunk)
     return finish(id, 'failed', cjson.encode({
       type = 'GaveUp',
-      message = 'chunk ' .. chunk .. ' failed ' .. attempt .. ' times; the last time: ' .. reason}))
+      message = 'chunk ' .. chunk .. ENDED_BY[cause] .. trouble[cause] .. ' times; the last time: ' .. reason}))
   end
   if delay_ms > 0 then
     redis.call('ZADD', key(id, 'delayed'), now + delay_ms, chunk)
-  else
-    redis.call('ZADD', key(id, 'returned'), chunk, chunk)
+    return {}
   end
-  return {}
+  redis.call('ZADD', key(id, 'returned'), chunk, chunk)
+  return {ticket_order(id, 1)}
+end
+
+-- A worker whose attempts at different chunks fail, one after another and none succeeds, is quarantined: see sick.lua.
+local function blame(worker, reason)
+  if redis.call('HINCRBY', 'jdq:workers:faults', worker, 1) < limits.sick_after then return end
+  redis.call('HSETNX', 'jdq:workers:sick', worker, cjson.encode({since = now, reason = reason}))
+end
+
+-- Whether the worker may take one of the job's pending chunks.
+local function takeable(id, worker)
+  if redis.call('HEXISTS', 'jdq:workers:sick', worker) == 1 or pending(id) <= 0 then return false end
+  if number(id, 'chunks_total') > number(id, 'next') then return true end
+  local queue = redis.call('HGET', key(id), 'queue')
+  for _, part in ipairs({'returned', 'delayed'}) do
+    for _, chunk in ipairs(redis.call('ZRANGE', key(id, part), 0, 99)) do
+      if not must_avoid(id, chunk, worker, queue) then return true end
+    end
+  end
+  return false
 end

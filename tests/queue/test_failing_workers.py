@@ -1,0 +1,163 @@
+"""Workers that fail: their chunks go to others, and one that fails everything is quarantined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.ledger import Lease, Ledger, Outcome
+from tests.queue.conftest import SPEC, Clock
+from tests.queue.test_ledger import planned, taken, watched
+
+LedgerOf = Callable[..., Ledger]
+PID = os.getpid()
+DESCRIPTION = {"queue": "cpu", "host": "h", "pid": 1, "device": "cpu", "started": 0}
+
+
+def alive(*ledgers: Ledger) -> None:
+    for ledger in ledgers:
+        ledger.heartbeat(DESCRIPTION)
+
+
+def fault(ledger: Ledger, lease: Lease) -> None:
+    ledger.release_after_fault(lease, "RuntimeError: no CUDA")
+
+
+def test_a_chunk_that_a_worker_failed_goes_to_another_one_that_lives(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    bad, good = ledger_of("bad"), ledger_of("good")
+    job = planned(jobbook, good, 2)
+    alive(bad, good)
+    fault(bad, taken(bad, job))
+    clock.pass_s(2)
+    alive(bad, good)
+    assert taken(bad, job).chunk == 2
+    assert bad.next(job) is None
+    assert bad.mark_idle(job) == []
+    good.mark_idle(job)
+    assert [(order.job, order.count) for order in good.reclaim_expired()[1]] == [(job, 2)]
+    assert taken(good, job).chunk == 1
+
+
+def test_a_worker_tries_again_where_no_other_lives_or_all_others_failed_too(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    a, b = ledger_of("a"), ledger_of("b")
+    job, _ = jobbook.create(SPEC)
+    alive(a, b)
+    fault(a, taken(a, job))
+    clock.pass_s(2)
+    fault(b, taken(b, job))
+    clock.pass_s(4)
+    assert taken(a, job).attempt == 3
+    other, _ = jobbook.create(SPEC)
+    fault(a, taken(a, other))
+    clock.pass_s(16)  # b has sent no heartbeat
+    a.heartbeat(DESCRIPTION)
+    assert taken(a, other).attempt == 2
+
+
+def test_a_worker_that_fails_three_chunks_in_a_row_is_quarantined_and_gets_nothing(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    bad, good = ledger_of("bad"), ledger_of("good")
+    job = planned(jobbook, good, 5)
+    alive(bad, good)
+    for _ in range(3):
+        fault(bad, taken(bad, job))
+    assert bad.next(job) is None
+    assert bad.mark_idle(job) == []
+    assert bad.heartbeat(DESCRIPTION) == "RuntimeError: no CUDA"
+    assert good.heartbeat(DESCRIPTION) == ""
+    worker = jobbook.workers()[0]
+    assert (worker.name, worker.state, worker.reason) == ("bad", "sick", "RuntimeError: no CUDA")
+    good.mark_idle(job)
+    clock.pass_s(2)
+    assert [order.count for order in good.reclaim_expired()[1]] == [1]
+    for _ in range(5):
+        good.commit(taken(good, job), Outcome())
+    assert jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_a_success_between_faults_and_a_chunk_that_fails_everywhere_quarantine_nobody(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 5)
+    for _ in range(2):
+        fault(ledger, taken(ledger, job))
+    ledger.commit(taken(ledger, job), Outcome())
+    fault(ledger, taken(ledger, job))
+    for _ in range(2):
+        clock.pass_s(8)
+        fault(ledger, taken(ledger, job))
+    assert ledger.heartbeat(DESCRIPTION) == ""
+
+
+def test_a_quarantined_worker_that_recovers_works_again(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 5)
+    ledger.quarantine("the canary differs")
+    assert ledger.heartbeat(DESCRIPTION) == "the canary differs"
+    assert ledger.next(job) is None
+    ledger.recover()
+    assert ledger.heartbeat(DESCRIPTION) == ""
+    assert taken(ledger, job).chunk == 1
+
+
+def test_the_chunks_of_a_process_that_died_are_pending_immediately_with_the_reason(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger, other = ledger_of("a"), ledger_of("b")
+    job = planned(jobbook, other, 4)
+    alive(ledger, other)
+    first, second, kept = taken(ledger, job), taken(ledger, job), taken(other, job)
+    returned, tickets = ledger.end_process(PID, "killed by SIGKILL (out of memory?)")
+    assert (returned, {order.job for order in tickets}) == (2, {job})
+    assert {taken(other, job).chunk, taken(other, job).chunk} == {first.chunk, second.chunk}
+    assert other.renew([(kept, None)]) == ["ok"]
+    assert [event["reason"] for event in jobbook.job(job).log] == ["killed by SIGKILL (out of memory?)"] * 2
+    assert ledger.commit(first, Outcome()).answer == "lost"
+
+
+def test_a_death_convicts_only_a_chunk_that_ran_alone(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    for _ in range(5):
+        taken(ledger, job), taken(ledger, job)
+        ledger.end_process(PID, "killed by SIGKILL")
+    assert taken(ledger, job).deaths == 0
+    for deaths in range(1, 3):
+        ledger.end_process(PID, "killed by SIGKILL")
+        assert taken(ledger, job).deaths == deaths
+    ledger.end_process(PID, "killed by SIGKILL")
+    error = jobbook.job(job).error
+    assert error is not None
+    assert error.message == "chunk 1 killed its worker 3 times; the last time: killed by SIGKILL"
+
+
+def test_a_row_that_killed_its_worker_twice_while_alone_is_named_and_the_count_starts_again(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 1)
+    for n, row in enumerate([None, None, None, None, 7, 3, 7, 7]):
+        lease = taken(ledger, job)
+        assert (lease.deaths, lease.rows) == (n, ())
+        ledger.renew([(lease, {"texts_alone": 8} | ({} if row is None else {"row": row}))])
+        ledger.end_process(PID, "killed by SIGKILL")
+    lease = taken(ledger, job)
+    assert (lease.deaths, lease.rows, lease.attempt) == (0, (7,), 9)
+
+
+def test_a_stopped_worker_that_was_killed_costs_no_attempt(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    for _ in range(20):
+        taken(ledger, job)
+        assert [order.job for order in jobbook.end_worker("a", "drain", "jdq down")] == [job]
+    assert taken(ledger, job).attempt == 1
+    assert watched(ledger, clock, 60) == 1
