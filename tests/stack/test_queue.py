@@ -68,14 +68,20 @@ def test_a_worker_stopped_by_sigterm_hands_its_chunk_back_and_leaves_within_ten_
     assert {attempt["what"] for attempt in status["attempts"]} == {"drain"}
 
 
-def test_a_text_that_kills_its_worker_fails_its_job_after_three_tries_and_no_other(
-    running: Stack, tmp_path: Path
-) -> None:
-    poison = submitted(running, tmp_path, "poison", ["good", "a text that [kill]s"])
+def test_a_text_that_kills_its_worker_is_named_and_all_others_are_stored(running: Stack, tmp_path: Path) -> None:
+    texts = [f"good {n}" for n in range(20)]
+    texts[12] = "a text that [kill]s"
+    poison = submitted(running, tmp_path, "poison", texts)
     other = submitted(running, tmp_path, "other", [f"other {n}" for n in range(100)])
-    assert "failed 3 times" in running.run("watch", poison, code=1).stderr
-    assert len([a for a in running.json("status", poison)["attempts"] if a["what"] == "expired"]) == 3
+    assert "the text of row 13 of poison killed every process" in running.run("watch", poison, code=1).stderr
+    attempts = running.json("status", poison)["attempts"]
+    assert {attempt["what"] for attempt in attempts if "chunk" in attempt} == {"death", "error"}
+    assert "killed by SIGKILL (out of memory?)" in attempts[0]["reason"]
     running.run("watch", other)
+    skipping = submitted(running, tmp_path, "poison", texts, "--on-error", "skip")
+    running.run("watch", skipping)
+    assert running.json("result", skipping)["skipped"] == 1
+    assert running.json("status", skipping)["reused"] == 19
     failed = running.run("failed").stdout
     assert poison in failed
     assert other not in failed

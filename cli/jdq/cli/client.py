@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
@@ -94,7 +95,10 @@ class Client:
         send_tickets(celery_app(self.config), tickets)
 
     def _warn_of_missing_workers(self, spec: Spec) -> None:
-        served = {worker.queue for worker in self.jobbook.workers() if worker.state != "dead"}
+        living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
+        served = {worker.queue for worker in living if worker.state != "sick"}
+        for name in sorted(worker.name for worker in living if worker.version not in ("-", version("jdq"))):
+            click.echo(f"warning: {name} is of another version of jdq; see jdq workers", err=True)
         for queue in spec.queues:
             if queue not in served:
                 click.echo(f"warning: no worker serves the {queue} queue; the job waits for one", err=True)

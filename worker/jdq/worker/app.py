@@ -6,11 +6,13 @@ The environment is read when this module is imported, because this is a worker's
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 from celery import signals
 
 from jdq.worker.config import read_config
+from jdq.worker.process.child_watch import Child, ChildWatch
 from jdq.worker.process.devices import device_of, gpus, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging
 from jdq.worker.process.readiness import NotReady, check_readiness
@@ -52,12 +54,26 @@ def _register(sender: Any, **_: Any) -> None:
     _heartbeats.append(heartbeat)
     if queues[0] == "gpu" and config.device == "auto" and (visible := gpus()):
         show_only(heartbeat.lease_gpu(visible))
+    if (device := device_of(config, queues[0])) != "cpu":
+        heartbeat.test_device(device)
 
 
 @signals.worker_ready.connect
-def _ready(**_: Any) -> None:
+def _ready(sender: Any, **_: Any) -> None:
+    pool = sender.pool._pool
+    # How long a dead process's ticket keeps its place in the pool; billiard waits 10 s for a result, and there is none.
+    pool.lost_worker_timeout = 0.1
+
+    def children() -> list[Child]:
+        return list(pool._pool)
+
+    def restart_child() -> None:
+        for child in children():
+            os.kill(child.pid, signal.SIGTERM)
+
     for heartbeat in _heartbeats:
-        heartbeat.ready()
+        ChildWatch(children, heartbeat.child_died).start()
+        heartbeat.ready(restart_child)
 
 
 @signals.worker_shutting_down.connect

@@ -85,7 +85,11 @@ def _eta_s(texts_left: int, texts_per_s: float | None, steps: dict[str, Any], jo
 
 
 def state_text(job: Job) -> str:
-    """The state, with the jobs that a queued job waits for, and whether it is being retried."""
+    """The state, with the jobs that a queued job waits for, and whether it is being retried or of another version."""
+    from jdq.worker.queue.contract import UnknownSpec
+
+    if isinstance(job.spec, UnknownSpec):
+        return f"{job.state} (made by a newer jdq?)"
     if job.waits_for:
         return f"{job.state} (waits for {', '.join(job.waits_for)})"
     if job.chunks_delayed and not job.chunks_leased and not job.state.ended:

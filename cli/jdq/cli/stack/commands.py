@@ -30,6 +30,8 @@ def up(gpu_workers: int, cpu_workers: int) -> None:
     for worker in client.jobbook.workers():
         if worker.queue == "gpu" and worker.device == "cpu":
             click.echo(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)
+        elif worker.state == "sick":
+            click.echo(f"{worker.name} takes no work: {worker.reason}", err=True)
         elif worker.state == "waiting":
             click.echo(f"{worker.name} {worker.device}", err=True)
 
@@ -56,5 +58,12 @@ def workers(as_json: bool) -> None:
     if as_json:
         print_json([asdict(worker) for worker in known])
         return
-    rows = [[w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.job or "-", clock(w.last_seen)] for w in known]
-    print_table(["worker", "state", "queue", "device", "host", "pid", "job", "last seen"], rows)
+    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "job", "last seen"]
+    rows = [
+        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.version, w.job or "-", clock(w.last_seen)]
+        for w in known
+    ]
+    print_table(columns, rows)
+    for worker in known:
+        if worker.reason is not None:
+            click.echo(f"{worker.name} is sick: {worker.reason}")

@@ -12,16 +12,20 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import click
 import redis
+from kombu.exceptions import OperationalError
 
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
 from jdq.cli.stack.state import Locked, ProcessId, StackState, stack_lock, write_state
 from jdq.worker.config import Config, read_config
+from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.tickets import send_tickets
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0  # a worker releases its lease within a heartbeat and a batch
@@ -89,6 +93,13 @@ class Child:
             self.end_group()
             self.process.wait()
 
+    @property
+    def exit_text(self) -> str:
+        """How the process ended, in words."""
+        code = self.process.poll() if self.process else None
+        name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return f"the worker {self.name} ended: {name}"
+
     def end_group(self) -> None:
         """Kills what is left of the process's session: an orphaned child would run beside its successor."""
         if self.process:
@@ -111,6 +122,9 @@ class Supervisor:
         self._counts = {"gpu": gpu_workers, "cpu": cpu_workers}
         self._stopping = False
         self._children: list[Child] = []
+        self._released: set[int] = set()
+        self._jobbook = JobBook(connect(config))
+        self._app = celery_app(config)
         self._phase = "starting"
 
     def run(self) -> None:
@@ -146,10 +160,9 @@ class Supervisor:
         for queue, count in self._counts.items():
             for number in range(1, count + 1):
                 self._add(f"{queue}-{number}", worker_command(queue, number))
-        jobbook = JobBook(client)
         began = time.time() - 1.0
         for child in self._children[1:]:
-            self._await(lambda child=child: _present(jobbook, child, began), child)
+            self._await(lambda child=child: _present(self._jobbook, child, began), child)
 
     def _add(self, name: str, command: list[str]) -> Child:
         environment = {**os.environ, "JDQ_HOME": str(self._config.home), "JDQ_STORE": str(self._config.store)}
@@ -173,8 +186,26 @@ class Supervisor:
 
     def _watch(self) -> None:
         for child in self._children:
-            if child.exited and child.restart_when_due():
+            if not child.exited:
+                continue
+            ended = child.process
+            if child.restart_when_due():
                 self._write(self._phase)
+            if ended and ended.pid not in self._released:
+                self._released.add(ended.pid)
+                self._release(child, "expired", child.exit_text)
+
+    def _release(self, child: Child, what: Literal["drain", "expired"], reason: str) -> None:
+        """Returns the chunks that an ended worker still holds, so that another takes them now."""
+        pid = child.process.pid if child.process else None
+        if child.name == SERVER or pid is None:
+            return
+        try:
+            for worker in self._jobbook.workers():
+                if worker.host == self._config.host and worker.pid == pid:
+                    send_tickets(self._app, self._jobbook.end_worker(worker.name, what, reason), repair=True)
+        except (redis.RedisError, OperationalError):
+            return  # the lease expires
 
     def _end_children(self) -> None:
         """Ends the workers first, then the server: a worker releases its lease there."""
@@ -185,6 +216,8 @@ class Supervisor:
             deadline = time.monotonic() + STOP_TIMEOUT_S
             for child in group:
                 child.end(deadline)
+            for child in group:
+                self._release(child, "drain", f"{child.name} was stopped")
 
     def _write(self, phase: str, message: str = "") -> None:
         self._phase = phase

@@ -14,14 +14,19 @@ from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
+from jdq.worker.jobs.canary import check_canary
 from jdq.worker.jobs.plan import Plan, planned_rows
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
+from jdq.worker.process.errors import WorkerSick
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.contract import Extract
 from jdq.worker.queue.ledger import Outcome
 
 log = logging.getLogger(__name__)
+
+# So many texts, none of which has a finite feature, are a fault of the worker, until another one finds the same.
+SICK_TEXTS = 4
 
 
 class EncoderChanged(EncoderError):
@@ -38,6 +43,16 @@ class BadRows(EncoderError):
         )
 
 
+class KillingRows(EncoderError):
+    """Some texts kill the process that encodes them; all others of their chunks are stored."""
+
+    def __init__(self, dataset: str, rows: Sequence[int]) -> None:
+        super().__init__(
+            f"the text of {_rows(list(rows))} of {dataset} killed every process that encoded it alone; the others are "
+            "stored\n  try: the same with --on-error skip, a smaller --max-length, or workers with more memory"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedChunk:
     """The texts of a chunk that the feature space lacks. n_planned: texts of the chunk by its plan."""
@@ -50,22 +65,29 @@ class TokenizedChunk:
     texts: list[str]
     tokens: TokenizedTexts
 
-    def without(self, positions: Sequence[int]) -> TokenizedChunk:
+    def without(self, positions: Sequence[int] | np.ndarray) -> TokenizedChunk:
         """The chunk without the texts at these positions."""
-        kept = np.delete(np.arange(len(self.texts)), positions)
-        texts = [self.texts[position] for position in kept]
+        return self.only(np.delete(np.arange(len(self.texts)), positions)) if len(positions) else self
+
+    def only(self, kept: np.ndarray | slice) -> TokenizedChunk:
+        """The chunk with only the texts at these positions."""
+        texts = [self.texts[position] for position in np.arange(len(self.texts))[kept]]
         tokens = self.encoder.tokenize(texts)
         return replace(self, rows=self.rows[kept], keys=self.keys[kept], texts=texts, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedChunk:
-    """chunk: the texts with a feature; features: None where there are none. bad_rows: rows, from 1, without one."""
+    """chunk: the texts with a feature; features: those that are still to be stored, or None.
+
+    bad_rows: rows, from 1, without a finite one; killers: rows, from 1, that killed their processes.
+    """
 
     chunk: TokenizedChunk
     features: np.ndarray | None
     bad_rows: list[int]
     device_s: float
+    killers: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +117,49 @@ class ExtractChunk:
         )
 
     def compute(self, chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
-        """Runs the encoder. Texts without a finite feature are left out, so that the others are stored."""
-        began = time.perf_counter()
-        features: np.ndarray | None = None
-        bad_rows: list[int] = []
-        while chunk.texts and features is None:
-            try:
-                features = chunk.encoder.encode(chunk.tokens, after_batch=held.after_batch)
-            except NotFiniteFeatures as error:
-                bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]
-                log.warning("no finite feature for %s", _rows(bad))
-                bad_rows += bad
-                chunk = chunk.without(error.positions)
-        return ComputedChunk(chunk=chunk, features=features, bad_rows=bad_rows, device_s=time.perf_counter() - began)
+        """Runs the encoder. Texts without a finite feature are left out, so that the others are stored.
+
+        A chunk that killed processes is computed in parts, each stored before the next: the text that kills is then
+        alone after log2(n) deaths, and all others are stored.
+        """
+        check_canary(self.context.runtime, chunk.encoder, chunk.space.digest, chunk.space.definition)
+        if held.lease.attempt == 1:
+            return encoded(chunk, held)
+        chunk = chunk.without(np.flatnonzero(np.isin(chunk.rows, held.lease.rows)))
+        size = max(1, chunk.n_planned >> held.lease.deaths)
+        parts = [
+            self._stored(chunk.only(slice(start, start + size)), held) for start in range(0, len(chunk.rows), size)
+        ]
+        bad_rows = [row for part in parts for row in part.bad_rows]
+        return ComputedChunk(
+            chunk=chunk.without(np.flatnonzero(np.isin(chunk.rows + 1, bad_rows))),
+            features=None,
+            bad_rows=bad_rows,
+            killers=[row + 1 for row in held.lease.rows],
+            device_s=sum(part.device_s for part in parts),
+        )
 
     def publish(self, computed: ComputedChunk) -> Outcome:
         """Puts the features into the store as one shard."""
-        chunk, spec = computed.chunk, self.context.spec
+        self._put(computed)
+        if self.context.spec.on_error == "fail":
+            if computed.killers:
+                raise KillingRows(self.context.spec.dataset, computed.killers)
+            if computed.bad_rows:
+                raise BadRows(self.context.spec.dataset, computed.bad_rows)
+        return Outcome(counts=counts_of(computed))
+
+    def _stored(self, part: TokenizedChunk, held: HeldLease) -> ComputedChunk:
+        """The part, computed and stored. The ledger learns first which text is alone, should it kill this process."""
+        held.report_now(texts_alone=len(part.rows), row=int(part.rows[0]) if len(part.rows) == 1 else None)
+        computed = encoded(part, held)
+        self._put(computed)
+        return computed
+
+    def _put(self, computed: ComputedChunk) -> None:
+        chunk = computed.chunk
         if computed.features is not None:
             chunk.space.put(chunk.keys, computed.features, chunk.tokens.n_tokens, producer=self._producer(chunk))
-        if computed.bad_rows and spec.on_error == "fail":
-            raise BadRows(spec.dataset, computed.bad_rows)
-        return Outcome(counts=counts_of(computed))
 
     def _producer(self, chunk: TokenizedChunk) -> dict[str, str]:
         device = device_of(self.context.runtime.config, "gpu")
@@ -144,10 +187,33 @@ def extract_work(context: ChunkContext[Extract]) -> Plan | ExtractChunk:
     return ExtractChunk(context) if context.chunk else Plan(context)
 
 
+def encoded(chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
+    """The chunk's features; texts without a finite one are left out. Raises WorkerSick where no text has one."""
+    began = time.perf_counter()
+    n_texts = len(chunk.texts)
+    features: np.ndarray | None = None
+    bad_rows: list[int] = []
+    while chunk.texts and features is None:
+        try:
+            features = chunk.encoder.encode(chunk.tokens, after_batch=held.after_batch)
+        except NotFiniteFeatures as error:
+            if len(error.positions) == n_texts >= SICK_TEXTS and held.lease.attempt == 1:
+                raise WorkerSick(f"no finite feature for any of {n_texts} texts") from error
+            bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]
+            log.warning("no finite feature for %s", _rows(bad))
+            bad_rows += bad
+            chunk = chunk.without(error.positions)
+    return ComputedChunk(chunk=chunk, features=features, bad_rows=bad_rows, device_s=time.perf_counter() - began)
+
+
 def counts_of(computed: ComputedChunk) -> dict[str, int]:
     """What the chunk adds to its job's counts."""
     chunk, n_tokens = computed.chunk, computed.chunk.tokens.n_tokens
-    limit, n_computed, n_bad = chunk.space.definition.max_length, len(chunk.texts), len(computed.bad_rows)
+    limit, n_computed, n_bad = (
+        chunk.space.definition.max_length,
+        len(chunk.texts),
+        len(computed.bad_rows) + len(computed.killers),
+    )
     return {
         "texts_done": chunk.n_planned,
         "computed": n_computed,

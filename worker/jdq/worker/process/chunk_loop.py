@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import redis
 
 from jdq.worker.process.chunk_work import ChunkWork
-from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS
+from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS, WorkerSick
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, StopWork
 from jdq.worker.process.logs import working_on
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
@@ -125,6 +125,9 @@ class ChunkLoop:
                 return step()
             except StopWork as stop:
                 self._stop(held, stop)
+            except WorkerSick as error:
+                self._ledger.quarantine(str(error))
+                self._retry(held, error)
             except MACHINE_FAULTS as error:
                 self._retry(held, error)
             except USER_ERRORS as error:

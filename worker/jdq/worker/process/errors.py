@@ -16,5 +16,10 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     ContractError,
 )
 
+
+class WorkerSick(Exception):
+    """This worker's results are wrong, whatever the chunk: it is quarantined, and another worker takes the chunk."""
+
+
 # A few under the same roots are the machine's: a full disk may have space again in a minute.
 MACHINE_FAULTS: tuple[type[Exception], ...] = (CannotWrite,)

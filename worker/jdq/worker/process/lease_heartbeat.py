@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -37,8 +38,9 @@ _STOPS: dict[Verdict, type[StopWork]] = {"lost": LeaseLost, "cancelled": JobCanc
 class HeldLease:
     """A lease that the heartbeat renews: the work reports its progress here, and learns when to stop."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, renew: Callable[[], object] = lambda: None) -> None:
         self.lease = lease
+        self._renew = renew
         self.verdict: Verdict = "ok"
         self.live: dict[str, Any] = {}
 
@@ -51,6 +53,12 @@ class HeldLease:
         """Adds a forward pass's texts and tokens to the progress, then checks."""
         self.live["texts"] = self.live.get("texts", 0) + texts
         self.live["tokens"] = self.live.get("tokens", 0) + tokens
+        self.check()
+
+    def report_now(self, **facts: Any) -> None:
+        """Has the ledger store these facts before the work goes on: it may kill this process."""
+        self.live = {**self.live, **facts}
+        self._renew()
         self.check()
 
     def report(self, **facts: Any) -> None:
@@ -81,7 +89,7 @@ class LeaseHeartbeat:
 
     def hold(self, lease: Lease) -> HeldLease:
         """Renews the lease from now on."""
-        held = HeldLease(lease)
+        held = HeldLease(lease, self._renew)
         with self._lock:
             self._held.append(held)
         return held
@@ -93,8 +101,15 @@ class LeaseHeartbeat:
                 self._held.remove(held)
 
     def _run(self) -> None:
-        while not self._closed.wait(self._heartbeat_s):
-            self._renew()
+        try:
+            while not self._closed.wait(self._heartbeat_s):
+                self._renew()
+        finally:
+            if not self._closed.is_set():
+                # Whatever it was: nobody renews the leases any more, so the work on them must not go on.
+                with self._lock:
+                    for held in self._held:
+                        held.verdict = "lost"
 
     def _renew(self) -> None:
         with self._lock:

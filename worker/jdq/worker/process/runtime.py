@@ -30,6 +30,7 @@ class Runtime:
         self.config = config
         self.worker = worker
         self.queue = queue
+        self.canary_due: dict[str, float] = {}  # by feature space, on the monotonic clock
         self._versions: dict[tuple[str, str], DatasetVersion] = {}
         self._spaces: dict[str, Space] = {}
 

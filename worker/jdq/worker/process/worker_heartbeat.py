@@ -11,18 +11,24 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
+import msgspec
 import redis
 from kombu.exceptions import OperationalError
 
 from jdq.worker.process.devices import Gpu
 from jdq.worker.process.runtime import Runtime
+from jdq.worker.process.self_test import Recovery, SelfTest
 
 log = logging.getLogger(__name__)
 
 
 class WorkerHeartbeat(threading.Thread):
-    """Sends a heartbeat every `heartbeat_s`, and reclaims expired leases every `reclaim_s`."""
+    """Sends a heartbeat every `heartbeat_s`, and reclaims expired leases every `reclaim_s`.
+
+    An error that is none of the ledger's ends the worker: without heartbeats it would be a worker that seems dead.
+    """
 
     def __init__(self, runtime: Runtime, *, device: str) -> None:
         super().__init__(name="worker-heartbeat", daemon=True)
@@ -30,16 +36,29 @@ class WorkerHeartbeat(threading.Thread):
         self._device = device
         self._gpu: Gpu | None = None
         self._condition = "starting"
+        self._sick = ""
+        self._recovery = Recovery(SelfTest(device), self._recover)
+        self._restart_child: Callable[[], object] = lambda: None
         self._started_at = time.time()
         self._stopping = threading.Event()
         self._gone = threading.Event()
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            if not self._gone.is_set():
+                log.critical("the worker heartbeat ended; this worker ends, to be started again")
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _run(self) -> None:
         self._try(self._runtime.ledger.register)
         reclaimed_at = 0.0
         drained = False
         while not self._gone.is_set():
             self._try(self._send)
+            if self._condition == "ready":
+                self._try(lambda: self._recovery.step(bool(self._sick)))
             if self._stopping.is_set() and not drained:
                 drained = self._try(self._runtime.ledger.drain)
             if time.monotonic() - reclaimed_at >= self._runtime.config.reclaim_s:
@@ -63,8 +82,22 @@ class WorkerHeartbeat(threading.Thread):
                 log.warning("all %d GPUs of this host are taken; this worker waits for one", len(gpus))
             time.sleep(self._runtime.config.heartbeat_s)
 
-    def ready(self) -> None:
-        """Reports that the worker takes work from now on."""
+    def test_device(self, device: str) -> None:
+        """Quarantines this worker if its device does not compute; waits for the self-test."""
+        test = SelfTest(device)
+        self._recovery = Recovery(test, self._recover)
+        if found := test.wait():
+            log.error("%s; this worker takes no work", found)
+            while not self._try(lambda: self._runtime.ledger.quarantine(found)):
+                time.sleep(self._runtime.config.heartbeat_s)
+
+    def child_died(self, pid: int, reason: str) -> None:
+        """Returns the chunks of the working process immediately, so that another worker takes them."""
+        self._try(lambda: self._end_process(pid, reason))
+
+    def ready(self, restart_child: Callable[[], object] = lambda: None) -> None:
+        """Reports that the worker takes work from now on. restart_child: replaces the working process."""
+        self._restart_child = restart_child
         self._condition = "ready"
         self._try(self._send)
 
@@ -88,13 +121,28 @@ class WorkerHeartbeat(threading.Thread):
             "device": self._device,
             "started": self._started_at,
             "condition": self._condition,
+            "version": version("jdq"),
         }
-        self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
+        self._sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
         if self._gpu and self._runtime.ledger.lease_gpu([self._gpu.uuid]) is None:
             # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
             log.error("lost the lease of GPU %s; this worker ends, to be started again", self._gpu.uuid)
             self._gpu = None
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _recover(self) -> bool:
+        """A fresh working process takes the place of the one that failed, once that holds no chunk."""
+        if self._runtime.ledger.is_busy():
+            return False
+        self._restart_child()
+        self._runtime.ledger.recover()
+        return True
+
+    def _end_process(self, pid: int, reason: str) -> None:
+        returned, tickets = self._runtime.ledger.end_process(pid, reason)
+        if returned:
+            log.warning("returned %d chunks of process %d: %s", returned, pid, reason)
+        self._runtime.send(tickets, repair=True)
 
     def _reclaim(self) -> None:
         reclaimed, tickets = self._runtime.ledger.reclaim_expired()
@@ -106,7 +154,7 @@ class WorkerHeartbeat(threading.Thread):
         """Whether it succeeded; while the ledger does not answer, the next heartbeat tries again."""
         try:
             what()
-        except (redis.RedisError, OperationalError) as error:
+        except (redis.RedisError, OperationalError, msgspec.MsgspecError) as error:
             log.warning("the ledger does not answer: %s", error)
             return False
         return True

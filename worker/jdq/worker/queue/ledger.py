@@ -153,6 +153,10 @@ class Ledger:
         """Takes this worker out of service: it gets no chunk until it has recovered."""
         self.client.hset("jdq:workers:sick", self.worker, _json({"since": round(time.time() * 1000), "reason": reason}))
 
+    def is_busy(self) -> bool:
+        """Whether a process of this worker is working on a job."""
+        return bool(self.client.hexists("jdq:workers:busy", self.worker))
+
     def recover(self) -> None:
         """Puts this worker into service again."""
         pipe = self.client.pipeline()

@@ -247,7 +247,7 @@ local function add_trouble(id, chunk, cause, worker)
     trouble.step, trouble.expired, trouble.death = live.step, 0, 0
   end
   trouble[cause] = trouble[cause] + 1
-  if cause == 'death' and live.row then accuse(trouble, live.row) end
+  if cause == 'death' and type(live.row) == 'number' then accuse(trouble, live.row) end
   trouble.workers[worker] = true
   trouble.avoid_until = now + (cause == 'fault' and limits.avoid_ms or limits.avoid_after_death_ms)
   redis.call('HSET', key(id, 'troubles'), chunk, cjson.encode(trouble))

@@ -1,0 +1,64 @@
+"""The child watch: a thread of a worker's main process that sees a working process die, and tells the ledger why."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.2
+
+
+class Child(Protocol):
+    """A process of Celery's pool."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; minus the number of the signal that killed it."""
+
+
+class ChildWatch(threading.Thread):
+    """Calls `died(pid, reason)` once for each child that has ended, within a fraction of a second."""
+
+    def __init__(self, children: Callable[[], Iterable[Child]], died: Callable[[int, str], object]) -> None:
+        super().__init__(name="child-watch", daemon=True)
+        self._children = children
+        self._died = died
+        self._running: dict[int, Child] = {}
+        self._closed = threading.Event()
+
+    def run(self) -> None:
+        while not self._closed.wait(INTERVAL_S):
+            self.look()
+
+    def look(self) -> None:
+        """Looks once. A child is remembered, because the pool forgets one that has ended."""
+        self._running.update((child.pid, child) for child in list(self._children()))
+        ended = {pid: code for pid, child in self._running.items() if (code := child.exitcode) is not None}
+        for pid, code in ended.items():
+            del self._running[pid]
+            if code:
+                log.error("working process %d: %s", pid, reason_of(code))
+            self._died(pid, reason_of(code))
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._closed.set()
+
+
+def reason_of(exit_code: int) -> str:
+    """Why a process ended, in words."""
+    if exit_code >= 0:
+        return f"its process ended with exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
