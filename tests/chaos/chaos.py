@@ -29,7 +29,7 @@ from jdq.worker.config import read_config
 from jdq.worker.encoder.hashing import hashed_feature
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import Job, JobBook
-from tests.stack.conftest import FAULTY, Stack, stack_in
+from tests.stack.conftest import FAULTY, Stack, computing, stack_in
 from tests.waiting import until
 
 DIM = 16
@@ -139,7 +139,7 @@ class Chaos:
         found = []
         for worker in self._workers():
             try:
-                found += [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())]
+                found += computing(worker)
             except psutil.NoSuchProcess:
                 continue
         return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 JDQ = str(Path(sys.executable).parent / "jdq")
@@ -40,6 +41,12 @@ class Stack:
     def json(self, *arguments: str) -> Any:
         """What the command prints with --json."""
         return json.loads(self.run(*arguments, "--json").stdout)
+
+
+def computing(worker: psutil.Process) -> list[psutil.Process]:
+    """The processes that compute for a worker: those that Celery spawned, not its semaphore tracker."""
+    titles = ("spawn_main", "PoolWorker")  # the second where setproctitle is installed
+    return [child for child in worker.children() if any(title in " ".join(child.cmdline()) for title in titles)]
 
 
 def stack_in(folder: str, **settings: str) -> Stack:

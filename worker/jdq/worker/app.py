@@ -64,6 +64,8 @@ def _ready(sender: Any, **_: Any) -> None:
     # How long a dead process's ticket keeps its place in the pool; billiard waits 10 s for a result, and there is none.
     pool.lost_worker_timeout = 0.1
 
+    served = list(sender.app.amqp.queues.consume_from)
+
     def children() -> list[Child]:
         return list(pool._pool)
 
@@ -71,9 +73,14 @@ def _ready(sender: Any, **_: Any) -> None:
         for child in children():
             os.kill(child.pid, signal.SIGTERM)
 
+    def take_tickets(wanted: bool) -> None:
+        change = sender.add_task_queue if wanted else sender.cancel_task_queue
+        for queue in served:
+            sender.call_soon(change, queue)
+
     for heartbeat in _heartbeats:
         ChildWatch(children, heartbeat.child_died).start()
-        heartbeat.ready(restart_child)
+        heartbeat.ready(restart_child, take_tickets)
 
 
 @signals.worker_shutting_down.connect

@@ -39,6 +39,7 @@ class WorkerHeartbeat(threading.Thread):
         self._sick = ""
         self._recovery = Recovery(SelfTest(device), self._recover)
         self._restart_child: Callable[[], object] = lambda: None
+        self._take_tickets: Callable[[bool], object] = lambda _: None
         self._started_at = time.time()
         self._stopping = threading.Event()
         self._gone = threading.Event()
@@ -95,9 +96,14 @@ class WorkerHeartbeat(threading.Thread):
         """Returns the chunks of the working process immediately, so that another worker takes them."""
         self._try(lambda: self._end_process(pid, reason))
 
-    def ready(self, restart_child: Callable[[], object] = lambda: None) -> None:
-        """Reports that the worker takes work from now on. restart_child: replaces the working process."""
+    def ready(self, restart_child: Callable[[], object], take_tickets: Callable[[bool], object]) -> None:
+        """Reports that the worker takes work from now on.
+
+        restart_child: replaces the working process. take_tickets: whether this worker consumes its queue; a quarantined
+        one would take others' tickets.
+        """
         self._restart_child = restart_child
+        self._take_tickets = take_tickets
         self._condition = "ready"
         self._try(self._send)
 
@@ -123,7 +129,10 @@ class WorkerHeartbeat(threading.Thread):
             "condition": self._condition,
             "version": version("jdq"),
         }
-        self._sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
+        sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
+        if self._condition == "ready" and bool(sick) != bool(self._sick):
+            self._sick = sick
+            self._take_tickets(not sick)
         if self._gpu and self._runtime.ledger.lease_gpu([self._gpu.uuid]) is None:
             # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
             log.error("lost the lease of GPU %s; this worker ends, to be started again", self._gpu.uuid)

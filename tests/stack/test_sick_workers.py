@@ -1,0 +1,88 @@
+"""A worker whose device does not compute, beside a good one: it takes nothing, says why, and comes back by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stack.conftest import Stack, computing
+from tests.stack.test_queue import submitted
+from tests.waiting import until
+
+WORKER = [sys.executable, "-m", "celery", "-A", "jdq.worker.app", "worker", "-Q", "gpu", "-n", "good@%h"]
+
+
+@pytest.fixture
+def good(stack: Stack) -> Iterator[psutil.Process]:
+    """A gpu worker on the CPU, beside the stack's own, which is to compute on a CUDA that does not exist."""
+    pytest.importorskip("torch")
+    cuda = Stack(stack.home, stack.settings | {"JDQ_DEVICE": "cuda"})
+    assert "takes no work: self-test: cuda does not compute" in cuda.run("up").stderr
+    environment = stack.environment | {"JDQ_DEVICE": "cpu"}
+    with subprocess.Popen(WORKER, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: worker(stack, "good")["state"] == "idle")
+        yield psutil.Process(process.pid)
+        process.terminate()
+
+
+def worker(stack: Stack, name: str) -> dict[str, str]:
+    found = [each for each in stack.json("workers") if each["name"].startswith(f"{name}@")]
+    return found[0] if found else {"state": "none"}
+
+
+def test_a_worker_whose_device_does_not_compute_takes_nothing_and_looks_sick(
+    stack: Stack, good: psutil.Process, tmp_path: Path
+) -> None:
+    sick = worker(stack, "gpu-1")
+    assert sick["state"] == "sick"
+    assert "gpu-1" in stack.run("workers").stdout.splitlines()[-1]
+    health = [sys.executable, "-m", "jdq.worker.programs.health", sick["name"]]
+    assert subprocess.run(health, env=stack.environment, capture_output=True, check=False).returncode == 1
+    job = submitted(stack, tmp_path, "table", [f"text {n}" for n in range(500)])
+    stack.run("watch", job)
+    assert stack.json("status", job)["attempts"] == []
+    lines = stack.run("logs", job).stdout
+    assert "good@" in lines
+    assert "gpu-1@" not in lines
+
+
+def test_a_quarantined_worker_whose_device_computes_comes_back_with_a_fresh_process(
+    stack: Stack, good: psutil.Process, tmp_path: Path
+) -> None:
+    [child] = computing(good)
+    script = (
+        "from jdq.worker.process.runtime import Runtime; from jdq.worker.config import read_config; import sys; "
+        "Runtime(read_config(), worker=sys.argv[1], queue='gpu').ledger.quarantine('for a test')"
+    )
+    name = worker(stack, "good")["name"]
+    subprocess.run([sys.executable, "-c", script, name], env=stack.environment, check=True)
+    assert worker(stack, "good")["state"] == "sick"
+    until(lambda: worker(stack, "good")["state"] == "idle")
+    until(lambda: not child.is_running())
+    job = submitted(stack, tmp_path, "table", [f"text {n}" for n in range(500)])
+    stack.run("watch", job)
+
+
+@pytest.mark.parametrize("victim", ["child", "worker"])
+def test_the_chunk_of_a_killed_process_is_taken_again_within_seconds(stack: Stack, tmp_path: Path, victim: str) -> None:
+    long = Stack(stack.home, stack.settings | {"JDQ_LEASE_S": "60", "JDQ_HEARTBEAT_S": "2", "JDQ_RECLAIM_S": "5"})
+    long.run("up", "--gpu-workers", "2")
+    job = submitted(long, tmp_path, "table", [f"text {n} [slow]" for n in range(500)])
+    until(lambda: long.json("status", job)["workers"])
+    [name, *_] = long.json("status", job)["workers"]
+    [holder] = [each for each in long.json("workers") if each["name"] == name]
+    process = psutil.Process(int(holder["pid"]))
+    if victim == "child":
+        [process] = computing(process)
+    os.kill(process.pid, signal.SIGKILL)
+    found = until(lambda: long.json("status", job)["attempts"], within_s=3, why="the death is known")
+    assert "SIGKILL" in found[0]["reason"]
+    long.run("watch", job)
+    assert long.json("status", job)["wall_s"] < 50
