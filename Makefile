@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types arrows unit setup mutants chaos faults compose-test docs wheel benchmarks canary clean
+.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults compose-test docs wheel benchmarks canary clean
 
 help:  ## List these targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ mutants: $(STAMP)  ## Print mutation scores of six folders. ROOM=store/jdq/store
 
 chaos: $(STAMP)  ## Kill workers and Redis at random while jobs run, and check every feature. FAULTS=300 for longer.
 	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
+
+explore: $(STAMP)  ## Try all interleavings of two workers over the ledger's scripts. MINUTES=60.
+	$(BIN)/python -m tests.queue.explore --minutes $(or $(MINUTES),60)
+
+lua-mutants: $(STAMP)  ## Remove each line of the ledger's scripts in turn: a test must fail. SCRIPTS="next commit".
+	$(BIN)/python -m tests.queue.lua_mutants $(SCRIPTS)
 
 faults: $(STAMP)  ## Test the store under kills, power cuts, full disks and races for longer. ROUNDS=1000.
 	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q --timeout=0 tests/faults

@@ -39,7 +39,7 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """A client of the server."""
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True, encoding_errors="replace")
 
     def kill(self) -> None:
         """Ends the server as `kill -9` does."""

@@ -194,7 +194,10 @@ def test_a_fault_is_tried_again_later_and_a_release_is_no_attempt(
     ledger.release_after_fault(lease, "OSError: disk full")
     assert ledger.next(job) is None
     clock.pass_s(1)
-    assert taken(ledger, job).attempt == 2
+    lease = taken(ledger, job)
+    assert lease.attempt == 2
+    ledger.commit(lease, DONE)
+    assert ledger.client.exists(f"jdq:job:{job}:troubles") == 0
 
 
 def test_an_error_of_the_users_fails_the_job_immediately(jobbook: JobBook, ledger_of: LedgerOf) -> None:

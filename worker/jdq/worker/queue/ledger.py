@@ -13,6 +13,7 @@ import msgspec
 import redis
 
 from jdq.worker.queue.contract import Queue, Spec, decode_spec
+from jdq.worker.queue.limits import LIMITS
 from jdq.worker.queue.scripts import (
     Commit,
     Committed,
@@ -122,7 +123,7 @@ class Ledger:
 
     def release_after_fault(self, lease: Lease, reason: str) -> list[TicketOrder]:
         """Returns the chunk after a fault of the machine, each time later; the last attempt fails the job."""
-        delay_ms = 1000 * 2 ** (lease.attempt - 1)
+        delay_ms = min(1000 * 2 ** (lease.attempt - 1), LIMITS.max_delay_ms)
         argument = Release(lease.job, lease.chunk, lease.token, what="fault", reason=reason, delay_ms=delay_ms)
         return call(self.client, argument, list[TicketOrder])
 

@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_expired: int = 10
     max_death: int = 3
     max_halvings: int = 60
+    max_delay_ms: int = 60_000  # after a fault
     # A worker leaves a chunk that it failed to others for this long; after a death, others only go first.
     avoid_ms: int = 600_000
     avoid_after_death_ms: int = 10_000

@@ -41,14 +41,14 @@ local function reclaim_expired(id)
   end
 end
 
--- After the clock was set back, no time that was set before may be further away than it was.
+-- No lease and no delay lasts for longer than this: the clock has been set back since it began.
+local longest = math.max(2 * args.lease_ms, limits.max_delay_ms)
 local function bring_near(id)
   for _, part in ipairs({'leases', 'delayed'}) do
-    for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', key(id, part), now + args.lease_ms, '+inf')) do
+    for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', key(id, part), now + longest + 1, '+inf')) do
       redis.call('ZADD', key(id, part), now + args.lease_ms, chunk)
     end
   end
-  wait_for_taker(id, limits.ticket_wait_ms)
 end
 
 -- How many tickets the job lacks: a ticket is lost with the worker that took it. An idle worker beside pending chunks
@@ -62,15 +62,16 @@ local function lacking(id)
   local wanted = returned and idle[queue] or free
   local count = math.min(wanted, idle[queue])
   idle[queue] = idle[queue] - count
-  if count == 0 and now >= number(id, 'repair_at') then
-    wait_for_taker(id, math.min(number(id, 'repair_wait') * 2, limits.ticket_wait_max_ms))
+  local left, wait = number(id, 'repair_at') - now, number(id, 'repair_wait')
+  if count == 0 and (left <= 0 or left > wait) then
+    wait_for_taker(id, math.min(wait * 2, limits.ticket_wait_max_ms))
     return 1
   end
   return count
 end
 
 local function watch(id)
-  if since < 0 then bring_near(id) end
+  bring_near(id)
   if now >= grace_until then reclaim_expired(id) end
   local count = ended(id) and 0 or lacking(id)
   if count > 0 then tickets[#tickets + 1] = ticket_order(id, count) end

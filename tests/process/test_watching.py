@@ -1,0 +1,135 @@
+"""The threads of a worker's main process: the child watch, the self-test and the recovery, the heartbeats' ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+
+from jdq.worker.process import self_test
+from jdq.worker.process.child_watch import ChildWatch, reason_of
+from jdq.worker.process.self_test import Recovery, SelfTest
+from tests.waiting import until
+
+
+@dataclass
+class Process:
+    """A process of the pool that the test ends."""
+
+    pid: int
+    exitcode: int | None = None
+
+
+def test_each_end_of_a_child_is_reported_once_also_when_the_pool_has_forgotten_it() -> None:
+    pool = [Process(1), Process(2)]
+    died: list[tuple[int, str]] = []
+    watch = ChildWatch(lambda: pool, lambda pid, reason: died.append((pid, reason)))
+    watch.look()
+    first = pool.pop(0)
+    first.exitcode = -9
+    pool.append(Process(3))
+    watch.look()
+    watch.look()
+    assert died == [(1, "its process was killed by SIGKILL (out of memory?)")]
+    pool[1].exitcode = 0
+    watch.look()
+    assert died[1:] == [(3, "its process ended with exit code 0")]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (-9, "its process was killed by SIGKILL (out of memory?)"),
+        (-11, "its process was killed by SIGSEGV"),
+        (-99, "its process was killed by signal 99"),
+        (3, "its process ended with exit code 3"),
+    ],
+)
+def test_an_exit_code_is_put_into_words(code: int, reason: str) -> None:
+    assert reason_of(code) == reason
+
+
+def in_place(test: SelfTest, code: str) -> SelfTest:
+    test._command = [sys.executable, "-c", code]
+    return test
+
+
+def test_a_self_test_says_what_is_wrong() -> None:
+    assert SelfTest("cpu").wait() == ""
+    assert SelfTest("cuda:99").wait().startswith("self-test: cuda:99 does not compute: ")
+    assert in_place(SelfTest("cpu"), "import os; os.kill(os.getpid(), 9)").wait() == "self-test: exit code -9"
+    hanging = in_place(SelfTest("cpu", timeout_s=0.3), "import time; time.sleep(60)")
+    assert hanging.wait() == "the self-test of the device did not end within 0.3 s"
+
+
+def test_a_quarantined_worker_is_tested_until_it_recovers_and_a_sound_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(self_test, "FIRST_PAUSE_S", 0.05)
+    test = in_place(SelfTest("cpu"), "raise SystemExit('broken')")
+    recovered: list[bool] = []
+
+    def recover(answer: bool = True) -> bool:
+        recovered.append(answer)
+        return answer
+
+    recovery = Recovery(test, recover)
+    recovery.step(False)
+    assert not test.runs
+    began: list[bool] = []
+
+    def failed_twice() -> bool:
+        recovery.step(True)
+        began.append(test.runs)
+        return sum(a < b for a, b in pairwise(began)) >= 2
+
+    until(failed_twice)
+    assert not recovered
+    in_place(test, "")
+    until(lambda: stepped(recovery, recovered))
+
+
+def stepped(recovery: Recovery, answers: list[bool]) -> bool:
+    recovery.step(True)
+    return True in answers
+
+
+def test_a_worker_that_cannot_recover_yet_is_tested_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_test, "FIRST_PAUSE_S", 0.01)
+    answers: list[bool] = []
+
+    def recover() -> bool:
+        answers.append(bool(answers))
+        return answers[-1]
+
+    recovery = Recovery(in_place(SelfTest("cpu"), ""), recover)
+    until(lambda: stepped(recovery, answers))
+    assert answers == [False, True]
+
+
+BROKEN_HEARTBEAT = """
+import signal, sys, time
+from jdq.worker.config import read_config
+from jdq.worker.process.runtime import Runtime
+from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
+
+heartbeat = WorkerHeartbeat(Runtime(read_config(), worker="w", queue="cpu"), device="cpu")
+heartbeat._run = lambda: 1 / 0
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+heartbeat.start()
+time.sleep(30)
+"""
+
+
+def test_a_worker_whose_heartbeat_thread_breaks_ends() -> None:
+    environment = os.environ | {"JDQ_HOME": "/nonexistent", "JDQ_BROKER_URL": "redis+socket:///nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN_HEARTBEAT], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (7, -signal.SIGTERM)
+    assert "the worker heartbeat ended" in done.stderr
