@@ -46,6 +46,15 @@ def test_a_repeated_create_makes_one_job_and_sends_its_tickets(proxy: DroppingPr
     assert [found.id for found in jobbook.jobs()] == [job]
 
 
+def test_a_create_that_is_repeated_late_does_not_start_the_job_again(jobbook: JobBook, ledger: Ledger) -> None:
+    job, _ = jobbook.create(SPEC)
+    lease = ledger.next(job)
+    assert lease is not None
+    ledger.commit(lease, Outcome())
+    assert jobbook.create(SPEC, job=job) == (job, [])
+    assert jobbook.job(job).state is JobState.SUCCEEDED
+
+
 def test_a_repeated_next_gets_the_same_chunk(proxy: DroppingProxy, jobbook: JobBook, ledger: Ledger) -> None:
     job, _ = jobbook.create(SPEC)
     proxy.drops = 2

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias, get_args
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float8"]
 AUTO: Precision = "auto"
 PRECISIONS: tuple[str, ...] = tuple(name for name in get_args(Precision) if name != AUTO)
+
+
+def device_kind(devices: Iterable[str]) -> str:
+    """`cuda` if one of the workers' devices is a GPU, else `cpu`."""
+    return "cuda" if any(device.startswith("cuda") for device in devices) else "cpu"
 
 
 def automatic_precision(device: str) -> str:

@@ -54,7 +54,8 @@ def workers(as_json: bool) -> None:
     """List the workers and their jobs."""
     from dataclasses import asdict
 
-    known = Client().jobbook.workers()
+    jobbook = Client().jobbook
+    known = jobbook.workers()
     if as_json:
         print_json([asdict(worker) for worker in known])
         return
@@ -67,3 +68,5 @@ def workers(as_json: bool) -> None:
     for worker in known:
         if worker.reason is not None:
             click.echo(f"{worker.name} is sick: {worker.reason}")
+    if precision := jobbook.precision():
+        click.echo(f"precision auto: {precision}")

@@ -22,6 +22,7 @@ from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
 from jdq.cli.stack.state import Locked, ProcessId, StackState, stack_lock, write_state
 from jdq.worker.config import Config, read_config
+from jdq.worker.precision import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import JobBook
@@ -163,6 +164,8 @@ class Supervisor:
         began = time.time() - 1.0
         for child in self._children[1:]:
             self._await(lambda child=child: _present(self._jobbook, child, began), child)
+        if devices := [worker.device for worker in self._jobbook.workers() if worker.queue == "gpu"]:
+            self._jobbook.settle_precision(automatic_precision(device_kind(devices)))
 
     def _add(self, name: str, command: list[str]) -> Child:
         environment = {**os.environ, "JDQ_HOME": str(self._config.home), "JDQ_STORE": str(self._config.store)}

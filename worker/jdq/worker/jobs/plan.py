@@ -12,7 +12,7 @@ from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import space_of
-from jdq.worker.precision import AUTO, automatic_precision
+from jdq.worker.precision import AUTO, automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -59,17 +59,29 @@ class Plan:
         """Opens the dataset and the feature space, which fingerprints the encoder's files."""
         spec, runtime = self.context.spec, self.context.runtime
         devices = gpu_queue_devices(runtime)
+        version = runtime.version(spec.dataset, spec.version)
         definition = space_of(
             Models(runtime.store.root).encoder(spec.encoder),
             max_length=spec.max_length,
-            precision=automatic_precision(device_kind(devices)) if spec.precision == AUTO else spec.precision,
+            precision=self._automatic(version, devices) if spec.precision == AUTO else spec.precision,
             storage_dtype=spec.storage_dtype,
         )
         return Opened(
-            version=runtime.version(spec.dataset, spec.version),
+            version=version,
             space=runtime.space(runtime.store.space(definition).digest),
             devices=devices,
         )
+
+    def _automatic(self, version: DatasetVersion, devices: list[str]) -> str:
+        """The installation's precision; before it was settled, that of the dataset's last features, else the devices'.
+
+        Were it chosen again whenever workers come and go, everything would be computed again in another feature space.
+        """
+        jobbook, encoder = self.context.runtime.jobbook, self.context.spec.encoder
+        earlier = next((record.space for record in version.spaces() if record.encoder == encoder), None)
+        if earlier and jobbook.precision() is None:
+            return self.context.runtime.space(earlier).definition.precision
+        return jobbook.settle_precision(automatic_precision(device_kind(devices)))
 
     def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
         """Asks the store which texts it lacks."""
@@ -131,11 +143,6 @@ def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
 def gpu_queue_devices(runtime: Runtime) -> list[str]:
     """The devices of the gpu queue's live workers, which may be CPUs."""
     return [w.device for w in runtime.jobbook.workers() if w.queue == "gpu" and w.state != "dead"]
-
-
-def device_kind(devices: list[str]) -> str:
-    """`cuda` if a GPU worker will compute, else `cpu`."""
-    return "cuda" if any(device.startswith("cuda") for device in devices) else "cpu"
 
 
 def estimated_tokens(n_bytes: np.ndarray, max_length: int) -> np.ndarray:

@@ -200,6 +200,16 @@ class JobBook:
             for name, text in sorted(described.items())
         ]
 
+    def precision(self) -> str | None:
+        """What `auto` means in this installation; None before it was settled."""
+        found: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
+        return found
+
+    def settle_precision(self, precision: str) -> str:
+        """What `auto` means in this installation: this, unless it was settled before."""
+        self._client.set("jdq:precision", precision, nx=True)
+        return self.precision() or precision
+
     def end_worker(self, worker: str, what: Literal["drain", "expired"], reason: str) -> list[TicketOrder]:
         """Returns the chunks of a worker that is gone; the tickets to send."""
         argument = EndProcess(worker, what, reason)
