@@ -33,7 +33,7 @@ class SmallMemory:
         self.tokens, self.passes = tokens, list[int]()
         self.error = error or torch.OutOfMemoryError("CUDA out of memory")
 
-    def first_states(self, batch: Batch) -> Tensor:
+    def pooled(self, batch: Batch) -> Tensor:
         self.passes.append(len(batch.ids))
         if len(batch.ids) > self.tokens:
             raise self.error
@@ -103,7 +103,7 @@ def test_passes_side_by_side_give_the_same_and_leave_the_threads_as_they_were(ti
     together = encoder.encode(tokens)
     assert torch.get_num_threads() == before
     batches = [pack(tokens, np.array([position])) for position in range(len(tokens))]
-    alone = torch.cat([encoder.network.first_states(batch) for batch in batches]).numpy()
+    alone = torch.cat([encoder.network.pooled(batch) for batch in batches]).numpy()
     assert np.abs(together - alone).max() <= 1e-5
 
 

@@ -98,6 +98,12 @@ def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
     return out
 
 
+def text_means(x: Tensor, layout: Layout) -> Tensor:
+    """The mean of each text's rows: (tokens, dim) -> (texts, dim) float32."""
+    means: Tensor = torch.segment_reduce(x.float(), "mean", offsets=layout.cu_seqlens.long())
+    return means
+
+
 def _varlen(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, layout: Layout, longest_q: int) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 

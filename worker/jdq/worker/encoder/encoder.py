@@ -41,11 +41,11 @@ class Encoder:
 
     @property
     def dim(self) -> int:
-        """Columns of a feature."""
+        """Columns of one pooling's feature."""
         return self.identity.dim
 
     def space(self, storage_dtype: str) -> FeatureSpace:
-        """The feature space of what `encode` returns, once stored as `storage_dtype`."""
+        """The feature space of the first pooling's features, once stored as `storage_dtype`."""
         return self.identity.space(storage_dtype)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -53,7 +53,7 @@ class Encoder:
         return self.tokenizer.tokenize(texts, self.identity.max_length)
 
     def encode(self, tokens: Tokens, *, after_batch: AfterBatch | None = None) -> npt.NDArray[np.float32]:
-        """One feature per text, in the order of `tokens`: (texts, dim) float32.
+        """Features of the texts, in the order of `tokens`: (texts, poolings x dim) float32, the poolings side by side.
 
         `after_batch(texts, tokens)` is called after every forward pass with the numbers in that pass; what it raises
         stops the encoding. Raises NotFiniteFeatures, and OutOfMemory where a single text does not fit.
@@ -61,7 +61,7 @@ class Encoder:
         if not tokens.lengths.all():
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
             raise TokenizerMismatch(f"the tokenizer makes no token of the text at position {empty}")
-        features = np.empty((len(tokens), self.dim), dtype=np.float32)
+        features = np.empty((len(tokens), len(self.identity.poolings) * self.dim), dtype=np.float32)
         with open_forward_pool(self.network, len(tokens), len(tokens.ids)) as pool:
             for batch, states in self._passes(tokens, pool):
                 features[batch.indices] = states.to("cpu", torch.float32).numpy()

@@ -22,18 +22,18 @@ LEAST_TOKENS_PER_PASS = 128
 
 
 class Network(Protocol):
-    """What makes the first states of a batch: the packed or the plain path. Thread-safe."""
+    """What makes the pooled states of a batch: the packed or the plain path. Thread-safe."""
 
     padded: bool
     device: str
     size_bytes: int
 
-    def first_states(self, batch: Batch) -> Tensor:
-        """(texts, dim), on the device, in the order of the batch."""
+    def pooled(self, batch: Batch) -> Tensor:
+        """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
 
 
 class ForwardPool:
-    """Takes batches, returns futures of their first states. `ahead` passes should be in progress at any time."""
+    """Takes batches, returns futures of their pooled states. `ahead` passes should be in progress at any time."""
 
     def __init__(self, network: Network, pool: ThreadPoolExecutor | None, count: int) -> None:
         self._network, self._pool, self.count = network, pool, count
@@ -43,10 +43,10 @@ class ForwardPool:
     def start(self, batch: Batch) -> Future[Tensor]:
         """The future of one forward pass; it also holds what the pass raises."""
         if self._pool is not None:
-            return self._pool.submit(self._network.first_states, batch)
+            return self._pool.submit(self._network.pooled, batch)
         future: Future[Tensor] = Future()
         try:
-            future.set_result(self._network.first_states(batch))
+            future.set_result(self._network.pooled(batch))
         except (RuntimeError, MemoryError) as error:
             future.set_exception(error)
         return future

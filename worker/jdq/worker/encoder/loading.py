@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,27 @@ from jdq.worker.encoder.identity import Files, read_files
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokens import Tokens
+from jdq.worker.pooling import AUTO
 
 LEAST_COSINE = 0.999  # what float8 must reach to be worth its speed
 
 
 def load_encoder(
-    name: str, *, max_length: int | None = None, precision: str = "float32", device: str = "cpu"
+    name: str,
+    *,
+    max_length: int | None = None,
+    precision: str = "float32",
+    device: str = "cpu",
+    poolings: Sequence[str] = (AUTO,),
 ) -> Encoder:
     """Load the encoder `name`, a folder or a hub name.
 
     `precision` is that of the arithmetic: "float32", "bfloat16" or, for BART on CUDA, "float8"; `device` is "cpu",
-    "cuda" or "cuda:N". BART and mBART take the packed path, all others the plain one. Raises EncoderError.
+    "cuda" or "cuda:N"; `poolings` are computed in one pass. BART and mBART take the packed path, all others the plain
+    one. Raises EncoderError.
     """
-    return build_encoder(read_files(find_folder(name), max_length=max_length, precision=precision), device=device)
+    files = read_files(find_folder(name), max_length=max_length, precision=precision, poolings=poolings)
+    return build_encoder(files, device=device)
 
 
 def build_encoder(files: Files, *, device: str) -> Encoder:
@@ -56,7 +65,7 @@ def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:
     ids = np.random.default_rng(0).integers(0, vocabulary, int(lengths.sum()), dtype=np.int32)
     counts = lengths.astype(np.uint32)
     batch = pack(Tokens(ids=ids, lengths=lengths, n_tokens=counts, n_unknown=0 * counts), np.arange(len(lengths)))
-    states, expected = (network.first_states(batch).float() for network in (float8, bfloat16))
+    states, expected = (network.pooled(batch).float() for network in (float8, bfloat16))
     cosine = float(torch.cosine_similarity(states, expected).min())
     if not cosine >= LEAST_COSINE:
         raise UnsupportedEncoder(
@@ -80,6 +89,7 @@ def _packed(files: Files, device: str, precision: str) -> Network:
         precision=precision,
         device=device,
         rows=CPU_TOKENS,
+        poolings=files.identity.poolings,
     )
 
 
@@ -89,4 +99,5 @@ def _plain(files: Files, device: str) -> Network:
         pad_id=files.tokenizer.pad_id,
         precision=files.identity.precision,
         device=device,
+        poolings=files.identity.poolings,
     )

@@ -14,7 +14,7 @@ from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
-from jdq.worker.jobs.plan import Plan, planned_rows
+from jdq.worker.jobs.plan import Plan, missing_in_any, planned_rows
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import HeldLease
@@ -40,10 +40,10 @@ class BadRows(EncoderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedChunk:
-    """The texts of a chunk that the feature space lacks. n_planned: texts of the chunk by its plan."""
+    """The texts of a chunk that a feature space lacks. n_planned: texts of the chunk by its plan."""
 
     encoder: FeatureEncoder
-    space: Space
+    spaces: tuple[Space, ...]
     n_planned: int
     rows: np.ndarray
     keys: np.ndarray
@@ -60,7 +60,10 @@ class TokenizedChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedChunk:
-    """chunk: the texts with a feature; features: None where there are none. bad_rows: rows, from 1, without one."""
+    """chunk: the texts with a feature; features: (n, spaces x dim), None where there are none.
+
+    bad_rows: rows, from 1, without one.
+    """
 
     chunk: TokenizedChunk
     features: np.ndarray | None
@@ -70,7 +73,7 @@ class ComputedChunk:
 
 @dataclass(frozen=True, slots=True)
 class ExtractChunk:
-    """Reads and tokenizes, runs the encoder, publishes one shard."""
+    """Reads and tokenizes, runs the encoder, publishes one shard per feature space."""
 
     context: ChunkContext[Extract]
 
@@ -79,14 +82,14 @@ class ExtractChunk:
         spec, runtime = self.context.spec, self.context.runtime
         planned = planned_rows(self.context)
         version = runtime.version(spec.dataset, spec.version)
-        space = runtime.space(runtime.job_files.get_result(self.context.job)["space"])
-        encoder = self._load(space.definition)
+        spaces = tuple(map(runtime.space, self._digests()))
+        encoder = self._load([space.definition for space in spaces])
         keys = version.keys()[planned]
-        lacking = space.missing(keys)
+        lacking = missing_in_any(spaces, keys)
         texts = version.texts(planned[lacking])
         return TokenizedChunk(
             encoder=encoder,
-            space=space,
+            spaces=spaces,
             n_planned=len(planned),
             rows=planned[lacking],
             keys=keys[lacking],
@@ -110,10 +113,14 @@ class ExtractChunk:
         return ComputedChunk(chunk=chunk, features=features, bad_rows=bad_rows, device_s=time.perf_counter() - began)
 
     def publish(self, computed: ComputedChunk) -> Outcome:
-        """Puts the features into the store as one shard."""
+        """Puts the features into the store as one shard per feature space that lacks some of them."""
         chunk, spec = computed.chunk, self.context.spec
         if computed.features is not None:
-            chunk.space.put(chunk.keys, computed.features, chunk.tokens.n_tokens, producer=self._producer(chunk))
+            producer = self._producer(chunk)
+            for space, features in zip(chunk.spaces, np.hsplit(computed.features, len(chunk.spaces)), strict=True):
+                new = space.missing(chunk.keys)
+                if new.any():
+                    space.put(chunk.keys[new], features[new], chunk.tokens.n_tokens[new], producer=producer)
         if computed.bad_rows and spec.on_error == "fail":
             raise BadRows(spec.dataset, computed.bad_rows)
         return Outcome(counts=counts_of(computed))
@@ -123,14 +130,21 @@ class ExtractChunk:
         encoder = self.context.spec.encoder
         return {"job": self.context.job, "encoder": encoder, "path": chunk.encoder.path, "device": device}
 
-    def _load(self, definition: FeatureSpace) -> FeatureEncoder:
+    def _digests(self) -> list[str]:
+        """The feature spaces of the plan; one that an earlier version of jdq made names only one."""
+        result = self.context.runtime.job_files.get_result(self.context.job)
+        return list(result.get("spaces", {}).values()) or [result["space"]]
+
+    def _load(self, definitions: Sequence[FeatureSpace]) -> FeatureEncoder:
         """The encoder of the plan, loaded once per process. Raises EncoderChanged."""
+        definition = definitions[0]
         name = self.context.spec.encoder
         encoder = load(
             Models(self.context.runtime.store.root).encoder(name),
             max_length=definition.max_length,
             precision=definition.precision,
             device=device_of(self.context.runtime.config, "gpu"),
+            poolings=[each.pooling for each in definitions],
         )
         if encoder.space(definition.storage_dtype) != definition:
             raise EncoderChanged(
@@ -147,7 +161,7 @@ def extract_work(context: ChunkContext[Extract]) -> Plan | ExtractChunk:
 def counts_of(computed: ComputedChunk) -> dict[str, int]:
     """What the chunk adds to its job's counts."""
     chunk, n_tokens = computed.chunk, computed.chunk.tokens.n_tokens
-    limit, n_computed, n_bad = chunk.space.definition.max_length, len(chunk.texts), len(computed.bad_rows)
+    limit, n_computed, n_bad = chunk.spaces[0].definition.max_length, len(chunk.texts), len(computed.bad_rows)
     return {
         "texts_done": chunk.n_planned,
         "computed": n_computed,
