@@ -21,6 +21,8 @@ from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.pooling import AUTO
 
 LEAST_COSINE = 0.999  # what float8 must reach to be worth its speed
+# Older cards emulate bfloat16, slower than float32, and have no float8 products.
+LEAST_CAPABILITY = {"bfloat16": (8, 0), "float8": (8, 9)}
 
 
 def load_encoder(
@@ -43,8 +45,7 @@ def load_encoder(
 
 def build_encoder(files: Files, *, device: str) -> Encoder:
     """Put the network of a model's files on a device."""
-    if files.identity.precision == "float8" and not device.startswith("cuda"):
-        raise UnsupportedEncoder(f"float8 needs a CUDA device, not {device}\n  try: --precision float32")
+    check_device(files, device)
     packed = files.structure.shape is not None
     precision = files.identity.precision
     network = _packed(files, device, precision) if packed else _plain(files, device)
@@ -57,6 +58,30 @@ def build_encoder(files: Files, *, device: str) -> Encoder:
         tokenizer=files.tokenizer,
         budget=TokenBudget.for_device(device, dim=files.identity.dim),
     )
+
+
+def check_device(files: Files, device: str) -> None:
+    """Raises UnsupportedEncoder where the device does not compute in this precision, or not with these sizes."""
+    precision, shape = files.identity.precision, files.structure.shape
+    if not device.startswith("cuda"):
+        if precision == "float8":
+            raise UnsupportedEncoder(f"float8 needs a CUDA device, not {device}\n  try: --precision float32")
+        return
+    least = LEAST_CAPABILITY.get(precision, (0, 0))
+    capability = torch.cuda.get_device_capability(torch.device(device))
+    if capability < least:
+        raise UnsupportedEncoder(
+            f"{precision} needs a GPU of compute capability {_dotted(least)}, not {_dotted(capability)}\n"
+            f"  try: --precision {'bfloat16' if capability >= LEAST_CAPABILITY['bfloat16'] else 'float32'}"
+        )
+    if precision == "float8" and shape is not None and (shape.dim % 16 or shape.ffn_dim % 16):
+        raise UnsupportedEncoder(
+            f"float8 needs sizes that 16 divides, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
+        )
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"
 
 
 def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout, attend, attend_first, has_varlen, layout_of, place, text_means
+from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of, place, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
@@ -59,7 +59,7 @@ class PackedBart:
         self.poolings = tuple(poolings)
         self.dtype = dtype_of(precision)
         self._precision, self._rows = precision, rows
-        self._varlen = has_varlen(device, self.dtype, shape.dim // shape.heads)
+        self._varlen = varlen_kernel(device, self.dtype, shape.dim // shape.heads)
         self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)
         self._positions = self._place(read("embed_positions.weight")[POSITION_OFFSET:])
         self._embedding_norm = self._norm(read, "layernorm_embedding")
@@ -79,8 +79,11 @@ class PackedBart:
                 return last(self._layers[-1], x, layout)
             x = step(self._layers[-1], x, layout)
             x = x if self._last_norm is None else self._normed(x, self._last_norm)
-            parts = [x[layout.firsts].float() if name == CLS else text_means(x, layout) for name in self.poolings]
-            return torch.cat(parts, dim=1)
+            return torch.cat([self._pool(x, layout, name) for name in self.poolings], dim=1)
+
+    def _pool(self, x: Tensor, layout: Layout, name: str) -> Tensor:
+        """(texts, dim) float32 of the last hidden states (tokens, dim)."""
+        return x.index_select(0, layout.firsts).to(torch.float32) if name == CLS else text_means(x, layout)
 
     @property
     def _only_first(self) -> bool:
@@ -101,7 +104,7 @@ class PackedBart:
 
     def _post_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
         """The same for each text's first row; of the other rows only keys and values are needed."""
-        first = x[layout.firsts]
+        first = x.index_select(0, layout.firsts)
         attended = self._attend_first(layer, x, first, layout)
         first = self._normed(layer.out.added(attended, first), layer.attention_norm)
         return self._normed(layer.fc2.added(layer.fc1.activated(first), first), layer.final_norm)
@@ -115,9 +118,9 @@ class PackedBart:
 
     def _pre_norm_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
         assert self._last_norm is not None
-        first = x[layout.firsts]
+        first = x.index_select(0, layout.firsts)
         normed = self._normed(x, layer.attention_norm)
-        attended = self._attend_first(layer, normed, normed[layout.firsts], layout)
+        attended = self._attend_first(layer, normed, normed.index_select(0, layout.firsts), layout)
         first = layer.out.added(attended, first)
         first = layer.fc2.added(layer.fc1.activated(self._normed(first, layer.final_norm)), first)
         return self._normed(first, self._last_norm)

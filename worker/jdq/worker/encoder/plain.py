@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from jdq.worker.encoder.attention import place
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
 from jdq.worker.encoder.linear import dtype_of
@@ -38,19 +40,19 @@ class PlainEncoder:
 
     def pooled(self, batch: Batch) -> Tensor:
         """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
-        ids, mask = (part.to(self.device) for part in self._pad(batch))
+        ids, mask = (place(part, self.device) for part in self._pad(batch))
         with torch.inference_mode():
             states: Tensor = self._network(input_ids=ids, attention_mask=mask).last_hidden_state
             parts = [states[:, 0].float() if name == CLS else _means(states, mask) for name in self._poolings]
             return torch.cat(parts, dim=1)
 
-    def _pad(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _pad(self, batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Ids (texts, longest), padded on the right, and the mask, 1 for text and 0 for padding."""
         shape = (len(batch.lengths), int(batch.lengths.max()))
         mask = np.arange(shape[1]) < batch.lengths[:, None]
         ids = np.full(shape, self._pad_id, dtype=np.int64)
         ids[mask] = batch.ids
-        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+        return ids, mask.astype(np.int64)
 
 
 def _means(states: Tensor, mask: Tensor) -> Tensor:
