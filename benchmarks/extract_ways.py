@@ -93,7 +93,13 @@ def make_subject(shape_name: str, texts: int, device: str) -> Subject:
     state = network.get_encoder().state_dict()
     packed = PackedBart(shape, state.__getitem__, precision=precision, device=device, rows=CPU_TOKENS)
     identity = Identity(
-        architecture="bart", weights="", tokenizer="", max_length=MAX_LENGTH, precision=precision, dim=shape.dim
+        architecture="bart",
+        weights="",
+        tokenizer="",
+        max_length=MAX_LENGTH,
+        precision=precision,
+        dim=shape.dim,
+        poolings=("cls",),
     )
     encoder = Encoder(
         identity=identity,

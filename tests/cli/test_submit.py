@@ -216,3 +216,14 @@ def test_settings_come_from_the_environment_then_the_file_then_the_defaults(jdq:
     asked = told.submit("extract", jdq.file(), "--encoder", "hash:2", "--max-length", "12")
     spec = told.json("status", asked)["spec"]
     assert (spec["encoder"], spec["max_length"]) == ("hash:2", 12)
+
+
+def test_several_poolings_are_a_list_and_an_unknown_one_is_refused_before_the_job(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:4", "--pooling", "cls,mean")
+    assert jdq.json("status", job)["spec"]["pooling"] == ["cls", "mean"]
+    default = jdq.submit("extract", jdq.file(), "--encoder", "hash:4")
+    assert jdq.json("status", default)["spec"]["pooling"] == ["auto"]
+    before = len(jdq.json("jobs"))
+    refused = jdq.run("submit", "extract", jdq.file(), "--pooling", "cls,max", code=2)
+    assert "no pooling 'max'; choose from: auto, cls, mean" in refused.stderr
+    assert len(jdq.json("jobs")) == before

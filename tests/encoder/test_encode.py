@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
-from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
+from jdq.worker.encoder.batch import MOST_TEXTS, Batch, count_within, longest_first, pack
+from jdq.worker.encoder.budget import CPU_TOKENS, PASSES_UNTIL_GROWTH, TokenBudget
 from jdq.worker.encoder.cache import EncoderCache
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, UnsupportedEncoder
@@ -33,7 +37,7 @@ class SmallMemory:
         self.tokens, self.passes = tokens, list[int]()
         self.error = error or torch.OutOfMemoryError("CUDA out of memory")
 
-    def first_states(self, batch: Batch) -> Tensor:
+    def pooled(self, batch: Batch) -> Tensor:
         self.passes.append(len(batch.ids))
         if len(batch.ids) > self.tokens:
             raise self.error
@@ -48,7 +52,17 @@ def with_network(encoder: Encoder, network: SmallMemory, budget: int) -> Encoder
     return dataclasses.replace(encoder, network=network, budget=TokenBudget(budget))
 
 
-@pytest.mark.parametrize("error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+OUT_OF_MEMORY = [
+    None,
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_memory_that_runs_out_halves_the_budget_and_loses_nothing(tiny: Path, error: Exception | None) -> None:
     tokens = random_tokens([5, 300, 40, 40, 90, 12, 7, 250])
     large = with_network(load_encoder(str(tiny)), SmallMemory(10_000), 10_000)
@@ -64,6 +78,74 @@ def test_a_budget_that_was_halved_is_remembered(tiny: Path) -> None:
     network.passes.clear()
     encoder.encode(random_tokens([100] * 20))
     assert max(network.passes) <= 310
+
+
+class Activations:
+    """What a forward pass holds in memory."""
+
+
+class SharedMemory(SmallMemory):
+    """A network whose next pass only fits if nothing refers to the activations of the failed one."""
+
+    def __init__(self) -> None:
+        super().__init__(150)
+        self.held: list[weakref.ref[Activations]] = []
+
+    def pooled(self, batch: Batch) -> Tensor:
+        assert [ref for ref in self.held if ref() is not None] == []
+        activations = Activations()
+        try:
+            return super().pooled(batch)
+        except torch.OutOfMemoryError as error:
+            self.held.append(weakref.ref(activations))
+            raise RuntimeError("CUDA error: out of memory") from error
+
+
+@pytest.mark.parametrize("lengths", [[100, 100], [100, 90, 80, 70, 60, 50]])
+def test_a_pass_that_ran_out_of_memory_leaves_nothing_in_it(tiny: Path, lengths: list[int]) -> None:
+    network = SharedMemory()
+    encoder = with_network(load_encoder(str(tiny)), network, 10_000)
+    torch.set_num_threads(1)  # one pass at a time
+    gc.disable()  # a garbage collection may come too late
+    try:
+        with passes_at_a_time(1):
+            encoder.encode(random_tokens(lengths))
+    finally:
+        gc.enable()
+    assert network.held
+
+
+@contextmanager
+def passes_at_a_time(count: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jdq.worker.encoder.forward_pool.cores", lambda: count)
+        yield
+
+
+def test_a_budget_that_was_halved_grows_again_after_many_good_passes() -> None:
+    budget = TokenBudget(1_000)
+    budget.halve_below(900)
+    passes = 2 * PASSES_UNTIL_GROWTH
+    for _ in range(passes - 1):
+        budget.pass_succeeded()
+    assert budget.tokens == 450
+    budget.pass_succeeded()
+    assert budget.tokens == 900
+    for _ in range(passes):
+        budget.pass_succeeded()
+    assert budget.tokens == 1_000  # never more than the first estimate
+    budget.halve_below(1_000)
+    for _ in range(2 * passes - 1):
+        budget.pass_succeeded()
+    assert budget.tokens == 500
+    budget.pass_succeeded()
+    assert budget.tokens == 1_000
+
+
+def test_a_pass_takes_no_more_texts_than_a_kernel_does() -> None:
+    lengths = np.ones(70_000, dtype=np.int64)
+    assert count_within(lengths, 100_000, padded=False) == MOST_TEXTS == 65_535
+    assert count_within(lengths, 100_000, padded=True) == MOST_TEXTS
 
 
 def test_one_text_that_does_not_fit_is_named(tiny: Path) -> None:
@@ -103,7 +185,7 @@ def test_passes_side_by_side_give_the_same_and_leave_the_threads_as_they_were(ti
     together = encoder.encode(tokens)
     assert torch.get_num_threads() == before
     batches = [pack(tokens, np.array([position])) for position in range(len(tokens))]
-    alone = torch.cat([encoder.network.first_states(batch) for batch in batches]).numpy()
+    alone = torch.cat([encoder.network.pooled(batch) for batch in batches]).numpy()
     assert np.abs(together - alone).max() <= 1e-5
 
 

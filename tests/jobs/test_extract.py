@@ -13,6 +13,7 @@ import pytest
 
 from jdq.worker.encoder.errors import NotFiniteFeatures
 from jdq.worker.encoder.hashing import HashedTexts, HashEncoder, hashed_feature
+from jdq.worker.encoder.loading import load_encoder
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.jobs.plan import chunk_bounds, first_rows
 from jdq.worker.queue.contract import Extract, JobState
@@ -164,3 +165,42 @@ def test_chunks_hold_the_rows_in_order_within_their_bound(chunk_tokens: int) -> 
 def test_the_first_row_of_each_text_is_the_one_that_is_computed() -> None:
     keys = np.array([[3] * 16, [1] * 16, [3] * 16, [2] * 16, [1] * 16], dtype=np.uint8)
     assert first_rows(keys).tolist() == [0, 1, 3]
+
+
+def test_several_poolings_come_from_one_pass_each_into_its_own_space(workplace: Workplace) -> None:
+    folder = make_tiny_bart(workplace.folder / "tiny", dim=16, layers=1)
+    version = workplace.imported(table(["a text", "another", "a third one"]))
+    spec = Extract(dataset=version.name, version=version.version, encoder=str(folder))
+    one = workplace.finished(spec)
+    assert one.result is not None
+    assert (one.result["pooling"], one.result["spaces"]) == ("cls", {"cls": one.result["space"]})
+    assert one.result["pooling_reason"].startswith("the default")
+
+    both = workplace.finished(msgspec.structs.replace(spec, pooling=("mean", "cls")))
+    assert both.result is not None
+    assert (both.counts["computed"], both.counts["reused"]) == (3, 0)
+    assert both.result["spaces"]["cls"] == one.result["space"]
+    assert both.result["space"] == both.result["spaces"]["mean"]
+    assert [record.space for record in version.spaces()] == [both.result["spaces"][name] for name in ("mean", "cls")]
+    spaces = {space.definition.pooling: space for space in workplace.store.spaces()}
+    assert sum(1 for _ in workplace.store.root.rglob("*.h5")) == 2  # position 0 was there
+    encoder = load_encoder(str(folder), poolings=("mean",))
+    expected_means = encoder.encode(encoder.tokenize(["a text", "another", "a third one"])).astype(np.float16)
+    np.testing.assert_allclose(spaces["mean"].read(version.keys()), expected_means, atol=2e-3)
+    assert not spaces["cls"].missing(version.keys()).any()
+
+    again = workplace.finished(msgspec.structs.replace(spec, pooling=("cls", "mean")))
+    assert (again.counts.get("computed", 0), again.counts["reused"]) == (0, 3)
+    assert version.spaces()[0].space == one.result["space"]
+
+
+def test_a_plan_of_an_earlier_version_names_one_space(workplace: Workplace) -> None:
+    spec = extract(workplace, ["a text", "another"])
+    job, _ = workplace.jobbook.create(spec)
+    workplace.work_on(job, "cpu")
+    file = next((workplace.store.root / "runs" / job).glob("result.json"))
+    plan = msgspec.json.decode(file.read_bytes())
+    del plan["spaces"]
+    file.write_bytes(msgspec.json.encode(plan))
+    workplace.work_on(job, "gpu")
+    np.testing.assert_array_equal(workplace.store.load("table")[0], expected(["a text", "another"]))

@@ -18,7 +18,7 @@ def any_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hashing encoder in a space of the requested precision: a real one would take a GPU."""
 
     def space_of(name: str, **options: object) -> object:
-        definition = sound(name, max_length=None, precision="float32", storage_dtype="float16")
+        definition = sound(name, max_length=None, precision="float32", storage_dtype="float16", pooling="cls")
         return msgspec.structs.replace(definition, precision=options["precision"])
 
     monkeypatch.setattr(plan, "space_of", space_of)

@@ -13,7 +13,7 @@ from jdq.worker.process.devices import Gpu, device_of, gpus, show_only
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CUDA_VISIBLE_DEVICES", "JDQ_LEASED_GPU"):
+    for name in ("CUDA_VISIBLE_DEVICES", "JDQ_LEASED_GPU", "PYTORCH_ALLOC_CONF"):
         monkeypatch.setenv(name, "set, so that it is restored")
         monkeypatch.delenv(name)
 
@@ -53,6 +53,7 @@ def test_a_gpu_that_was_leased_is_the_only_one_that_children_see(tmp_path: Path)
     assert device_of(config(tmp_path), "gpu") == "cpu"
     show_only(Gpu(uuid="GPU-a", name="NVIDIA A"))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert os.environ["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
     assert device_of(config(tmp_path), "gpu") == "cuda"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jdq.worker.config import read_config
-from jdq.worker.process.readiness import NotReady, check_readiness
+from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness
 
 
 def test_a_store_that_is_not_there_is_made(tmp_path: Path) -> None:
@@ -57,3 +57,30 @@ def test_packages_that_are_missing_are_named(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
     assert "NotReady: a worker needs torch, sklearn\n  try: pip install 'jdq[worker]'" in done.stderr
     assert not (tmp_path / "store").exists()
+
+
+def installed_torch(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """A package torch with this version.py, and no other."""
+    (folder / "torch").mkdir()
+    (folder / "torch" / "__init__.py").write_text("raise AssertionError('imported')")
+    (folder / "torch" / "version.py").write_text(version)
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    monkeypatch.setattr(sys, "modules", {name: m for name, m in sys.modules.items() if name.split(".")[0] != "torch"})
+
+
+def test_a_gpu_with_a_pytorch_for_cpus_names_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_torch(tmp_path, monkeypatch, "__version__ = '2.13.0+cpu'\ncuda = None\nhip = None")
+    with pytest.raises(NotReady, match=r"(?s)2\.13\.0\+cpu\) is built for CPUs.*whl/cu130.*JDQ_DEVICE=cpu"):
+        check_gpu_build()
+
+
+@pytest.mark.parametrize("version", ["cuda = '13.0'\nhip = None", "cuda = None\nhip = '7.0'"])
+def test_a_pytorch_for_gpus_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    installed_torch(tmp_path, monkeypatch, f"__version__ = '2.13.0'\n{version}")
+    check_gpu_build()
+
+
+def test_a_pytorch_that_is_missing_is_reported_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_torch(tmp_path, monkeypatch, "")
+    monkeypatch.setattr(sys, "path", [])
+    check_gpu_build()

@@ -44,7 +44,10 @@ def _print_extract(record: dict[str, Any]) -> None:
     if record["truncated"]:
         click.echo(f"{record['truncated']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
     click.echo(f"dataset {record['dataset']} {record['version']}, {record['rows']:,} rows x {record['dim']}")
-    click.echo(f"feature space {record['space']} ({record['encoder']}, {record['precision']})")
+    for pooling, space in record.get("spaces", {"cls": record["space"]}).items():
+        click.echo(f"feature space {space} ({record['encoder']}, {record['precision']}, {pooling})")
+    if reason := record.get("pooling_reason"):
+        click.echo(f"pooling {record['pooling']}: {reason}")
     click.echo(f"took {duration(record['wall_s'])}")
 
 

@@ -11,7 +11,21 @@ from jdq.cli.client import Client
 from jdq.cli.submit.data import encoder_name, import_file, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
+from jdq.worker.pooling import AUTO, parse_poolings
 from jdq.worker.precision import Precision
+
+
+class Poolings(click.ParamType[tuple[str, ...]]):
+    """Poolings separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names; anything else is a usage error."""
+        try:
+            return parse_poolings(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
@@ -28,6 +42,14 @@ from jdq.worker.precision import Precision
 @click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
 @click.option("--precision", type=click.Choice(get_args(Precision)), help="Numeric precision of the forward pass.")
 @click.option(
+    "--pooling",
+    type=Poolings(),
+    default=AUTO,
+    show_default=True,
+    help="What becomes the feature: `cls`, the state at position 0, or `mean`, the mean over all tokens. `auto` is the "
+    "encoder's own, else `cls`. `cls,mean` computes both in one pass.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
@@ -43,6 +65,7 @@ def extract(
     max_length: int | None,
     name: str | None,
     precision: str | None,
+    pooling: tuple[str, ...],
     on_error: Literal["fail", "skip"],
     sending: Sending,
 ) -> None:
@@ -66,5 +89,6 @@ def extract(
         max_length=max_length,
         precision=precision or client.config.precision,
         on_error=on_error,
+        pooling=pooling,
     )
     send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,14 +14,18 @@ from torch import Tensor
 
 from jdq.worker.encoder.batch import Batch
 
+# (q, k, v, cu_seqlens of q, cu_seqlens of k, longest of q, longest of k) -> (rows of q, dim)
+Varlen = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
+NO_MASK = 0  # of the memory-efficient kernel's kinds of masks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where the texts of a packed batch are, in the forms that the attention kernels take.
 
-    `groups` are runs of texts of one length, as (first row, texts, length), one kernel call each. With `varlen` one
-    kernel takes all texts instead: `cu_seqlens` (texts + 1,) int32 on the device are the texts' first rows and the end,
-    `counts` the numbers from 0 to texts. `firsts` (texts,) int64 are the first rows.
+    On a CPU, `groups` are runs of texts of one length, as (first row, texts, length), one kernel call each. On CUDA one
+    kernel, `varlen`, takes all texts: `cu_seqlens` (texts + 1,) int32 on the device are the texts' first rows and the
+    end, `counts` the numbers from 0 to texts. `firsts` (texts,) int64 are the first rows.
     """
 
     groups: tuple[tuple[int, int, int], ...]
@@ -28,27 +33,32 @@ class Layout:
     counts: Tensor
     firsts: Tensor
     longest: int
-    varlen: bool
+    varlen: Varlen | None
 
 
-def layout_of(batch: Batch, device: str, *, varlen: bool) -> Layout:
+def layout_of(batch: Batch, device: str, *, varlen: Varlen | None) -> Layout:
     """The layout of a batch, its tensors on the device."""
     cu_seqlens = place(batch.cu_seqlens, device)
     return Layout(
-        groups=() if varlen else _groups(batch),
+        groups=() if varlen is not None else _groups(batch),
         cu_seqlens=cu_seqlens,
         counts=place(np.arange(len(batch.cu_seqlens), dtype=np.int32), device),
-        firsts=cu_seqlens[:-1].long(),
+        firsts=cu_seqlens.narrow(0, 0, len(batch.indices)).to(torch.int64),
         longest=int(batch.lengths.max()),
         varlen=varlen,
     )
 
 
-def has_varlen(device: str, dtype: torch.dtype, head_dim: int) -> bool:
-    """Whether PyTorch's variable-length kernel (flash attention) takes heads of this kind on this device."""
-    if not device.startswith("cuda") or dtype == torch.float32:
-        return False
-    return head_dim % 8 == 0 and head_dim <= 256 and torch.cuda.get_device_capability(torch.device(device)) >= (8, 0)
+def varlen_kernel(device: str, dtype: torch.dtype, head_dim: int) -> Varlen | None:
+    """The kernel for texts of several lengths that takes heads of this kind on this device; None on a CPU.
+
+    Flash attention where it can; it knows neither float32 nor cards before compute capability 8.0.
+    """
+    if not device.startswith("cuda"):
+        return None
+    capability = torch.cuda.get_device_capability(torch.device(device))
+    flash = dtype != torch.float32 and head_dim % 8 == 0 and head_dim <= 256 and capability >= (8, 0)
+    return flash_attention if flash else memory_efficient_attention
 
 
 def place(array: npt.NDArray[np.generic], device: str) -> Tensor:
@@ -70,8 +80,8 @@ def attend(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
     """Self-attention of every row: (tokens, 3 dim) of queries, keys and values -> (tokens, dim)."""
     dim = qkv.shape[1] // 3
     q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)
-    if layout.varlen:
-        return _varlen(q, k, v, layout.cu_seqlens, layout, layout.longest)
+    if layout.varlen is not None:
+        return layout.varlen(q, k, v, layout.cu_seqlens, layout.cu_seqlens, layout.longest, layout.longest)
     out = qkv.new_empty(len(qkv), dim)
     for start, texts, length in layout.groups:
         rows = slice(start, start + texts * length)
@@ -86,8 +96,8 @@ def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
     dim = q.shape[1]
     q = q.view(len(q), heads, -1)
     k, v = kv.view(len(kv), 2, heads, -1).unbind(1)
-    if layout.varlen:
-        return _varlen(q, k, v, layout.counts, layout, 1)
+    if layout.varlen is not None:
+        return layout.varlen(q, k, v, layout.counts, layout.cu_seqlens, 1, layout.longest)
     out, text = q.new_empty(len(q), dim), 0
     for start, texts, length in layout.groups:
         rows = slice(start, start + texts * length)
@@ -98,9 +108,30 @@ def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
     return out
 
 
-def _varlen(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, layout: Layout, longest_q: int) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
+def text_means(x: Tensor, layout: Layout) -> Tensor:
+    """The mean of each text's rows: (tokens, dim) -> (texts, dim) float32."""
+    means: Tensor = torch.segment_reduce(x.to(torch.float32), "mean", offsets=layout.cu_seqlens.to(torch.int64))
+    return means
 
-    attended = varlen_attn(q, k, v, cu_seqlens_q, layout.cu_seqlens, longest_q, layout.longest)
-    assert isinstance(attended, Tensor)  # a pair only where return_aux is asked for
+
+def flash_attention(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, longest_q: int, longest_k: int
+) -> Tensor:
+    """PyTorch's variable-length kernel: (rows, heads, head dim) -> (rows of q, dim). Not by cuDNN, which would plan
+    anew for every shape.
+    """
+    attended: Tensor = torch.ops.aten._flash_attention_forward(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, longest_q, longest_k, 0.0, False, False
+    )[0]
     return attended.flatten(1)
+
+
+def memory_efficient_attention(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, longest_q: int, longest_k: int
+) -> Tensor:
+    """The same by PyTorch's memory-efficient kernel, which takes float32 and older cards."""
+    q, k, v = (part.unsqueeze(0) for part in (q, k, v))
+    attended: Tensor = torch.ops.aten._efficient_attention_forward(
+        q, k, v, None, cu_seqlens_q, cu_seqlens_k, longest_q, longest_k, 0.0, NO_MASK
+    )[0]
+    return attended.squeeze(0).flatten(1)

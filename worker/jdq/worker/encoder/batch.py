@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from jdq.worker.encoder.tokens import Tokens
 
+MOST_TEXTS = 65_535  # a dimension of a CUDA grid: attention kernels have one block per text there
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -31,13 +33,13 @@ def longest_first(tokens: Tokens) -> npt.NDArray[np.int64]:
 
 
 def count_within(lengths: npt.NDArray[np.int64], budget: int, *, padded: bool) -> int:
-    """How many of the next texts, longest first, fit in a forward pass of `budget` tokens: at least one.
+    """How many of the next texts, longest first, fit in a forward pass of `budget` tokens: 1 to MOST_TEXTS.
 
     A padded batch costs its longest text's length for every text.
     """
     if padded:
-        return max(1, budget // max(1, int(lengths[0])))
-    return max(1, int(np.searchsorted(np.cumsum(lengths), budget, side="right")))
+        return max(1, min(MOST_TEXTS, budget // max(1, int(lengths[0]))))
+    return max(1, min(MOST_TEXTS, int(np.searchsorted(np.cumsum(lengths), budget, side="right"))))
 
 
 def pack(tokens: Tokens, indices: npt.NDArray[np.int64]) -> Batch:

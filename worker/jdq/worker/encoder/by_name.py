@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from jdq.store.spaces.definition import FeatureSpace
+from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.hashing import PREFIX, HashEncoder
+from jdq.worker.encoder.pooling import ChosenPoolings, choose_poolings
+from jdq.worker.pooling import AUTO, CLS
 
 if TYPE_CHECKING:
     from jdq.worker.encoder.cache import EncoderCache
@@ -32,36 +35,52 @@ class FeatureEncoder(Protocol):
 
     @property
     def dim(self) -> int:
-        """Columns of a feature."""
+        """Columns of one pooling's feature."""
 
     @property
     def path(self) -> str:
         """Which code computes: "packed", "plain" or "hash"."""
 
     def space(self, storage_dtype: str) -> FeatureSpace:
-        """The feature space of what `encode` returns, once it is stored as this type."""
+        """The feature space of the first pooling's features, once they are stored as this type."""
 
     def tokenize(self, texts: Sequence[str]) -> Any:
         """The texts as tokens; safe in any thread, touches no device."""
 
     def encode(self, tokens: Any, *, after_batch: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """(n, dim) float32, in order. after_batch(texts, tokens), called after each pass, may raise to stop."""
+        """(n, poolings x dim) float32, in order, the poolings side by side.
+
+        after_batch(texts, tokens), called after each pass, may raise to stop.
+        """
 
 
-def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype: str) -> FeatureSpace:
+def poolings_of(name: str, requested: Sequence[str]) -> ChosenPoolings:
+    """The poolings of a job with this encoder, and why. Raises EncoderError."""
+    if name.startswith(PREFIX):
+        if set(requested) - {AUTO, CLS}:
+            raise UnsupportedEncoder(f"{name} has no tokens to take the mean of\n  try: --pooling cls")
+        return ChosenPoolings(names=(CLS,), reason="the only one of this encoder")
+    from jdq.worker.encoder.folder import find_folder
+
+    return choose_poolings(find_folder(name), requested)
+
+
+def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype: str, pooling: str) -> FeatureSpace:
     """The feature space of an encoder, without loading it onto a device. Raises EncoderError."""
     if name.startswith(PREFIX):
         return HashEncoder(name, max_length=max_length).space(storage_dtype)
     from jdq.worker.encoder.identity import describe
 
-    return describe(name, max_length=max_length, precision=precision, storage_dtype=storage_dtype)
+    return describe(name, max_length=max_length, precision=precision, storage_dtype=storage_dtype, pooling=pooling)
 
 
-def load(name: str, *, max_length: int | None, precision: str, device: str) -> FeatureEncoder:
+def load(
+    name: str, *, max_length: int | None, precision: str, device: str, poolings: Sequence[str] = (AUTO,)
+) -> FeatureEncoder:
     """The encoder, from memory if this process has loaded it already. Raises EncoderError."""
     if name.startswith(PREFIX):
         return HashEncoder(name, max_length=max_length)
-    return _loaded().get(name, max_length=max_length, precision=precision, device=device)
+    return _loaded().get(name, max_length=max_length, precision=precision, device=device, poolings=poolings)
 
 
 @cache

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import read_files
 from jdq.worker.encoder.loading import build_encoder, stamp
+from jdq.worker.pooling import AUTO
 
 MAX_BYTES = 6 * 2**30  # three bart-large encoders in float32, with room
 
@@ -27,13 +29,15 @@ class EncoderCache:
     _loaded: OrderedDict[Key, Encoder] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, name: str, *, max_length: int | None, precision: str, device: str) -> Encoder:
+    def get(
+        self, name: str, *, max_length: int | None, precision: str, device: str, poolings: Sequence[str] = (AUTO,)
+    ) -> Encoder:
         """The encoder as `load_encoder` makes it, from memory if it is there. Raises as `load_encoder`."""
         folder = find_folder(name)
-        key = (folder, stamp(folder), max_length, precision, device)
+        key = (folder, stamp(folder), max_length, precision, device, tuple(poolings))
         with self._lock:
             if key not in self._loaded:
-                files = read_files(folder, max_length=max_length, precision=precision)
+                files = read_files(folder, max_length=max_length, precision=precision, poolings=poolings)
                 self._drop(lambda kept: kept[0] == folder and kept[1] != key[1])
                 self._loaded[key] = build_encoder(files, device=device)
                 self._shrink()

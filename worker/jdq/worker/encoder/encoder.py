@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.budget import TokenBudget, is_out_of_memory, release_memory
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, TokenizerMismatch
-from jdq.worker.encoder.forward_pool import ForwardPool, Network, open_forward_pool
+from jdq.worker.encoder.forward_pool import ForwardPool, Network, Pending, open_forward_pool
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -41,11 +39,11 @@ class Encoder:
 
     @property
     def dim(self) -> int:
-        """Columns of a feature."""
+        """Columns of one pooling's feature."""
         return self.identity.dim
 
     def space(self, storage_dtype: str) -> FeatureSpace:
-        """The feature space of what `encode` returns, once stored as `storage_dtype`."""
+        """The feature space of the first pooling's features, once stored as `storage_dtype`."""
         return self.identity.space(storage_dtype)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -53,7 +51,7 @@ class Encoder:
         return self.tokenizer.tokenize(texts, self.identity.max_length)
 
     def encode(self, tokens: Tokens, *, after_batch: AfterBatch | None = None) -> npt.NDArray[np.float32]:
-        """One feature per text, in the order of `tokens`: (texts, dim) float32.
+        """Features of the texts, in the order of `tokens`: (texts, poolings x dim) float32, the poolings side by side.
 
         `after_batch(texts, tokens)` is called after every forward pass with the numbers in that pass; what it raises
         stops the encoding. Raises NotFiniteFeatures, and OutOfMemory where a single text does not fit.
@@ -61,10 +59,10 @@ class Encoder:
         if not tokens.lengths.all():
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
             raise TokenizerMismatch(f"the tokenizer makes no token of the text at position {empty}")
-        features = np.empty((len(tokens), self.dim), dtype=np.float32)
+        features = np.empty((len(tokens), len(self.identity.poolings) * self.dim), dtype=np.float32)
         with open_forward_pool(self.network, len(tokens), len(tokens.ids)) as pool:
             for batch, states in self._passes(tokens, pool):
-                features[batch.indices] = states.to("cpu", torch.float32).numpy()
+                features[batch.indices] = states.numpy()
                 if after_batch is not None:
                     after_batch(len(batch.indices), len(batch.ids))
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
@@ -76,7 +74,7 @@ class Encoder:
         """All forward passes over the texts, longest first; one that runs out of memory is repeated in parts."""
         order = longest_first(tokens)
         share = _even_share(len(tokens.ids), self.budget.tokens, pool.count)
-        running: deque[tuple[Batch, Future[Tensor]]] = deque()
+        running: deque[tuple[Batch, Pending]] = deque()
         while len(order) or running:
             while len(order) and len(running) < pool.ahead:
                 budget = min(self.budget.tokens, share)
@@ -84,26 +82,27 @@ class Encoder:
                 batch = pack(tokens, order[:count])
                 running.append((batch, pool.start(batch)))
                 order = order[count:]
-            batch, future = running.popleft()
-            states = self._states(batch, future)
+            batch, pending = running.popleft()
+            states = self._states(batch, pending)
             if states is not None:
                 yield batch, states
             else:
                 order = np.concatenate([batch.indices, order])
 
-    def _states(self, batch: Batch, future: Future[Tensor]) -> Tensor | None:
+    def _states(self, batch: Batch, pending: Pending) -> Tensor | None:
         """The result of a forward pass, or None where it ran out of memory; the next ones are then smaller."""
         try:
-            return future.result()
+            states = pending.result()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(batch.indices) == 1:
                 raise OutOfMemory(int(batch.indices[0]), int(batch.lengths[0]), self.network.device) from error
-        # Outside the handler, because the error keeps the pass's tensors alive.
-        self.budget.halve_below(len(batch.ids))
-        release_memory(self.network.device)
-        return None
+            self.budget.halve_below(len(batch.ids))
+            release_memory(error, self.network.device)
+            return None
+        self.budget.pass_succeeded()
+        return states
 
 
 def _even_share(n_tokens: int, budget: int, n_passes: int) -> int:

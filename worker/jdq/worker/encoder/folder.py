@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from jdq.worker.encoder.errors import DamagedEncoder, EncoderNotFound, UnsafeWeights
+from jdq.worker.encoder.pooling import CONFIG as POOLING_CONFIG
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 # All that jdq ever takes from the hub: no pickle and no code.
 PATTERNS = [
-    *("config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors"),
+    *("config.json", POOLING_CONFIG, WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model"),
 ]

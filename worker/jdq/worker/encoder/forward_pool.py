@@ -22,34 +22,64 @@ LEAST_TOKENS_PER_PASS = 128
 
 
 class Network(Protocol):
-    """What makes the first states of a batch: the packed or the plain path. Thread-safe."""
+    """What makes the pooled states of a batch: the packed or the plain path. Thread-safe."""
 
     padded: bool
     device: str
     size_bytes: int
 
-    def first_states(self, batch: Batch) -> Tensor:
-        """(texts, dim), on the device, in the order of the batch."""
+    def pooled(self, batch: Batch) -> Tensor:
+        """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
+
+
+class Pending(Protocol):
+    """A forward pass in progress."""
+
+    def result(self) -> Tensor:
+        """Waits; the pooled states in float32 on the CPU. Raises what the pass raised."""
+
+
+class CopiedStates:
+    """States of a CUDA device that are copied to pinned memory, in the device's own order of work.
+
+    Waiting for them by event does not wait for the passes that were started since.
+    """
+
+    def __init__(self, states: Tensor) -> None:
+        self._host = torch.empty(states.shape, dtype=torch.float32, pin_memory=True)
+        self._host.copy_(states.float(), non_blocking=True)
+        self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._copied.record(torch.cuda.current_stream(states.device))
+
+    def result(self) -> Tensor:
+        """Waits for the copy."""
+        self._copied.synchronize()
+        return self._host
 
 
 class ForwardPool:
-    """Takes batches, returns futures of their first states. `ahead` passes should be in progress at any time."""
+    """Takes batches, returns their pooled states to wait for. `ahead` passes should be in progress at any time."""
 
     def __init__(self, network: Network, pool: ThreadPoolExecutor | None, count: int) -> None:
         self._network, self._pool, self.count = network, pool, count
         # On a GPU, as with a pool, the next pass is submitted before the last one's result is fetched.
         self.ahead = count + 1 if pool is not None or network.device != "cpu" else 1
 
-    def start(self, batch: Batch) -> Future[Tensor]:
-        """The future of one forward pass; it also holds what the pass raises."""
+    def start(self, batch: Batch) -> Pending:
+        """One forward pass; its result raises what the pass raises."""
         if self._pool is not None:
-            return self._pool.submit(self._network.first_states, batch)
+            return self._pool.submit(self._pooled, batch)
         future: Future[Tensor] = Future()
         try:
-            future.set_result(self._network.first_states(batch))
+            if self._network.device.startswith("cuda"):
+                return CopiedStates(self._network.pooled(batch))
+            future.set_result(self._pooled(batch))
         except (RuntimeError, MemoryError) as error:
             future.set_exception(error)
         return future
+
+    def _pooled(self, batch: Batch) -> Tensor:
+        return self._network.pooled(batch).to("cpu", torch.float32)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
+from jdq.worker.encoder.pooling import choose_poolings
 from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
+from jdq.worker.pooling import AUTO
 from jdq.worker.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -23,7 +26,10 @@ VOCABULARY_SLACK = 256  # models pad their vocabulary to round numbers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """All that changes an encoder's features, before they are stored. `dim` is their width, `max_length` in tokens."""
+    """All that changes an encoder's features, before they are stored. `dim` is their width, `max_length` in tokens.
+
+    There is a feature of `dim` columns per pooling.
+    """
 
     architecture: str
     weights: str
@@ -31,9 +37,10 @@ class Identity:
     max_length: int
     precision: str
     dim: int
+    poolings: tuple[str, ...]
 
     def space(self, storage_dtype: str) -> FeatureSpace:
-        """The feature space of these features stored as "float16" or "float32"."""
+        """The feature space of the first pooling's features stored as "float16" or "float32"."""
         from jdq.store.spaces.definition import (
             FeatureSpace,  # here, so that the network runs where the store's packages are not
         )
@@ -44,7 +51,7 @@ class Identity:
             architecture=self.architecture,
             weights=self.weights,
             tokenizer=self.tokenizer,
-            pooling="cls",
+            pooling=self.poolings[0],
             max_length=self.max_length,
             cutting="right",
             storage_dtype="float16" if storage_dtype == "float16" else "float32",
@@ -65,16 +72,22 @@ class Files:
 
 
 def describe(
-    name: str, *, max_length: int | None = None, precision: str = "float32", storage_dtype: str = "float16"
+    name: str,
+    *,
+    max_length: int | None = None,
+    precision: str = "float32",
+    storage_dtype: str = "float16",
+    pooling: str = AUTO,
 ) -> FeatureSpace:
     """The feature space of the encoder `name`, a folder or a hub name, without building the network.
 
     `max_length` None is the encoder's own limit, 1,024 tokens for BART. Reads and hashes the weights' files.
     """
-    return read_files(find_folder(name), max_length=max_length, precision=precision).identity.space(storage_dtype)
+    files = read_files(find_folder(name), max_length=max_length, precision=precision, poolings=(pooling,))
+    return files.identity.space(storage_dtype)
 
 
-def read_files(folder: Path, *, max_length: int | None, precision: str) -> Files:
+def read_files(folder: Path, *, max_length: int | None, precision: str, poolings: Sequence[str] = (AUTO,)) -> Files:
     """Structure, tokenizer and identity of a model's folder. Raises EncoderError."""
     if precision not in PRECISIONS:
         raise UnsupportedEncoder(f"no precision {precision!r}; choose from: {', '.join(PRECISIONS)}")
@@ -88,6 +101,7 @@ def read_files(folder: Path, *, max_length: int | None, precision: str) -> Files
         max_length=_limit(max_length, structure.positions, tokenizer),
         precision=precision,
         dim=structure.dim,
+        poolings=choose_poolings(folder, poolings).names,
     )
     return Files(folder=folder, structure=structure, tokenizer=tokenizer, identity=identity)
 

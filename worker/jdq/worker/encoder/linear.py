@@ -90,6 +90,7 @@ class Float8Linear:
             scale_b=self._weight_scale,
             bias=self._bias,
             out_dtype=torch.bfloat16,
+            use_fast_accum=True,  # the sums of a product stay below those that lose by it; the load checks the cosine
         )
 
     def activated(self, x: Tensor) -> Tensor:

@@ -7,17 +7,18 @@ text's own rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout, attend, attend_first, has_varlen, layout_of, place
+from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of, place, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
+from jdq.worker.pooling import CLS
 
 Norm = tuple[Tensor, Tensor]
 Read = Callable[[str], Tensor]
@@ -25,7 +26,7 @@ Read = Callable[[str], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One encoder layer. The last one has separate `q` and `kv`, because it needs fewer queries than keys."""
+    """One encoder layer. Where only position 0 is read, the last one has separate `q` and `kv`, for fewer queries."""
 
     qkv: Linear | None
     q: Linear | None
@@ -38,17 +39,27 @@ class Layer:
 
 
 class PackedBart:
-    """A BART or mBART encoder that gives the last hidden state at position 0 of each text of a batch."""
+    """A BART or mBART encoder that gives each text's last hidden state at position 0, or the mean of all its states."""
 
     padded = False
 
-    def __init__(self, shape: BartShape, read: Read, *, precision: str, device: str, rows: int) -> None:
+    def __init__(
+        self,
+        shape: BartShape,
+        read: Read,
+        *,
+        precision: str,
+        device: str,
+        rows: int,
+        poolings: Sequence[str] = (CLS,),
+    ) -> None:
         """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` the usual tokens per batch."""
         self.shape = shape
         self.device = device
+        self.poolings = tuple(poolings)
         self.dtype = dtype_of(precision)
         self._precision, self._rows = precision, rows
-        self._varlen = has_varlen(device, self.dtype, shape.dim // shape.heads)
+        self._varlen = varlen_kernel(device, self.dtype, shape.dim // shape.heads)
         self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)
         self._positions = self._place(read("embed_positions.weight")[POSITION_OFFSET:])
         self._embedding_norm = self._norm(read, "layernorm_embedding")
@@ -56,15 +67,28 @@ class PackedBart:
         self._layers = [self._layer(read, i) for i in range(shape.layers)]
         self.size_bytes = self._tokens.nbytes + self._positions.nbytes + sum(map(_layer_bytes, self._layers))
 
-    def first_states(self, batch: Batch) -> Tensor:
-        """(texts, dim), on the device, in the order of the batch."""
+    def pooled(self, batch: Batch) -> Tensor:
+        """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
         with torch.inference_mode():
             layout = layout_of(batch, self.device, varlen=self._varlen)
             x = self._embed(batch)
             step, last = (self._pre_norm, self._pre_norm_last) if self.shape.pre_norm else (self._post, self._post_last)
             for layer in self._layers[:-1]:
                 x = step(layer, x, layout)
-            return last(self._layers[-1], x, layout)
+            if self._only_first:
+                return last(self._layers[-1], x, layout)
+            x = step(self._layers[-1], x, layout)
+            x = x if self._last_norm is None else self._normed(x, self._last_norm)
+            return torch.cat([self._pool(x, layout, name) for name in self.poolings], dim=1)
+
+    def _pool(self, x: Tensor, layout: Layout, name: str) -> Tensor:
+        """(texts, dim) float32 of the last hidden states (tokens, dim)."""
+        return x.index_select(0, layout.firsts).to(torch.float32) if name == CLS else text_means(x, layout)
+
+    @property
+    def _only_first(self) -> bool:
+        """Whether the last layer's other positions are not read."""
+        return self.poolings == (CLS,)
 
     def _embed(self, batch: Batch) -> Tensor:
         x = F.embedding(place(batch.ids, self.device), self._tokens)
@@ -80,7 +104,7 @@ class PackedBart:
 
     def _post_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
         """The same for each text's first row; of the other rows only keys and values are needed."""
-        first = x[layout.firsts]
+        first = x.index_select(0, layout.firsts)
         attended = self._attend_first(layer, x, first, layout)
         first = self._normed(layer.out.added(attended, first), layer.attention_norm)
         return self._normed(layer.fc2.added(layer.fc1.activated(first), first), layer.final_norm)
@@ -94,9 +118,9 @@ class PackedBart:
 
     def _pre_norm_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
         assert self._last_norm is not None
-        first = x[layout.firsts]
+        first = x.index_select(0, layout.firsts)
         normed = self._normed(x, layer.attention_norm)
-        attended = self._attend_first(layer, normed, normed[layout.firsts], layout)
+        attended = self._attend_first(layer, normed, normed.index_select(0, layout.firsts), layout)
         first = layer.out.added(attended, first)
         first = layer.fc2.added(layer.fc1.activated(self._normed(first, layer.final_norm)), first)
         return self._normed(first, self._last_norm)
@@ -110,7 +134,7 @@ class PackedBart:
         return F.layer_norm(x, (self.shape.dim,), norm[0], norm[1])
 
     def _layer(self, read: Read, i: int) -> Layer:
-        attention, last = f"layers.{i}.self_attn", i == self.shape.layers - 1
+        attention, last = f"layers.{i}.self_attn", self._only_first and i == self.shape.layers - 1
         queries = [f"{attention}.q_proj"]
         keys_values = [f"{attention}.k_proj", f"{attention}.v_proj"]
         return Layer(

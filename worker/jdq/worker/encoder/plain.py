@@ -1,52 +1,64 @@
-"""The plain path: any text encoder that `AutoModel` loads, padded, position 0."""
+"""The plain path: any text encoder that `AutoModel` loads, padded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from jdq.worker.encoder.attention import place
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
 from jdq.worker.encoder.linear import dtype_of
 from jdq.worker.encoder.quiet import quiet_transformers
+from jdq.worker.pooling import CLS
 
 # Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)
 
 
 class PlainEncoder:
-    """A Hugging Face encoder that gives the last hidden state at position 0 of each text of a batch."""
+    """A Hugging Face encoder that gives each text's last hidden state at position 0, or the mean of all its states."""
 
     padded = True
 
-    def __init__(self, network: nn.Module, *, pad_id: int, precision: str, device: str) -> None:
+    def __init__(
+        self, network: nn.Module, *, pad_id: int, precision: str, device: str, poolings: Sequence[str] = (CLS,)
+    ) -> None:
         if precision == "float8":
             raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision float32")
         self._network = network.to(device=device, dtype=dtype_of(precision)).eval().requires_grad_(False)
         self._pad_id = pad_id
+        self._poolings = tuple(poolings)
         self.device = device
         self.size_bytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
 
-    def first_states(self, batch: Batch) -> Tensor:
-        """(texts, dim), on the device, in the order of the batch."""
-        ids, mask = self._pad(batch)
+    def pooled(self, batch: Batch) -> Tensor:
+        """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
+        ids, mask = (place(part, self.device) for part in self._pad(batch))
         with torch.inference_mode():
-            output = self._network(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
-            states: Tensor = output.last_hidden_state[:, 0]
-            return states
+            states: Tensor = self._network(input_ids=ids, attention_mask=mask).last_hidden_state
+            parts = [states[:, 0].float() if name == CLS else _means(states, mask) for name in self._poolings]
+            return torch.cat(parts, dim=1)
 
-    def _pad(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _pad(self, batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Ids (texts, longest), padded on the right, and the mask, 1 for text and 0 for padding."""
         shape = (len(batch.lengths), int(batch.lengths.max()))
         mask = np.arange(shape[1]) < batch.lengths[:, None]
         ids = np.full(shape, self._pad_id, dtype=np.int64)
         ids[mask] = batch.ids
-        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+        return ids, mask.astype(np.int64)
+
+
+def _means(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean of each text's states without those of padding: (texts, dim) float32."""
+    weights = mask.float()[:, :, None]
+    return (states.float() * weights).sum(1) / weights.sum(1)
 
 
 def load_network(folder: Path) -> nn.Module:

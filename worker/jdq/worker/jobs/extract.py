@@ -15,7 +15,7 @@ from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
 from jdq.worker.jobs.canary import check_canary
-from jdq.worker.jobs.plan import Plan, planned_rows
+from jdq.worker.jobs.plan import Plan, missing_in_any, planned_rows
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.errors import WorkerSick
@@ -55,10 +55,10 @@ class KillingRows(EncoderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedChunk:
-    """The texts of a chunk that the feature space lacks. n_planned: texts of the chunk by its plan."""
+    """The texts of a chunk that a feature space lacks. n_planned: texts of the chunk by its plan."""
 
     encoder: FeatureEncoder
-    space: Space
+    spaces: tuple[Space, ...]
     n_planned: int
     rows: np.ndarray
     keys: np.ndarray
@@ -78,7 +78,7 @@ class TokenizedChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedChunk:
-    """chunk: the texts with a feature; features: those that are still to be stored, or None.
+    """chunk: the texts with a feature; features: those still to be stored, (n, spaces x dim), or None.
 
     bad_rows: rows, from 1, without a finite one; killers: rows, from 1, that killed their processes.
     """
@@ -92,7 +92,7 @@ class ComputedChunk:
 
 @dataclass(frozen=True, slots=True)
 class ExtractChunk:
-    """Reads and tokenizes, runs the encoder, publishes one shard."""
+    """Reads and tokenizes, runs the encoder, publishes one shard per feature space."""
 
     context: ChunkContext[Extract]
 
@@ -101,14 +101,14 @@ class ExtractChunk:
         spec, runtime = self.context.spec, self.context.runtime
         planned = planned_rows(self.context)
         version = runtime.version(spec.dataset, spec.version)
-        space = runtime.space(runtime.job_files.get_result(self.context.job)["space"])
-        encoder = self._load(space.definition)
+        spaces = tuple(map(runtime.space, self._digests()))
+        encoder = self._load([space.definition for space in spaces])
         keys = version.keys()[planned]
-        lacking = space.missing(keys)
+        lacking = missing_in_any(spaces, keys)
         texts = version.texts(planned[lacking])
         return TokenizedChunk(
             encoder=encoder,
-            space=space,
+            spaces=spaces,
             n_planned=len(planned),
             rows=planned[lacking],
             keys=keys[lacking],
@@ -122,7 +122,8 @@ class ExtractChunk:
         A chunk that killed processes is computed in parts, each stored before the next: the text that kills is then
         alone after log2(n) deaths, and all others are stored.
         """
-        check_canary(self.context.runtime, chunk.encoder, chunk.space.digest, chunk.space.definition)
+        space = chunk.spaces[0]
+        check_canary(self.context.runtime, chunk.encoder, space.digest, space.definition)
         if held.lease.attempt == 1:
             return encoded(chunk, held)
         chunk = chunk.without(np.flatnonzero(np.isin(chunk.rows, held.lease.rows)))
@@ -140,7 +141,7 @@ class ExtractChunk:
         )
 
     def publish(self, computed: ComputedChunk) -> Outcome:
-        """Puts the features into the store as one shard."""
+        """Puts the features into the store as one shard per feature space that lacks some of them."""
         self._put(computed)
         if self.context.spec.on_error == "fail":
             if computed.killers:
@@ -158,22 +159,34 @@ class ExtractChunk:
 
     def _put(self, computed: ComputedChunk) -> None:
         chunk = computed.chunk
-        if computed.features is not None:
-            chunk.space.put(chunk.keys, computed.features, chunk.tokens.n_tokens, producer=self._producer(chunk))
+        if computed.features is None:
+            return
+        producer = self._producer(chunk)
+        for space, features in zip(chunk.spaces, np.hsplit(computed.features, len(chunk.spaces)), strict=True):
+            new = space.missing(chunk.keys)
+            if new.any():
+                space.put(chunk.keys[new], features[new], chunk.tokens.n_tokens[new], producer=producer)
 
     def _producer(self, chunk: TokenizedChunk) -> dict[str, str]:
         device = device_of(self.context.runtime.config, "gpu")
         encoder = self.context.spec.encoder
         return {"job": self.context.job, "encoder": encoder, "path": chunk.encoder.path, "device": device}
 
-    def _load(self, definition: FeatureSpace) -> FeatureEncoder:
+    def _digests(self) -> list[str]:
+        """The feature spaces of the plan; one that an earlier version of jdq made names only one."""
+        result = self.context.runtime.job_files.get_result(self.context.job)
+        return list(result.get("spaces", {}).values()) or [result["space"]]
+
+    def _load(self, definitions: Sequence[FeatureSpace]) -> FeatureEncoder:
         """The encoder of the plan, loaded once per process. Raises EncoderChanged."""
+        definition = definitions[0]
         name = self.context.spec.encoder
         encoder = load(
             Models(self.context.runtime.store.root).encoder(name),
             max_length=definition.max_length,
             precision=definition.precision,
             device=device_of(self.context.runtime.config, "gpu"),
+            poolings=[each.pooling for each in definitions],
         )
         if encoder.space(definition.storage_dtype) != definition:
             raise EncoderChanged(
@@ -209,11 +222,8 @@ def encoded(chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
 def counts_of(computed: ComputedChunk) -> dict[str, int]:
     """What the chunk adds to its job's counts."""
     chunk, n_tokens = computed.chunk, computed.chunk.tokens.n_tokens
-    limit, n_computed, n_bad = (
-        chunk.space.definition.max_length,
-        len(chunk.texts),
-        len(computed.bad_rows) + len(computed.killers),
-    )
+    limit, n_computed = chunk.spaces[0].definition.max_length, len(chunk.texts)
+    n_bad = len(computed.bad_rows) + len(computed.killers)
     return {
         "texts_done": chunk.n_planned,
         "computed": n_computed,

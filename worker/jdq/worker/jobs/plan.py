@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
-from jdq.worker.encoder.by_name import space_of
+from jdq.worker.encoder.by_name import poolings_of, space_of
 from jdq.worker.precision import AUTO, automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
@@ -34,16 +36,20 @@ LEAST_TOKENS = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The dataset version and the feature space of an extraction, and the devices of the gpu queue's live workers."""
+    """The dataset version and the feature spaces of an extraction, and the devices of the gpu queue's live workers.
+
+    There is a space per pooling; pooling_reason says why these poolings.
+    """
 
     version: DatasetVersion
-    space: Space
+    spaces: tuple[Space, ...]
+    pooling_reason: str
     devices: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTexts:
-    """rows: the first row of each text that the space lacks."""
+    """rows: the first row of each text that a space lacks."""
 
     opened: Opened
     rows: np.ndarray
@@ -56,19 +62,24 @@ class Plan:
     context: ChunkContext[Extract]
 
     def prepare(self) -> Opened:
-        """Opens the dataset and the feature space, which fingerprints the encoder's files."""
+        """Opens the dataset and the feature spaces, which fingerprints the encoder's files."""
         spec, runtime = self.context.spec, self.context.runtime
         devices = gpu_queue_devices(runtime)
         version = runtime.version(spec.dataset, spec.version)
+        encoder = Models(runtime.store.root).encoder(spec.encoder)
+        poolings = poolings_of(encoder, spec.pooling)
         definition = space_of(
-            Models(runtime.store.root).encoder(spec.encoder),
+            encoder,
             max_length=spec.max_length,
             precision=self._automatic(version, devices) if spec.precision == AUTO else spec.precision,
             storage_dtype=spec.storage_dtype,
+            pooling=poolings.names[0],
         )
+        definitions = [msgspec.structs.replace(definition, pooling=name) for name in poolings.names]
         return Opened(
             version=version,
-            space=runtime.space(runtime.store.space(definition).digest),
+            spaces=tuple(runtime.space(runtime.store.space(each).digest) for each in definitions),
+            pooling_reason=poolings.reason,
             devices=devices,
         )
 
@@ -84,10 +95,10 @@ class Plan:
         return jobbook.settle_precision(automatic_precision(device_kind(devices)))
 
     def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
-        """Asks the store which texts it lacks."""
+        """Asks the store which texts it lacks in one of the spaces."""
         keys = opened.version.keys()
         rows = first_rows(keys)
-        return NewTexts(opened=opened, rows=rows[opened.space.missing(keys[rows])])
+        return NewTexts(opened=opened, rows=rows[missing_in_any(opened.spaces, keys[rows])])
 
     def publish(self, new: NewTexts) -> Outcome:
         """Stores the plan; its outcome has the follow-up chunks.
@@ -98,11 +109,12 @@ class Plan:
         files, job, version = self.context.runtime.job_files, self.context.job, new.opened.version
         files.put_array(job, "rows", new.rows)
         rows = files.get_array(job, "rows")
-        tokens = estimated_tokens(version.n_bytes()[rows], new.opened.space.definition.max_length)
+        tokens = estimated_tokens(version.n_bytes()[rows], new.opened.spaces[0].definition.max_length)
         n_chunks = put_bounds(self.context, new.opened.devices, tokens)
         result = self._result(new.opened)
         files.put_result(job, result)
-        version.record_space(new.opened.space.digest, encoder=self.context.spec.encoder, job=job)
+        for space in reversed(new.opened.spaces):  # the first one last, because heads use the newest by default
+            version.record_space(space.digest, encoder=self.context.spec.encoder, job=job)
         reused = version.n_rows - len(rows)
         log.info("%d rows, %d to compute, %d chunks", version.n_rows, len(rows), n_chunks)
         return Outcome(
@@ -112,13 +124,16 @@ class Plan:
         )
 
     def _result(self, opened: Opened) -> dict[str, Any]:
-        definition = opened.space.definition
+        definition = opened.spaces[0].definition
         return {
             "dataset": opened.version.name,
             "version": opened.version.version,
             "rows": opened.version.n_rows,
             "encoder": self.context.spec.encoder,
-            "space": opened.space.digest,
+            "space": opened.spaces[0].digest,
+            "spaces": {space.definition.pooling: space.digest for space in opened.spaces},
+            "pooling": definition.pooling,
+            "pooling_reason": opened.pooling_reason,
             "precision": definition.precision,
             "max_length": definition.max_length,
             "dim": definition.dim,
@@ -138,6 +153,12 @@ def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
     bounds = files.get_array(context.job, "bounds")
     rows: np.ndarray = files.get_array(context.job, "rows")[bounds[chunk - 1] : bounds[chunk]]
     return rows
+
+
+def missing_in_any(spaces: Sequence[Space], keys: np.ndarray) -> np.ndarray:
+    """(n,) bool: True where at least one of the spaces has no row of the key."""
+    missing: np.ndarray = np.logical_or.reduce([space.missing(keys) for space in spaces])
+    return missing
 
 
 def gpu_queue_devices(runtime: Runtime) -> list[str]:

@@ -66,6 +66,7 @@ def extraction(context: ChunkContext[Predict], head: str) -> ChunkContext[Extrac
         max_length=definition.max_length,
         precision=definition.precision,
         storage_dtype=definition.storage_dtype,
+        pooling=(definition.pooling,),
     )
     return ChunkContext(job=context.job, chunk=context.chunk, spec=spec, runtime=context.runtime)
 
@@ -87,7 +88,7 @@ class HeadPlan:
         from jdq.worker.heads.files import read_record, require_space
 
         opened = self.plan.prepare()
-        require_space(read_record(Heads(self.context.runtime.store.root).path(self.head)), opened.space.digest)
+        require_space(read_record(Heads(self.context.runtime.store.root).path(self.head)), opened.spaces[0].digest)
         return opened
 
     def compute(self, opened: Opened, held: HeldLease) -> NewTexts:

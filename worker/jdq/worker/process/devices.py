@@ -48,4 +48,6 @@ def device_of(config: Config, queue: Queue) -> str:
 def show_only(gpu: Gpu) -> None:
     """Makes this GPU the only one visible to this process's children; call it before any of them touches CUDA."""
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu.uuid
+    # Batches differ in size: memory that was freed in small segments would not fit the next large tensor.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     os.environ[LEASED] = gpu.uuid

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import runpy
 from importlib.util import find_spec
+from pathlib import Path
 
 from jdq.store.errors import StoreError
 from jdq.store.store import open_store
@@ -12,6 +14,20 @@ from jdq.worker.config import Config
 
 class NotReady(Exception):
     """The worker cannot work here; the message says why and names the next step."""
+
+
+def check_gpu_build() -> None:
+    """Raises NotReady if PyTorch was built for CPUs. Reads a file of PyTorch's, because importing it takes seconds."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return
+    build = runpy.run_path(str(Path(spec.origin).parent / "version.py"))
+    if build.get("cuda") is None and build.get("hip") is None:
+        raise NotReady(
+            f"this host has an NVIDIA GPU, but its PyTorch ({build['__version__']}) is built for CPUs\n"
+            "  try: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130\n"
+            "  or, to compute on the CPU: JDQ_DEVICE=cpu"
+        )
 
 
 def check_readiness(config: Config) -> None:

@@ -36,10 +36,13 @@ def _by_head(text: str, head_file: Path) -> tuple[tuple[str, ...], np.ndarray]:
     store = open_store(config.store)
     definition = store.open_space(origin.space).definition
     name = Models(store.root).encoder(origin.encoder)
-    length, precision = definition.max_length, definition.precision
-    current = space_of(name, max_length=length, precision=precision, storage_dtype=definition.storage_dtype)
+    length, precision, pooling = definition.max_length, definition.precision, definition.pooling
+    current = space_of(
+        name, max_length=length, precision=precision, storage_dtype=definition.storage_dtype, pooling=pooling
+    )
     require_space(head.record, current.digest)
-    encoder = load(name, max_length=length, precision=precision, device=device_of(config, "gpu"))
+    device = device_of(config, "gpu")
+    encoder = load(name, max_length=length, precision=precision, device=device, poolings=(pooling,))
     features = encoder.encode(encoder.tokenize([text])).astype(definition.storage_dtype)
     return head.classes, head.predict_proba(features)
 
