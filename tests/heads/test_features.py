@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from jdq.worker.heads import features
 from jdq.worker.heads.features import BLOCK_ROWS, float32_blocks, float32_bytes, in_float32, mean_and_std, no_check
 
 X = np.random.default_rng(0).normal(3, 2, (40, 5)).astype(np.float16)
@@ -24,9 +25,10 @@ class Watched:
         return X[rows]
 
 
-def test_adjacent_rows_are_read_as_slices_and_others_by_number() -> None:
+def test_adjacent_rows_are_read_as_slices_and_others_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "BLOCK_ROWS", 4)
     rows, watched = np.array([3, 4, 5, 6, 9, 8, 1, 1, 20]), Watched()
-    blocks = list(float32_blocks(watched, rows, block_rows=4))
+    blocks = list(float32_blocks(watched, rows))
     assert [start for start, _ in blocks] == [0, 4, 8]
     assert (np.concatenate([block for _, block in blocks]) == X[rows].astype(np.float32)).all()
     assert all(block.dtype == np.float32 for _, block in blocks)
@@ -55,7 +57,7 @@ def test_no_rows_are_no_blocks() -> None:
 
 
 def test_a_float32_copy_of_the_rows_is_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(float32_blocks, "__kwdefaults__", {"block_rows": 4})
+    monkeypatch.setattr(features, "BLOCK_ROWS", 4)
     values, rows = X.astype(np.float32), np.array([*range(10), 30, 2])
     copy = in_float32(values, rows)
     assert copy.dtype == np.float32 and (copy == values[rows]).all() and not np.shares_memory(copy, values)
@@ -63,7 +65,7 @@ def test_a_float32_copy_of_the_rows_is_their_own(monkeypatch: pytest.MonkeyPatch
 
 
 def test_mean_and_deviation_are_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(float32_blocks, "__kwdefaults__", {"block_rows": 7})
+    monkeypatch.setattr(features, "BLOCK_ROWS", 7)
     rows = np.array([*range(10), 30, 2, 17, 39])
     values = X.astype(np.float32)
     values[:, 2] = 7  # constant: divided by 1

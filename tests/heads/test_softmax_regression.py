@@ -10,7 +10,7 @@ from scipy.optimize import check_grad
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-from jdq.worker.heads.features import float32_blocks
+from jdq.worker.heads import features
 from jdq.worker.heads.softmax_regression import Objective, minimise
 
 RNG = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def objective(codes: Any = CODES, *, weights: Any = None, scaled: bool = False, 
 def test_the_objective_is_the_mean_loss_and_the_penalty(
     codes: Any, weighted: bool, scaled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(float32_blocks, "__kwdefaults__", {"block_rows": 9})
+    monkeypatch.setattr(features, "BLOCK_ROWS", 9)
     weights = RNG.random(len(ROWS)).astype(np.float32) if weighted else None
     found = objective(codes, weights=weights, scaled=scaled)
     outputs = 2 if codes is SETS else 3
@@ -60,7 +60,7 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 def test_each_block_is_checked_by_its_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(float32_blocks, "__kwdefaults__", {"block_rows": 20})
+    monkeypatch.setattr(features, "BLOCK_ROWS", 20)
     called = []
     objective(check=lambda *counts: called.append(counts)).value_and_gradient(np.zeros(12))
     assert called == [(0, len(ROWS)), (20, len(ROWS))]
