@@ -89,7 +89,7 @@ def test_scaling_is_a_parameter_of_every_estimator(made: Any, scale: bool) -> No
     knn = make_pipeline(*steps, KNeighborsClassifier(10, metric="cosine", weights="distance", algorithm="brute"))
     knn.fit(X[context.train], context.train_codes)
     assert np.allclose(fit_estimator(context).predictor.predict_block(X), knn.predict_proba(X), atol=1e-5)
-    plain = fit_estimator(context_of(made, "linear-svm", params={"scale": False}))
+    plain: Any = fit_estimator(context_of(made, "linear-svm", params={"scale": False}))
     svm = LinearSVC(C=0.1, max_iter=5000, random_state=0)
     svm.fit(made.X[context.train].astype(np.float32), context.train_codes)
     assert np.allclose(plain.predictor.scores(made.X.astype(np.float32)), svm.decision_function(made.X), atol=1e-2)

@@ -63,19 +63,17 @@ def test_the_header_says_what_the_file_is(trained: Any) -> None:
 
 def test_the_digest_changes_with_names_types_shapes_and_values() -> None:
     array = np.arange(6, dtype=np.float32)
-    found = [
-        _digest(text, arrays)
-        for text, arrays in [
-            ("{}", {"a": array}),
-            ("{ }", {"a": array}),
-            ("{}", {"b": array}),
-            ("{}", {"a": array.reshape(2, 3)}),
-            ("{}", {"a": array.view(np.int32)}),
-            ("{}", {"a": array + 1}),
-            ("{}", {"a": array, "b": array}),
-            ("{}", {}),
-        ]
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("{}", {"a": array}),
+        ("{ }", {"a": array}),
+        ("{}", {"b": array}),
+        ("{}", {"a": array.reshape(2, 3)}),
+        ("{}", {"a": array.view(np.int32)}),
+        ("{}", {"a": array + 1}),
+        ("{}", {"a": array, "b": array}),
+        ("{}", {}),
     ]
+    found = [_digest(text, arrays) for text, arrays in cases]
     assert len(set(found)) == len(found)
     assert _digest("", {"a": array, "b": array + 1}) == _digest("", {"b": array + 1, "a": array})
     assert _digest("", {"a": array.reshape(2, 3).T}) == _digest("", {"a": array.reshape(2, 3).T.copy()})

@@ -27,7 +27,7 @@ def test_label_sets_become_a_column_for_each_label() -> None:
 
 
 def test_numbers_as_labels_are_named_as_text() -> None:
-    assert read_targets(np.array([1, 2, 1], dtype=object)).classes == ("1", "2")  # type: ignore[arg-type]
+    assert read_targets(np.array([1, 2, 1], dtype=object)).classes == ("1", "2")
 
 
 @pytest.mark.parametrize(

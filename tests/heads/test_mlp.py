@@ -21,9 +21,9 @@ def context_of(made: Any, y: Any = None, parts: Any = None, check: Any = lambda 
     split = made.split if parts is None else type(made.split)(
         parts=parts, seed=0, test=0.2, validation=0.1, distinct_texts=300, warnings=()
     )  # fmt: skip
-    options = HeadOptions(head="mlp", **options)
-    targets = read_targets(made.y if y is None else y, label_separator=options.label_separator)
-    return make_fit_context(made.X, targets, split, options, made.keys, check)
+    asked = HeadOptions(head="mlp", **options)
+    targets = read_targets(made.y if y is None else y, label_separator=asked.label_separator)
+    return make_fit_context(made.X, targets, split, asked, made.keys, check)
 
 
 def by_hand(context: Any, params: dict[str, Any], *, loss: nn.Module, y: Any) -> tuple[list[dict[str, float]], Any]:
@@ -45,7 +45,7 @@ def by_hand(context: Any, params: dict[str, Any], *, loss: nn.Module, y: Any) ->
         for epoch in range(1, params["max_epochs"] + 1):
             net.train()
             losses = []
-            for places in torch.randperm(len(context.train)).split(params["batch_size"]):
+            for places in torch.split(torch.randperm(len(context.train)), params["batch_size"]):
                 rows = context.train[places.numpy()]
                 adam.zero_grad()
                 batch = loss(net(X[rows]), y[rows])

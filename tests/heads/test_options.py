@@ -16,6 +16,7 @@ from jdq.worker.heads.options import HEADS, check_head, parse_params
         ("20", 20),
         ("-1", -1),
         ("true", True),
+        ("false", False),
         ("False", False),
         ("None", None),
         ("NULL", None),

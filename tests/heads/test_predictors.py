@@ -50,8 +50,13 @@ def test_layers_have_relu_between_them_and_not_at_the_end() -> None:
 def test_blocks_of_any_number_of_rows_are_predicted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor, X = layers(3, 2), floats(10, 3).astype(np.float16)
     asked = []
+
+    def predict_block(self: LayersPredictor, X: Any) -> Any:
+        asked.append(X)
+        return self.scores(X)
+
     monkeypatch.setattr(predictors, "BLOCK_ROWS", 4)
-    monkeypatch.setattr(LayersPredictor, "predict_block", lambda self, X: asked.append(X) or self.scores(X))
+    monkeypatch.setattr(LayersPredictor, "predict_block", predict_block)
     found = predict_in_blocks(predictor, X)
     assert [len(block) for block in asked] == [4, 4, 2] and {block.dtype for block in asked} == {np.dtype(np.float32)}
     assert found.dtype == np.float32 and np.allclose(found, predictor.scores(X.astype(np.float32)))

@@ -188,7 +188,7 @@ def test_texts_are_numbered_by_their_first_row_whatever_their_keys() -> None:
     expected = [numbers.setdefault(key.tobytes(), len(numbers)) for key in keys]
     found = group_numbers(keys)
     assert found.tolist() == expected and found.dtype == np.intp
-    assert group_numbers(keys.astype(np.int64)).tolist() == expected  # type: ignore[arg-type]
+    assert group_numbers(keys.astype(np.int64)).tolist() == expected
     assert group_numbers(np.asfortranarray(keys)).tolist() == expected
 
 
