@@ -45,7 +45,7 @@ def test_blocks_of_any_size_give_the_same_gradient(made: Any, monkeypatch: pytes
     )
     at = np.random.default_rng(0).normal(size=17 * 4)
     value, gradient = objective.value_and_gradient(at)
-    monkeypatch.setattr(features.float32_blocks, "__kwdefaults__", {"block_rows": 7})
+    monkeypatch.setattr(features, "BLOCK_ROWS", 7)
     in_sevens = objective.value_and_gradient(at)
     assert in_sevens[0] == pytest.approx(value, rel=1e-6) and np.allclose(in_sevens[1], gradient, atol=1e-5)
     step = 1e-3 * np.eye(17 * 4)[5]

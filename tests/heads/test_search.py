@@ -6,10 +6,22 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.worker.heads.crossval import assign_folds, fold_rows
-from jdq.worker.heads.errors import BadParameter, TooFewRows
+from jdq.worker.heads.crossval import assign_folds, cross_validate, fold_rows
+from jdq.worker.heads.errors import BadParameter, TooFewRows, UnknownHead
+from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
-from jdq.worker.heads.search import Trial, TrialScore, list_trials, rank, refit_best, score_trial
+from jdq.worker.heads.record import Origin
+from jdq.worker.heads.search import (
+    GRIDS,
+    MOST_ROWS,
+    RANDOM,
+    Trial,
+    TrialScore,
+    list_trials,
+    rank,
+    refit_best,
+    score_trial,
+)
 from jdq.worker.heads.split import TRAIN
 from jdq.worker.heads.train import make_fit_context, train_head
 
@@ -25,8 +37,6 @@ def test_folds_are_even_stratified_and_keep_equal_texts_together() -> None:
 
 
 def test_every_train_row_is_held_out_once(made: Any) -> None:
-    from jdq.worker.heads.labels import read_targets
-
     keys = made.keys.copy()
     keys[::2] = keys[0]  # half of the rows have one text
     context = make_fit_context(made.X, read_targets(made.y), made.split, HeadOptions(), keys, lambda *_: None)
@@ -103,3 +113,151 @@ def test_a_trial_that_does_not_fit_the_data_has_an_error_and_the_search_goes_on(
         refit_best(made.X, made.y, made.split, scores)
     good = score_trial(made.X, made.y, made.split, Trial(number=1, options=HeadOptions()), folds=2)
     assert [score.number for score in rank([*scores, good])] == [1, 0]
+
+
+def test_the_grid_is_every_combination_in_order() -> None:
+    found = [(trial.options.head, trial.options.params) for trial in list_trials(HeadOptions(), rows=1000)]
+    logreg = [params for head, params in found if head == "logreg"]
+    assert logreg == [{"C": C, "scale": scale} for C in (0.01, 0.1, 1.0, 10.0, 100.0) for scale in (False, True)]
+    assert found[0] == ("dummy", {}) and len(found) == 1 + 10 + 5 + 5 + 4 + 8 + 2 + 2
+
+
+def test_what_the_base_says_applies_to_every_trial_but_for_head_parameters_and_folds() -> None:
+    base = HeadOptions(
+        head="mlp", params={"hidden": 3}, seed=4, class_weight="balanced", cv=7, per_class=8, calibrate=True
+    )
+    for trial in list_trials(base, rows=1000):
+        assert trial.options == msgspec.structs.replace(
+            base, head=trial.options.head, params=trial.options.params, cv=None
+        )
+    assert list_trials(base, rows=1000)[0].options.head != "mlp"
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "label_separator", "left_out"),
+    [
+        (None, None, set()),
+        (None, "|", set()),
+        ("balanced", None, {"dummy", "knn"}),
+        ("balanced", "|", {"dummy", "knn", "mlp"}),
+    ],
+)
+def test_heads_without_class_weights_are_left_out_of_a_weighted_search(
+    class_weight: str | None, label_separator: str | None, left_out: set[str]
+) -> None:
+    base = HeadOptions(class_weight=class_weight, label_separator=label_separator)
+    assert {trial.options.head for trial in list_trials(base, rows=10)} == set(GRIDS) - left_out
+
+
+@pytest.mark.parametrize(("head", "most"), MOST_ROWS.items())
+def test_a_slow_head_takes_part_up_to_its_number_of_rows_or_where_it_is_named(head: str, most: int) -> None:
+    at, beyond = ({t.options.head for t in list_trials(HeadOptions(), rows=rows)} for rows in (most, most + 1))
+    assert head in at and head not in beyond
+    assert {t.options.head for t in list_trials(HeadOptions(), rows=most + 1, heads=[head])} == {head}
+
+
+def test_an_unknown_head_is_refused_before_the_search() -> None:
+    with pytest.raises(UnknownHead, match="no head 'logrec'"):
+        list_trials(HeadOptions(), rows=10, heads=["logreg", "logrec"])
+
+
+def test_random_trials_take_turns_and_stay_within_their_ranges() -> None:
+    trials = list_trials(HeadOptions(), rows=1000, trials=400)
+    drawable = [name for name in GRIDS if name in RANDOM]
+    assert [trial.options.head for trial in trials[:8]] == [*drawable, drawable[0]]
+    drawn: dict[tuple[str, str], list[Any]] = {}
+    for trial in trials:
+        assert trial.options.params.keys() == RANDOM[trial.options.head].keys()
+        for name, value in trial.options.params.items():
+            drawn.setdefault((trial.options.head, name), []).append(value)
+    for (head, name), found in drawn.items():
+        values = RANDOM[head][name]
+        if isinstance(values, tuple):
+            places = (np.log(found) - np.log(values[0])) / np.log(values[1] / values[0])
+            assert all(value == float(f"{value:.4g}") for value in found) and len(set(found)) > 30
+            assert -1e-3 <= places.min() < 0.2 and 0.8 < places.max() <= 1.001
+        else:
+            assert set(found) == set(values)
+    assert len(list_trials(HeadOptions(), rows=1000, trials=1)) == 1
+    assert "dummy" not in {trial.options.head for trial in trials}
+
+
+def test_a_search_of_no_random_trials_is_refused() -> None:
+    with pytest.raises(BadParameter) as caught:
+        list_trials(HeadOptions(), rows=1000, trials=0)
+    assert str(caught.value) == "a search needs at least one trial, not 0"
+
+
+def test_a_trials_score_is_its_cross_validation(made: Any) -> None:
+    trial, checked = Trial(number=5, options=HeadOptions(head="logreg", params={"C": 0.5})), []
+    keys = made.keys.copy()
+    keys[::3] = keys[0]
+    found = score_trial(made.X, made.y, made.split, trial, keys=keys, folds=3, check=lambda *c: checked.append(c))
+    context = make_fit_context(made.X, read_targets(made.y), made.split, trial.options, keys, lambda *_: None)
+    expected = cross_validate(context, keys, 3)["metrics"]
+    assert found == TrialScore(
+        number=5,
+        options=trial.options,
+        folds=3,
+        scores={name: values["mean"] for name, values in expected.items()},
+        spread={name: values["std"] for name, values in expected.items()},
+        wall_time_s=found.wall_time_s,
+    )
+    assert 0 < found.wall_time_s < 60 and found.wall_time_s == round(found.wall_time_s, 4)
+    assert (2, 3) in checked
+    plain = score_trial(made.X, made.y, made.split, Trial(number=0, options=HeadOptions(head="dummy")))
+    assert plain.folds == 5
+
+
+def test_a_failed_trial_keeps_its_number_options_and_reason(made: Any) -> None:
+    trial = Trial(number=2, options=HeadOptions(head="knn", params={"n_neighbors": 5000}))
+    found = score_trial(made.X, made.y, made.split, trial, folds=2)
+    assert found.error is not None and found.error.startswith("knn cannot be trained with these parameters: ")
+    assert found == TrialScore(number=2, options=trial.options, folds=2, error=found.error)
+
+
+def test_label_sets_are_searched_by_their_separator(made: Any) -> None:
+    y = np.array([f"{name};x" if name == "class 1" else name for name in made.y], dtype=object)
+    found = score_trial(made.X, y, made.split, Trial(number=0, options=HeadOptions(label_separator=";")), folds=2)
+    assert found.scores["macro_f1"] > 0.8 and "balanced_accuracy" not in found.scores
+
+
+def test_of_equal_scores_the_earlier_trial_is_the_best() -> None:
+    scores = [TrialScore(number=n, options=HeadOptions(), folds=2, scores={"macro_f1": 0.5}) for n in (3, 1, 2)]
+    assert [score.number for score in rank(scores)] == [1, 2, 3]
+
+
+def test_the_record_of_a_search_lists_its_trials_from_the_best(made: Any) -> None:
+    def scored(number: int, value: float | None, error: str | None = None, **options: Any) -> TrialScore:
+        scores = {} if value is None else {"macro_f1": value}
+        return TrialScore(
+            number=number, options=HeadOptions(head="dummy", **options), folds=4, scores=scores, error=error,
+            spread=dict.fromkeys(scores, 0.1), wall_time_s=0.12344,
+        )  # fmt: skip
+
+    trials = [scored(0, None, "did not fit"), scored(1, 0.5), scored(2, 0.7, params={"strategy": "stratified"}, seed=9)]
+    origin, checked = Origin(space="ab" * 16), []
+    best = refit_best(
+        made.X, made.y, made.split, trials, origin=origin, keys=made.keys, check=lambda *c: checked.append(c)
+    )  # fmt: skip
+    assert best.record.params["strategy"] == "stratified" and best.record.seed == 9 and checked
+    assert best.record.origin == origin and best.classes == ("class 0", "class 1", "class 2", "class 3")
+    line = {"head": "dummy", "params": {}, "spread": 0.1, "wall_time_s": 0.12344, "error": None}
+    assert best.record.search == {
+        "metric": "macro_f1",
+        "folds": 4,
+        "trials": [
+            line | {"number": 2, "params": {"strategy": "stratified"}, "score": 0.7},
+            line | {"number": 1, "score": 0.5},
+            line | {"number": 0, "score": None, "spread": None, "error": "did not fit"},
+        ],
+        "wall_time_s": 0.3703,
+    }
+
+
+@pytest.mark.parametrize(("trials", "reason"), [([], "there are none"), (["no fit"], "no fit")])
+def test_a_search_without_a_score_is_refused_with_the_reason(made: Any, trials: list[str], reason: str) -> None:
+    scores = [TrialScore(number=0, options=HeadOptions(), folds=2, error=error) for error in trials]
+    with pytest.raises(BadParameter) as caught:
+        refit_best(made.X, made.y, made.split, scores, metric="roc_auc")
+    assert str(caught.value) == f"no trial of the search has a roc_auc: {reason}"

@@ -71,11 +71,9 @@ def assign_folds(sizes: Rows, strata: npt.NDArray[np.int64], folds: int, rng: np
 
 def _deal(fold: Rows, single: Rows, of_class: npt.NDArray[np.float64], load: npt.NDArray[np.float64]) -> None:
     """Texts of one row go to the folds with the fewest rows of their class, then with the fewest rows."""
-    # With `level` rows each, all folds would be equal; those above it get none.
-    level = np.ceil((of_class.sum() + len(single)) / len(of_class))
-    order = np.lexsort((load, of_class))
-    room = np.maximum(0, level - of_class[order]).astype(np.intp)
-    dealt = np.minimum(room, np.maximum(0, len(single) - np.concatenate(([0], np.cumsum(room)[:-1]))))
-    dealt[0] += len(single) - dealt.sum()
-    fold[single] = np.repeat(order, dealt)
-    load[order] += dealt
+    # Filling the lowest first, no fold gets more than the mean: that many places in each fold are enough.
+    mean = int(np.ceil((of_class.sum() + len(single)) / len(of_class)))
+    before = of_class[:, None] + np.arange(mean)
+    lowest = np.lexsort((np.repeat(load - of_class, mean), before.ravel()))[: len(single)]
+    fold[single], _ = np.unravel_index(lowest, before.shape)
+    load += np.bincount(fold[single], minlength=len(load))

@@ -33,13 +33,13 @@ def float32_bytes(rows: Rows, X: Features) -> int:
     return len(rows) * X.shape[1] * 4
 
 
-def float32_blocks(X: Features, rows: Rows, *, block_rows: int = BLOCK_ROWS) -> Iterator[tuple[int, Float32]]:
+def float32_blocks(X: Features, rows: Rows) -> Iterator[tuple[int, Float32]]:
     """(position of the block's first row in `rows`, its float32 features), in order.
 
     Adjacent float32 rows come as a view: copy a block before changing it.
     """
-    for start in range(0, len(rows), block_rows):
-        block = rows[start : start + block_rows]
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
         together = block[-1] - block[0] == len(block) - 1 and bool((np.diff(block) == 1).all())
         yield start, np.asarray(X[slice(block[0], block[-1] + 1) if together else block], dtype=np.float32)
 

@@ -1,0 +1,82 @@
+"""The objective in blocks, against scikit-learn's formula and numerical differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
+
+from jdq.worker.heads import features
+from jdq.worker.heads.softmax_regression import Objective, minimise
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(2, 1.5, (60, 3)).astype(np.float32)
+ROWS = np.array([*range(5, 40), 50, 2, 41])
+CODES = RNG.integers(0, 3, len(ROWS))
+SETS = RNG.random((len(ROWS), 2)) < 0.4
+MEAN, STD = X.mean(axis=0).astype(np.float64), np.array([0.5, 1.5, 2])
+
+
+def objective(codes: Any = CODES, *, weights: Any = None, scaled: bool = False, check: Any = lambda *_: None) -> Any:
+    mean, std = (MEAN, STD) if scaled else (None, None)
+    return Objective(X=X, rows=ROWS, codes=codes, row_weights=weights, C=0.7, mean=mean, std=std, check=check)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("codes", [CODES, SETS], ids=["softmax", "sigmoid"])
+def test_the_objective_is_the_mean_loss_and_the_penalty(
+    codes: Any, weighted: bool, scaled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BLOCK_ROWS", 9)
+    weights = RNG.random(len(ROWS)).astype(np.float32) if weighted else None
+    found = objective(codes, weights=weights, scaled=scaled)
+    outputs = 2 if codes is SETS else 3
+    assert found.outputs == outputs
+    at = RNG.normal(size=4 * outputs)
+    W, b = at[: 3 * outputs].reshape(3, outputs), at[3 * outputs :]
+    scores = (((X - MEAN) / STD if scaled else X)[ROWS]) @ W + b
+    if codes is SETS:
+        losses = (np.log1p(np.exp(scores)) - scores * SETS).sum(axis=1)
+    else:
+        losses = logsumexp(scores, axis=1) - scores[np.arange(len(ROWS)), CODES]
+    weight = np.ones(len(ROWS)) if weights is None else weights
+    expected = (losses * weight).sum() / weight.sum() + 0.5 * (W**2).sum() / (0.7 * weight.sum())
+    assert found.value_and_gradient(at)[0] == pytest.approx(expected, rel=1e-5)
+    error = check_grad(
+        lambda x: found.value_and_gradient(x)[0], lambda x: found.value_and_gradient(x)[1], at, epsilon=1e-3
+    )
+    assert error < 5e-3
+
+
+def test_large_scores_do_not_overflow() -> None:
+    for codes, outputs in ((CODES, 3), (SETS, 2)):
+        value, gradient = objective(codes).value_and_gradient(np.full(4 * outputs, 1e4))
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_each_block_is_checked_by_its_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "BLOCK_ROWS", 20)
+    called = []
+    objective(check=lambda *counts: called.append(counts)).value_and_gradient(np.zeros(12))
+    assert called == [(0, len(ROWS)), (20, len(ROWS))]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_minimum_is_scikit_learns(weighted: bool) -> None:
+    weights = RNG.random(len(ROWS)).astype(np.float32) if weighted else None
+    coefficients, intercepts, iterations = minimise(objective(weights=weights), max_iter=200, tol=1e-6)
+    model = LogisticRegression(C=0.7, tol=1e-8, max_iter=1000).fit(X[ROWS], CODES, sample_weight=weights)
+    assert coefficients.shape == (3, 3) and np.allclose(coefficients, model.coef_, atol=2e-3)
+    # Any number may be added to all intercepts.
+    assert np.allclose(intercepts - intercepts.mean(), model.intercept_ - model.intercept_.mean(), atol=5e-3)
+    assert 1 < iterations < 200
+
+
+def test_iterations_end_at_the_maximum_or_at_the_tolerance() -> None:
+    assert minimise(objective(), max_iter=3, tol=1e-6)[2] == 3
+    assert minimise(objective(), max_iter=200, tol=1e-1)[2] < minimise(objective(), max_iter=200, tol=1e-4)[2]

@@ -1,0 +1,167 @@
+"""The programs beside the workers, run as a container or the client runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+import redis
+from click.testing import CliRunner
+
+from jdq.store.trained import Heads
+from jdq.worker.programs.health import health
+from jdq.worker.programs.predict_text import predict, probabilities_of
+from jdq.worker.programs.prometheus_exporter import chunks_by_state, counts, export, jobs_by_state, workers_by_state
+from jdq.worker.queue.contract import TrainHead
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.ledger import Ledger, Outcome
+from tests.jobs.cases import csv_of, extracted, labelled, trained
+from tests.jobs.conftest import Workplace
+from tests.waiting import until
+
+SPEC = TrainHead(dataset="d", version="v")
+
+
+def registered(client: redis.Redis, worker: str) -> Ledger:
+    ledger = Ledger(client, worker=worker, queue="cpu", lease_s=60, reclaim_s=0)
+    ledger.heartbeat({"pid": 1, "host": "host", "queue": "cpu", "device": "cpu", "started": 0})
+    return ledger
+
+
+def test_the_health_program_prints_the_state_or_exits_with_1(workplace: Workplace) -> None:
+    run, client = CliRunner(env=workplace.environment), workplace.client
+    ledger = registered(client, "one@host")
+    idle = run.invoke(health, ["one@host"])
+    assert (idle.exit_code, idle.stdout) == (0, "idle\n")
+    job, _ = JobBook(client).create(SPEC)
+    assert ledger.next(job) is not None
+    assert run.invoke(health, ["one@host"]).stdout == f"busy on {job}\n"
+    client.zadd("jdq:workers:seen", {"one@host": 1000.0})
+    silent = run.invoke(health, ["one@host"])
+    assert (silent.exit_code, silent.stdout) == (0, f"silent, but it holds the lease of a chunk of {job}\n")
+    nobody = run.invoke(health, ["other@host"])
+    assert (nobody.exit_code, nobody.stdout) == (1, "") and "no worker other@host has registered" in nobody.stderr
+
+
+def test_the_health_program_tells_no_redis_from_an_unhealthy_worker(workplace: Workplace) -> None:
+    run = CliRunner(env=workplace.environment | {"JDQ_BROKER_URL": "redis://127.0.0.1:1/0"})
+    assert run.invoke(health, ["one@host"]).exit_code == 3
+
+
+def test_a_text_is_classified_by_a_heads_file(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(60)))
+    job = trained(workplace, version).id
+    path = str(Heads(workplace.store.root).path(job))
+    run = CliRunner(env=workplace.environment)
+    printed = run.invoke(predict, [path, "--json", "--", "posting number 4"])
+    assert printed.exit_code == 0, printed.output
+    found = json.loads(printed.stdout)
+    probabilities = found["probabilities"]
+    assert sorted(probabilities) == ["a", "b", "c"] and sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
+    assert found["label"] == next(iter(probabilities))
+    lines = run.invoke(predict, [path, "--", "posting number 4"]).stdout.splitlines()
+    assert lines == [f"{value:.3f}  {name}" for name, value in probabilities.items()]
+    # The feature is that of the store: row 4 of the dataset has the same text.
+    from jdq.worker.heads.files import load_head
+
+    head = load_head(Heads(workplace.store.root).path(job))
+    features = workplace.store.open_space(head.record.origin.space).rows(version.keys())[[4]]
+    expected = dict(zip(head.classes, head.predict_proba(features)[0].tolist(), strict=True))
+    assert probabilities == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_head_whose_encoder_has_changed_classifies_nothing(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jdq.worker.encoder import by_name
+    from jdq.worker.heads.errors import WrongFeatures
+
+    version = extracted(workplace, csv_of(labelled(60)))
+    path = Heads(workplace.store.root).path(trained(workplace, version).id)
+    for name, value in workplace.environment.items():
+        monkeypatch.setenv(name, value)
+    space_of = by_name.space_of
+    monkeypatch.setattr(by_name, "space_of", lambda name, **options: space_of("hash:17", **options))
+    with pytest.raises(WrongFeatures, match="the head was trained in the feature space"):
+        probabilities_of("posting number 4", path)
+
+
+def test_a_file_that_is_no_head_is_an_error_with_its_name(workplace: Workplace) -> None:
+    path = workplace.folder / "head.safetensors"
+    path.write_bytes(b"nothing")
+    found = CliRunner(env=workplace.environment).invoke(predict, [str(path), "--", "text"])
+    assert found.exit_code != 0 and f"{path} is not a complete safetensors file" in found.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_exporter_serves_metrics_until_it_is_stopped(workplace: Workplace, number: int) -> None:
+    registered(workplace.client, "one@host")
+    port = free_port()
+    program = [sys.executable, "-m", "jdq.worker.programs.prometheus_exporter", "--address", "127.0.0.1"]
+    process = subprocess.Popen([*program, "--port", str(port)], env=os.environ | workplace.environment)
+    try:
+        page: list[str] = []
+
+        def served() -> bool:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    page.append(answer.read().decode())
+            except OSError:
+                return False
+            return True
+
+        until(served, within_s=60, why="the exporter answers")
+        lines = page[0].splitlines()
+        assert "jdq_ledger_up 1.0" in lines and 'jdq_workers{queue="cpu",state="idle"} 1.0' in lines
+        assert not any(line.startswith(("python_", "process_")) for line in lines)
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_port_that_does_not_exist_is_refused() -> None:
+    assert CliRunner().invoke(export, ["--port", "65536"]).exit_code == 2
+
+
+def samples(metric: object) -> dict[tuple[str, ...], float]:
+    return {tuple(sample.labels.values()): sample.value for sample in metric.samples}  # type: ignore[attr-defined]
+
+
+def test_every_queue_has_a_number_for_each_state_before_the_first_job() -> None:
+    assert samples(jobs_by_state([])) == {}
+    assert samples(chunks_by_state([])) == {
+        (queue, state): 0 for queue in ("cpu", "gpu") for state in ("pending", "leased", "delayed")
+    }
+    assert samples(workers_by_state([])) == {
+        (queue, state): 0 for queue in ("cpu", "gpu") for state in ("idle", "busy", "dead")
+    }
+
+
+def test_counters_sum_the_committed_chunks_of_all_jobs(client: redis.Redis) -> None:
+    ledger, jobbook = registered(client, "one@host"), JobBook(client)
+    for number in (1, 2):
+        job, _ = jobbook.create(TrainHead(dataset="d", version=f"v{number}"))
+        lease = ledger.next(job)
+        assert lease is not None
+        ledger.commit(lease, Outcome(counts={"computed": 3, "reused": 5 * number, "truncated": number, "tokens": 40}))
+    found = {metric.name: sample.value for metric in counts(jobbook.jobs()) for sample in metric.samples}
+    assert found == {
+        "jdq_texts_computed": 6, "jdq_texts_reused": 15, "jdq_texts_truncated": 3, "jdq_tokens_computed": 80,
+    }  # fmt: skip
+    assert samples(jobs_by_state(jobbook.jobs())) == {("train-head", "succeeded"): 2}
