@@ -24,13 +24,14 @@ REMOVED = ".removed-"
 LARGEST_WRITE = 1 << 30
 
 
-def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
+def publish(path: Path, data: Bytes | Sequence[Bytes], *, make_folders: bool = True) -> bool:
     """Write `data` to `path` unless it exists; True if it was written, False if it existed.
 
     Both answers are durable: the folder is fsynced in either case. Missing folders are made. Raises OSError, and then
     leaves no trace at `path`.
     """
-    make_folder(path.parent)
+    if make_folders:
+        make_folder(path.parent)
     partial = _write_partial(path, data, durable=True)
     try:
         written = _link(partial, path)
@@ -41,12 +42,13 @@ def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
     return written
 
 
-def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True) -> None:
+def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True, make_folders: bool = True) -> None:
     """Write `data` to `path`, in place of what is there: only for pointers and caches, never for shards.
 
     With `durable` False a power cut may leave the old file, or one of zeros: for caches that check themselves.
     """
-    make_folder(path.parent)
+    if make_folders:
+        make_folder(path.parent)
     partial = _write_partial(path, data, durable=durable)
     try:
         partial.replace(path)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jdq.store.datasets.records import digest_of
+from jdq.store.digests import digest_of
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 

@@ -66,7 +66,7 @@ def list_store(store: Store) -> StoreSummary:
         root=str(store.root),
         datasets=[summarize_dataset(store, version) for version in store.datasets.list()],
         spaces=[summarize_space(store, space) for space in store.spaces()],
-        damaged=[str(damage) for damage in store.datasets.damaged()],
+        damaged=[str(damage) for damage in store.datasets.damaged().values()],
     )
 
 

@@ -130,8 +130,8 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) ->
 
 
 def _check_datasets(store: Store, report: VerifyReport) -> None:
-    for damage in store.datasets.damaged():
-        report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
+    for path, damage in store.datasets.damaged().items():
+        report.findings.append(Finding(kind="dataset", path=str(path), fact=str(damage).splitlines()[0]))
     for version in store.datasets.list():
         report.datasets += 1
         try:
