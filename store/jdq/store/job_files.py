@@ -71,6 +71,16 @@ class JobFiles:
         except UnreadableFile as error:
             raise NoResult(f"array {name!r} of job {job} is damaged: {error}") from None
 
+    def paths(self) -> list[Path]:
+        """The stored objects and arrays of all jobs."""
+        paths = [path for path in self._folder.glob("[!.]*/*") if path.suffix in (".json", ".npy")]
+        return sorted(path for path in paths if NAME.fullmatch(path.stem))
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Compare one of `paths` with its digest. Raises FileNotFoundError, UnreadableFile."""
+        read_json(path, dict[str, Any]) if path.suffix == ".json" else read_array(path)
+
     def folder(self, job: str) -> Path:
         """The folder of the job's files: the above, checkpoints, and tables that it wrote. It may not exist."""
         if not JOB.fullmatch(job):

@@ -10,7 +10,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -52,7 +52,7 @@ class CannotCopy(StoreError):
 class TrainedStore(ABC):
     """All heads, or all models. None is ever changed: a job adds one, or one is removed."""
 
-    kind: str
+    kind: Literal["head", "model"]
     suffix: str
 
     def __init__(self, root: Path) -> None:
@@ -61,8 +61,8 @@ class TrainedStore(ABC):
 
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
-        paths = sorted(self._paths(), key=lambda path: (-path.stat().st_mtime, path.name))
-        return [path.name.removesuffix(self.suffix) for path in paths]
+        times = [(-changed, path.name) for path in self._paths() if (changed := _changed_at(path)) is not None]
+        return [name.removesuffix(self.suffix) for _, name in sorted(times)]
 
     def has(self, job: str) -> bool:
         """Whether one of this id exists."""
@@ -130,7 +130,7 @@ class TrainedStore(ABC):
 class Heads(TrainedStore):
     """The folder STORE/heads: one file per head."""
 
-    kind = "head"
+    kind: Literal["head", "model"] = "head"
     suffix = SUFFIX
 
     def put(self, job: str, data: bytes) -> bool:
@@ -174,7 +174,7 @@ class Heads(TrainedStore):
 class Models(TrainedStore):
     """The folder STORE/models: a Hugging Face folder per model, with jdq.json beside the weights."""
 
-    kind = "model"
+    kind: Literal["head", "model"] = "model"
     suffix = ""
 
     def check(self, job: str) -> None:
@@ -199,6 +199,14 @@ class Models(TrainedStore):
             return name
         self.check(name)
         return str(self.place(name))
+
+
+def _changed_at(path: Path) -> float | None:
+    """When the file or folder was last changed; None where it was removed meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _with_digests(data: bytes) -> list[bytes]:

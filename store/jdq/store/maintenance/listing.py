@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from jdq.store.datasets import DatasetVersion
+from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
 from jdq.store.errors import StoreError
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
@@ -62,12 +62,17 @@ class StoreSummary:
 
 def list_store(store: Store) -> StoreSummary:
     """What is in the store now."""
-    return StoreSummary(
-        root=str(store.root),
-        datasets=[summarize_dataset(store, version) for version in store.datasets.list()],
-        spaces=[summarize_space(store, space) for space in store.spaces()],
-        damaged=[str(damage) for damage in store.datasets.damaged().values()],
-    )
+    damaged = [str(damage) for damage in (*store.datasets.damaged().values(), *store.damaged_spaces().values())]
+    datasets = []
+    for version in store.datasets.list():
+        try:
+            datasets.append(summarize_dataset(store, version))
+        except RemovedDataset:
+            continue
+        except DamagedDataset as damage:
+            damaged.append(str(damage))
+    spaces = [summarize_space(store, space) for space in store.spaces()]
+    return StoreSummary(root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged)
 
 
 def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:

@@ -9,8 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from jdq.store.datasets import DamagedDataset, DatasetVersion
+from jdq.store.datasets import DatasetVersion
+from jdq.store.datasets.side_files import IMPORTS
+from jdq.store.digests import UnreadableFile
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.job_files import JobFiles
 from jdq.store.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
@@ -20,8 +23,9 @@ from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import opened_regular, read_layout
 from jdq.store.store import Store
+from jdq.store.trained import DamagedRecord, Heads, Models, UnknownTrained
 
-Kind = Literal["shard", "space", "index", "dataset", "incomplete"]
+Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "incomplete"]
 AfterShard = Callable[[int, int], None]
 
 
@@ -59,9 +63,10 @@ def verify(
 ) -> VerifyReport:
     """Check the store while others use it. `after_shard` is called with the number of shards done, and of all shards.
 
-    Each shard: its layout, its keys, and (unless `quick`) each digest. Each dataset version: its record, and (unless
-    `quick`) the digests of its files, and whether the spaces it was extracted in have all of its rows. `repair` moves
-    damaged shards into quarantine, so that the next extraction computes their rows again, removes damaged index files,
+    Each shard: its layout, its keys, and (unless `quick`) each digest. Each dataset version: its records, and (unless
+    `quick`) the digests of its files, and whether the spaces it was extracted in have all of its rows. Unless `quick`,
+    each head, model and file of a job. `repair` moves damaged shards into quarantine, so that the next extraction
+    computes their rows again, removes damaged index files and records that are written again when they are missing,
     and restores a damaged space.json from a shard.
     """
     report = VerifyReport(quick=quick)
@@ -75,7 +80,9 @@ def verify(
         report.findings.extend(_check_shard(report, shard, quick, repair))
         if after_shard:
             after_shard(done, len(shards))
-    _check_datasets(store, report)
+    _check_datasets(store, report, repair)
+    if not quick:
+        report.findings += [*_check_trained(store), *_check_job_files(store)]
     return report
 
 
@@ -129,22 +136,51 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) ->
     report.size_bytes += shard.size_bytes
 
 
-def _check_datasets(store: Store, report: VerifyReport) -> None:
+def _check_datasets(store: Store, report: VerifyReport, repair: bool) -> None:
     for path, damage in store.datasets.damaged().items():
-        report.findings.append(Finding(kind="dataset", path=str(path), fact=str(damage).splitlines()[0]))
+        report.findings.append(Finding(kind="dataset", path=str(path), fact=_fact(damage)))
     for version in store.datasets.list():
         report.datasets += 1
-        try:
-            facts = [] if report.quick else version.verify()
+        report.findings += [_side_file(version, fault, repair) for fault in version.unreadable()]
+        if not report.quick:
+            facts = version.verify() if version.path.is_dir() else []
             report.findings += [Finding(kind="dataset", path=str(version.path), fact=fact) for fact in facts]
-            if not report.quick and not facts:
-                report.incomplete.extend(_incomplete(store, version))
-        except DamagedDataset as damage:
-            report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
-        except FileNotFoundError as error:
-            # Either the version was removed meanwhile, or one of its files is missing.
-            if version.path.is_dir():
-                report.findings.append(Finding(kind="dataset", path=str(version.path), fact=str(error)))
+            report.incomplete.extend(_incomplete(store, version) if not facts else [])
+
+
+def _side_file(version: DatasetVersion, fault: UnreadableFile, repair: bool) -> Finding:
+    """A broken file of `imports/`, `spaces/` or `splits/`; the last import record is not removed."""
+    needed = fault.path.parent.name == IMPORTS and not version.imports()
+    if repair and not needed:
+        fault.path.unlink(missing_ok=True)
+    repaired = "removed; the next import, extraction or training writes it anew" if repair and not needed else ""
+    return Finding(kind="dataset", path=str(fault.path), fact=fault.fact, repaired=repaired)
+
+
+def _check_trained(store: Store) -> Iterator[Finding]:
+    for trained in (Heads(store.root), Models(store.root)):
+        for job in trained.ids():
+            try:
+                trained.check(job)
+            except DamagedRecord as damage:
+                yield Finding(kind=trained.kind, path=str(trained.place(job)), fact=_fact(damage))
+            except UnknownTrained:
+                continue  # removed meanwhile
+
+
+def _check_job_files(store: Store) -> Iterator[Finding]:
+    files = JobFiles(store.root)
+    for path in files.paths():
+        try:
+            files.check(path)
+        except FileNotFoundError:
+            continue
+        except UnreadableFile as fault:
+            yield Finding(kind="job", path=str(path), fact=fault.fact)
+
+
+def _fact(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:
@@ -154,7 +190,7 @@ def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:
             missing = int(np.count_nonzero(store.open_space(record.space).missing(version.keys())))
             fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}"
         except StoreError as error:
-            missing, fact = version.n_rows, str(error).splitlines()[0]
+            missing, fact = version.n_rows, _fact(error)
         if missing:
             yield Finding(
                 kind="incomplete", path=str(version.path), fact=f"{fact}; extracting its file again computes them"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
 from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.publish import publish
@@ -203,11 +203,11 @@ class Space:
 def _read_definition(path: Path) -> FeatureSpace:
     file = path / "space.json"
     try:
-        definition = msgspec.json.decode(file.read_bytes(), type=FeatureSpace)
+        definition = read_json(file, FeatureSpace)
     except FileNotFoundError:
         raise StoreFormatError(f"{path} is not a feature space: it has no space.json") from None
-    except msgspec.MsgspecError as error:
-        raise StoreFormatError(f"{file} does not define a feature space: {error}{REPAIR}") from None
+    except UnreadableFile as error:
+        raise StoreFormatError(f"{file} does not define a feature space: {error.fact}{REPAIR}") from None
     if definition.digest != path.name:
         raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder name{REPAIR}")
     return definition
