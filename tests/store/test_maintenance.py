@@ -224,7 +224,7 @@ def test_damage_is_only_reported_without_repair(tmp_path: Path) -> None:
     shard = space.shard_path(space.shard_names()[0])
     flip(cache, 5000)
     flip(shard, 4096 + 50)
-    assert [(found.kind, found.repaired) for found in verify(store).findings] == [("index", ""), ("shard", "")]
+    assert [(found.kind, found.repaired) for found in verify(store).findings] == [("shard", ""), ("index", "")]
     assert cache.exists()
     assert shard.exists()
 

@@ -116,6 +116,16 @@ class Store:
         return sorted(path.parent.name for path in self._spaces.glob("*/space.json") if len(path.parent.name) == 32)
 
 
+def is_unfinished_space(folder: Path) -> bool:
+    """Whether the folder of a feature space was left by a process that died while it made it: nothing is in it."""
+    return (
+        folder.parent.name == "spaces"
+        and len(folder.name) == 32
+        and not (folder / "space.json").exists()
+        and next((folder / "shards").glob("*.h5"), None) is None
+    )
+
+
 def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
     """The store at `path` (by default where `store_root` says), created if it does not exist and `create` is true.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -108,6 +108,16 @@ class SpaceRecord(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str
     job: str
     recorded_at: datetime
+
+
+class SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """A JSON file of `splits/`: which array is the split of this name and label column, and what made it."""
+
+    label_column: str
+    name: str
+    digest: str
+    rows: int
+    fields: dict[str, Any]
 
 
 def now_after(last: datetime | None) -> datetime:

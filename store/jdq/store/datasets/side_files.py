@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jdq.store.datasets.records import RemovedDataset
+from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord
 from jdq.store.digests import UnreadableFile, read_array, read_json
 from jdq.store.publish import Bytes, publish, replace
 
@@ -36,8 +36,8 @@ def readable(paths: Iterable[Path], kind: type[T]) -> dict[Path, T]:
 
 def faults(version: Path) -> list[UnreadableFile]:
     """The files that cannot be read."""
-    paths = [path for folder in (IMPORTS, SPACES, SPLITS) for path in sorted((version / folder).glob("[0-9a-f]*.*"))]
-    found = [_read(path, Any) for path in paths]
+    kinds: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}
+    found = [_read(path, kinds[name]) for name in kinds for path in sorted((version / name).glob("[0-9a-f]*.*"))]
     return [fault for fault in found if isinstance(fault, UnreadableFile)]
 
 

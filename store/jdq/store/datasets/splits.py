@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from jdq.store.datasets.names import InvalidName
-from jdq.store.datasets.records import DamagedSplit, fault
+from jdq.store.datasets.records import DamagedSplit, SplitRecord, fault
 from jdq.store.datasets.side_files import SPLITS, put
 from jdq.store.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
 
@@ -45,14 +44,6 @@ class StoredSplit:
     fields: dict[str, Any]
 
 
-class _SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
-    label_column: str
-    name: str
-    digest: str
-    rows: int
-    fields: dict[str, Any]
-
-
 def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *, name: str) -> StoredSplit:
     """Store `split` under its label column and name unless one exists; returns the stored one.
 
@@ -63,9 +54,7 @@ def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *
         raise ValueError(f"a split has one of 0, 1, 2 (uint8) for each of {n_rows} rows, not {parts.shape}")
     digest = split_digest(parts)
     put(version / SPLITS / f"{digest}.npy", array_pieces(parts))
-    record = _SplitRecord(
-        label_column=label_column, name=name, digest=digest, rows=n_rows, fields=dict(split.to_json())
-    )
+    record = SplitRecord(label_column=label_column, name=name, digest=digest, rows=n_rows, fields=dict(split.to_json()))
     put(_record_path(version, label_column, name), to_json(record))
     stored = get_split(version, n_rows, label_column, name=name)
     if stored is None:
@@ -77,7 +66,7 @@ def get_split(version: Path, n_rows: int, label_column: str, *, name: str) -> St
     """The split stored under this label column and name, or None. Raises DamagedDataset."""
     path = _record_path(version, label_column, name)
     try:
-        record = read_json(path, _SplitRecord)
+        record = read_json(path, SplitRecord)
         parts = read_array(version / SPLITS / f"{_checked(record.digest)}.npy")
     except FileNotFoundError as error:
         if not path.exists() and version.is_dir():

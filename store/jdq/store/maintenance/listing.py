@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ import numpy as np
 from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
 from jdq.store.errors import StoreError
 from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.index import SHARD_FILE
 from jdq.store.store import Store
 
 
@@ -97,8 +99,8 @@ def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
 
 def summarize_space(store: Store, space: Space) -> SpaceSummary:
     """One feature space. Its encoder has the name that the last job used, if a dataset has recorded one."""
-    names = space.shard_names()
-    sizes = [path.stat().st_size for path in map(space.shard_path, names) if path.exists()]
+    with os.scandir(space.shards) as entries:
+        sizes = [entry.stat().st_size for entry in entries if SHARD_FILE.fullmatch(entry.name)]
     records = [
         record for version in store.datasets.list() for record in version.spaces() if record.space == space.digest
     ]
@@ -108,13 +110,18 @@ def summarize_space(store: Store, space: Space) -> SpaceSummary:
         encoder=newest.encoder if newest else space.definition.architecture,
         dim=space.definition.dim,
         rows=space.count(),
-        shards=len(names),
+        shards=len(sizes),
         size_bytes=sum(sizes),
     )
 
 
 def _missing(store: Store, space: str, version: DatasetVersion) -> int | None:
     try:
-        return int(np.count_nonzero(store.open_space(space).missing(version.keys())))
+        opened = store.open_space(space)
+
+        def missing() -> int:
+            return int(np.count_nonzero(opened.missing(version.keys())))
+
+        return opened.index.counted(f"missing of {version.record.digest}", missing)
     except StoreError:
         return None

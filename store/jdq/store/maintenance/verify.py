@@ -14,15 +14,16 @@ from jdq.store.datasets.side_files import IMPORTS
 from jdq.store.digests import UnreadableFile
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
 from jdq.store.job_files import JobFiles
+from jdq.store.keys import Keys
 from jdq.store.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import shard_names
-from jdq.store.spaces.index_cache import SUFFIX
+from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import opened_regular, read_layout
-from jdq.store.store import Store
+from jdq.store.store import Store, is_unfinished_space
 from jdq.store.trained import DamagedRecord, Heads, Models, UnknownTrained
 
 Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "incomplete"]
@@ -71,15 +72,18 @@ def verify(
     """
     report = VerifyReport(quick=quick)
     folders = sorted(path for path in (store.root / "spaces").glob("*") if len(path.name) == 32)
+    folders = [path for path in folders if not is_unfinished_space(path)]
     shards = [folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))]
     for folder in folders:
         report.spaces += 1
         report.findings.extend(_check_space(folder, repair))
-        report.findings.extend(_check_index(folder, repair))
+    indexes = {folder: _Segments(folder, quick) for folder in folders}
     for done, shard in enumerate(shards, start=1):
-        report.findings.extend(_check_shard(report, shard, quick, repair))
+        report.findings.extend(_check_shard(report, shard, quick, repair, indexes[shard.parent.parent]))
         if after_shard:
             after_shard(done, len(shards))
+    for segments in indexes.values():
+        report.findings.extend(segments.findings(repair))
     _check_datasets(store, report, repair)
     if not quick:
         report.findings += [*_check_trained(store), *_check_job_files(store)]
@@ -108,17 +112,34 @@ def _restore_definition(folder: Path) -> bool:
     return False
 
 
-def _check_index(folder: Path, repair: bool) -> Iterator[Finding]:
-    for path in sorted((folder / "index").glob(f"*{SUFFIX}")):
-        part = segment.read(path)
-        if (part is None or not part.is_sound()) and path.exists():
-            if repair:
-                path.unlink(missing_ok=True)
-            repaired = "removed; it is rebuilt when it is next needed" if repair else ""
-            yield Finding(kind="index", path=str(path), fact="changed since it was written", repaired=repaired)
+class _Segments:
+    """The files of a feature space's index, and what is wrong with each."""
+
+    def __init__(self, folder: Path, quick: bool) -> None:
+        paths = list(IndexCache(folder / "index").paths())
+        self._sound = [part for part in map(segment.read, paths) if part is not None]
+        sound = {part.path for part in self._sound}
+        self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
+        self._quick = quick
+
+    def compare(self, name: str, keys: Keys) -> None:
+        """Note each segment that has not exactly these keys for the shard."""
+        for part in self._sound if not self._quick else []:
+            if name in part.shards and part.path is not None:
+                entries = segment.find(part, keys, shard=name)
+                if (entries < 0).any() or not np.array_equal(part.rows(entries), np.arange(len(keys))):
+                    self._faults[part.path] = f"its entries are not the keys of shard {name}"
+
+    def findings(self, repair: bool) -> Iterator[Finding]:
+        for path, fact in self._faults.items():
+            if path.exists():
+                if repair:
+                    path.unlink(missing_ok=True)
+                repaired = "removed; it is rebuilt when it is next needed" if repair else ""
+                yield Finding(kind="index", path=str(path), fact=fact, repaired=repaired)
 
 
-def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) -> Iterator[Finding]:
+def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool, segments: _Segments) -> Iterator[Finding]:
     identity = current_identity(path)
     try:
         shard = open_shard(path, space=path.parent.parent.name)
@@ -131,6 +152,7 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) ->
         repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
         yield Finding(kind="shard", path=str(path), fact=damage.fact, repaired=repaired)
         return
+    segments.compare(path.stem, shard.keys)
     report.shards += 1
     report.rows += shard.header.rows
     report.size_bytes += shard.size_bytes

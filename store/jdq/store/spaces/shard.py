@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from jdq.store.fork_lock import HDF5
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.metadata_file import MetadataFile
@@ -22,6 +24,7 @@ ARRAYS = ("features", "keys", "n_tokens")
 # Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
 ALIGNMENT = 4096
 ALIGNED_FROM = 512
+READ_BYTES = 1 << 20
 # HDF5 stores an attribute in its object's header only up to 64 KiB.
 LARGEST_ATTRIBUTE = 1 << 15
 
@@ -65,6 +68,25 @@ def content_digest(*data: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
+def file_content_digest(fd: int, offset: int, size: int) -> str:
+    """The same of a part of a file, by reading it: a bad block raises OSError, where a map ends the process."""
+    digest = xxhash.xxh3_128()
+    for block in read_blocks(fd, offset, size):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def read_blocks(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    """A part of a file in blocks. Raises OSError, also where the file ends before."""
+    end = offset + size
+    while offset < end:
+        block = os.pread(fd, min(READ_BYTES, end - offset), offset)
+        if not block:
+            raise OSError(f"the file ends at {offset}, not at {end}")
+        yield block
+        offset += len(block)
+
+
 def shard_name(keys: Keys) -> str:
     """blake2b-128 of the keys in the shard's order, so that a name means one sequence of keys."""
     return hashlib.blake2b(np.ascontiguousarray(keys).data, digest_size=KEY_BYTES).hexdigest()
@@ -103,9 +125,12 @@ def _write_metadata(file: MetadataFile, header: ShardHeader, columns: Mapping[st
     """Let HDF5 lay out the file without its rows; returns the offset of each array."""
     import h5py
 
-    with h5py.File(
-        file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
-    ) as h5:
+    with (
+        HDF5,
+        h5py.File(
+            file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
+        ) as h5,
+    ):
         offsets = {name: _declare(h5.id, name, array) for name, array in columns.items()}
         for name, value in (msgspec.to_builtins(header) | {"header_digest": header.digest()}).items():
             _write_attribute(h5, name, value)
