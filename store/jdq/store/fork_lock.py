@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -21,6 +22,7 @@ class ForkLock:
     _ages: ClassVar = itertools.count()
 
     def __init__(self) -> None:
+        _register()
         self._lock = threading.RLock()
         self._age = next(ForkLock._ages)
         ForkLock._all.add(self)
@@ -51,8 +53,11 @@ class ForkLock:
         cls._held = ()
 
 
-os.register_at_fork(
-    before=ForkLock.acquire_all, after_in_parent=ForkLock.release_all, after_in_child=ForkLock.release_all
-)
-# h5py's own lock is held only by whoever holds this one.
-HDF5 = ForkLock()
+@functools.cache
+def _register() -> None:
+    # The handlers of the latest registration run first. A fork takes h5py's lock, too, for which holders of ours wait.
+    import h5py  # noqa: F401
+
+    os.register_at_fork(
+        before=ForkLock.acquire_all, after_in_parent=ForkLock.release_all, after_in_child=ForkLock.release_all
+    )

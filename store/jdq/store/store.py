@@ -13,7 +13,7 @@ import numpy.typing as npt
 from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
 from jdq.store.location import store_root
-from jdq.store.publish import make_folder, publish
+from jdq.store.publish import make_folder, publish, require_file_system
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import Features
@@ -136,6 +136,8 @@ def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
     file = root / "STORE.json"
     if not file.exists():
         _require_creatable(root, create)
+        make_folder(root)
+        require_file_system(root)
         publish(file, msgspec.json.encode(_StoreFile(format=FORMAT, version=FORMAT_VERSION)))
     try:
         stored = read_json(file, _StoreFile)

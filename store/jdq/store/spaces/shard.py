@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from jdq.store.fork_lock import HDF5
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.metadata_file import MetadataFile
@@ -125,12 +124,9 @@ def _write_metadata(file: MetadataFile, header: ShardHeader, columns: Mapping[st
     """Let HDF5 lay out the file without its rows; returns the offset of each array."""
     import h5py
 
-    with (
-        HDF5,
-        h5py.File(
-            file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
-        ) as h5,
-    ):
+    with h5py.File(
+        file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
+    ) as h5:
         offsets = {name: _declare(h5.id, name, array) for name, array in columns.items()}
         for name, value in (msgspec.to_builtins(header) | {"header_digest": header.digest()}).items():
             _write_attribute(h5, name, value)

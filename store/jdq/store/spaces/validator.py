@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jdq.store.errors import DamagedShard
-from jdq.store.fork_lock import HDF5
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
 
@@ -63,7 +62,7 @@ def read_layout(fd: int, size: int, path: Path) -> ShardLayout:
 
     try:
         # Through Python's own reads: HDF5 gets no path, takes no lock, and opens no other file.
-        with HDF5, io.FileIO(fd, closefd=False) as raw, h5py.File(raw, "r") as h5:
+        with io.FileIO(fd, closefd=False) as raw, h5py.File(raw, "r") as h5:
             return _layout(h5.id, size)
     except _Fault as fault:
         raise DamagedShard(path, str(fault)) from None
