@@ -27,7 +27,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").write_text(f'store = "{tmp_path / "elsewhere"}"')
     store, _, _ = write_store(tmp_path / "elsewhere", sentences(30))
-    Heads(store.root).put(HEAD, b"damaged")
+    Heads(store.root).place(HEAD).parent.mkdir()
+    Heads(store.root).place(HEAD).write_bytes(b"damaged")
     Models(store.root).place(MODEL).mkdir(parents=True)
     return store.root
 

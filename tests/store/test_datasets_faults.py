@@ -13,14 +13,17 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
-from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName
+from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName, NameTaken, RemovedDataset
 from jdq.store.datasets.columnar import footer_digest
 from jdq.store.datasets.importing import publish_folder
-from jdq.store.datasets.records import FileRecord, digest_of
+from jdq.store.datasets.records import FileRecord
+from jdq.store.digests import digest_of
 from jdq.store.errors import StoreFormatError
 from jdq.store.table import TableError, TableOptions
+from tests.store.test_splits import Split
 from tests.waiting import until
 
 IMPORT = """
@@ -213,10 +216,10 @@ def test_a_missing_file_is_named_and_the_other_datasets_stay_readable(tmp_path: 
     path.rename(tmp_path / "away")
     with pytest.raises(DamagedDataset, match=name) as caught:
         _ = datasets.get("data").source
-    assert f"jdq store rm data --version {version.version}" in str(caught.value)
+    assert "try: jdq submit extract data.csv --name data" in str(caught.value)
     assert "other" in [found.name for found in datasets.list()]
     if name != "imports":
-        assert [error.path for error in datasets.damaged()] == [version.path]
+        assert list(datasets.damaged()) == [version.path]
 
 
 def test_a_truncated_file_is_noticed_when_the_version_is_opened(tmp_path: Path, store: Path) -> None:
@@ -306,15 +309,22 @@ def test_a_footer_longer_than_the_file_is_damage(tmp_path: Path, store: Path) ->
         DatasetVersion(version.path).texts()
 
 
-def test_an_import_record_that_cannot_be_read_is_damage(tmp_path: Path, store: Path) -> None:
-    version = Datasets(store).import_table(write(tmp_path, 5))
+@pytest.mark.parametrize("broken", [b"{", b"\xff\xfe", b'{"file": "\xe9"}', b""])
+def test_a_broken_import_record_is_left_out_and_another_import_adds_one(
+    tmp_path: Path, store: Path, broken: bytes
+) -> None:
+    file = write(tmp_path, 5)
+    version = Datasets(store).import_table(file)
     (record,) = (version.path / "imports").iterdir()
-    record.write_text("{")
-    with pytest.raises(DamagedDataset, match="a file of imports/ cannot be read"):
+    record.write_bytes(broken)
+    assert [fault.path for fault in version.unreadable()] == [record]
+    with pytest.raises(DamagedDataset, match="imports/ has no file that can be read"):
         _ = version.source
+    assert Datasets(store).import_table(file).source.file == "data.csv"
+    assert len(list((version.path / "imports").iterdir())) == 2
 
 
-def test_the_record_of_an_extraction_is_checked(tmp_path: Path, store: Path) -> None:
+def test_a_broken_record_of_an_extraction_is_left_out_until_the_next_extraction(tmp_path: Path, store: Path) -> None:
     version = Datasets(store).import_table(write(tmp_path, 5))
     with pytest.raises(InvalidName, match="cannot be a feature space"):
         version.record_space("../x", encoder="e", job="j")
@@ -322,13 +332,69 @@ def test_the_record_of_an_extraction_is_checked(tmp_path: Path, store: Path) -> 
     (record,) = (version.path / "spaces").iterdir()
     record.with_name(f".{record.name}.0123456789abcdef.partial").touch()
     (record.with_name("notes.json")).touch()
-    assert [found.space for found in version.spaces()] == ["1" * 32]
     record.with_name("2" * 32 + ".json").write_bytes(record.read_bytes())
-    with pytest.raises(DamagedDataset, match="is of the feature space 1111"):
-        version.spaces()
-    record.with_name("2" * 32 + ".json").write_text("{")
-    with pytest.raises(DamagedDataset, match="spaces/2222"):
-        version.spaces()
+    record.with_name("3" * 32 + ".json").write_bytes(b"\xff")
+    assert [found.space for found in version.spaces()] == ["1" * 32]
+    assert [fault.path.stem for fault in version.unreadable()] == ["3" * 32]
+    version.record_space("3" * 32, encoder="e", job="j")
+    assert version.unreadable() == []
+    assert version.spaces()[0].space == "3" * 32
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"])
+@pytest.mark.parametrize("fault", ["flipped", "empty", "gone"])
+def test_importing_the_file_again_mends_a_damaged_table(tmp_path: Path, store: Path, name: str, fault: str) -> None:
+    file = write(tmp_path, 50)
+    version = Datasets(store).import_table(file)
+    version.record_space("1" * 32, encoder="e", job="j")
+    texts, path = version.texts(), version.path / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data if fault == "flipped" else b"")
+    if fault == "gone":
+        path.unlink()
+    again = Datasets(store).import_table(file)
+    assert (again.version, again.verify(), again.texts()) == (version.version, [], texts)
+    assert [record.space for record in again.spaces()] == ["1" * 32]
+    assert len(list((again.path / "imports").iterdir())) == 1
+
+
+def test_another_table_whose_digest_begins_with_the_same_digits_is_refused(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    record = version.record.digest
+    rewrite_record(version, digest=record[:12] + "0" * 20)
+    with pytest.raises(NameTaken, match=f"another table as version {version.version}") as caught:
+        Datasets(store).import_table(write(tmp_path, 5))
+    assert "--name data-2" in str(caught.value)
+    assert DatasetVersion(version.path).record.digest == record[:12] + "0" * 20
+
+
+def test_a_removed_version_is_removed_and_not_damaged(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    Datasets(store).remove("data")
+    for use in (
+        version.texts,
+        version.keys,
+        lambda: version.source,
+        lambda: DatasetVersion(version.path),
+        lambda: version.record_space("1" * 32, encoder="e", job="j"),
+        lambda: version.put_split("label", Split(np.zeros(5, np.uint8))),
+        version.get_split,
+    ):
+        with pytest.raises(RemovedDataset, match=f"dataset data {version.version} was removed"):
+            use()
+    assert Datasets(store).list() == []
+    assert not version.path.exists()
+
+
+def test_a_dataset_of_a_newer_format_is_one_line_of_the_list(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 5))
+    Datasets(store).import_table(write(tmp_path, 6, "other.csv"))
+    (version.path / "dataset.json").write_text('{"format": "jdq-dataset", "format_version": 2}')
+    assert [str(error).splitlines()[0] for error in Datasets(store).damaged().values()] == [
+        f"{version.path / 'dataset.json'} is of format jdq-dataset 2; this jdq reads jdq-dataset up to 1"
+    ]
+    assert [found.name for found in Datasets(store).list()] == ["other"]
 
 
 def test_the_second_import_of_a_table_to_get_its_name_is_not_needed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jdq.store import open_store
 from jdq.store.keys import Keys, text_keys
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index_cache import IndexCache
@@ -67,19 +68,76 @@ def test_merged_segments_say_what_their_shards_hold(shards: list[list[int]], dat
         assert shards[int(shard)][int(merged.rows(entries[[row]])[0])] == row
 
 
+def test_a_merge_by_ranges_of_keys_is_a_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [segment.build({f"{n}": text_keys(sentences(50, 30 * n)), f"{n}b": text_keys(["x"])}) for n in range(5)]
+    living = ["0", "1", "3", "3b"]
+    whole = segment.merge(parts, living)
+    monkeypatch.setattr(segment, "RANGE_ENTRIES", 7)
+    for merged in (segment.merge(parts, living), segment.write(tmp_path / "x.keys", parts, living)):
+        np.testing.assert_array_equal(merged.high, whole.high)
+        np.testing.assert_array_equal(merged.where, whole.where)
+        assert merged.shards == whole.shards
+        assert merged.sizes().tolist() == [50, 50, 50, 1]
+    read = segment.read(tmp_path / "x.keys")
+    assert read is not None
+    np.testing.assert_array_equal(read.low, whole.low)
+
+
+def test_a_damaged_segment_is_not_merged_into_a_sound_one(tmp_path: Path) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    for start in range(0, 100, 10):
+        put_texts(space, sentences(10, start))
+    keys = text_keys(sentences(100))
+    assert not Space(space.path).missing(keys).any()
+    (path,) = (space.path / "index").glob("*.keys")
+    sound = path.read_bytes()
+    for position in range(len(sound) - 24 * 100, len(sound), 7):
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ 32]) + sound[position + 1 :])
+        put_texts(space, sentences(1, 1000 + position))
+        reader = Space(space.path)
+        assert not reader.missing(keys).any()
+        np.testing.assert_array_equal(reader.read(keys), fake_features(sentences(100)))
+
+
+def test_verify_finds_a_sound_segment_that_says_something_else_than_the_shards(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    space = store.space(fake_space())
+    names = [put_texts(space, sentences(10, start)) for start in range(0, 100, 10)]
+    other = {name: text_keys(sentences(10, 7 + 10 * number)) for number, name in enumerate(names)}
+    (space.path / "index").mkdir()
+    segment.write(space.path / "index" / "x.keys", [segment.build(other)], names)
+    found = verify(store).findings
+    assert [(finding.kind, finding.path) for finding in found] == [("index", str(space.path / "index" / "x.keys"))]
+    assert "its entries are not the keys of shard" in found[0].fact
+    assert verify(store, quick=True).sound
+    assert verify(store, repair=True).findings[0].repaired
+    assert verify(store).sound
+    np.testing.assert_array_equal(Space(space.path).read(text_keys(sentences(100))), fake_features(sentences(100)))
+
+
+def test_a_count_is_kept_until_shards_come_or_go(tmp_path: Path) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    put_texts(space, sentences(10))
+    assert space.count() == 10
+    assert Space(space.path).index.counted("keys", lambda: 99) == 10
+    name = put_texts(space, sentences(5, 8))
+    assert space.count() == 13
+    space.shard_path(name).unlink()
+    assert space.count() == 10
+    (space.path / "index" / "counts.json").write_bytes(b"\xff")
+    assert space.count() == 10
+
+
 def test_a_segments_file_is_read_back_and_checked(tmp_path: Path) -> None:
     part = segment.build({"a" * 32: text_keys(sentences(100))})
-    segment.write(part, tmp_path / "x.keys")
+    segment.write(tmp_path / "x.keys", [part], part.shards)
     read = segment.read(tmp_path / "x.keys")
     assert read is not None
     np.testing.assert_array_equal(read.where, part.where)
-    assert read.is_sound()
     data = bytearray((tmp_path / "x.keys").read_bytes())
     data[-5] ^= 1
     (tmp_path / "y.keys").write_bytes(data)
-    damaged = segment.read(tmp_path / "y.keys")
-    assert damaged is not None
-    assert not damaged.is_sound()
+    assert segment.read(tmp_path / "y.keys") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"JDQINDEX", b"x" * 1000, b"JDQINDEX" + b"\xff" * 100])
@@ -136,7 +194,7 @@ def test_missing_is_what_the_folder_says(
 
 def test_a_segment_of_another_version_or_length_is_none(tmp_path: Path) -> None:
     path = tmp_path / "x.keys"
-    segment.write(segment.build({"a": text_keys(["a", "b"])}), path)
+    segment.write(path, [segment.build({"a": text_keys(["a", "b"])})], ["a"])
     data = path.read_bytes()
     for changed in (data.replace(b'"version":1', b'"version":2'), data + b"\0", data.replace(b'["a"]', b"[]   ")):
         assert changed != data

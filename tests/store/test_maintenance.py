@@ -16,6 +16,7 @@ from jdq.store.keys import text_keys
 from jdq.store.maintenance.garbage import collect_garbage
 from jdq.store.maintenance.listing import summarize_dataset
 from jdq.store.maintenance.verify import verify
+from jdq.store.spaces import segment
 from jdq.store.spaces.compact import compact
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.mapped_shard import identity_of
@@ -224,7 +225,7 @@ def test_damage_is_only_reported_without_repair(tmp_path: Path) -> None:
     shard = space.shard_path(space.shard_names()[0])
     flip(cache, 5000)
     flip(shard, 4096 + 50)
-    assert [(found.kind, found.repaired) for found in verify(store).findings] == [("index", ""), ("shard", "")]
+    assert [(found.kind, found.repaired) for found in verify(store).findings] == [("shard", ""), ("index", "")]
     assert cache.exists()
     assert shard.exists()
 
@@ -277,3 +278,50 @@ def test_only_the_file_that_was_checked_is_quarantined(tmp_path: Path) -> None:
     moved = quarantine(space.path, shard, identity_of(shard.lstat()))
     assert moved is not None
     assert (moved.exists(), shard.exists()) == (True, False)
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in [root, *root.rglob("*")]}
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(1000))
+    compact(space)
+    shutil.rmtree(space.path / "index")
+    before = snapshot(store.root)
+    report = collect_garbage(open_store(store.root), dry_run=True, unused=True, quarantined=True, grace_s=0)
+    assert len(report.replaced) == 10
+    assert snapshot(store.root) == before
+
+
+def test_a_feature_space_whose_making_was_killed_is_a_leftover_and_no_damage(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(10))
+    left = store.root / "spaces" / ("0" * 32)
+    (left / "shards").mkdir(parents=True)
+    assert verify(store).sound
+    assert collect_garbage(store, grace_s=0).leftovers == []
+    os.utime(left, (time.time() - 7200,) * 2)
+    assert collect_garbage(store).leftovers == [str(left)]
+    assert not left.exists()
+    assert [found.digest for found in store.spaces()] == [space.digest]
+
+
+def test_gc_removes_a_shard_only_if_its_owners_have_its_keys_whatever_the_index_says(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(1000))
+    (small, *_), big = space.shard_names(), put_texts(space, sentences(1000, start=5000))
+    keys = space.open_shard(small).keys
+    others = {name: space.open_shard(name).keys for name in space.shard_names()}
+    lying = others | {big: np.concatenate([keys, others[big][len(keys) :]])}
+    (space.path / "index").mkdir(exist_ok=True)
+    for path in (space.path / "index").iterdir():
+        path.unlink()
+    segment.write(space.path / "index" / "x.keys", [segment.build(lying)], list(lying))
+    report = collect_garbage(open_store(store.root), grace_s=0)
+    assert (report.replaced, report.waiting) == ([], 1)
+
+
+def test_unused_shards_with_the_same_used_key_are_all_kept(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(300))
+    put_texts(space, [*sentences(3), "nobody's", *sentences(200, start=7000)])
+    unused = put_texts(space, sentences(5, start=9000))
+    assert collect_garbage(store, unused=True, grace_s=0).unused == [str(space.shard_path(unused))]

@@ -54,7 +54,8 @@ def test_what_is_not_there_is_said_with_the_next_command(heads: Heads, models: M
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 40, head_file({})[:-5], b"\x02\0\0\0\0\0\0\0{}"])
 def test_a_head_that_is_no_head_is_an_error_that_names_it(heads: Heads, data: bytes) -> None:
-    heads.put("train-head-b", data)
+    heads.put("train-head-b", head_file({}))
+    heads.place("train-head-b").write_bytes(data)
     with pytest.raises(DamagedRecord, match="jdq heads rm train-head-b"):
         heads.record("train-head-b")
 
@@ -82,7 +83,7 @@ def test_a_removal_takes_all_of_it(heads: Heads, models: Models) -> None:
 def test_an_export_is_complete_and_overwrites_nothing(heads: Heads, models: Models, tmp_path: Path) -> None:
     heads.put("train-head-a", head_file({}))
     heads.export("train-head-a", tmp_path / "head.safetensors")
-    assert (tmp_path / "head.safetensors").read_bytes() == head_file({})
+    assert (tmp_path / "head.safetensors").read_bytes() == heads.place("train-head-a").read_bytes()
     models.export("fine-tune-a", tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["jdq.json", "model.safetensors"]
     with pytest.raises(CannotCopy, match="exists"):

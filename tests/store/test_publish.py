@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import mmap
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from jdq.store.publish import is_partial, publish, remove, replace
+from jdq.store.errors import StoreError
+from jdq.store.publish import NO_LINKS, is_partial, publish, remove, replace, require_file_system
+from jdq.store.store import open_store
 
 
 def test_the_first_of_two_publications_stays(tmp_path: Path) -> None:
@@ -81,14 +85,44 @@ def test_a_link_that_is_repeated_by_a_file_server_is_success(tmp_path: Path, mon
     assert publish(tmp_path / "file", b"x") is True
 
 
-def test_a_file_system_without_hard_links_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", NO_LINKS)
+def test_without_hard_links_an_exclusive_rename_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    refuse_links(monkeypatch, number)
+    require_file_system(tmp_path)
+    assert publish(tmp_path / "file", b"x") is True
+    assert publish(tmp_path / "file", b"y") is False
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"x")]
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(_: Path, __: Path) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(OSError, match="has no hard links"):
-        publish(tmp_path / "file", b"x")
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_what_the_store_needs_is_named_before_anything_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_call(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", no_call)
+        with pytest.raises(StoreError, match=r"has no locks \(flock\), which the store needs \(Function not"):
+            open_store(tmp_path / "store")
+    with monkeypatch.context() as patched:
+        patched.setattr(mmap, "mmap", no_call)
+        with pytest.raises(StoreError, match=r"has no files that can be mapped \(mmap\)"):
+            open_store(tmp_path / "store")
+    with monkeypatch.context() as patched:
+        refuse_links(patched, errno.ENOSYS)
+        patched.setattr("ctypes.CDLL", lambda *_, **__: object())
+        with pytest.raises(StoreError, match="has no hard links, or an exclusive rename"):
+            open_store(tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_a_removed_folder_has_no_name_while_its_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from jdq.store.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
 from jdq.store.errors import StoreError
 from jdq.store.publish import publish
 
@@ -45,35 +45,41 @@ class JobFiles:
 
     def put_json(self, job: str, name: str, value: Mapping[str, Any] | msgspec.Struct) -> bool:
         """Store a named JSON object of a job; False where it already exists, and is kept."""
-        data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-        return publish(self._named(job, name, "json"), data)
+        return publish(self._named(job, name, "json"), to_json(value))
 
     def get_json(self, job: str, name: str) -> dict[str, Any]:
         """The named JSON object. Raises NoResult."""
         path = self._named(job, name, "json")
         try:
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            return read_json(path, dict[str, Any])
         except FileNotFoundError:
             raise NoResult(f"job {job} has no {name} in the store\n  try: jdq status {job}") from None
-        except msgspec.MsgspecError as error:
-            raise NoResult(f"the {name} of job {job} is damaged: {path}: {error}") from None
+        except UnreadableFile as error:
+            raise NoResult(f"the {name} of job {job} is damaged: {error}") from None
 
     def put_array(self, job: str, name: str, array: np.ndarray) -> bool:
         """Store a named array of a job; False where it already exists, and is kept. ValueError for objects."""
-        image = io.BytesIO()
-        np.save(image, np.ascontiguousarray(array), allow_pickle=False)
-        return publish(self._named(job, name, "npy"), image.getbuffer())
+        return publish(self._named(job, name, "npy"), array_pieces(array))
 
     def get_array(self, job: str, name: str) -> np.ndarray:
         """The array, memory-mapped and read-only. Raises NoResult."""
         path = self._named(job, name, "npy")
         try:
-            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            return read_array(path)
         except FileNotFoundError:
             raise NoResult(f"job {job} has no array {name!r} in the store\n  try: jdq status {job}") from None
-        except (ValueError, EOFError, OSError) as error:
-            raise NoResult(f"array {name!r} of job {job} is damaged: {path}: {error}") from None
-        return array
+        except UnreadableFile as error:
+            raise NoResult(f"array {name!r} of job {job} is damaged: {error}") from None
+
+    def paths(self) -> list[Path]:
+        """The stored objects and arrays of all jobs."""
+        paths = [path for path in self._folder.glob("[!.]*/*") if path.suffix in (".json", ".npy")]
+        return sorted(path for path in paths if NAME.fullmatch(path.stem))
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Compare one of `paths` with its digest. Raises FileNotFoundError, UnreadableFile."""
+        read_json(path, dict[str, Any]) if path.suffix == ".json" else read_array(path)
 
     def folder(self, job: str) -> Path:
         """The folder of the job's files: the above, checkpoints, and tables that it wrote. It may not exist."""

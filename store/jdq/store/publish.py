@@ -8,7 +8,10 @@ last step a power cut loses acknowledged files; without the fsync of the file, e
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import fcntl
+import mmap
 import os
 import re
 import secrets
@@ -16,21 +19,27 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from jdq.store.errors import StoreError
+
 Bytes = bytes | bytearray | memoryview
 PARTIAL = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
 # How the name of a folder begins whose removal is not finished.
 REMOVED = ".removed-"
+# What a file system without hard links answers.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL)
+AT_CWD, RENAME_NOREPLACE = -100, 1
 # Linux writes at most 2 GiB - 4 KiB per call, and macOS refuses more than 2 GiB - 1.
 LARGEST_WRITE = 1 << 30
 
 
-def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
+def publish(path: Path, data: Bytes | Sequence[Bytes], *, make_folders: bool = True) -> bool:
     """Write `data` to `path` unless it exists; True if it was written, False if it existed.
 
     Both answers are durable: the folder is fsynced in either case. Missing folders are made. Raises OSError, and then
     leaves no trace at `path`.
     """
-    make_folder(path.parent)
+    if make_folders:
+        make_folder(path.parent)
     partial = _write_partial(path, data, durable=True)
     try:
         written = _link(partial, path)
@@ -41,12 +50,13 @@ def publish(path: Path, data: Bytes | Sequence[Bytes]) -> bool:
     return written
 
 
-def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True) -> None:
+def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True, make_folders: bool = True) -> None:
     """Write `data` to `path`, in place of what is there: only for pointers and caches, never for shards.
 
     With `durable` False a power cut may leave the old file, or one of zeros: for caches that check themselves.
     """
-    make_folder(path.parent)
+    if make_folders:
+        make_folder(path.parent)
     partial = _write_partial(path, data, durable=durable)
     try:
         partial.replace(path)
@@ -133,7 +143,45 @@ def _link(partial: Path, path: Path) -> bool:
         # NFS repeats a link whose answer was lost: it then "exists", and is ours.
         return os.path.samestat(partial.stat(), path.lstat())
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOTSUP):
-            raise OSError(error.errno, "this file system has no hard links, which the store needs") from error
-        raise
+        if error.errno not in NO_LINKS:
+            raise
+        return _rename_new(partial, path)
     return True
+
+
+def _rename_new(partial: Path, path: Path) -> bool:
+    """Rename unless `path` exists: where a file system has no hard links, many have this."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None or rename(AT_CWD, os.fsencode(partial), AT_CWD, os.fsencode(path), RENAME_NOREPLACE):
+        number = ctypes.get_errno() if rename else errno.ENOSYS
+        if number == errno.EEXIST:
+            return False
+        if number in NO_LINKS:
+            raise OSError(
+                number, "this file system has neither hard links nor an exclusive rename: the store needs one"
+            )
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+def require_file_system(folder: Path) -> None:
+    """Try in `folder` what the store needs of a file system. Raises StoreError, which names what is missing."""
+    trial, again, linked = (partial_beside(folder / "trial") for _ in range(3))
+    missing = "hard links, or an exclusive rename"
+    try:
+        for path in (trial, again):
+            path.write_bytes(b"trial")
+        _link(trial, linked)
+        missing = "locks (flock)"
+        with again.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            missing = "files that can be mapped (mmap)"
+            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ).close()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        fact = f"the file system of {folder} has no {missing}, which the store needs ({error.strerror})"
+        raise StoreError(f"{fact}; set JDQ_STORE to a folder on another disk") from error
+    finally:
+        for path in (trial, again, linked):
+            path.unlink(missing_ok=True)

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
 from jdq.store.location import store_root
-from jdq.store.publish import make_folder, publish
+from jdq.store.publish import make_folder, publish, require_file_system
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import Features
@@ -66,8 +67,21 @@ class Store:
         return Space(self._spaces / matches[0])
 
     def spaces(self) -> list[Space]:
-        """All feature spaces, by digest."""
-        return [Space(self._spaces / name) for name in self._digests()]
+        """All readable feature spaces, by digest; `damaged_spaces` has the others."""
+        return [space for space in self._opened().values() if isinstance(space, Space)]
+
+    def damaged_spaces(self) -> dict[Path, StoreFormatError]:
+        """Why feature spaces cannot be opened, by folder."""
+        return {path: error for path, error in self._opened().items() if isinstance(error, StoreFormatError)}
+
+    def _opened(self) -> dict[Path, Space | StoreFormatError]:
+        opened: dict[Path, Space | StoreFormatError] = {}
+        for path in (self._spaces / name for name in self._digests()):
+            try:
+                opened[path] = Space(path)
+            except StoreFormatError as error:
+                opened[path] = error
+        return opened
 
     def load(
         self, dataset: str, *, version: str | None = None, space: str | None = None, label_column: str | None = None
@@ -102,6 +116,16 @@ class Store:
         return sorted(path.parent.name for path in self._spaces.glob("*/space.json") if len(path.parent.name) == 32)
 
 
+def is_unfinished_space(folder: Path) -> bool:
+    """Whether the folder of a feature space was left by a process that died while it made it: nothing is in it."""
+    return (
+        folder.parent.name == "spaces"
+        and len(folder.name) == 32
+        and not (folder / "space.json").exists()
+        and next((folder / "shards").glob("*.h5"), None) is None
+    )
+
+
 def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
     """The store at `path` (by default where `store_root` says), created if it does not exist and `create` is true.
 
@@ -112,11 +136,13 @@ def open_store(path: str | Path | None = None, *, create: bool = True) -> Store:
     file = root / "STORE.json"
     if not file.exists():
         _require_creatable(root, create)
+        make_folder(root)
+        require_file_system(root)
         publish(file, msgspec.json.encode(_StoreFile(format=FORMAT, version=FORMAT_VERSION)))
     try:
-        stored = msgspec.json.decode(file.read_bytes(), type=_StoreFile)
-    except msgspec.MsgspecError as error:
-        raise StoreFormatError(f"{file} does not describe a store: {error}") from None
+        stored = read_json(file, _StoreFile)
+    except UnreadableFile as error:
+        raise StoreFormatError(f"{file} does not describe a store: {error.fact}") from None
     if stored != _StoreFile(format=FORMAT, version=FORMAT_VERSION):
         raise StoreFormatError(
             f"{root} is {stored.format} version {stored.version}; this jdq reads {FORMAT} version {FORMAT_VERSION}"

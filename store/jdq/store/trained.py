@@ -10,10 +10,11 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from jdq.store.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
 from jdq.store.errors import CannotWrite, StoreError
 from jdq.store.job_files import JOB
 from jdq.store.publish import partial_beside, publish, remove
@@ -51,7 +52,7 @@ class CannotCopy(StoreError):
 class TrainedStore(ABC):
     """All heads, or all models. None is ever changed: a job adds one, or one is removed."""
 
-    kind: str
+    kind: Literal["head", "model"]
     suffix: str
 
     def __init__(self, root: Path) -> None:
@@ -60,8 +61,8 @@ class TrainedStore(ABC):
 
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
-        paths = sorted(self._paths(), key=lambda path: (-path.stat().st_mtime, path.name))
-        return [path.name.removesuffix(self.suffix) for path in paths]
+        times = [(-changed, path.name) for path in self._paths() if (changed := _changed_at(path)) is not None]
+        return [name.removesuffix(self.suffix) for _, name in sorted(times)]
 
     def has(self, job: str) -> bool:
         """Whether one of this id exists."""
@@ -82,8 +83,9 @@ class TrainedStore(ABC):
         remove(self.path(job), trash_in=self._folder)
 
     def export(self, job: str, target: Path) -> None:
-        """Copy it to `target`, all of it or nothing. Raises UnknownTrained, CannotCopy, CannotWrite."""
+        """Copy it to `target`, all of it or nothing. Raises UnknownTrained, CannotCopy, CannotWrite, DamagedRecord."""
         source = self.path(job)
+        self.check(job)
         if target.exists():
             raise CannotCopy(f"{target} exists; choose another name")
         if not target.absolute().parent.is_dir():
@@ -96,11 +98,16 @@ class TrainedStore(ABC):
                 shutil.copyfile(source, partial)
             partial.rename(target)
         except OSError as error:
+            self.check(job)  # perhaps reading failed
             raise CannotWrite(target, error.errno or 0, error.strerror or str(error)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if partial.is_file():
                 partial.unlink()
+
+    @abstractmethod
+    def check(self, job: str) -> None:
+        """Read every byte. Raises UnknownTrained, and DamagedRecord where one is not as written."""
 
     @abstractmethod
     def record(self, job: str) -> dict[str, Any]:
@@ -109,6 +116,9 @@ class TrainedStore(ABC):
     @abstractmethod
     def size_bytes(self, job: str) -> int:
         """Its size on disk."""
+
+    def _damaged(self, job: str, error: Exception) -> DamagedRecord:
+        return DamagedRecord(f"{self.place(job)} cannot be read: {error}\n  try: jdq {self.kind}s rm {job}")
 
     def _paths(self) -> Iterator[Path]:
         if self._folder.is_dir():
@@ -120,25 +130,42 @@ class TrainedStore(ABC):
 class Heads(TrainedStore):
     """The folder STORE/heads: one file per head."""
 
-    kind = "head"
+    kind: Literal["head", "model"] = "head"
     suffix = SUFFIX
 
     def put(self, job: str, data: bytes) -> bool:
         """Store a head; False where the job already has one, which is kept."""
-        return publish(self.place(job), data)
+        return publish(self.place(job), _with_digests(data))
+
+    def check(self, job: str) -> None:
+        metadata, end = self._metadata(job)
+        try:
+            data = self.path(job).read_bytes()[end:]
+        except OSError as error:
+            raise self._damaged(job, error) from error
+        if metadata.get("data_digest", digest_of(data)) != digest_of(data):
+            raise self._damaged(job, ValueError("it has changed since it was written"))
 
     def record(self, job: str) -> dict[str, Any]:
-        """The record in the file's header. Loading a head for prediction checks the rest of the file."""
-        path = self.path(job)
+        """The record in the file's header, whose digest is checked. Loading a head checks the rest of the file."""
         try:
-            with path.open("rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                header = file.read(min(size, MAX_HEADER_BYTES))
-            metadata = msgspec.json.decode(header, type=dict[str, Any])["__metadata__"]["head"]
-            record: dict[str, Any] = msgspec.json.decode(metadata, type=dict[str, Any])["record"]
-        except (OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
-            raise DamagedRecord(f"{path} cannot be read: {error}\n  try: jdq heads rm {job}") from error
+            head = msgspec.json.decode(self._metadata(job)[0]["head"], type=dict[str, Any])
+            record: dict[str, Any] = head["record"]
+        except (KeyError, TypeError, msgspec.MsgspecError) as error:
+            raise self._damaged(job, error) from error
         return record
+
+    def _metadata(self, job: str) -> tuple[dict[str, Any], int]:
+        """The header's metadata, and where the header ends."""
+        try:
+            with self.path(job).open("rb") as file:
+                front = file.read(8)
+                front += file.read(min(int.from_bytes(front, "little"), MAX_HEADER_BYTES))
+            check_digest(front)
+            metadata: dict[str, Any] = msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"]
+        except (OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise self._damaged(job, error) from error
+        return metadata, len(front)
 
     def size_bytes(self, job: str) -> int:
         return self.path(job).stat().st_size
@@ -147,20 +174,46 @@ class Heads(TrainedStore):
 class Models(TrainedStore):
     """The folder STORE/models: a Hugging Face folder per model, with jdq.json beside the weights."""
 
-    kind = "model"
+    kind: Literal["head", "model"] = "model"
     suffix = ""
+
+    def check(self, job: str) -> None:
+        try:
+            check_folder(self.path(job))
+        except (FileNotFoundError, UnreadableFile) as error:
+            raise self._damaged(job, error) from error
 
     def record(self, job: str) -> dict[str, Any]:
         """The record beside the weights."""
-        path = self.path(job) / RECORD
         try:
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.MsgspecError) as error:
-            raise DamagedRecord(f"{path} cannot be read: {error}\n  try: jdq models rm {job}") from error
+            return read_json(self.path(job) / RECORD, dict[str, Any])
+        except (FileNotFoundError, UnreadableFile) as error:
+            raise self._damaged(job, error) from error
 
     def size_bytes(self, job: str) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self.path(job)) if entry.is_file())
 
     def encoder(self, name: str) -> str:
-        """The folder of the model whose id is `name`; any other name unchanged."""
-        return str(self.place(name)) if self.has(name) else name
+        """The folder of the model whose id is `name`, all of it checked; any other name unchanged."""
+        if not self.has(name):
+            return name
+        self.check(name)
+        return str(self.place(name))
+
+
+def _changed_at(path: Path) -> float | None:
+    """When the file or folder was last changed; None where it was removed meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _with_digests(data: bytes) -> list[bytes]:
+    """A safetensors file, with `data_digest` (of what follows its header) and the header's digest in its metadata."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = msgspec.json.decode(data[8:end], type=dict[str, Any])
+    header["__metadata__"] |= {"data_digest": digest_of(data[end:]), "self_digest": UNSET}
+    text = msgspec.json.encode(header)
+    text += b" " * (-len(text) % 8)
+    return [set_digest(len(text).to_bytes(8, "little") + text), data[end:]]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from jdq.store.datasets.contents import RECORD
 from jdq.store.datasets.importing import (
-    IMPORTS,
     VERSION_DIGITS,
     AfterBlock,
     import_into,
@@ -17,16 +19,23 @@ from jdq.store.datasets.importing import (
     put_import,
     temporary_folder,
 )
-from jdq.store.datasets.names import VERSION, UnknownDataset, check_name, check_version, name_from
-from jdq.store.datasets.records import DamagedDataset, ImportRecord, now_after
+from jdq.store.datasets.names import VERSION, NameTaken, UnknownDataset, check_name, check_version, name_from
+from jdq.store.datasets.records import DamagedDataset, DatasetRecord, ImportRecord, RemovedDataset, now_after
+from jdq.store.datasets.side_files import IMPORTS
 from jdq.store.datasets.version import DatasetVersion
+from jdq.store.errors import StoreError
 from jdq.store.publish import remove, sync
 from jdq.store.table import TableOptions, open_table
 
 # Inside the class, `list` is its method.
 Versions = list[DatasetVersion]
-Damages = list[DamagedDataset]
+Damages = dict[Path, StoreError]
 Names = list[str]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The digits of an import record's name.
+MICROSECONDS = 17
+ATTEMPTS = 5
 
 
 class Datasets:
@@ -54,13 +63,15 @@ class Datasets:
         table = open_table(file, options)
         with temporary_folder(self._folder) as partial:
             record, source = import_into(partial, table, after_block=after_block)
+            put_import(partial, self._dated(name, source))
             target = self._folder / name / record.digest[:VERSION_DIGITS]
-            if not target.is_dir():
-                put_import(partial, self._dated(name, source))
-                publish_folder(partial, target)
-        version = DatasetVersion(target)
-        self._note_import(version, source)
-        return version
+            for _ in range(ATTEMPTS):
+                # Again where someone removed the version, or its name, meanwhile.
+                with contextlib.suppress(RemovedDataset, FileNotFoundError):
+                    version = _place(partial, target, record)
+                    self._note_import(version, source)
+                    return version
+        raise RemovedDataset(target)
 
     def get(self, name: str, version: str | None = None) -> DatasetVersion:
         """The version that begins with `version`, or the one imported last.
@@ -85,11 +96,11 @@ class Datasets:
 
     def list(self) -> Versions:
         """All readable versions by name, newest first within a name; `damaged` has the others."""
-        return [version for version in self._opened() if isinstance(version, DatasetVersion)]
+        return [version for version in self._opened().values() if isinstance(version, DatasetVersion)]
 
     def damaged(self) -> Damages:
-        """The errors of the versions that cannot be opened."""
-        return [error for error in self._opened() if isinstance(error, DamagedDataset)]
+        """Why versions cannot be opened, by folder: they are damaged, or of a newer format."""
+        return {path: error for path, error in self._opened().items() if isinstance(error, StoreError)}
 
     def remove(self, name: str, version: str | None = None) -> Names:
         """Remove one version, or all of a dataset; returns which. Features stay in their spaces.
@@ -101,8 +112,9 @@ class Datasets:
         if not folders or (version is not None and len(folders) > 1):
             raise UnknownDataset(f"{name} {wanted}".strip(), self.names())
         for folder in folders:
-            remove(folder, trash_in=self._folder)
-        if not any((self._folder / name).iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # someone else has removed it
+                remove(folder, trash_in=self._folder)
+        with contextlib.suppress(OSError):  # it has other versions, or is gone
             (self._folder / name).rmdir()
             sync(self._folder)
         return [folder.name for folder in folders]
@@ -110,29 +122,55 @@ class Datasets:
     def _versions(self, name: str) -> Iterator[Path]:
         return _versions_in(self._folder / name)
 
-    def _opened(self) -> Iterator[DatasetVersion | DamagedDataset]:
+    def _opened(self) -> dict[Path, DatasetVersion | StoreError]:
+        opened: dict[Path, DatasetVersion | StoreError] = {}
         for name in self.names():
             for folder in sorted(self._versions(name), key=_last_import, reverse=True):
                 try:
-                    yield DatasetVersion(folder)
-                except DamagedDataset as error:
-                    yield error
+                    opened[folder] = DatasetVersion(folder)
+                except RemovedDataset:
+                    continue
+                except StoreError as error:
+                    opened[folder] = error
+        return opened
 
     def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
         """`source`, dated later than every import of this name."""
         newest = max((_last_import(folder) for folder in self._versions(name)), default="")
         if import_name(source.imported_at) > newest:
             return source
-        last = max(version.source.imported_at for version in map(DatasetVersion, self._versions(name)))
+        last = EPOCH + timedelta(microseconds=int(newest[:MICROSECONDS]))
         return msgspec.structs.replace(source, imported_at=now_after(last))
 
     def _note_import(self, version: DatasetVersion, source: ImportRecord) -> None:
         """Make an existing version the newest; nothing is written where it already is, and its file is the same."""
-        last = version.source
-        same_file = (last.file, last.sha256) == (source.file, source.sha256)
+        last = version.imports()[:1]
+        same_file = [(known.file, known.sha256) for known in last] == [(source.file, source.sha256)]
         newest = max(map(_last_import, self._versions(version.name)))
         if not same_file or newest != _last_import(version.path):
             put_import(version.path, self._dated(version.name, source))
+
+
+def _place(partial: Path, target: Path, record: DatasetRecord) -> DatasetVersion:
+    """Give a finished import its place; if it has been imported before, that one stays, and is mended if it is damaged.
+
+    Raises NameTaken, and RemovedDataset and FileNotFoundError where it is removed meanwhile.
+    """
+    if publish_folder(partial, target):
+        return DatasetVersion(target)
+    try:
+        version = DatasetVersion(target)
+        if version.record.digest != record.digest:
+            raise NameTaken(target.parent.name, target.name)
+        if not version.verify():
+            return version
+    except DamagedDataset:
+        pass
+    # The record last: a version is damaged until all files are those that it names.
+    for name in (*record.files, RECORD):
+        (partial / name).replace(target / name)
+    sync(target)
+    return DatasetVersion(target)
 
 
 def _versions_in(folder: Path) -> Iterator[Path]:

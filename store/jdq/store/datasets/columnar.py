@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jdq.store.datasets.records import digest_of
+from jdq.store.digests import digest_of
+from jdq.store.fork_lock import ForkLock
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 
@@ -75,7 +75,7 @@ class TableFile:
         self._ends = np.cumsum(sizes, dtype=np.int64) if sizes else np.zeros(0, np.int64)
         self.n_rows: int = metadata.num_rows
         self.columns: tuple[str, ...] = tuple(metadata.schema.to_arrow_schema().names)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._last: tuple[str, int, list[str]] | None = None
 
     def read(self, column: str, start: int, stop: int) -> list[str]:
@@ -100,14 +100,12 @@ class TableFile:
     def read_all(self, columns: Sequence[str]) -> Any:
         """These columns of all rows, as a pyarrow Table."""
         with self._lock:
-            return self._file.read(columns=list(columns), use_threads=False)
+            return _complete(self._file.read(columns=list(columns), use_threads=False), self.n_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Any]:
         """These columns of each row group in turn, as pyarrow Tables."""
         for group in range(len(self._ends)):
-            with self._lock:
-                block = self._file.read_row_group(group, columns=list(columns), use_threads=False)
-            yield block
+            yield self._read_group(group, columns)
 
     def _groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """(number, first row) of each row group with a row of the range."""
@@ -123,7 +121,18 @@ class TableFile:
         last = self._last
         if last is not None and last[:2] == (column, group):
             return last[2]
-        with self._lock:
-            cells = self._file.read_row_group(group, columns=[column], use_threads=False).column(0).to_pylist()
+        cells = self._read_group(group, [column]).column(0).to_pylist()
         self._last = (column, group, cells)
         return self._last[2]
+
+    def _read_group(self, group: int, columns: Sequence[str]) -> Any:
+        rows = int(self._ends[group] - (self._ends[group - 1] if group else 0))
+        with self._lock:
+            return _complete(self._file.read_row_group(group, columns=list(columns), use_threads=False), rows)
+
+
+def _complete(table: Any, rows: int) -> Any:
+    """`table`, if it has so many rows: the checksum of a page does not cover the header that counts its cells."""
+    if table.num_rows != rows:
+        raise OSError(f"{table.num_rows} of {rows} rows were read")
+    return table

@@ -13,7 +13,8 @@ from types import TracebackType
 import numpy as np
 
 from jdq.store.datasets.columnar import block_table, table_writer
-from jdq.store.datasets.records import DIGEST_BYTES, FileRecord
+from jdq.store.datasets.records import FileRecord
+from jdq.store.digests import DIGEST_BYTES
 from jdq.store.keys import KEY_BYTES, repeats, text_keys
 from jdq.store.publish import write_all
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from jdq.store.datasets.columnar import footer_digest
 from jdq.store.datasets.contents import RECORD, TABLE, ContentsWriter
-from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after, to_json
+from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after
+from jdq.store.datasets.side_files import IMPORTS, put
+from jdq.store.digests import indented, to_json
 from jdq.store.publish import REMOVED, make_folder, publish, sync
 from jdq.store.table import Table
 
 IMPORTING = ".importing-"
-IMPORTS = "imports"
 ABANDONED_AFTER_S = 24 * 3600
 VERSION_DIGITS = 12
 
@@ -53,7 +54,7 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
         files=writer.files,
         footer=footer_digest(folder / TABLE),
     ).with_digest()
-    publish(folder / RECORD, to_json(record))
+    publish(folder / RECORD, indented(record))
     return record, import_record(table, n_skipped=findings.no_text.count if table.options.empty_text == "skip" else 0)
 
 
@@ -76,7 +77,7 @@ def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
 
 def put_import(version: Path, record: ImportRecord) -> None:
     """Record in the version's folder that this file has its table."""
-    publish(version / IMPORTS / import_name(record.imported_at), to_json(record))
+    put(version / IMPORTS / import_name(record.imported_at), to_json(record))
 
 
 def import_name(at: datetime) -> str:

@@ -33,6 +33,19 @@ class UnknownDataset(StoreError):
         return f"no dataset {self.wanted!r}; the store has: {shown}\n  try: jdq store ls"
 
 
+class NameTaken(StoreError):
+    """Another table of this name has a digest that begins with the same digits."""
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(name, version)
+        self.name = name
+        self.version = version
+
+    def __str__(self) -> str:
+        fact = f"dataset {self.name} has another table as version {self.version}; import this one under another name"
+        return f"{fact}\n  try: jdq submit extract data.csv --name {self.name}-2"
+
+
 def name_from(stem: str) -> str:
     """A dataset's name from a file's: lower-case letters and digits of any script, `.`, `_` and single dashes."""
     text = unicodedata.normalize("NFC", stem).lower()

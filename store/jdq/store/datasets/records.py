@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
+from jdq.store.digests import digest_of
 from jdq.store.errors import StoreError
 
 FORMAT_VERSION = 1
-DIGEST_BYTES = 16
-
-S = TypeVar("S", bound=msgspec.Struct)
-
-
-def digest_of(data: bytes) -> str:
-    """blake2b-128 as 32 hexadecimal digits, like every digest of a dataset's files."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 class DamagedDataset(StoreError):
@@ -31,9 +23,33 @@ class DamagedDataset(StoreError):
         self.fact = fact
 
     def __str__(self) -> str:
-        name, version = self.path.parent.name, self.path.name
-        fact = f"damaged dataset {self.path}: {self.fact}; remove it, then import its file again"
-        return f"{fact}\n  try: jdq store rm {name} --version {version}"
+        name = self.path.parent.name
+        fact = f"damaged dataset {self.path}: {self.fact}; importing its file again mends it"
+        return f"{fact}\n  try: jdq submit extract data.csv --name {name}"
+
+
+class DamagedSplit(DamagedDataset):
+    """A stored split is missing in part, or has changed since it was written."""
+
+    def __str__(self) -> str:
+        fact = f"damaged split of dataset {self.path}: {self.fact}; training makes it anew when it has been removed"
+        return f"{fact}\n  try: jdq store verify --repair"
+
+
+class RemovedDataset(StoreError):
+    """The dataset version was removed while it was used."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(str(path))
+        self.path = Path(path)
+
+    def __str__(self) -> str:
+        return f"dataset {self.path.parent.name} {self.path.name} was removed\n  try: jdq store ls"
+
+
+def fault(version: Path, fact: str, kind: type[DamagedDataset] = DamagedDataset) -> DamagedDataset | RemovedDataset:
+    """The error of a file that cannot be read: a removal takes the entire folder, so without it nothing is damaged."""
+    return kind(version, fact) if version.is_dir() else RemovedDataset(version)
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,17 +110,14 @@ class SpaceRecord(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
 
 
-def to_json(record: msgspec.Struct) -> bytes:
-    """Indented, with a final newline, so that people can read it."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+class SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """A JSON file of `splits/`: which array is the split of this name and label column, and what made it."""
 
-
-def read_record(path: Path, kind: type[S]) -> S:
-    """The record at `path`.
-
-    Raises FileNotFoundError, and msgspec.MsgspecError where it is not of this kind.
-    """
-    return msgspec.json.decode(path.read_bytes(), type=kind)
+    label_column: str
+    name: str
+    digest: str
+    rows: int
+    fields: dict[str, Any]
 
 
 def now_after(last: datetime | None) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,38 +9,30 @@ import msgspec
 
 from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
 from jdq.store.datasets.importing import VERSION_DIGITS
-from jdq.store.datasets.records import (
-    DIGEST_BYTES,
-    FORMAT_VERSION,
-    DamagedDataset,
-    DatasetRecord,
-    FileRecord,
-    read_record,
-)
+from jdq.store.datasets.records import FORMAT_VERSION, DatasetRecord, FileRecord, fault
+from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import StoreFormatError
-
-READ_BYTES = 1 << 20
 
 
 def read_dataset_record(path: Path) -> DatasetRecord:
     """The record of the version in the folder `path`; its files have the recorded sizes.
 
-    Raises DamagedDataset, and StoreFormatError for a version that a newer jdq wrote.
+    Raises DamagedDataset, RemovedDataset, and StoreFormatError for a version that a newer jdq wrote.
     """
     try:
-        head = read_record(path / RECORD, _Head)
+        head = read_json(path / RECORD, _Head)
         if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
             raise StoreFormatError(
                 f"{path / RECORD} is of format {head.format} {head.format_version}; this jdq reads jdq-dataset up to "
                 f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
             )
-        record = read_record(path / RECORD, DatasetRecord)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DamagedDataset(path, f"{RECORD}: {error}") from None
+        record = read_json(path / RECORD, DatasetRecord)
+    except (FileNotFoundError, UnreadableFile) as error:
+        raise fault(path, f"{RECORD}: {error}") from None
     if record != record.with_digest():
-        raise DamagedDataset(path, f"{RECORD} has changed since it was written")
+        raise fault(path, f"{RECORD} has changed since it was written")
     if record.digest[:VERSION_DIGITS] != path.name or record.text_column not in record.columns:
-        raise DamagedDataset(path, f"{RECORD} is of another version: {record.digest}")
+        raise fault(path, f"{RECORD} is of another version: {record.digest}")
     _check_sizes(path, record.files)
     return record
 
@@ -53,20 +44,11 @@ class _Head(msgspec.Struct):
 
 def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
     if set(files) != {TABLE, KEYS, N_BYTES}:
-        raise DamagedDataset(path, f"{RECORD} names the files {sorted(files)}")
+        raise fault(path, f"{RECORD} names the files {sorted(files)}")
     for name, written in files.items():
         try:
             size = (path / name).stat().st_size
         except OSError as error:
-            raise DamagedDataset(path, f"{name}: {error.strerror}") from None
+            raise fault(path, f"{name}: {error.strerror}") from None
         if size != written.size_bytes:
-            raise DamagedDataset(path, f"{name} has {size} bytes, {written.size_bytes} were written")
-
-
-def file_digest(path: Path) -> str:
-    """blake2b-128 of the file's bytes."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    with path.open("rb") as stream:
-        while block := stream.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+            raise fault(path, f"{name} has {size} bytes, {written.size_bytes} were written")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import msgspec
-
 from jdq.store.datasets.names import InvalidName
-from jdq.store.datasets.records import DamagedDataset, SpaceRecord, now_after, read_record, to_json
-from jdq.store.publish import replace
+from jdq.store.datasets.records import SpaceRecord, now_after
+from jdq.store.datasets.side_files import SPACES, put, readable
+from jdq.store.digests import to_json
 
-SPACES = "spaces"
 SPACE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -22,20 +20,11 @@ def record_space(version: Path, space: str, *, encoder: str, job: str) -> None:
     known = recorded_spaces(version)
     at = now_after(known[0].recorded_at if known else None)
     record = SpaceRecord(space=space, encoder=encoder, job=job, recorded_at=at)
-    replace(version / SPACES / f"{space}.json", to_json(record))
+    put(version / SPACES / f"{space}.json", to_json(record), overwrite=True)
 
 
 def recorded_spaces(version: Path) -> list[SpaceRecord]:
-    """The newest first."""
-    records = []
-    for path in (version / SPACES).glob("*.json"):
-        if not SPACE.fullmatch(path.stem):
-            continue  # a partial file
-        try:
-            record = read_record(path, SpaceRecord)
-        except msgspec.MsgspecError as error:
-            raise DamagedDataset(version, f"{SPACES}/{path.name}: {error}") from None
-        if record.space != path.stem:
-            raise DamagedDataset(version, f"{SPACES}/{path.name} is of the feature space {record.space}")
-        records.append(record)
+    """The newest first, without the files that cannot be read: the next extraction in that space replaces them."""
+    paths = [path for path in (version / SPACES).glob("*.json") if SPACE.fullmatch(path.stem)]
+    records = [record for path, record in readable(paths, SpaceRecord).items() if record.space == path.stem]
     return sorted(records, key=lambda record: record.recorded_at, reverse=True)

@@ -6,22 +6,20 @@ The array is published before the JSON that names it, so that a split that can b
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from jdq.store.datasets.names import InvalidName
-from jdq.store.datasets.records import DamagedDataset
-from jdq.store.publish import publish
+from jdq.store.datasets.records import DamagedSplit, SplitRecord, fault
+from jdq.store.datasets.side_files import SPLITS, put
+from jdq.store.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
 
-SPLITS = "splits"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PARTS = ("train", "validation", "test")
 
@@ -46,14 +44,6 @@ class StoredSplit:
     fields: dict[str, Any]
 
 
-class _SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
-    label_column: str
-    name: str
-    digest: str
-    rows: int
-    fields: dict[str, Any]
-
-
 def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *, name: str) -> StoredSplit:
     """Store `split` under its label column and name unless one exists; returns the stored one.
 
@@ -63,16 +53,12 @@ def put_split(version: Path, n_rows: int, label_column: str, split: SplitLike, *
     if parts.dtype != np.uint8 or parts.shape != (n_rows,) or (parts >= len(PARTS)).any():
         raise ValueError(f"a split has one of 0, 1, 2 (uint8) for each of {n_rows} rows, not {parts.shape}")
     digest = split_digest(parts)
-    image = io.BytesIO()
-    np.save(image, np.ascontiguousarray(parts), allow_pickle=False)
-    publish(version / SPLITS / f"{digest}.npy", image.getbuffer())
-    record = _SplitRecord(
-        label_column=label_column, name=name, digest=digest, rows=n_rows, fields=dict(split.to_json())
-    )
-    publish(_record_path(version, label_column, name), msgspec.json.encode(record))
+    put(version / SPLITS / f"{digest}.npy", array_pieces(parts))
+    record = SplitRecord(label_column=label_column, name=name, digest=digest, rows=n_rows, fields=dict(split.to_json()))
+    put(_record_path(version, label_column, name), to_json(record))
     stored = get_split(version, n_rows, label_column, name=name)
     if stored is None:
-        raise DamagedDataset(version, f"the split of {label_column!r} was removed while it was stored")
+        raise fault(version, f"the split of {label_column!r} was removed while it was stored", DamagedSplit)
     return stored
 
 
@@ -80,18 +66,18 @@ def get_split(version: Path, n_rows: int, label_column: str, *, name: str) -> St
     """The split stored under this label column and name, or None. Raises DamagedDataset."""
     path = _record_path(version, label_column, name)
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=_SplitRecord)
-        parts = np.load(version / SPLITS / f"{_checked(record.digest)}.npy", allow_pickle=False)
+        record = read_json(path, SplitRecord)
+        parts = read_array(version / SPLITS / f"{_checked(record.digest)}.npy")
     except FileNotFoundError as error:
-        if not path.exists():
+        if not path.exists() and version.is_dir():
             return None
-        raise DamagedDataset(version, f"{SPLITS}: {error}") from None
-    except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
-        raise DamagedDataset(version, f"{SPLITS}/{path.name}: {error}") from None
+        raise fault(version, f"{SPLITS}: {error}", DamagedSplit) from None
+    except (UnreadableFile, ValueError) as error:
+        raise fault(version, f"{SPLITS}/{path.name}: {error}", DamagedSplit) from None
     if parts.dtype != np.uint8 or parts.shape != (n_rows,) or split_digest(parts) != record.digest:
-        raise DamagedDataset(version, f"{SPLITS}/{record.digest}.npy has changed since it was written")
+        raise fault(version, f"{SPLITS}/{record.digest}.npy has changed since it was written", DamagedSplit)
     if (record.label_column, record.name) != (label_column, name):
-        raise DamagedDataset(version, f"{SPLITS}/{path.name} is the split of {record.label_column!r}")
+        raise fault(version, f"{SPLITS}/{path.name} is the split of {record.label_column!r}", DamagedSplit)
     return StoredSplit(label_column=label_column, name=name, digest=record.digest, parts=parts, fields=record.fields)
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,10 +15,11 @@ import pyarrow as pa
 from jdq.store.datasets import spaces
 from jdq.store.datasets.columnar import TableFile, footer_digest
 from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
-from jdq.store.datasets.importing import IMPORTS
-from jdq.store.datasets.records import DamagedDataset, ImportRecord, SpaceRecord, read_record
-from jdq.store.datasets.soundness import file_digest, read_dataset_record
+from jdq.store.datasets.records import ImportRecord, SpaceRecord, fault
+from jdq.store.datasets.side_files import IMPORTS, faults, readable
+from jdq.store.datasets.soundness import read_dataset_record
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
+from jdq.store.digests import UnreadableFile, file_digest
 from jdq.store.errors import StoreError
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -42,7 +42,7 @@ class DatasetVersion:
     """Made by `Datasets`. `path` is its folder. The record is read immediately, the files on demand."""
 
     def __init__(self, path: Path) -> None:
-        """Raises DamagedDataset, and StoreFormatError for a version that a newer jdq wrote."""
+        """Raises DamagedDataset, RemovedDataset, and StoreFormatError for a version that a newer jdq wrote."""
         self.path = path
         self.name = path.parent.name
         self.version = path.name
@@ -81,7 +81,9 @@ class DatasetVersion:
     @property
     def source(self) -> ImportRecord:
         """The file from which this table was last imported."""
-        return self.imports()[0]
+        if imports := self.imports():
+            return imports[0]
+        raise fault(self.path, f"{IMPORTS}/ has no file that can be read")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -89,15 +91,8 @@ class DatasetVersion:
         return self.source.warnings
 
     def imports(self) -> list[ImportRecord]:
-        """Every file from which this table was imported, newest first."""
-        names = sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True)
-        try:
-            records = [read_record(name, ImportRecord) for name in names]
-        except msgspec.MsgspecError as error:
-            raise DamagedDataset(self.path, f"a file of {IMPORTS}/ cannot be read: {error}") from None
-        if not records:
-            raise DamagedDataset(self.path, f"{IMPORTS}/ is empty")
-        return records
+        """Every file from which this table was imported, newest first, as far as its record can be read."""
+        return list(readable(sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True), ImportRecord).values())
 
     def texts(self, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
         """The texts of a slice, of these rows in the given order, or of all rows; only their row groups are read.
@@ -116,7 +111,7 @@ class DatasetVersion:
                 return self._pick(column, np.arange(start, stop, step)) if cells is None else cells
             return self._pick(column, np.asarray(rows, dtype=np.int64))
         except (OSError, pa.ArrowException) as error:
-            raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
+            raise fault(self.path, f"{TABLE}: {error}") from error
 
     def keys(self) -> npt.NDArray[np.uint8]:
         """The text key of each row: shape (n_rows, 16), memory-mapped; its digest is checked once."""
@@ -135,7 +130,7 @@ class DatasetVersion:
         try:
             cells = self._table.read_all([column]).column(0)
         except (OSError, pa.ArrowException) as error:
-            raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
+            raise fault(self.path, f"{TABLE}: {error}") from error
         values: list[str] = cells.to_pylist()
         if (longest := max(map(len, values), default=0)) > LABEL_CHARACTERS:
             fact = f"column {column!r} of {self.name} has a cell of {longest} characters: it is not a label column"
@@ -180,23 +175,24 @@ class DatasetVersion:
         return get_split(self.path, self.n_rows, self._label_column(label_column), name=name)
 
     def verify(self) -> list[str]:
-        """Read every byte; one sentence for each damaged file."""
-        return [
-            f"{name} has changed since it was written"
-            for name, written in self.record.files.items()
-            if file_digest(self.path / name) != written.blake2b
-        ]
+        """Read every byte of the table; one sentence for each damaged file."""
+        facts = {name: self._fault_of(name) for name in self.record.files}
+        return [f"{name} {fact}" for name, fact in facts.items() if fact]
+
+    def unreadable(self) -> list[UnreadableFile]:
+        """The files of `imports/`, `spaces/` and `splits/` that cannot be read."""
+        return faults(self.path)
 
     @cached_property
     def _table(self) -> TableFile:
         try:
             if footer_digest(self.path / TABLE) != self.record.footer:
-                raise DamagedDataset(self.path, f"the footer of {TABLE} has changed since it was written")
+                raise fault(self.path, f"the footer of {TABLE} has changed since it was written")
             table = TableFile(self.path / TABLE)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise DamagedDataset(self.path, f"{TABLE}: {error}") from error
+            raise fault(self.path, f"{TABLE}: {error}") from error
         if table.n_rows != self.n_rows or table.columns != self.columns:
-            raise DamagedDataset(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
+            raise fault(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
         return table
 
     @cached_property
@@ -208,13 +204,20 @@ class DatasetVersion:
         return self._array(N_BYTES, (self.n_rows,), np.dtype("<u4"))
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
-        path = self.path / name
-        if file_digest(path) != self.record.files[name].blake2b:
-            raise DamagedDataset(self.path, f"{name} has changed since it was written")
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        if fact := self._fault_of(name):
+            raise fault(self.path, f"{name} {fact}")
+        array: np.ndarray = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
         if array.shape != shape or array.dtype != dtype:
-            raise DamagedDataset(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+            raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
         return array
+
+    def _fault_of(self, name: str) -> str:
+        """What is wrong with one of the table's files, or ""."""
+        try:
+            same = file_digest(self.path / name) == self.record.files[name].blake2b
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        return "" if same else "has changed since it was written"
 
     def _pick(self, column: str, rows: npt.NDArray[np.int64]) -> list[str]:
         if rows.ndim != 1:

@@ -6,7 +6,8 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +15,16 @@ import numpy as np
 
 from jdq.store.datasets.importing import IMPORTING
 from jdq.store.errors import DamagedShard
-from jdq.store.keys import halves
+from jdq.store.keys import Keys
 from jdq.store.publish import REMOVED, is_partial, sync
-from jdq.store.spaces import segment
+from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.mapped_shard import MappedShard, open_shard
+from jdq.store.spaces.index import Mask
+from jdq.store.spaces.mapped_shard import open_shard
 from jdq.store.spaces.quarantine import removal_lock
+from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
-from jdq.store.store import Store
+from jdq.store.store import Store, is_unfinished_space
 
 # A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.
 GRACE_S = 3600.0
@@ -52,16 +55,19 @@ def collect_garbage(
     extracted again). `quarantined`: also what failed a check.
     """
     report = GarbageReport(dry_run=dry_run)
-    now = _file_system_time(store.root)
+    now = time.time() if dry_run else _file_system_time(store.root)
     cutoff = now - grace_s
     for path in _leftovers(store.root):
         _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
     for space in store.spaces():
-        with removal_lock(space.path):
-            shards = _sound_shards(space)
-            removed = _remove_replaced(report, shards, cutoff)
+        if dry_run:
+            space.index.write_nothing()
+        # Before the lock: reading the keys of new shards takes the longest.
+        space.index.refresh()
+        with contextlib.nullcontext() if dry_run else removal_lock(space.path):
+            _remove_replaced(report, space, cutoff)
             if unused:
-                _remove_unused(report, [shard for shard in shards if shard not in removed], store, cutoff)
+                _remove_unused(report, space, store, cutoff)
         if quarantined:
             for path in sorted((space.path / "quarantine").glob("*.h5")):
                 _remove(report, report.quarantined, path, cutoff)
@@ -74,67 +80,73 @@ def _leftovers(root: Path) -> Iterator[Path]:
         for name in [name for name in folders if name.startswith((IMPORTING, REMOVED))]:
             folders.remove(name)
             yield Path(folder) / name
+        if is_unfinished_space(Path(folder)):
+            folders.clear()
+            yield Path(folder)
 
 
-def _sound_shards(space: Space) -> list[MappedShard]:
-    """The shards whose keys are intact, the smallest first. A damaged one is neither removed nor relied on."""
-    shards = []
-    for name in space.shard_names():
-        with contextlib.suppress(DamagedShard, FileNotFoundError):
-            shards.append(open_shard(space.shard_path(name), space=space.digest))
-    return sorted(shards, key=lambda shard: (shard.header.rows, shard.path.name))
-
-
-def _remove_replaced(report: GarbageReport, shards: Sequence[MappedShard], cutoff: float) -> set[MappedShard]:
+def _remove_replaced(report: GarbageReport, space: Space, cutoff: float) -> None:
     """Of several shards with the same key the largest owns it; shards that own no key are removed.
 
-    No row is lost: the owner of a key is never removed.
+    No row is lost: what the index says is checked against the owners themselves, and an owner is never removed.
     """
-    removed: set[MappedShard] = set()
+    owned, sizes, alive = space.index.owned(), space.index.sizes(), space.index.alive()
     sound: dict[int, bool] = {}
-    for number, owners in _owners_of_replaced(shards).items():
-        if all(_replaces(shards[owner], owner, sound, cutoff) for owner in owners):
-            removed.add(shards[number])
-            _remove(report, report.replaced, shards[number].path, cutoff=None)
+    for number in np.flatnonzero(alive & (owned == 0)).tolist():
+        path = space.shard_path(space.index.names[number])
+        if _is_replaced(space, path, alive & (owned > 0) & (sizes >= sizes[number]), sound, cutoff):
+            _remove(report, report.replaced, path, cutoff=None)
         else:
             report.waiting += 1
-    return removed
 
 
-def _owners_of_replaced(shards: Sequence[MappedShard]) -> dict[int, Positions]:
-    """For each shard that owns no key (by its position, from the smallest): the positions of the owners of its keys."""
-    if len(shards) < 2:
-        return {}
-    high, low = halves(np.concatenate([shard.keys for shard in shards]))
-    holder = np.repeat(np.arange(len(shards)), [len(shard.keys) for shard in shards])
-    order = np.lexsort((-holder, low, high))
-    high, low, holder = high[order], low[order], holder[order]
-    first = np.ones(len(high), dtype=bool)
-    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-    owner = holder[first][np.cumsum(first) - 1]
-    owned = np.bincount(owner, minlength=len(shards))
-    return {int(number): np.unique(owner[holder == number]) for number in np.flatnonzero(owned == 0)}
+def _is_replaced(space: Space, path: Path, owners: Mask, sound: dict[int, bool], cutoff: float) -> bool:
+    """Whether each key of the shard is in an owner that is old enough and sound."""
+    try:
+        keys = open_shard(path, space=space.digest).keys
+    except (DamagedShard, FileNotFoundError):
+        return False  # a damaged one is neither removed nor relied on
+    located = space.index.locate(keys, owners)
+    if (located.shards < 0).any():
+        return False
+    for owner, places in places_by_owner(located.shards):
+        if not _can_replace(space, owner, sound, cutoff):
+            return False
+        if not np.array_equal(_keys_at(space, owner, located.rows[places]), keys[places]):
+            return False
+    return True
 
 
-def _replaces(shard: MappedShard, position: int, sound: dict[int, bool], cutoff: float) -> bool:
+def _can_replace(space: Space, owner: int, sound: dict[int, bool], cutoff: float) -> bool:
     """Whether the shard is old enough and its bytes are those that were written."""
-    if position not in sound:
+    if owner not in sound:
+        path = space.shard_path(space.index.names[owner])
         try:
-            sound[position] = shard.path.stat().st_mtime <= cutoff
-            shard.check()
+            sound[owner] = path.stat().st_mtime <= cutoff
+            open_shard(path, space=space.digest).check()
         except (DamagedShard, FileNotFoundError):
-            sound[position] = False
-    return sound[position]
+            sound[owner] = False
+    return sound[owner]
 
 
-def _remove_unused(report: GarbageReport, shards: Sequence[MappedShard], store: Store, cutoff: float) -> None:
+def _keys_at(space: Space, number: int, rows: Positions) -> Keys:
+    keys = open_shard(space.shard_path(space.index.names[number]), space=space.digest).keys
+    return keys.take(rows, axis=0, mode="clip")
+
+
+def _remove_unused(report: GarbageReport, space: Space, store: Store, cutoff: float) -> None:
     if store.datasets.damaged():
         return  # nobody knows which texts a damaged dataset has
-    used = [version.keys() for version in store.datasets.list()]
-    known = segment.build({"datasets": np.concatenate(used)}) if used else None
-    for shard in shards:
-        if known is None or (segment.find(known, shard.keys) < 0).all():
-            _remove(report, report.unused, shard.path, cutoff)
+    space.index.refresh()
+    unused = space.index.alive()
+    for version in store.datasets.list():
+        for start in range(0, version.n_rows, BLOCK_KEYS):
+            block = np.ascontiguousarray(version.keys()[start : start + BLOCK_KEYS])
+            # Again until none is found: a key may be in several shards.
+            while (used := np.unique(space.index.locate(block, unused).shards))[-1] >= 0:
+                unused[used[used >= 0]] = False
+    for number in np.flatnonzero(unused).tolist():
+        _remove(report, report.unused, space.shard_path(space.index.names[number]), cutoff)
 
 
 def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float | None) -> None:

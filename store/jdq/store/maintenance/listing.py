@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from jdq.store.datasets import DatasetVersion
+from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
 from jdq.store.errors import StoreError
 from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.index import SHARD_FILE
 from jdq.store.store import Store
 
 
@@ -62,12 +64,17 @@ class StoreSummary:
 
 def list_store(store: Store) -> StoreSummary:
     """What is in the store now."""
-    return StoreSummary(
-        root=str(store.root),
-        datasets=[summarize_dataset(store, version) for version in store.datasets.list()],
-        spaces=[summarize_space(store, space) for space in store.spaces()],
-        damaged=[str(damage) for damage in store.datasets.damaged()],
-    )
+    damaged = [str(damage) for damage in (*store.datasets.damaged().values(), *store.damaged_spaces().values())]
+    datasets = []
+    for version in store.datasets.list():
+        try:
+            datasets.append(summarize_dataset(store, version))
+        except RemovedDataset:
+            continue
+        except DamagedDataset as damage:
+            damaged.append(str(damage))
+    spaces = [summarize_space(store, space) for space in store.spaces()]
+    return StoreSummary(root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged)
 
 
 def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
@@ -92,8 +99,8 @@ def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
 
 def summarize_space(store: Store, space: Space) -> SpaceSummary:
     """One feature space. Its encoder has the name that the last job used, if a dataset has recorded one."""
-    names = space.shard_names()
-    sizes = [path.stat().st_size for path in map(space.shard_path, names) if path.exists()]
+    with os.scandir(space.shards) as entries:
+        sizes = [entry.stat().st_size for entry in entries if SHARD_FILE.fullmatch(entry.name)]
     records = [
         record for version in store.datasets.list() for record in version.spaces() if record.space == space.digest
     ]
@@ -103,13 +110,18 @@ def summarize_space(store: Store, space: Space) -> SpaceSummary:
         encoder=newest.encoder if newest else space.definition.architecture,
         dim=space.definition.dim,
         rows=space.count(),
-        shards=len(names),
+        shards=len(sizes),
         size_bytes=sum(sizes),
     )
 
 
 def _missing(store: Store, space: str, version: DatasetVersion) -> int | None:
     try:
-        return int(np.count_nonzero(store.open_space(space).missing(version.keys())))
+        opened = store.open_space(space)
+
+        def missing() -> int:
+            return int(np.count_nonzero(opened.missing(version.keys())))
+
+        return opened.index.counted(f"missing of {version.record.digest}", missing)
     except StoreError:
         return None

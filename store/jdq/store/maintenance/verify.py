@@ -9,19 +9,24 @@ from typing import Literal
 
 import numpy as np
 
-from jdq.store.datasets import DamagedDataset, DatasetVersion
+from jdq.store.datasets import DatasetVersion
+from jdq.store.datasets.side_files import IMPORTS
+from jdq.store.digests import UnreadableFile
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.job_files import JobFiles
+from jdq.store.keys import Keys
 from jdq.store.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import shard_names
-from jdq.store.spaces.index_cache import SUFFIX
+from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import opened_regular, read_layout
-from jdq.store.store import Store
+from jdq.store.store import Store, is_unfinished_space
+from jdq.store.trained import DamagedRecord, Heads, Models, UnknownTrained
 
-Kind = Literal["shard", "space", "index", "dataset", "incomplete"]
+Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "incomplete"]
 AfterShard = Callable[[int, int], None]
 
 
@@ -59,23 +64,29 @@ def verify(
 ) -> VerifyReport:
     """Check the store while others use it. `after_shard` is called with the number of shards done, and of all shards.
 
-    Each shard: its layout, its keys, and (unless `quick`) each digest. Each dataset version: its record, and (unless
-    `quick`) the digests of its files, and whether the spaces it was extracted in have all of its rows. `repair` moves
-    damaged shards into quarantine, so that the next extraction computes their rows again, removes damaged index files,
+    Each shard: its layout, its keys, and (unless `quick`) each digest. Each dataset version: its records, and (unless
+    `quick`) the digests of its files, and whether the spaces it was extracted in have all of its rows. Unless `quick`,
+    each head, model and file of a job. `repair` moves damaged shards into quarantine, so that the next extraction
+    computes their rows again, removes damaged index files and records that are written again when they are missing,
     and restores a damaged space.json from a shard.
     """
     report = VerifyReport(quick=quick)
     folders = sorted(path for path in (store.root / "spaces").glob("*") if len(path.name) == 32)
+    folders = [path for path in folders if not is_unfinished_space(path)]
     shards = [folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))]
     for folder in folders:
         report.spaces += 1
         report.findings.extend(_check_space(folder, repair))
-        report.findings.extend(_check_index(folder, repair))
+    indexes = {folder: _Segments(folder, quick) for folder in folders}
     for done, shard in enumerate(shards, start=1):
-        report.findings.extend(_check_shard(report, shard, quick, repair))
+        report.findings.extend(_check_shard(report, shard, quick, repair, indexes[shard.parent.parent]))
         if after_shard:
             after_shard(done, len(shards))
-    _check_datasets(store, report)
+    for segments in indexes.values():
+        report.findings.extend(segments.findings(repair))
+    _check_datasets(store, report, repair)
+    if not quick:
+        report.findings += [*_check_trained(store), *_check_job_files(store)]
     return report
 
 
@@ -101,17 +112,34 @@ def _restore_definition(folder: Path) -> bool:
     return False
 
 
-def _check_index(folder: Path, repair: bool) -> Iterator[Finding]:
-    for path in sorted((folder / "index").glob(f"*{SUFFIX}")):
-        part = segment.read(path)
-        if (part is None or not part.is_sound()) and path.exists():
-            if repair:
-                path.unlink(missing_ok=True)
-            repaired = "removed; it is rebuilt when it is next needed" if repair else ""
-            yield Finding(kind="index", path=str(path), fact="changed since it was written", repaired=repaired)
+class _Segments:
+    """The files of a feature space's index, and what is wrong with each."""
+
+    def __init__(self, folder: Path, quick: bool) -> None:
+        paths = list(IndexCache(folder / "index").paths())
+        self._sound = [part for part in map(segment.read, paths) if part is not None]
+        sound = {part.path for part in self._sound}
+        self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
+        self._quick = quick
+
+    def compare(self, name: str, keys: Keys) -> None:
+        """Note each segment that has not exactly these keys for the shard."""
+        for part in self._sound if not self._quick else []:
+            if name in part.shards and part.path is not None:
+                entries = segment.find(part, keys, shard=name)
+                if (entries < 0).any() or not np.array_equal(part.rows(entries), np.arange(len(keys))):
+                    self._faults[part.path] = f"its entries are not the keys of shard {name}"
+
+    def findings(self, repair: bool) -> Iterator[Finding]:
+        for path, fact in self._faults.items():
+            if path.exists():
+                if repair:
+                    path.unlink(missing_ok=True)
+                repaired = "removed; it is rebuilt when it is next needed" if repair else ""
+                yield Finding(kind="index", path=str(path), fact=fact, repaired=repaired)
 
 
-def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) -> Iterator[Finding]:
+def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool, segments: _Segments) -> Iterator[Finding]:
     identity = current_identity(path)
     try:
         shard = open_shard(path, space=path.parent.parent.name)
@@ -124,27 +152,57 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool) ->
         repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
         yield Finding(kind="shard", path=str(path), fact=damage.fact, repaired=repaired)
         return
+    segments.compare(path.stem, shard.keys)
     report.shards += 1
     report.rows += shard.header.rows
     report.size_bytes += shard.size_bytes
 
 
-def _check_datasets(store: Store, report: VerifyReport) -> None:
-    for damage in store.datasets.damaged():
-        report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
+def _check_datasets(store: Store, report: VerifyReport, repair: bool) -> None:
+    for path, damage in store.datasets.damaged().items():
+        report.findings.append(Finding(kind="dataset", path=str(path), fact=_fact(damage)))
     for version in store.datasets.list():
         report.datasets += 1
-        try:
-            facts = [] if report.quick else version.verify()
+        report.findings += [_side_file(version, fault, repair) for fault in version.unreadable()]
+        if not report.quick:
+            facts = version.verify() if version.path.is_dir() else []
             report.findings += [Finding(kind="dataset", path=str(version.path), fact=fact) for fact in facts]
-            if not report.quick and not facts:
-                report.incomplete.extend(_incomplete(store, version))
-        except DamagedDataset as damage:
-            report.findings.append(Finding(kind="dataset", path=str(damage.path), fact=damage.fact))
-        except FileNotFoundError as error:
-            # Either the version was removed meanwhile, or one of its files is missing.
-            if version.path.is_dir():
-                report.findings.append(Finding(kind="dataset", path=str(version.path), fact=str(error)))
+            report.incomplete.extend(_incomplete(store, version) if not facts else [])
+
+
+def _side_file(version: DatasetVersion, fault: UnreadableFile, repair: bool) -> Finding:
+    """A broken file of `imports/`, `spaces/` or `splits/`; the last import record is not removed."""
+    needed = fault.path.parent.name == IMPORTS and not version.imports()
+    if repair and not needed:
+        fault.path.unlink(missing_ok=True)
+    repaired = "removed; the next import, extraction or training writes it anew" if repair and not needed else ""
+    return Finding(kind="dataset", path=str(fault.path), fact=fault.fact, repaired=repaired)
+
+
+def _check_trained(store: Store) -> Iterator[Finding]:
+    for trained in (Heads(store.root), Models(store.root)):
+        for job in trained.ids():
+            try:
+                trained.check(job)
+            except DamagedRecord as damage:
+                yield Finding(kind=trained.kind, path=str(trained.place(job)), fact=_fact(damage))
+            except UnknownTrained:
+                continue  # removed meanwhile
+
+
+def _check_job_files(store: Store) -> Iterator[Finding]:
+    files = JobFiles(store.root)
+    for path in files.paths():
+        try:
+            files.check(path)
+        except FileNotFoundError:
+            continue
+        except UnreadableFile as fault:
+            yield Finding(kind="job", path=str(path), fact=fault.fact)
+
+
+def _fact(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:
@@ -154,7 +212,7 @@ def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:
             missing = int(np.count_nonzero(store.open_space(record.space).missing(version.keys())))
             fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}"
         except StoreError as error:
-            missing, fact = version.n_rows, str(error).splitlines()[0]
+            missing, fact = version.n_rows, _fact(error)
         if missing:
             yield Finding(
                 kind="incomplete", path=str(version.path), fact=f"{fact}; extracting its file again computes them"

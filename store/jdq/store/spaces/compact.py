@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from jdq.store.errors import DamagedShard
-from jdq.store.keys import KEY_BYTES, Keys, repeats
-from jdq.store.spaces import segment
+from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.mapped_shard import MappedShard, open_shard
-from jdq.store.spaces.rows import FeatureRows, places_by_owner
-from jdq.store.spaces.segment import Positions, find
+from jdq.store.spaces.mapped_shard import current_identity, open_shard
+from jdq.store.spaces.rows import places_by_owner
+from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_sizes
 
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
 TARGET_BYTES = 128 << 20
+BLOCK_KEYS = 1 << 20
 # The limit of one field of the producer: an attribute has room for a few dozen.
 VALUE_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CompactReport:
     """What was merged into what. `gc` removes the merged shards when the new ones are old enough."""
 
@@ -33,94 +33,135 @@ class CompactReport:
     damaged: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """Rows to move: their keys, the position of each one's shard, and its row there."""
-
-    keys: Keys
-    owners: Positions
-    rows: Positions
-
-    def pick(self, which: Positions) -> _Rows:
-        return _Rows(keys=self.keys[which], owners=self.owners[which], rows=self.rows[which])
-
-
 def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TARGET_BYTES) -> CompactReport:
     """Merge the shards of less than half `target_bytes`, each row once, while others read and write.
 
     `order`: the text keys of the datasets, whose rows will then be adjacent; rows in none of them come last. Nothing is
-    removed. Damaged shards are reported and left alone. Memory: a few times `target_bytes`, and 100 bytes per row.
+    removed. Damaged shards are reported and left alone. Memory: a few times `target_bytes`, and one byte per row.
     """
-    small, large, damaged = _open_all(space, target_bytes)
-    rows = _rows_to_move(small, [shard.keys for shard in large])
-    owners = np.unique(rows.owners)
-    if len(owners) < 2:
-        return CompactReport(space=space.digest, damaged=damaged)
-    rows = rows.pick(_dataset_order(rows.keys, order))
+    space.index.refresh()
+    # Only what owns a key: else a second compaction would move what the first has moved.
+    sizes = np.where(space.index.owned() > 0, space.index.sizes(), 0)
     row_bytes = sum(array_sizes(1, space.definition).values())
-    parts = np.array_split(np.arange(len(rows.keys)), -(-len(rows.keys) * row_bytes // target_bytes))
+    small = (sizes > 0) & (sizes * row_bytes * 2 < target_bytes)
+    work = _Compaction(space, small, sizes, max(target_bytes // row_bytes, 1))
+    if np.count_nonzero(small) > 1:
+        for keys in order:
+            work.take(keys)
+        for number in np.flatnonzero(small).tolist():
+            work.take_all(number)
+        work.finish()
     return CompactReport(
         space=space.digest,
-        published=tuple(_publish(space, small, rows.pick(part)) for part in parts),
-        merged=tuple(small[owner].path.stem for owner in owners),
-        rows=len(rows.keys),
-        damaged=damaged,
+        merged=tuple(sorted(space.index.names[number] for number in work.merged)),
+        published=tuple(work.published),
+        rows=work.rows,
+        damaged=tuple(sorted(set(space.index.unreadable()))),
     )
 
 
-def _open_all(space: Space, target_bytes: int) -> tuple[list[MappedShard], list[MappedShard], tuple[str, ...]]:
-    """Small shards (checked; largest first, so that an earlier compaction's result owns its rows), large, damaged."""
-    small, large, damaged = [], [], []
-    for name in space.shard_names():
+@dataclass(slots=True)
+class _Compaction:
+    """Collects rows of the small shards, and publishes as many at a time as a new shard has."""
+
+    space: Space
+    small: np.ndarray
+    sizes: Positions
+    shard_rows: int
+    merged: set[int] = field(default_factory=set)
+    published: list[str] = field(default_factory=list)
+    rows: int = 0
+    _taken: dict[int, np.ndarray] = field(default_factory=dict)
+    _owners: list[Positions] = field(default_factory=list)
+    _rows: list[Positions] = field(default_factory=list)
+    _waiting: int = 0
+
+    def take(self, keys: Keys) -> None:
+        """Take the rows of these keys that are in a small shard, in no large one, and not taken yet."""
+        for start in range(0, len(keys), BLOCK_KEYS):
+            self._take(np.ascontiguousarray(keys[start : start + BLOCK_KEYS]))
+
+    def take_all(self, number: int) -> None:
+        """Take what is left of a small shard."""
         try:
-            shard = open_shard(space.shard_path(name), space=space.digest)
-            if sum(array_sizes(shard.header.rows, space.definition).values()) * 2 >= target_bytes:
-                large.append(shard)
-            else:
-                shard.check()
-                small.append(shard)
+            self.take(open_shard(self.space.shard_path(self.space.index.names[number]), space=self.space.digest).keys)
         except FileNotFoundError:
-            continue
-        except DamagedShard:
-            damaged.append(name)
-    small.sort(key=lambda shard: (-shard.header.rows, shard.identity[1], shard.path.name))
-    return small, large, tuple(damaged)
+            return
+        except DamagedShard as damage:
+            self._forget(number, damage)
 
+    def finish(self) -> None:
+        """Publish the rest, unless all that there was came from one shard."""
+        owners, rows = self._collected()
+        if self.published or len(np.unique(owners)) > 1:
+            for start in range(0, len(rows), self.shard_rows):
+                self._publish(owners[start : start + self.shard_rows], rows[start : start + self.shard_rows])
 
-def _rows_to_move(small: Sequence[MappedShard], large: Sequence[Keys]) -> _Rows:
-    """Every key of the small shards that no large shard has, once, from the first shard that has it."""
-    keys = np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *(shard.keys for shard in small)])
-    counts = [len(shard.keys) for shard in small]
-    owners = np.repeat(np.arange(len(small)), counts)
-    rows = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
-    kept = ~repeats(keys)
-    if large:
-        kept &= find(segment.build({"large": np.concatenate(large)}), keys) < 0
-    return _Rows(keys=keys, owners=owners, rows=rows).pick(np.flatnonzero(kept))
+    def _take(self, keys: Keys) -> None:
+        index = self.space.index
+        large = index.alive()
+        large[: len(self.small)] &= ~self.small & (self.sizes > 0)
+        # Shards that others published since compaction began count as large.
+        kept = np.flatnonzero(index.locate(keys, large).shards < 0)
+        among = np.zeros(len(index.names), dtype=bool)
+        among[: len(self.small)] = self.small
+        located = index.locate(keys[kept], among)
+        found = np.flatnonzero(located.shards >= 0)
+        _, first = np.unique((located.shards[found] << 32) + located.rows[found], return_index=True)
+        found = found[np.sort(first)]
+        owners, rows = located.shards[found], located.rows[found]
+        fresh = np.zeros(len(found), dtype=bool)
+        for owner, places in places_by_owner(owners):
+            taken = self._taken.setdefault(owner, np.zeros(self.sizes[owner], dtype=bool))
+            fresh[places] = ~taken[rows[places]]
+            taken[rows[places]] = True
+        self._owners.append(owners[fresh])
+        self._rows.append(rows[fresh])
+        self._waiting += int(np.count_nonzero(fresh))
+        if self._waiting >= self.shard_rows:
+            self._publish_full()
 
+    def _collected(self) -> tuple[Positions, Positions]:
+        empty = [np.zeros(0, dtype=np.int64)]
+        return np.concatenate(empty + self._owners), np.concatenate(empty + self._rows)
 
-def _dataset_order(keys: Keys, order: Iterable[Keys]) -> Positions:
-    """The positions of `keys` in the order in which they first occur in the datasets."""
-    part = segment.build({"rows": keys})
-    rank = np.full(len(keys), np.iinfo(np.int64).max)
-    named = 0
-    for dataset in order:
-        entries = find(part, dataset)
-        hits = np.flatnonzero(entries >= 0)
-        np.minimum.at(rank, part.rows(entries[hits]), named + hits)
-        named += len(dataset)
-    return np.argsort(rank, kind="stable")
+    def _publish_full(self) -> None:
+        owners, rows = self._collected()
+        full = len(rows) // self.shard_rows * self.shard_rows
+        for start in range(0, full, self.shard_rows):
+            self._publish(owners[start : start + self.shard_rows], rows[start : start + self.shard_rows])
+        self._owners, self._rows, self._waiting = [owners[full:]], [rows[full:]], len(rows) - full
 
+    def _publish(self, owners: Positions, rows: Positions) -> None:
+        definition = self.space.definition
+        keys = np.empty((len(rows), KEY_BYTES), dtype=np.uint8)
+        features = np.empty((len(rows), definition.dim), dtype=definition.storage_dtype)
+        n_tokens = np.empty(len(rows), dtype=np.uint32)
+        kept, producers = np.zeros(len(rows), dtype=bool), []
+        for owner, places in places_by_owner(owners):
+            name = self.space.index.names[owner]
+            try:
+                shard = open_shard(self.space.shard_path(name), space=self.space.digest)
+                # All three of one row, so that they belong together whatever the index says.
+                keys[places] = shard.keys[rows[places]]
+                features[places], n_tokens[places] = shard.features[rows[places]], shard.n_tokens[rows[places]]
+            except FileNotFoundError:
+                continue  # replaced by another compaction, or in quarantine
+            except DamagedShard as damage:
+                self._forget(owner, damage)
+                continue
+            kept[places] = True
+            producers.append(shard.producer)
+            self.merged.add(owner)
+        if kept.any():
+            put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
+            self.published.append(put)
+            self.rows += int(np.count_nonzero(kept))
 
-def _publish(space: Space, shards: Sequence[MappedShard], rows: _Rows) -> str:
-    features = FeatureRows(
-        shards, rows.owners, rows.rows, dim=space.definition.dim, dtype=space.definition.storage_dtype
-    )
-    n_tokens = np.empty(len(rows.keys), dtype=np.uint32)
-    for owner, places in places_by_owner(rows.owners):
-        n_tokens[places] = shards[owner].n_tokens[rows.rows[places]]
-    producers = [shards[owner].producer for owner in np.unique(rows.owners)]
-    return space.put(rows.keys, features[:], n_tokens, producer=_merged_producer(producers))
+    def _forget(self, number: int, damage: DamagedShard) -> None:
+        self.small[number] = False
+        self.merged.discard(number)
+        self.space.index.forget(damage.path.stem, damage.fact, current_identity(damage.path))
 
 
 def _merged_producer(producers: Sequence[dict[str, str]]) -> dict[str, str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
 from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.publish import publish
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, Located, shard_names
 from jdq.store.spaces.mapped_shard import MappedShard, current_identity, identity_of, open_shard
+from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows, places_by_owner
 from jdq.store.spaces.segment import Positions
@@ -43,6 +45,10 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({self.digest}, {self.definition.architecture}, dim={self.definition.dim})"
+
+    @cached_property
+    def _files(self) -> MappedFiles:
+        return MappedFiles(self.definition.dim, self.definition.storage_dtype)
 
     def put(
         self, keys: npt.ArrayLike, features: npt.ArrayLike, n_tokens: npt.ArrayLike, *, producer: Mapping[str, str]
@@ -84,7 +90,8 @@ class Space:
         A shard's digest is checked when its rows are first used, so DamagedShard may be raised then, too.
         """
         shards, owners, rows = self._resolve(checked_keys(keys))
-        return FeatureRows(shards, owners, rows, dim=self.definition.dim, dtype=self.definition.storage_dtype)
+        first_rows = np.array([shard.first_row for shard in shards], dtype=np.int64)
+        return FeatureRows(shards, self._files.rows, first_rows[owners] + rows)
 
     def n_tokens(self, keys: npt.ArrayLike) -> Tokens:
         """(n,) uint32: the number of tokens of each text before truncation. Raises MissingFeatures or DamagedShard."""
@@ -111,7 +118,7 @@ class Space:
         path, known = self.shard_path(name), self._open.get(name)
         # A file that was replaced or written to is opened and checked again.
         if known is None or identity_of(path.lstat()) != known.identity:
-            self._open[name] = known = open_shard(path, space=self.digest)
+            self._open[name] = known = open_shard(path, space=self.digest, files=self._files)
         return known
 
     def _checked_rows(
@@ -159,12 +166,7 @@ class Space:
     def _locate(self, keys: Keys) -> Located:
         """Where the keys are, by the shards that exist now; -1 where no shard has them."""
         self.index.refresh()
-        located = self.index.locate(keys)
-        # The cache is checked before a key is reported missing.
-        if (located.shards < 0).any() and self.index.drop_damaged():
-            self.index.refresh()
-            located = self.index.locate(keys)
-        return located
+        return self.index.locate(keys)
 
     def _resolve(self, keys: Keys) -> tuple[list[MappedShard], Positions, Positions]:
         """The shards that have the keys, and for each key its shard's position among them and its row there."""
@@ -203,11 +205,11 @@ class Space:
 def _read_definition(path: Path) -> FeatureSpace:
     file = path / "space.json"
     try:
-        definition = msgspec.json.decode(file.read_bytes(), type=FeatureSpace)
+        definition = read_json(file, FeatureSpace)
     except FileNotFoundError:
         raise StoreFormatError(f"{path} is not a feature space: it has no space.json") from None
-    except msgspec.MsgspecError as error:
-        raise StoreFormatError(f"{file} does not define a feature space: {error}{REPAIR}") from None
+    except UnreadableFile as error:
+        raise StoreFormatError(f"{file} does not define a feature space: {error.fact}{REPAIR}") from None
     if definition.digest != path.name:
         raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder name{REPAIR}")
     return definition

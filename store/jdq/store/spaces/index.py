@@ -1,21 +1,24 @@
 """The index: in which shard and row each key of a feature space is. The shards are the source of truth.
 
 Segments of sorted keys, merged as a log-structured merge tree merges its runs. Any of their files may be deleted at any
-time. A wrong entry never gives a wrong row: readers compare the requested key with the shard's (feature_space.py).
+time; one that was damaged is not read. A wrong entry never gives a wrong row: readers compare the requested key with
+the shard's (feature_space.py).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from jdq.store.digests import digest_of
 from jdq.store.errors import DamagedShard
+from jdq.store.fork_lock import ForkLock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
 from jdq.store.spaces.index_cache import IndexCache
@@ -23,8 +26,11 @@ from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.segment import Positions, Segment
 
 SHARD_FILE = re.compile(r"([0-9a-f]{32})\.h5")
-# Below this many shards a cache file costs more than opening them saves.
+# Below this many shards, and keys, a cache file costs more than opening them saves.
 WORTH_A_FILE = 8
+WORTH_A_FILE_KEYS = 1 << 21
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +69,50 @@ class Index:
         self._parts: list[_Part] = []
         self._unreadable: dict[str, _Unreadable] = {}
         self._fresh = False
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
 
-    def locate(self, keys: Keys) -> Located:
-        """Where the keys are, as of the last `refresh`."""
+    def locate(self, keys: Keys, among: Mask | None = None) -> Located:
+        """Where the keys are, as of the last `refresh`; only in the shards whose numbers are true in `among`."""
         with self._lock:
             if not self._fresh:
                 self.refresh()
+            alive = self.alive() if among is None else among
             high, low = halves(keys)
             located = Located(shards=np.full(len(keys), -1), rows=np.full(len(keys), -1))
             # Sorted look-ups share cache lines: among ten million keys they are many times as fast.
             todo = np.argsort(high)
-            alive = np.fromiter((name in self._indexed for name in self.names), dtype=bool, count=len(self.names))
             for part in self._parts:
                 entries = part.segment.find(high[todo], low[todo], alive[part.numbers])
                 hits, todo, entries = todo[entries >= 0], todo[entries < 0], entries[entries >= 0]
-                located.shards[hits] = part.numbers.take(part.segment.shard_numbers(entries), mode="clip")
+                located.shards[hits] = part.numbers[part.segment.shard_numbers(entries)]
                 located.rows[hits] = part.segment.rows(entries)
             return located
+
+    def alive(self) -> Mask:
+        """By number: whether the shard exists, as of the last `refresh`, and can be read."""
+        return np.fromiter((name in self._indexed for name in self.names), dtype=bool, count=len(self.names))
+
+    def sizes(self) -> Positions:
+        """By number: the rows of each shard that is alive; 0 for the others."""
+        with self._lock:
+            sizes = np.zeros(len(self.names), dtype=np.int64)
+            for part in self._parts:
+                sizes[part.numbers] = part.segment.sizes()
+            return np.where(self.alive(), sizes, 0)
+
+    def owned(self) -> Positions:
+        """By number: how many keys each shard owns: of several with one key, that with the most rows (or by name)."""
+        with self._lock:
+            sizes = self.sizes()
+            by_size = np.lexsort((np.array(self.names), sizes)) if self.names else np.zeros(0, dtype=np.int64)
+            rank = np.argsort(by_size)
+            owned = np.zeros(len(self.names), dtype=np.int64)
+            for piece in segment.merged([part.segment for part in self._parts], self._once()):
+                if len(piece.high):
+                    ranks = rank[(piece.where >> np.uint64(32)).astype(np.int64)]
+                    owners = np.maximum.reduceat(ranks, np.flatnonzero(piece.first()))
+                    owned += np.bincount(owners, minlength=len(owned))[rank]
+            return owned
 
     def refresh(self) -> None:
         """Learn which shards exist: list the folder, and read the keys of new shards."""
@@ -106,16 +138,6 @@ class Index:
             self._unreadable[name] = _Unreadable(identity, fact)
             self._indexed.discard(name)
 
-    def drop_damaged(self) -> bool:
-        """Check each segment that was read from a file; True if one was damaged, and has been removed."""
-        with self._lock:
-            damaged = [part for part in self._parts if not part.segment.is_sound()]
-            for part in damaged:
-                self._cache.remove(part.segment)
-                self._parts.remove(part)
-                self._indexed.difference_update(part.segment.shards)
-            return bool(damaged)
-
     def rebuild(self) -> None:
         """Forget all keys, remove the cache, and read the shards again."""
         with self._lock:
@@ -125,17 +147,40 @@ class Index:
             self.refresh()
 
     def count(self) -> int:
-        """The number of different keys in the shards (two with the same high 64 bits count as one)."""
-        with self._lock:
+        """The number of different keys in the shards."""
+
+        def keys() -> int:
             self.refresh()
-            if not self._indexed:
-                return 0
-            high = segment.merge([part.segment for part in self._parts], self._indexed).high
-            return 1 + int(np.count_nonzero(high[1:] != high[:-1]))
+            return int(self.owned().sum())
+
+        return self.counted("keys", keys)
+
+    def counted(self, what: str, count: Callable[[], int]) -> int:
+        """`count()`, kept with the index until shards come or go."""
+        with self._lock:
+            shards = digest_of("".join(sorted(shard_names(self._shards))).encode())
+            counts = self._cache.counts(shards)
+            if what not in counts:
+                counts[what] = count()
+                if not self._unreadable:
+                    self._cache.keep_counts(shards, counts)
+            return counts[what]
+
+    def write_nothing(self) -> None:
+        """Keep no file from now on."""
+        self._cache.read_only = True
 
     def unreadable(self) -> dict[str, str]:
         """The shards whose keys could not be read, by name, and why."""
         return {name: shard.fact for name, shard in self._unreadable.items()}
+
+    def _once(self) -> list[Positions]:
+        """The numbers of each part's shards, with -1 for those that are not alive, or that an earlier part has."""
+        alive, numbers = self.alive(), []
+        for part in self._parts:
+            numbers.append(np.where(alive[part.numbers], part.numbers, -1))
+            alive[part.numbers] = False
+        return numbers
 
     def _still_unreadable(self, existing: set[str]) -> set[str]:
         """The unreadable shards whose files have not changed; the others are forgotten."""
@@ -163,8 +208,17 @@ class Index:
                 continue
             except DamagedShard as damage:
                 self.forget(name, damage.fact, current_identity(path))
+            if sum(map(len, keys.values())) >= WORTH_A_FILE_KEYS:
+                self._attach_new(keys)
+                keys = {}
         if keys:
-            self._attach(segment.build(keys), keys)
+            self._attach_new(keys)
+
+    def _attach_new(self, keys: dict[str, Keys]) -> None:
+        part = segment.build(keys)
+        if len(part) >= WORTH_A_FILE_KEYS:
+            part = self._cache.write([part], keys) or part
+        self._attach(part, keys)
 
     def _attach(self, part: Segment, existing: Iterable[str]) -> None:
         for name in part.shards:
@@ -176,16 +230,25 @@ class Index:
         self._parts.append(_Part(part, numbers))
 
     def _tidy(self) -> None:
-        """Merge segments until each is over twice as long as the next shorter one; write those worth a file."""
+        """Merge segments until each is over twice as long as all shorter ones; write those worth a file."""
         parts = sorted((part.segment for part in self._parts), key=len)
+        lengths = np.cumsum([len(part) for part in parts])
+        many = 1 + max(
+            (number for number in range(1, len(parts)) if 2 * lengths[number - 1] >= len(parts[number])), default=0
+        )
         self._parts.clear()
-        while len(parts) > 1 and 2 * len(parts[0]) >= len(parts[1]):
-            merged = segment.merge(parts[:2], self._indexed)
-            parts = sorted([merged, *parts[2:]], key=len)
-        for part in reversed(parts):
-            if part.path is None and len(part.shards) >= WORTH_A_FILE:
-                self._cache.write(part)
-            self._attach(part, self._indexed)
+        for part in [*reversed(parts[many:]), self._merged(parts[:many])]:
+            if part is not None:
+                self._attach(part, self._indexed)
+
+    def _merged(self, parts: list[Segment]) -> Segment | None:
+        shards = len({name for part in parts for name in part.shards if name in self._indexed})
+        if not shards:
+            return None
+        if len(parts) == 1 and (parts[0].path is not None or shards < WORTH_A_FILE):
+            return parts[0]
+        written = self._cache.write(parts, self._indexed) if shards >= WORTH_A_FILE else None
+        return written or segment.merge(parts, self._indexed)
 
 
 def shard_names(folder: Path) -> set[str]:

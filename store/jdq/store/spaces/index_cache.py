@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
+from jdq.store.digests import UnreadableFile, read_json, to_json
+from jdq.store.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.segment import Segment
 
 SUFFIX = ".keys"
+COUNTS = "counts.json"
+
+
+class _Counts(msgspec.Struct):
+    shards: str
+    counts: dict[str, int]
 
 
 class IndexCache:
@@ -18,35 +28,48 @@ class IndexCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.read_only = False
 
     def segments(self, but: Collection[Path | None] = ()) -> list[Segment]:
-        """All segments that can be read, except those in the files `but`; the longest first."""
-        parts = (segment.read(path) for path in self._paths() if path not in but)
+        """All sound segments, except those in the files `but`; the longest first."""
+        parts = (segment.read(path) for path in self.paths() if path not in but)
         return sorted((part for part in parts if part is not None), key=len, reverse=True)
 
-    def write(self, part: Segment) -> None:
-        """Write the segment, and remove the files that it covers."""
-        shards = frozenset(part.shards)
+    def write(self, parts: Sequence[Segment], alive: Collection[str]) -> Segment | None:
+        """One segment of these parts, in a file; None where it cannot be written. Files that it covers are removed."""
+        shards = {name for part in parts for name in part.shards if name in alive}
         path = self._folder / (hashlib.blake2b("".join(sorted(shards)).encode(), digest_size=16).hexdigest() + SUFFIX)
         with contextlib.suppress(OSError):
-            segment.write(part, path)
-            # Only those with strictly fewer shards: then two processes never remove each other's files.
-            for other in self.segments(but={path}):
-                if shards > frozenset(other.shards):
-                    self.remove(other)
+            if self.read_only:
+                return None
+            written = segment.write(path, parts, alive)
+            for part in parts:
+                # Only those with strictly fewer shards: then two processes never remove each other's files.
+                if part.path is not None and shards > set(part.shards):
+                    part.path.unlink()
+            return written
+        return None
 
-    def remove(self, part: Segment) -> None:
-        """Remove the segment's file, if it has one."""
-        if part.path is not None:
+    def counts(self, shards: str) -> dict[str, int]:
+        """What was counted when the folder had the shards of this digest; empty if they were others."""
+        with contextlib.suppress(OSError, UnreadableFile):
+            known = read_json(self._folder / COUNTS, _Counts)
+            return known.counts if known.shards == shards else {}
+        return {}
+
+    def keep_counts(self, shards: str, counts: dict[str, int]) -> None:
+        """Write them down, if the folder is writable."""
+        if not self.read_only:
             with contextlib.suppress(OSError):
-                part.path.unlink()
+                replace(self._folder / COUNTS, to_json(_Counts(shards, counts)), durable=False)
 
     def clear(self) -> None:
         """Remove every segment's file."""
-        for path in self._paths():
+        for path in self.paths():
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _paths(self) -> Iterator[Path]:
+    def paths(self) -> Iterator[Path]:
+        """The segments' files."""
         with contextlib.suppress(OSError):
             yield from sorted(path for path in self._folder.iterdir() if path.suffix == SUFFIX)

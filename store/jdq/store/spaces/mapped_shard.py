@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
+import xxhash
 
 from jdq.store.errors import DamagedShard
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
-from jdq.store.spaces.mmap_file import map_file
-from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes, content_digest, shard_name
+from jdq.store.spaces.mmap_file import MappedFiles, Placed, map_file
+from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes, read_blocks
 from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 
@@ -22,40 +24,42 @@ class MappedShard:
     """One shard's rows, mapped. It keeps no file handle, and stays readable when the file is removed.
 
     An array is hashed on first access (as fast as memory is read), so callers get what was written. Bits that flip in
-    the page cache later are not detected.
+    the page cache later are not detected. `first_row` is the position of its features in those of `MappedFiles`.
     """
 
-    def __init__(
-        self, path: Path, layout: ShardLayout, memory: npt.NDArray[np.uint8], identity: tuple[int, int]
-    ) -> None:
+    def __init__(self, path: Path, layout: ShardLayout, placed: Placed, identity: tuple[int, int]) -> None:
         self.path = path
+        self.first_row = placed.first_row
         self.space: FeatureSpace = layout.space
         self.header: ShardHeader = layout.header
         self.identity = identity
         self._layout = layout
-        self._memory = memory
+        self._memory, self._mapped, _ = placed
 
     @cached_property
     def keys(self) -> Keys:
         """(rows, 16) uint8."""
-        keys = self._array("keys", np.dtype("u1"), (-1, KEY_BYTES))
-        self._require_digest("keys", shard_name(keys), self.header.keys_digest)
-        return keys
+        return self._array("keys", np.dtype("u1"), (-1, KEY_BYTES), self.header.keys_digest)
 
     @cached_property
     def features(self) -> Features:
         """(rows, dim), of the space's storage dtype."""
         dtype = np.dtype(self.space.storage_dtype).newbyteorder("<")
-        features = self._array("features", dtype, (-1, self.header.dim))
-        self._require_digest("features", content_digest(features.data), self.header.features_digest)
-        return features
+        return self._array("features", dtype, (-1, self.header.dim), self.header.features_digest)
 
     @cached_property
     def n_tokens(self) -> Tokens:
         """(rows,) uint32: tokens before truncation."""
-        n_tokens = self._array("n_tokens", np.dtype("<u4"), (-1,))
-        self._require_digest("n_tokens", content_digest(n_tokens.data), self.header.n_tokens_digest)
-        return n_tokens
+        return self._array("n_tokens", np.dtype("<u4"), (-1,), self.header.n_tokens_digest)
+
+    @property
+    def checked(self) -> bool:
+        """Whether the features have been compared with their digest."""
+        return "features" in self.__dict__
+
+    def check_features(self) -> None:
+        """Compare the features with their digest, once. Raises DamagedShard."""
+        _ = self.features
 
     @property
     def size_bytes(self) -> int:
@@ -71,33 +75,60 @@ class MappedShard:
         """Compare every array with its digest. Raises DamagedShard for the first that differs."""
         _ = self.keys, self.n_tokens, self.features
 
-    def _array(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Column:
+    def _array(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], written: str) -> Column:
         start = self._layout.offsets[name]
         size = array_sizes(self.header.rows, self.space)[name]
+        if (digest := self._digest(name, start, size)) != written:
+            raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
         array = self._memory[start : start + size].view(dtype).reshape(shape)
         # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
         return array if array.flags.aligned else array.copy()
 
-    def _require_digest(self, name: str, digest: str, written: str) -> None:
-        if digest != written:
-            raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
+    def _digest(self, name: str, start: int, size: int) -> str:
+        digest = hashlib.blake2b(digest_size=KEY_BYTES) if name == "keys" else xxhash.xxh3_128()
+        for block in self._blocks(name, start, size):
+            digest.update(block)
+        return digest.hexdigest()
+
+    def _blocks(self, name: str, start: int, size: int) -> Iterator[bytes | memoryview]:
+        """The bytes to check: of a mapped file by reading it, because of a bad block a map makes a signal."""
+        try:
+            with opened_regular(self.path) as (fd, status):
+                if self._mapped and identity_of(status) == self.identity:
+                    yield from read_blocks(fd, start, size)
+                    return
+        except FileNotFoundError:
+            pass  # removed meanwhile: its bytes are still mapped
+        except OSError as error:
+            raise DamagedShard(self.path, f"/{name} cannot be read: {error.strerror or error}") from error
+        yield self._memory[start : start + size].data
 
 
-def open_shard(path: Path, *, space: str | None = None) -> MappedShard:
+def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | None = None) -> MappedShard:
     """The shard at `path`: its layout is validated, and its keys are compared with its name and their digest.
 
-    Raises FileNotFoundError, and DamagedShard where it is not a sound shard of the feature space `space`.
+    It is mapped among `files`, if they are given. Raises FileNotFoundError, and DamagedShard where it is not a sound
+    shard of the feature space `space`.
     """
     with opened_regular(path) as (fd, status):
         layout = read_layout(fd, status.st_size, path)
-        memory = map_file(fd, status.st_size)
-    if space is not None and layout.header.space != space:
-        raise DamagedShard(path, f"it belongs to feature space {layout.header.space}, not {space}")
-    shard = MappedShard(path, layout, memory, identity_of(status))
+        if space is not None and layout.header.space != space:
+            raise DamagedShard(path, f"it belongs to feature space {layout.header.space}, not {space}")
+        if layout.header.keys_digest != path.stem:
+            raise DamagedShard(path, f"its keys have the digest {layout.header.keys_digest}, not its name")
+        try:
+            placed = _place(fd, status.st_size, layout, files)
+        except OSError as error:
+            raise DamagedShard(path, f"it cannot be read: {error.strerror or error}") from error
+    shard = MappedShard(path, layout, placed, identity_of(status))
     _ = shard.keys
-    if shard.header.keys_digest != path.stem:
-        raise DamagedShard(path, f"its keys have the digest {shard.header.keys_digest}, not its name")
     return shard
+
+
+def _place(fd: int, size: int, layout: ShardLayout, files: MappedFiles | None) -> Placed:
+    if files is None:
+        return Placed(map_file(fd, size), mapped=True)
+    return files.add(fd, size, layout.offsets["features"])
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int]:

@@ -1,42 +1,138 @@
-"""Files mapped into memory without keeping a file handle each."""
+"""Files mapped into memory without keeping a file handle each; many of them side by side, as one array."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.fork_lock import ForkLock
+
 _FAILED = ctypes.c_void_p(-1).value
+_MAP_FIXED, _PROT_NONE = 0x10, 0
+PAGE = mmap.PAGESIZE
+# Address space, not memory: for this many bytes of files. Halved until the system grants it.
+LARGEST_RANGE = 1 << 42
+# A kernel allows about 65,000 maps per process, so smaller files are read instead.
+SMALLEST_MAP = 1 << 14
+
+Bytes = npt.NDArray[np.uint8]
 
 
 def read_soon(array: npt.NDArray[np.generic]) -> None:
     """Ask the system to read the mapped pages of a contiguous `array` in the background. It may decline."""
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    start = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    start = array.ctypes.data // PAGE * PAGE
     libc.madvise(start, array.ctypes.data + array.nbytes - start, mmap.MADV_WILLNEED)
 
 
-def map_file(fd: int, size: int) -> npt.NDArray[np.uint8]:
+def map_file(fd: int, size: int) -> Bytes:
     """The first `size` bytes of `fd`, read-only, shared with the page cache, also after `fd` is closed.
 
     Python's own `mmap` and `np.memmap` keep a duplicate of the handle, so a process with few handles could map only few
     shards. The memory is unmapped with the last array on it. Raises OSError.
     """
+    return _array_at(_mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd), size)
+
+
+class Placed(NamedTuple):
+    """A file's bytes, whether they are mapped or were read, and the position of its first row in `MappedFiles.rows`."""
+
+    memory: Bytes
+    mapped: bool
+    first_row: int = 0
+
+
+class MappedFiles:
+    """Files mapped one after another into one range of addresses, so that rows of all of them are rows of one array.
+
+    `rows` is that array, (n, dim): only rows of files that were added may be read. The range is unmapped with the last
+    array on it.
+    """
+
+    def __init__(self, dim: int, dtype: str) -> None:
+        kind = np.dtype(dtype).newbyteorder("<")
+        self._row_bytes = dim * kind.itemsize
+        self._base, size = _reserve()
+        self._memory = _array_at(self._base, size)
+        self.rows: npt.NDArray[np.floating] = (
+            self._memory[: size // self._row_bytes * self._row_bytes].view(kind).reshape(-1, dim)
+        )
+        self._end = 0
+        self._lock = ForkLock()
+
+    def add(self, fd: int, size: int, offset: int) -> Placed:
+        """Place the file so that the row at its byte `offset` is one of `rows`. Raises OSError."""
+        # A file can only be mapped at a page; one whose rows then cannot be at multiples of a row is read.
+        mapped = size >= SMALLEST_MAP and offset % math.gcd(PAGE, self._row_bytes) == 0
+        with self._lock:
+            step = PAGE if mapped else 1
+            start = self._end
+            while (start + offset) % self._row_bytes:
+                start += step
+            end = -(-(start + size) // PAGE) * PAGE
+            if end > len(self._memory):
+                raise OSError(f"the shards take more than {len(self._memory)} bytes of addresses")
+            if mapped:
+                _mmap(self._base + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
+            else:
+                _read(fd, self._base + start, size)
+            self._end = end
+        return Placed(self._memory[start : start + size], mapped, (start + offset) // self._row_bytes)
+
+
+def _read(fd: int, address: int, size: int) -> None:
+    """Read a file into reserved memory. Neighbours of the same protection are one map to the kernel."""
+    first = address // PAGE * PAGE
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if libc.mprotect(first, address + size - first, mmap.PROT_READ | mmap.PROT_WRITE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    buffer = memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
+    done = 0
+    while done < size:
+        read = os.preadv(fd, [buffer[done:]], done)
+        if not read:
+            raise OSError(f"the file ends after {done} of {size} bytes")
+        done += read
+
+
+def _reserve() -> tuple[int, int]:
+    """Addresses without memory behind them: their beginning and their number."""
+    size = LARGEST_RANGE
+    while True:
+        try:
+            return _mmap(None, size, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1), size
+        except OSError:
+            if size < 1 << 30:
+                raise
+            size //= 2
+
+
+def _mmap(address: int | None, size: int, protection: int, flags: int, fd: int) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
-    if address == _FAILED:
+    mapped: int = libc.mmap(address, size, protection, flags, fd, 0)
+    if mapped == _FAILED:
         raise OSError(ctypes.get_errno(), f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
+    return mapped
+
+
+def _array_at(address: int, size: int) -> Bytes:
+    """The mapped memory as an array; it is unmapped with the last array on it."""
+    libc = ctypes.CDLL(None)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     memory = (ctypes.c_uint8 * size).from_address(address)
     # Not at exit: an array that lives longer would then be read after its memory was unmapped.
     weakref.finalize(memory, libc.munmap, address, size).atexit = False
-    array: npt.NDArray[np.uint8] = np.frombuffer(memoryview(memory), dtype=np.uint8)
+    array: Bytes = np.frombuffer(memoryview(memory), dtype=np.uint8)
     array.flags.writeable = False
     return array

@@ -12,8 +12,6 @@ from jdq.store.spaces.mmap_file import read_soon
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features
 
-# A gather from several shards copies each piece twice; of this size it is still in the core's cache the second time.
-GATHER_BYTES = 1 << 19
 LONGEST_ADVICE = 64
 
 
@@ -24,35 +22,35 @@ class FeatureRows:
     The shards stay readable while this object lives, even after compaction has replaced their files.
     """
 
-    def __init__(
-        self, shards: Sequence[MappedShard], owners: Positions, rows: Positions, *, dim: int, dtype: str
-    ) -> None:
-        """`owners[i]` is the position in `shards` of the shard that has row i, `rows[i]` its row there."""
-        self._shards = shards
-        self._owners = owners
+    def __init__(self, shards: Sequence[MappedShard], mapped: Features, rows: Positions) -> None:
+        """`mapped` has the rows of all shards side by side; `rows[i]` is the position there of row i."""
+        self._mapped = mapped
         self._rows = rows
-        self.shape = (len(rows), dim)
-        self.dtype = np.dtype(dtype)
-        breaks = np.flatnonzero((np.diff(owners) != 0) | (np.diff(rows) != 1)) + 1
+        self._shards = sorted(shards, key=lambda shard: shard.first_row)
+        self._first_rows = np.array([shard.first_row for shard in self._shards], dtype=np.int64)
+        self._unchecked = {number for number, shard in enumerate(self._shards) if not shard.checked}
+        self.shape: tuple[int, int] = (len(rows), mapped.shape[1])
+        self.dtype = mapped.dtype
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         self._run_starts = np.concatenate([np.zeros(min(len(rows), 1), dtype=np.int64), breaks])
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, which: int | slice | Sequence[int] | npt.NDArray[np.integer]) -> Features:
-        """Row `which` as (dim,), or the rows of a slice or of positions as (n, dim)."""
+        """Row `which` as (dim,), or the rows of a slice or of positions as (n, dim). Raises DamagedShard."""
         if isinstance(which, int | np.integer):
-            one: Features = self._shards[self._owners[which]].features[self._rows[which]]
+            self._check(self._rows[[which]])
+            one: Features = self._mapped[self._rows[which]]
             return one
         if isinstance(which, slice):
             start, stop, step = which.indices(len(self))
             if step == 1 and start < stop and stop <= self._run_end(start):
-                first = self._rows[start]
-                view: Features = self._shards[self._owners[start]].features[first : first + stop - start]
-                return view
-            return self._gather(self._owners[which], self._rows[which])
-        positions = np.asarray(which, dtype=np.int64)
-        return self._gather(self._owners[positions], self._rows[positions])
+                first = int(self._rows[start])
+                self._check(self._rows[start : start + 1])
+                return self._mapped[first : first + stop - start]
+            return self._gather(self._rows[which])
+        return self._gather(self._rows[np.asarray(which, dtype=np.int64)])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
         """All rows in memory."""
@@ -90,22 +88,18 @@ class FeatureRows:
         run = int(np.searchsorted(self._run_starts, start, side="right"))
         return len(self) if run == len(self._run_starts) else int(self._run_starts[run])
 
-    def _gather(self, owners: Positions, rows: Positions) -> Features:
-        out: Features = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
-        changes = np.diff(owners)
-        if (changes >= 0).all():
-            for places in np.split(np.arange(len(rows)), np.flatnonzero(changes) + 1) if len(rows) else []:
-                part = out[places[0] : places[-1] + 1]
-                # Not mode="raise", for which numpy fills a buffer first and then copies it to `out`.
-                self._shards[owners[places[0]]].features.take(rows[places], axis=0, out=part, mode="clip")
-            return out
-        piece = max(GATHER_BYTES // max(self.shape[1] * self.dtype.itemsize, 1), 1)
-        for owner, places in places_by_owner(owners):
-            features = self._shards[owner].features
-            for start in range(0, len(places), piece):
-                chosen = places[start : start + piece]
-                out[chosen] = features[rows[chosen]]
-        return out
+    def _gather(self, rows: Positions) -> Features:
+        self._check(rows)
+        gathered: Features = self._mapped.take(rows, axis=0)
+        return gathered
+
+    def _check(self, rows: Positions) -> None:
+        """Compare the features of these rows' shards with their digests, before they are first used."""
+        if self._unchecked:
+            owners = np.searchsorted(self._first_rows, rows, side="right") - 1
+            for owner in self._unchecked.intersection(np.unique(owners).tolist()):
+                self._shards[owner].check_features()
+                self._unchecked.discard(owner)
 
 
 def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:

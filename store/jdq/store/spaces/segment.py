@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import itertools
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import numpy.typing as npt
 
 from jdq.store.errors import StoreError
 from jdq.store.keys import Keys, halves
-from jdq.store.publish import replace
+from jdq.store.publish import partial_beside, write_all
 from jdq.store.spaces.mmap_file import map_file
-from jdq.store.spaces.shard import content_digest
+from jdq.store.spaces.shard import file_content_digest
 from jdq.store.spaces.validator import opened_regular
 
 MAGIC = b"JDQINDEX"
@@ -24,6 +26,8 @@ ENTRY_BYTES = 24
 # The length of the header comes after the magic number; entries begin at the next multiple of 64.
 LENGTH_BYTES = 8
 LARGEST_HEADER = 1 << 28
+# Entries that are merged at a time: 24 bytes each, a few times over.
+RANGE_ENTRIES = 1 << 21
 
 Numbers = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
@@ -42,8 +46,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Segment:
     """Entries sorted by the keys' high halves; `where` is the shard's number in `shards` times 2^32, plus the row.
 
-    A key that is in several shards has several entries. `path` and `digest` are the segment's file, where it has one,
-    and the digest of the entries that were written to it.
+    A key that is in several shards has several entries. `path` is the segment's file, where it has one.
     """
 
     shards: list[str]
@@ -51,7 +54,6 @@ class Segment:
     low: Numbers
     where: Numbers
     path: Path | None = None
-    digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.high)
@@ -66,9 +68,7 @@ class Segment:
             entries = at[pending]
             same = self.high[entries] == high[pending]
             pending, entries = pending[same], entries[same]
-            # Clipped: a damaged entry must not raise here. Readers compare the shard's own key.
-            owners_alive = alive.take(self.shard_numbers(entries), mode="clip")
-            hit = (self.low[entries] == low[pending]) & owners_alive
+            hit = (self.low[entries] == low[pending]) & alive[self.shard_numbers(entries)]
             matches[pending[hit]] = entries[hit]
             pending = pending[~hit]
             at[pending] += 1
@@ -79,13 +79,31 @@ class Segment:
         """The number in `shards` of each entry's shard."""
         return (self.where[entries] >> np.uint64(32)).astype(np.int64)
 
-    def rows(self, entries: Positions) -> Positions:
+    def rows(self, entries: Positions | slice) -> Positions:
         """The row in its shard of each entry."""
         return (self.where[entries] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
-    def is_sound(self) -> bool:
-        """Whether the entries are those that were written; always true of a segment made in memory."""
-        return self.digest is None or self.digest == _digest(self)
+    def sizes(self) -> Positions:
+        """The number of entries of each shard in `shards`."""
+        sizes = np.zeros(len(self.shards), dtype=np.int64)
+        for start in range(0, len(self), RANGE_ENTRIES):
+            sizes += np.bincount(self.shard_numbers(slice(start, start + RANGE_ENTRIES)), minlength=len(self.shards))
+        return sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A run of entries in ascending order of their keys."""
+
+    high: Numbers
+    low: Numbers
+    where: Numbers
+
+    def first(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool: False where the entry before has the same key."""
+        first = np.ones(len(self.high), dtype=bool)
+        first[1:] = (self.high[1:] != self.high[:-1]) | (self.low[1:] != self.low[:-1])
+        return first
 
 
 def build(shards: Mapping[str, Keys]) -> Segment:
@@ -97,76 +115,133 @@ def build(shards: Mapping[str, Keys]) -> Segment:
             for number, keys in enumerate(shards.values())
         ]
     )
-    return _sorted(list(shards), high, low, where)
+    order = np.argsort(high, kind="stable")
+    return Segment(shards=list(shards), high=high[order], low=low[order], where=where[order])
 
 
-def find(part: Segment, keys: Keys) -> Positions:
-    """For each key, in any order, its entry in the segment, or -1."""
+def find(part: Segment, keys: Keys, *, shard: str | None = None) -> Positions:
+    """For each key, in any order, its entry in the segment (for `shard`, or for any), or -1."""
     high, low = halves(keys)
     order = np.argsort(high)
     entries = np.empty(len(keys), dtype=np.int64)
-    entries[order] = part.find(high[order], low[order], np.ones(len(part.shards), dtype=bool))
+    alive = np.array([shard in (None, name) for name in part.shards])
+    entries[order] = part.find(high[order], low[order], alive)
     return entries
 
 
-def merge(segments: Sequence[Segment], alive: frozenset[str] | set[str]) -> Segment:
-    """One segment of the entries that these have for the shards in `alive`, each shard once."""
-    numbers: dict[str, int] = {}
-    parts = []
-    for segment in segments:
-        taken = np.array([name in alive and name not in numbers for name in segment.shards], dtype=bool)
-        renumbered = np.zeros(len(segment.shards), dtype=np.uint64)
-        for number in np.flatnonzero(taken):
-            renumbered[number] = numbers.setdefault(segment.shards[number], len(numbers))
-        owners = segment.shard_numbers(slice(None))
-        kept = np.flatnonzero(taken[owners])
-        where = (renumbered[owners[kept]] << np.uint64(32)) + segment.rows(kept).astype(np.uint64)
-        parts.append((segment.high[kept], segment.low[kept], where))
-    high, low, where = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return _sorted(list(numbers), high, low, where)
+def merged(segments: Sequence[Segment], numbers: Sequence[Positions]) -> Iterator[Entries]:
+    """The entries of all segments, merged by key, a range of keys at a time: memory is bounded.
+
+    `numbers[i]` are the new numbers of the i-th segment's shards, or -1 for those whose entries are left out.
+    """
+    ranges = max(-(-sum(map(len, segments)) // RANGE_ENTRIES), 1)
+    # Keys are digests, so equal ranges hold about equally many.
+    bounds = np.array([(number << 64) // ranges for number in range(1, ranges)], dtype=np.uint64)
+    ends = [[0, *np.searchsorted(part.high, bounds).tolist(), len(part)] for part in segments]
+    for columns in zip(*(itertools.pairwise(end) for end in ends), strict=True):
+        pieces = [_renumbered(*each) for each in zip(segments, numbers, columns, strict=True)]
+        high, low, where = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        # Stable sorting of runs that are already sorted is a merge.
+        order = np.argsort(high, kind="stable")
+        yield Entries(high[order], low[order], where[order])
 
 
-def _sorted(shards: list[str], high: Numbers, low: Numbers, where: Numbers) -> Segment:
-    # Stable sorting of runs that are already sorted, as in a merge, is a merge.
-    order = np.argsort(high, kind="stable")
-    return Segment(shards=shards, high=high[order], low=low[order], where=where[order])
+def _renumbered(part: Segment, numbers: Positions, bounds: tuple[int, int]) -> tuple[Numbers, Numbers, Numbers]:
+    piece = slice(*bounds)
+    owners = numbers[part.shard_numbers(piece)]
+    kept = owners >= 0
+    where = (owners[kept].astype(np.uint64) << np.uint64(32)) + part.rows(piece)[kept].astype(np.uint64)
+    return part.high[piece][kept], part.low[piece][kept], where
 
 
-def write(segment: Segment, path: Path) -> None:
-    """Write the segment to the cache file `path`. Not durable: a torn file fails its digest."""
-    digest = _digest(segment)
-    header = msgspec.json.encode(
-        SegmentHeader(version=FORMAT_VERSION, entries=len(segment), digest=digest, shards=segment.shards)
+def plan_merge(segments: Sequence[Segment], alive: Collection[str]) -> tuple[list[str], list[Positions]]:
+    """The shards of a merged segment, each once and only those that are alive; and the `numbers` for `merged`."""
+    shards: dict[str, int] = {}
+    numbers = []
+    for part in segments:
+        mine = np.full(len(part.shards), -1, dtype=np.int64)
+        for number, name in enumerate(part.shards):
+            if name in alive and name not in shards:
+                shards[name] = mine[number] = len(shards)
+        numbers.append(mine)
+    return list(shards), numbers
+
+
+def merge(segments: Sequence[Segment], alive: Collection[str]) -> Segment:
+    """One segment in memory of the entries that these have for the shards in `alive`, each shard once."""
+    shards, numbers = plan_merge(segments, alive)
+    pieces = list(merged(segments, numbers))
+    high, low, where = (
+        np.concatenate([getattr(piece, column) for piece in pieces]) for column in ("high", "low", "where")
     )
-    front = MAGIC + len(header).to_bytes(LENGTH_BYTES, "little") + header
-    columns = [np.ascontiguousarray(c).data.cast("B") for c in (segment.high, segment.low, segment.where)]
-    replace(path, [front, bytes(-len(front) % 64), *columns], durable=False)
-    segment.path, segment.digest = path, digest
+    return Segment(shards=shards, high=high, low=low, where=where)
+
+
+def write(path: Path, segments: Sequence[Segment], alive: Collection[str]) -> Segment:
+    """Merge the segments into the cache file `path`, and map it. Not durable: a torn file fails its digest.
+
+    Raises OSError.
+    """
+    shards, numbers = plan_merge(segments, alive)
+    entries = sum(int(part.sizes()[mine >= 0].sum()) for part, mine in zip(segments, numbers, strict=True))
+    blank = SegmentHeader(version=FORMAT_VERSION, entries=entries, digest="0" * 32, shards=shards)
+    start = len(_front(blank))
+    path.parent.mkdir(exist_ok=True)
+    partial = partial_beside(path)
+    fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _write_entries(fd, start, entries, merged(segments, numbers))
+        digest = file_content_digest(fd, start, entries * ENTRY_BYTES)
+        os.lseek(fd, 0, os.SEEK_SET)
+        write_all(fd, memoryview(_front(msgspec.structs.replace(blank, digest=digest))))
+        partial.replace(path)
+        return _segment(map_file(fd, start + entries * ENTRY_BYTES), start, shards, path)
+    finally:
+        os.close(fd)
+        partial.unlink(missing_ok=True)
+
+
+def _write_entries(fd: int, start: int, entries: int, pieces: Iterator[Entries]) -> None:
+    """Write the three arrays side by side, as the pieces come."""
+    done = 0
+    for piece in pieces:
+        for number, column in enumerate((piece.high, piece.low, piece.where)):
+            os.lseek(fd, start + (number * entries + done) * 8, os.SEEK_SET)
+            write_all(fd, memoryview(column.tobytes()))
+        done += len(piece.high)
+
+
+def _front(header: SegmentHeader) -> bytes:
+    text = msgspec.json.encode(header)
+    front = MAGIC + len(text).to_bytes(LENGTH_BYTES, "little") + text
+    return front + bytes(-len(front) % 64)
 
 
 def read(path: Path) -> Segment | None:
-    """The segment in a cache file, mapped, its digest not yet checked; None where the file is missing or invalid."""
+    """The segment in a cache file, checked, then mapped; None where the file is missing, unreadable or damaged."""
     with (
         contextlib.suppress(OSError, ValueError, msgspec.MsgspecError, StoreError),
         opened_regular(path) as (fd, status),
     ):
-        return _parse(map_file(fd, status.st_size), path)
+        return _read(fd, status.st_size, path)
     return None
 
 
-def _parse(memory: npt.NDArray[np.uint8], path: Path) -> Segment | None:
-    front = len(MAGIC) + LENGTH_BYTES
-    length = int.from_bytes(memory[len(MAGIC) : front].tobytes(), "little")
-    if memory[: len(MAGIC)].tobytes() != MAGIC or length > LARGEST_HEADER:
+def _read(fd: int, size: int, path: Path) -> Segment | None:
+    magic, length = os.pread(fd, len(MAGIC), 0), int.from_bytes(os.pread(fd, LENGTH_BYTES, len(MAGIC)), "little")
+    if magic != MAGIC or length > LARGEST_HEADER:
         return None
-    header = msgspec.json.decode(memory[front : front + length].tobytes(), type=SegmentHeader)
-    start = -(-(front + length) // 64) * 64
+    header = msgspec.json.decode(os.pread(fd, length, len(MAGIC) + LENGTH_BYTES), type=SegmentHeader)
+    start = -(-(len(MAGIC) + LENGTH_BYTES + length) // 64) * 64
     known = header.version == FORMAT_VERSION and header.shards and header.entries > 0
-    if not known or start + header.entries * ENTRY_BYTES != len(memory):
+    if not known or start + header.entries * ENTRY_BYTES != size:
         return None
-    high, low, where = memory[start:].view(np.uint64).reshape(3, header.entries)
-    return Segment(shards=header.shards, high=high, low=low, where=where, path=path, digest=header.digest)
+    # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
+    if file_content_digest(fd, start, header.entries * ENTRY_BYTES) != header.digest:
+        return None
+    return _segment(map_file(fd, size), start, header.shards, path)
 
 
-def _digest(segment: Segment) -> str:
-    return content_digest(segment.high.data, segment.low.data, segment.where.data)
+def _segment(memory: npt.NDArray[np.uint8], start: int, shards: list[str], path: Path) -> Segment:
+    high, low, where = memory[start:].view(np.uint64).reshape(3, -1)
+    return Segment(shards=shards, high=high, low=low, where=where, path=path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ ARRAYS = ("features", "keys", "n_tokens")
 # Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
 ALIGNMENT = 4096
 ALIGNED_FROM = 512
+READ_BYTES = 1 << 20
 # HDF5 stores an attribute in its object's header only up to 64 KiB.
 LARGEST_ATTRIBUTE = 1 << 15
 
@@ -63,6 +65,25 @@ def content_digest(*data: bytes | memoryview) -> str:
     for piece in data:
         digest.update(memoryview(piece).cast("B"))
     return digest.hexdigest()
+
+
+def file_content_digest(fd: int, offset: int, size: int) -> str:
+    """The same of a part of a file, by reading it: a bad block raises OSError, where a map ends the process."""
+    digest = xxhash.xxh3_128()
+    for block in read_blocks(fd, offset, size):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def read_blocks(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    """A part of a file in blocks. Raises OSError, also where the file ends before."""
+    end = offset + size
+    while offset < end:
+        block = os.pread(fd, min(READ_BYTES, end - offset), offset)
+        if not block:
+            raise OSError(f"the file ends at {offset}, not at {end}")
+        yield block
+        offset += len(block)
 
 
 def shard_name(keys: Keys) -> str:

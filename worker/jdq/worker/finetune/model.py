@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from jdq.store.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
 from jdq.store.publish import sync
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
@@ -64,9 +64,10 @@ def load_fine_tuned(folder: Path, *, device: str) -> FineTuned:
     """The model of a folder that `finetune` or an export wrote. Raises DamagedModel."""
     record = read_fine_tune_record(folder)
     try:
+        check_folder(folder)
         network = load_classifier(folder, record.classes, multi_label=record.multi_label, seed=0)
         tokenizer = load_tokenizer(folder)
-    except EncoderError as error:
+    except (EncoderError, UnreadableFile) as error:
         raise DamagedModel(str(error)) from error
     return FineTuned(network=network.eval().to(device), tokenizer=tokenizer, record=record, device=device)
 
@@ -74,11 +75,11 @@ def load_fine_tuned(folder: Path, *, device: str) -> FineTuned:
 def read_fine_tune_record(folder: Path) -> FineTuneRecord:
     """What made the model of a folder. Raises DamagedModel."""
     try:
-        return msgspec.json.decode((folder / RECORD).read_bytes(), type=FineTuneRecord)
+        return read_json(folder / RECORD, FineTuneRecord)
     except FileNotFoundError as error:
         raise DamagedModel(f"{folder} has no {RECORD}: jdq did not fine-tune this model") from error
-    except msgspec.MsgspecError as error:
-        raise DamagedModel(f"{folder / RECORD} cannot be read: {error}") from error
+    except UnreadableFile as error:
+        raise DamagedModel(f"{folder / RECORD} cannot be read: {error.fact}") from error
 
 
 def predict_logits(
@@ -113,7 +114,8 @@ def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord
     with quiet_transformers():
         network.save_pretrained(partial)
     _copy_tokenizer(tokenizer_folder, partial)
-    (partial / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
+    (partial / RECORD).write_bytes(to_json(record))
+    write_manifest(partial)
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read
     flush_files(partial)

@@ -1,0 +1,54 @@
+"""The files beside a version's table, in `imports/`, `spaces/` and `splits/`: none spoils another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord
+from jdq.store.digests import UnreadableFile, read_array, read_json
+from jdq.store.publish import Bytes, publish, replace
+
+IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
+
+T = TypeVar("T")
+
+
+def put(path: Path, data: Bytes | Sequence[Bytes], *, overwrite: bool = False) -> None:
+    """Write `path`, in a folder of a version. Raises RemovedDataset: it is never made again by a late file."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        (replace if overwrite else publish)(path, data, make_folders=False)
+    except FileNotFoundError:
+        raise RemovedDataset(path.parent.parent) from None
+
+
+def readable(paths: Iterable[Path], kind: type[T]) -> dict[Path, T]:
+    """The records in those of these files that can be read."""
+    records = {}
+    for path in paths:
+        record = _read(path, kind)
+        if record is not None and not isinstance(record, UnreadableFile):
+            records[path] = record
+    return records
+
+
+def faults(version: Path) -> list[UnreadableFile]:
+    """The files that cannot be read."""
+    kinds: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}
+    found = [_read(path, kinds[name]) for name in kinds for path in sorted((version / name).glob("[0-9a-f]*.*"))]
+    return [fault for fault in found if isinstance(fault, UnreadableFile)]
+
+
+def _read(path: Path, kind: type[T]) -> T | UnreadableFile | None:
+    """The record or array in the file; None where it was removed meanwhile."""
+    try:
+        if path.suffix == ".npy":
+            read_array(path)
+            return None
+        return read_json(path, kind)
+    except FileNotFoundError:
+        return None
+    except UnreadableFile as error:
+        return error

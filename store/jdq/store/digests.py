@@ -1,0 +1,187 @@
+"""Digests that files carry inside, and one way to read such files: what has changed since it was written is an error.
+
+JSON, and a head's header, has a last field `self_digest`: `blake2b-128:` and the digest of the file's bytes with zeros
+for the digest's 32 digits. An array's file (.npy) ends in the same text, over all bytes before it, which numpy ignores.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from jdq.store.errors import StoreError
+
+DIGEST_BYTES = 16
+READ_BYTES = 1 << 20
+MANIFEST = "digests.json"
+ALGORITHM = b"blake2b-128:"
+# The place of the digest before it is known.
+UNSET = (ALGORITHM + b"0" * 2 * DIGEST_BYTES).decode()
+TAG = re.compile(rb'"self_digest": ?"blake2b-128:([0-9a-f]{32})"')
+# A single changed byte leaves one of these.
+TRACE = re.compile(rb'"self_digest": ?"bl|ake2b-128:')
+TRAILER_BYTES = len(UNSET) + 1
+
+T = TypeVar("T")
+
+
+class UnreadableFile(StoreError):
+    """A file of the store cannot be read, or has changed since it was written."""
+
+    def __init__(self, path: str | Path, fact: str) -> None:
+        super().__init__(str(path), fact)
+        self.path = Path(path)
+        self.fact = fact
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.fact}"
+
+
+def digest_of(*data: bytes | memoryview) -> str:
+    """blake2b-128 of the bytes as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for piece in data:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def file_digest(path: Path, size: int | None = None) -> str:
+    """blake2b-128 of the file's first `size` bytes, by default of all. Raises OSError."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with path.open("rb", buffering=0) as file:
+        left = os.fstat(file.fileno()).st_size if size is None else size
+        while block := file.read(min(READ_BYTES, left)):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
+
+
+def set_digest(data: bytes) -> bytes:
+    """`data`, in which `self_digest` is UNSET, with its digest there."""
+    tag = _tag(data)
+    return data[: tag.start(1)] + digest_of(data).encode() + data[tag.end(1) :]
+
+
+def check_digest(data: bytes) -> None:
+    """Raise ValueError where the digest in `data` is another. Files of older versions have none."""
+    if TRACE.search(data) is None:
+        return
+    tag = _tag(data)
+    if digest_of(data[: tag.start(1)], b"0" * len(tag[1]), data[tag.end(1) :]) != tag[1].decode():
+        raise ValueError("it has changed since it was written")
+
+
+def _tag(data: bytes) -> re.Match[bytes]:
+    tag = TAG.search(data)
+    if tag is None:
+        raise ValueError("it has changed since it was written: its self_digest cannot be read")
+    return tag
+
+
+def indented(value: object) -> bytes:
+    """JSON that people can read, with a final newline."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def to_json(value: Mapping[str, Any] | msgspec.Struct) -> bytes:
+    """A JSON file of this object, with its digest as the last field."""
+    return set_digest(indented(msgspec.to_builtins(value, str_keys=True) | {"self_digest": UNSET}))
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """The object in a JSON file. Raises FileNotFoundError, and UnreadableFile where it is not as written."""
+    try:
+        data = path.read_bytes()
+        check_digest(data)
+        value = msgspec.json.decode(data, type=kind)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise UnreadableFile(path, _fact(error)) from error
+    if isinstance(value, dict):
+        value.pop("self_digest", None)
+    return value
+
+
+def array_pieces(array: np.ndarray) -> list[bytes | memoryview]:
+    """A .npy file of the array, with its digest at the end. ValueError for arrays of objects."""
+    image = io.BytesIO()
+    np.save(image, np.ascontiguousarray(array), allow_pickle=False)
+    return [image.getbuffer(), ALGORITHM + digest_of(image.getbuffer()).encode() + b"\n"]
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array in a .npy file, mapped, its digest checked. Raises FileNotFoundError, UnreadableFile."""
+    try:
+        end = _checked_end(path)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        if int(getattr(array, "offset", end - array.nbytes)) + array.nbytes != end:
+            raise ValueError(f"its header says {array.shape} of {array.dtype}, which is not its size")
+    except FileNotFoundError:
+        raise
+    # Not only ValueError: numpy reads the header with Python's own tokenizer.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
+        raise UnreadableFile(path, _fact(error)) from error
+    return array
+
+
+def _checked_end(path: Path) -> int:
+    """Where the array's bytes end, after comparing them with the digest that follows. Older files have none."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(size - TRAILER_BYTES, 0))
+        trailer = file.read()
+    if not trailer.startswith(ALGORITHM):
+        return size
+    if trailer != ALGORITHM + file_digest(path, size - TRAILER_BYTES).encode() + b"\n":
+        raise ValueError("it has changed since it was written")
+    return size - TRAILER_BYTES
+
+
+class _Manifest(msgspec.Struct):
+    files: dict[str, str]
+
+
+def write_manifest(folder: Path) -> None:
+    """Write `digests.json` into a folder of finished files: the digest of each."""
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    (folder / MANIFEST).write_bytes(to_json(_Manifest(files)))
+
+
+def check_folder(folder: Path) -> None:
+    """Compare a folder's files with `digests.json`, once per process unless they change.
+
+    Raises UnreadableFile for the first that differs. Folders of older versions have no manifest.
+    """
+    if (folder / MANIFEST).exists():
+        for name, written in read_json(folder / MANIFEST, _Manifest).files.items():
+            _check_file(folder / name, written)
+
+
+def _check_file(path: Path, written: str) -> None:
+    try:
+        status = path.stat()
+        same = _digest_now(path, status.st_ino, status.st_mtime_ns, status.st_size) == written
+    except OSError as error:
+        raise UnreadableFile(path, _fact(error)) from error
+    if not same:
+        raise UnreadableFile(path, "it has changed since it was written")
+
+
+@functools.lru_cache(maxsize=256)
+def _digest_now(path: Path, _inode: int, _mtime_ns: int, _size: int) -> str:
+    return file_digest(path)
+
+
+def _fact(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
