@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.stack.conftest import JDQ, Stack
 from tests.waiting import until
@@ -100,3 +105,47 @@ def test_a_broker_of_ones_own_is_not_started_by_up(stack: Stack) -> None:
     error = foreign.run("jobs", code=3).stderr
     assert "redis://:***@127.0.0.1:1/0" in error
     assert "secret" not in error
+
+
+def test_of_several_ups_at_the_same_time_one_starts_and_the_others_say_so(stack: Stack) -> None:
+    command = [JDQ, "up", "--cpu-workers", "0"]
+    begun = [subprocess.Popen(command, env=stack.environment, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=120)[1] for process in begun]
+    assert [process.returncode for process in begun] == [0] * 4, said
+    assert sorted(text.split(":")[0] for text in said) == ["already running"] * 3 + ["up"]
+    assert sum("jdq.cli.stack.supervisor" in p.cmdline() for p in processes_of(stack)) == 1
+
+
+@pytest.fixture
+def small_home(stack: Stack) -> Iterator[Stack]:
+    """The stack with its home on a disk of 4 MB."""
+    stack.home.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(stack.home)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
+    yield stack
+    stack.run("down")
+    subprocess.run(["umount", "-l", str(stack.home)], check=True)
+
+
+def test_a_full_disk_does_not_end_the_stack_which_recovers_when_there_is_room(small_home: Stack) -> None:
+    small_home.run("up", "--cpu-workers", "0")
+    supervisor = next(p for p in processes_of(small_home) if "jdq.cli.stack.supervisor" in p.cmdline())
+    [worker] = small_home.json("workers")
+    filler = small_home.home / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"0" * 65536)
+    psutil.Process(worker["pid"]).kill()
+    time.sleep(8)  # several attempts to start the worker
+    assert supervisor.is_running()
+    filler.unlink()
+
+    def recovered() -> bool:
+        return [w["state"] for w in small_home.json("workers") if w["pid"] != worker["pid"]] == ["idle"]
+
+    until(recovered)
+    [pid] = [w["pid"] for w in small_home.json("workers") if w["pid"] != worker["pid"]]
+    state = small_home.home / "run" / "stack.json"
+    until(lambda: json.loads(state.read_text())["children"]["gpu-1"]["pid"] == pid, within_s=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,13 +66,26 @@ class Locked(Exception):
 
 
 @contextmanager
-def stack_lock(run_folder: Path) -> Iterator[None]:
+def stack_lock(run_folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Holds the supervisor's lock, which the kernel releases when the process ends. Raises Locked."""
+    deadline = time.monotonic() + wait_s
     with (run_folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Locked from None
+                time.sleep(0.02)
+        yield
+
+
+@contextmanager
+def one_at_a_time(run_folder: Path) -> Iterator[None]:
+    """Holds a lock for as long as a command starts the supervisor; waits for a command that does so already."""
+    with (run_folder / "up.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
