@@ -15,7 +15,7 @@ from jdq.worker.config import read_config
 from jdq.worker.process.child_watch import Child, ChildWatch
 from jdq.worker.process.devices import device_of, gpus, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging
-from jdq.worker.process.readiness import NotReady, check_readiness
+from jdq.worker.process.readiness import NotReady, check_readiness, check_server
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
 from jdq.worker.queue.celery_app import celery_app
@@ -46,6 +46,7 @@ def _register(sender: Any, **_: Any) -> None:
         raise SystemExit(f"jdq: a worker serves one queue\n  try: -Q {' or -Q '.join(QUEUES)}")
     try:
         check_readiness(config)
+        check_server(config)
     except NotReady as error:
         raise SystemExit(f"jdq: {error}") from None
     runtime = Runtime(config, worker=sender.hostname, queue=queues[0])

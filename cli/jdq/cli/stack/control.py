@@ -10,7 +10,7 @@ import time
 import psutil
 
 from jdq.cli.stack.errors import StackError
-from jdq.cli.stack.state import ProcessId, StackState, is_locked, one_at_a_time, read_state, write_state
+from jdq.cli.stack.state import ProcessId, StackState, is_locked, make_private, one_at_a_time, read_state, write_state
 from jdq.cli.stack.supervisor import SERVER, START_TIMEOUT_S, STOP_TIMEOUT_S
 from jdq.worker.config import Config
 
@@ -25,8 +25,9 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
             "JDQ_BROKER_URL is set, so jobs go to that Redis and there is no local stack to start\n"
             "  try: celery -A jdq.worker.app worker -Q gpu    (and one with -Q cpu), or unset JDQ_BROKER_URL"
         )
+    config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     with one_at_a_time(config.run_folder):
         process = None if is_locked(config.run_folder) else _start(config, gpu_workers, cpu_workers)
     return _await_ready(config, process), process is not None

@@ -46,6 +46,12 @@ class StackState(msgspec.Struct, frozen=True, kw_only=True):
     children: dict[str, ProcessId] = {}
 
 
+def make_private(folder: Path) -> None:
+    """Creates the folder unless it exists, for this user only: job specifications and logs name files and texts."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
 def read_state(run_folder: Path) -> StackState | None:
     """What the last supervisor wrote; None where the file does not exist or is unreadable."""
     try:

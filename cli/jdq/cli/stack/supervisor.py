@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
-from jdq.cli.stack.state import Locked, ProcessId, StackState, stack_lock, write_state
+from jdq.cli.stack.state import Locked, ProcessId, StackState, make_private, stack_lock, write_state
 from jdq.worker.config import Config, read_config
 from jdq.worker.precision import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
@@ -153,7 +153,7 @@ class Supervisor:
         socket = Path(self._config.broker_url.removeprefix("redis+socket://"))
         program = find_server()
         data = self._config.home / program.family
-        data.mkdir(exist_ok=True)
+        make_private(data)
         prepare_socket(socket)
         server = self._add(SERVER, server_command(program, data=data, socket=socket))
         (self._config.run_folder / "socket").write_text(str(socket), encoding="utf-8")
