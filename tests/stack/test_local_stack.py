@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -149,3 +150,24 @@ def test_a_full_disk_does_not_end_the_stack_which_recovers_when_there_is_room(sm
     [pid] = [w["pid"] for w in small_home.json("workers") if w["pid"] != worker["pid"]]
     state = small_home.home / "run" / "stack.json"
     until(lambda: json.loads(state.read_text())["children"]["gpu-1"]["pid"] == pid, within_s=5)
+
+
+def test_the_supervisor_runs_by_itself_as_under_systemd(stack: Stack) -> None:
+    command = [sys.executable, "-m", "jdq.cli.stack.supervisor", "--gpu-workers", "0", "--cpu-workers", "1"]
+    with subprocess.Popen(command, env=stack.environment) as supervisor:
+        until(lambda: (stack.home / "run" / "stack.json").exists() and b'"ready"' in state_of(stack))
+        assert [w["state"] for w in stack.json("workers")] == ["idle"]
+        assert "already running" in stack.run("up").stderr
+        supervisor.terminate()
+        assert supervisor.wait(30) == 0
+    assert processes_of(stack) == []
+
+
+def state_of(stack: Stack) -> bytes:
+    return (stack.home / "run" / "stack.json").read_bytes()
+
+
+def test_what_the_stack_writes_is_private(stack: Stack) -> None:
+    stack.run("up", "--gpu-workers", "0")
+    folders = [stack.home, *(folder for folder in stack.home.iterdir() if folder.name != "store")]
+    assert {oct(folder.stat().st_mode & 0o777) for folder in folders} == {"0o700"}

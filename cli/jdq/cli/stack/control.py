@@ -27,7 +27,7 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
         )
     config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
-        make_private(folder)
+        make_private(folder)  # before the lock and the log that are there
     with one_at_a_time(config.run_folder):
         process = None if is_locked(config.run_folder) else _start(config, gpu_workers, cpu_workers)
     return _await_ready(config, process), process is not None

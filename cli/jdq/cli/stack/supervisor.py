@@ -287,6 +287,8 @@ def _present(jobbook: JobBook, child: Child, since: float) -> bool:
 def supervise(gpu_workers: int, cpu_workers: int) -> None:
     """Run the local stack until SIGTERM or SIGINT."""
     config = read_config()
+    for folder in (config.run_folder, config.logs):
+        make_private(folder)
     try:
         with stack_lock(config.run_folder, wait_s=2):
             Supervisor(config, gpu_workers=gpu_workers, cpu_workers=cpu_workers).run()
