@@ -213,3 +213,34 @@ def test_a_failed_job_says_at_which_chunk_and_a_worker_that_lost_the_chunk_fails
     ledger.fail(taken(ledger, job), {"type": "E", "message": "no such encoder"})
     event = jobbook.job(job).log[-1]
     assert (event["what"], event["chunk"], event["worker"], event["reason"]) == ("error", 1, "a", "no such encoder")
+
+
+def test_a_chunk_that_is_halved_is_not_given_up_for_a_death_before_its_first_part(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 1)
+    for death in range(20):
+        lease = taken(ledger, job)
+        if death < 5:
+            ledger.renew([(lease, {"texts_alone": 8})])
+        ledger.end_process(PID, "killed by SIGKILL")
+    assert taken(ledger, job).deaths == 20
+
+
+def test_a_chunk_that_is_halved_is_given_up_after_three_faults_and_sixty_deaths(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    faulty, deadly = planned(jobbook, ledger, 1), planned(jobbook, ledger, 1)
+    for _ in range(3):
+        lease = taken(ledger, faulty)
+        ledger.renew([(lease, {"texts_alone": 8})])
+        fault(ledger, lease)
+        clock.pass_s(8)
+    assert jobbook.job(faulty).state is JobState.FAILED
+    for _ in range(60):
+        lease = taken(ledger, deadly)
+        ledger.renew([(lease, {"texts_alone": 8})])
+        ledger.end_process(PID, "killed by SIGKILL")
+    assert jobbook.job(deadly).state is JobState.FAILED
