@@ -91,3 +91,16 @@ def test_of_several_reclaims_within_an_interval_one_does_the_work(
         clock.pass_s(2)
         counts.append(len(ledger.reclaim_expired()[1]))
     assert counts == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_job_keeps_its_last_five_hundred_attempts_with_their_times(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    for number in range(510):
+        ledger.release(taken(ledger, job), f"stop {number}")
+        clock.pass_s(1)
+    log = jobbook.job(job).log
+    assert (len(log), log[0]["reason"], log[-1]["reason"]) == (500, "stop 10", "stop 509")
+    assert log[-1]["at"] - log[0]["at"] == 499_000
