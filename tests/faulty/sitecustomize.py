@@ -1,7 +1,8 @@
-"""Gives worker processes under test an encoder with faults: words of a text say what goes wrong with it.
+"""Gives worker processes under test an encoder with faults: words of a text, or a file, say what goes wrong with it.
 
 Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text kills
-the process that encodes it; `[slow]` takes SLOW_S. Only the `hash:` encoder is changed.
+the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker is sick
+as the file says: `raises`, `nan`, or `slow`. Only the `hash:` encoder is changed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,32 @@ import time
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 SLOW_S = 0.02
 BATCH_TEXTS = 10  # so that an encoder of slow texts hears five times per second when to stop
+
+
+def sickness() -> str:
+    """What the file of this process's worker says; '' where there is none."""
+    try:
+        return Path(os.environ["JDQ_HOME"], "sick", os.environ["JDQ_WORKER_NAME"]).read_text(encoding="utf-8")
+    except (OSError, KeyError):
+        return ""
+
+
+def suffer(text: str) -> bool:
+    """Does what the text and the sickness ask for; whether the feature is to be NaN."""
+    sick = sickness()
+    if "[kill]" in text:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if sick == "raises":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    if "[slow]" in text:
+        time.sleep(SLOW_S * (10 if sick == "slow" else 1))
+    return sick == "nan"
 
 
 class FaultyLoader(SourceFileLoader):
@@ -27,15 +49,21 @@ class FaultyLoader(SourceFileLoader):
         super().exec_module(module)
         faulty: Any = module
         sound = faulty.hashed_feature
+        encode = faulty.HashEncoder.encode
 
         def hashed_feature(text: str, dim: int) -> Any:
-            if "[kill]" in text:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if "[slow]" in text:
-                time.sleep(SLOW_S)
-            return sound(text, dim)
+            return sound(text, dim) * (float("nan") if suffer(text) else 1)
+
+        def encode_and_check(self: Any, tokens: Any, **options: Any) -> Any:
+            from jdq.worker.encoder.errors import NotFiniteFeatures
+
+            rows = encode(self, tokens, **options)
+            if positions := [n for n, row in enumerate(rows) if row[0] != row[0]]:
+                raise NotFiniteFeatures(positions, "float32")
+            return rows
 
         faulty.hashed_feature, faulty.BATCH_TEXTS = hashed_feature, BATCH_TEXTS
+        faulty.HashEncoder.encode = encode_and_check
 
 
 class FaultyFinder(MetaPathFinder):

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,8 @@ class World:
 class Explorer:
     """Runs actions on the database, and saves and restores it as a whole."""
 
-    def __init__(self, client: redis.Redis, raw: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, raw: redis.Redis, workers: Sequence[str] = WORKERS) -> None:
+        self.workers = workers
         self.client: Any = client  # redis-py types replies by neither the command nor `decode_responses`
         self._raw: Any = raw
         self.world = World()
@@ -161,7 +162,7 @@ class Explorer:
             spec = encode_spec(SPEC)
             create = Create(job=job, kind="k", spec=spec, queue="cpu", priority=5, after=after)
             self.call(create, list[Any])
-        for worker in WORKERS:
+        for worker in self.workers:
             self.beat(worker)
 
     def beat(self, worker: str) -> None:
@@ -169,7 +170,7 @@ class Explorer:
 
     def take(self, worker: str, job: str, *, lose: bool = False) -> None:
         token = self.token()
-        leased = self.call(Next(job, worker, WORKERS.index(worker), "cpu", token, LEASE_MS), list[Leased])
+        leased = self.call(Next(job, worker, self.workers.index(worker), "cpu", token, LEASE_MS), list[Leased])
         if not leased:
             return
         if lose:
@@ -180,7 +181,7 @@ class Explorer:
     def repeat(self, worker: str) -> None:
         """Next again, because its reply was lost."""
         token, job = self.world.lost.pop(worker).split()
-        leased = self.call(Next(job, worker, WORKERS.index(worker), "cpu", token, LEASE_MS), list[Leased])
+        leased = self.call(Next(job, worker, self.workers.index(worker), "cpu", token, LEASE_MS), list[Leased])
         check(len(leased) == 1, "a repeated next gets a chunk")
         self._hold(worker, leased[0], token)
 
@@ -222,7 +223,7 @@ class Explorer:
         """The main process sees its child die: the ledger is told."""
         self.world.held.pop(worker, None)
         self.world.lost.pop(worker, None)
-        self.call(EndProcess(worker, "death", "killed", WORKERS.index(worker)), tuple[int, list[TicketOrder]])
+        self.call(EndProcess(worker, "death", "killed", self.workers.index(worker)), tuple[int, list[TicketOrder]])
 
     def vanish(self, worker: str) -> None:
         """The machine is gone: nobody tells the ledger."""
@@ -248,7 +249,7 @@ class Explorer:
 
     def actions(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """Every action that is possible in this state, by name."""
-        for worker in WORKERS:
+        for worker in self.workers:
             if worker in self.world.held:
                 yield f"commit {worker}", partial(self.commit, worker)
                 yield f"commit {worker} twice", partial(self.commit, worker, times=2)
@@ -318,13 +319,13 @@ class Checker:
         """By reclaims and the tickets that they order, all jobs end; workers do nothing else than follow tickets."""
         explorer = self.explorer
         for _ in range(60):
-            for worker in WORKERS:
+            for worker in explorer.workers:
                 explorer.beat(worker)
                 self.client.hdel("jdq:workers:busy", worker)
             explorer.pass_ms(RECLAIM_MS)
             orders = explorer.reclaim()
             for order in orders:
-                for worker in WORKERS[: order.count]:
+                for worker in explorer.workers[: order.count]:
                     self._work(worker, order.job)
             if all(self.client.hget(f"jdq:job:{job}", "state") in ENDED for job in (JOB, DEPENDENT)):
                 return

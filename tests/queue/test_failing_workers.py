@@ -161,3 +161,86 @@ def test_a_stopped_worker_that_was_killed_costs_no_attempt(jobbook: JobBook, led
         assert [order.job for order in jobbook.end_worker("a", "drain", "jdq down")] == [job]
     assert taken(ledger, job).attempt == 1
     assert watched(ledger, clock, 60) == 1
+
+
+def test_a_worker_whose_processes_die_at_three_chunks_in_a_row_is_quarantined(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    bad = ledger_of("bad")
+    jobs = [jobbook.create(SPEC)[0] for _ in range(3)]
+    for job in jobs:
+        assert bad.heartbeat(DESCRIPTION) == ""
+        taken(bad, job)
+        assert bad.is_busy()
+        bad.end_process(PID, "killed by SIGSEGV")
+        assert not bad.is_busy()
+    assert bad.heartbeat(DESCRIPTION) == "killed by SIGSEGV"
+
+
+def test_a_chunk_that_kills_again_and_again_quarantines_nobody(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 1)
+    for _ in range(6):
+        lease = taken(ledger, job)
+        ledger.renew([(lease, {"texts_alone": 8})])
+        ledger.end_process(PID, "killed by SIGKILL")
+    assert ledger.heartbeat(DESCRIPTION) == ""
+
+
+def test_a_process_whose_death_fails_the_job_with_its_first_chunk_ends_it_once(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    for _ in range(10):
+        taken(ledger, job), taken(ledger, job)
+        ledger.end_process(PID, "killed by SIGKILL")
+    failed = jobbook.job(job)
+    assert failed.error is not None
+    assert "chunk 1 lost its worker 10 times" in failed.error.message
+    assert [event["chunk"] for event in failed.log][-2:] == [2, 1]
+
+
+def test_a_failed_job_says_at_which_chunk_and_a_worker_that_lost_the_chunk_fails_nothing(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 1)
+    late = taken(ledger, job)
+    assert watched(ledger, clock, 60) == 1
+    ledger.fail(late, {"type": "E", "message": "late"})
+    assert jobbook.job(job).state is JobState.RUNNING
+    ledger.fail(taken(ledger, job), {"type": "E", "message": "no such encoder"})
+    event = jobbook.job(job).log[-1]
+    assert (event["what"], event["chunk"], event["worker"], event["reason"]) == ("error", 1, "a", "no such encoder")
+
+
+def test_a_chunk_that_is_halved_is_not_given_up_for_a_death_before_its_first_part(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 1)
+    for death in range(20):
+        lease = taken(ledger, job)
+        if death < 5:
+            ledger.renew([(lease, {"texts_alone": 8})])
+        ledger.end_process(PID, "killed by SIGKILL")
+    assert taken(ledger, job).deaths == 20
+
+
+def test_a_chunk_that_is_halved_is_given_up_after_three_faults_and_sixty_deaths(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    faulty, deadly = planned(jobbook, ledger, 1), planned(jobbook, ledger, 1)
+    for _ in range(3):
+        lease = taken(ledger, faulty)
+        ledger.renew([(lease, {"texts_alone": 8})])
+        fault(ledger, lease)
+        clock.pass_s(8)
+    assert jobbook.job(faulty).state is JobState.FAILED
+    for _ in range(60):
+        lease = taken(ledger, deadly)
+        ledger.renew([(lease, {"texts_alone": 8})])
+        ledger.end_process(PID, "killed by SIGKILL")
+    assert jobbook.job(deadly).state is JobState.FAILED

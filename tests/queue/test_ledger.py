@@ -196,6 +196,7 @@ def test_a_fault_is_tried_again_later_and_a_release_is_no_attempt(
     clock.pass_s(1)
     lease = taken(ledger, job)
     assert lease.attempt == 2
+    assert jobbook.job(job).chunks_delayed == 0
     ledger.commit(lease, DONE)
     assert ledger.client.exists(f"jdq:job:{job}:troubles") == 0
 
@@ -318,6 +319,19 @@ def test_a_job_that_nobody_takes_from_gets_tickets_at_intervals_that_double(
         assert [order.job for order in ledger.reclaim_expired()[1]] == [job]
         waits.append(int(client.hget(f"jdq:job:{job}", "repair_wait") or 0))
     assert waits == [20_000, 40_000, 80_000]
+
+
+def test_a_job_from_which_a_chunk_was_taken_lacks_no_ticket_for_a_while(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 9)
+    for _ in range(3):
+        clock.pass_s(9)
+        taken(ledger, job)
+        assert ledger.reclaim_expired()[1] == []
+    clock.pass_s(10)
+    assert [order.count for order in ledger.reclaim_expired()[1]] == [1]
 
 
 def test_the_wall_time_of_an_ended_job_ends_with_it(jobbook: JobBook, ledger_of: LedgerOf) -> None:

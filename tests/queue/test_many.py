@@ -43,3 +43,64 @@ def test_a_worker_that_is_seen_but_takes_nothing_collects_no_tickets(
             sent += order.count
             client.lpush("cpu", *["ticket"] * order.count)  # as kombu does with priority 0
     assert sent <= 12
+
+
+def test_each_gpu_is_leased_by_one_worker_which_keeps_it_until_it_is_silent(
+    ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    a, b, c = ledger_of("a"), ledger_of("b"), ledger_of("c")
+    assert [ledger.lease_gpu(["G1", "G2"]) for ledger in (a, b, c)] == ["G1", "G2", None]
+    assert [ledger.lease_gpu(["G1", "G2"]) for ledger in (b, a, b)] == ["G2", "G1", "G2"]
+    assert 10_000 < int(client.pttl("jdq:gpu:G1")) <= 15_000
+    a.deregister("G1")
+    assert c.lease_gpu(["G1", "G2"]) == "G1"
+
+
+def test_a_worker_is_forgotten_a_day_after_its_last_heartbeat(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
+) -> None:
+    gone, here = ledger_of("gone"), ledger_of("here")
+    job, _ = jobbook.create(SPEC)
+    gone.heartbeat({"queue": "cpu"})
+    gone.quarantine("a test")
+    client.hset("jdq:workers:faults", "gone", 2)
+    other, _ = jobbook.create(SPEC)
+    here.commit(taken(here, job), Outcome())
+    client.hset("jdq:workers:busy", "gone", other)
+    client.hset("jdq:workers:replies", "gone next", "{}")
+    clock.pass_s(86_399)
+    here.reclaim_expired()
+    assert client.hexists("jdq:workers", "gone")
+    clock.pass_s(5)
+    here.heartbeat({"queue": "cpu"})
+    here.reclaim_expired()
+    for part in ("", ":queue", ":busy", ":faults", ":sick"):
+        assert not client.hexists(f"jdq:workers{part}", "gone"), part
+    assert not client.hexists("jdq:workers:replies", "gone next")
+    assert [worker.name for worker in jobbook.workers()] == ["here"]
+
+
+def test_of_several_reclaims_within_an_interval_one_does_the_work(
+    jobbook: JobBook, client: redis.Redis, clock: Clock
+) -> None:
+    ledger = Ledger(client, worker="a", queue="cpu", lease_s=60, reclaim_s=5)
+    ledger.heartbeat({"queue": "cpu"})
+    jobbook.create(SPEC)
+    counts = []
+    for _ in range(6):
+        clock.pass_s(2)
+        counts.append(len(ledger.reclaim_expired()[1]))
+    assert counts == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_job_keeps_its_last_five_hundred_attempts_with_their_times(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    for number in range(510):
+        ledger.release(taken(ledger, job), f"stop {number}")
+        clock.pass_s(1)
+    log = jobbook.job(job).log
+    assert (len(log), log[0]["reason"], log[-1]["reason"]) == (500, "stop 10", "stop 509")
+    assert log[-1]["at"] - log[0]["at"] == 499_000

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.stack.conftest import JDQ, Stack
 from tests.waiting import until
@@ -100,3 +106,68 @@ def test_a_broker_of_ones_own_is_not_started_by_up(stack: Stack) -> None:
     error = foreign.run("jobs", code=3).stderr
     assert "redis://:***@127.0.0.1:1/0" in error
     assert "secret" not in error
+
+
+def test_of_several_ups_at_the_same_time_one_starts_and_the_others_say_so(stack: Stack) -> None:
+    command = [JDQ, "up", "--cpu-workers", "0"]
+    begun = [subprocess.Popen(command, env=stack.environment, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=120)[1] for process in begun]
+    assert [process.returncode for process in begun] == [0] * 4, said
+    assert sorted(text.split(":")[0] for text in said) == ["already running"] * 3 + ["up"]
+    assert sum("jdq.cli.stack.supervisor" in p.cmdline() for p in processes_of(stack)) == 1
+
+
+@pytest.fixture
+def small_home(stack: Stack) -> Iterator[Stack]:
+    """The stack with its home on a disk of 4 MB."""
+    stack.home.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(stack.home)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
+    yield stack
+    stack.run("down")
+    subprocess.run(["umount", "-l", str(stack.home)], check=True)
+
+
+def test_a_full_disk_does_not_end_the_stack_which_recovers_when_there_is_room(small_home: Stack) -> None:
+    small_home.run("up", "--cpu-workers", "0")
+    supervisor = next(p for p in processes_of(small_home) if "jdq.cli.stack.supervisor" in p.cmdline())
+    [worker] = small_home.json("workers")
+    filler = small_home.home / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"0" * 65536)
+    psutil.Process(worker["pid"]).kill()
+    time.sleep(8)  # several attempts to start the worker
+    assert supervisor.is_running()
+    filler.unlink()
+
+    def recovered() -> bool:
+        return [w["state"] for w in small_home.json("workers") if w["pid"] != worker["pid"]] == ["idle"]
+
+    until(recovered)
+    [pid] = [w["pid"] for w in small_home.json("workers") if w["pid"] != worker["pid"]]
+    state = small_home.home / "run" / "stack.json"
+    until(lambda: json.loads(state.read_text())["children"]["gpu-1"]["pid"] == pid, within_s=5)
+
+
+def test_the_supervisor_runs_by_itself_as_under_systemd(stack: Stack) -> None:
+    command = [sys.executable, "-m", "jdq.cli.stack.supervisor", "--gpu-workers", "0", "--cpu-workers", "1"]
+    with subprocess.Popen(command, env=stack.environment) as supervisor:
+        until(lambda: (stack.home / "run" / "stack.json").exists() and b'"ready"' in state_of(stack))
+        assert [w["state"] for w in stack.json("workers")] == ["idle"]
+        assert "already running" in stack.run("up").stderr
+        supervisor.terminate()
+        assert supervisor.wait(30) == 0
+    assert processes_of(stack) == []
+
+
+def state_of(stack: Stack) -> bytes:
+    return (stack.home / "run" / "stack.json").read_bytes()
+
+
+def test_what_the_stack_writes_is_private(stack: Stack) -> None:
+    stack.run("up", "--gpu-workers", "0")
+    folders = [stack.home, *(folder for folder in stack.home.iterdir() if folder.name != "store")]
+    assert {oct(folder.stat().st_mode & 0o777) for folder in folders} == {"0o700"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from tests.stack.conftest import Stack
 from tests.waiting import until
@@ -115,3 +116,14 @@ def test_a_paused_worker_that_lost_its_chunk_ends_nothing(running: Stack, tmp_pa
     status = running.json("status", job)
     assert (status["state"], status["texts_done"]) == ("succeeded", SLOW_TEXTS)
     assert running.run("logs", job).stdout.count("committed (last)") == 1
+
+
+def test_what_is_no_message_ends_no_worker(running: Stack, tmp_path: Path) -> None:
+    before = {worker["name"]: worker["pid"] for worker in running.json("workers")}
+    client = redis.Redis(unix_socket_path=(running.home / "run" / "socket").read_text())
+    for garbage in (b"\xff\xfe", "no JSON", "[1]", "{}", '{"properties": 7}', '{"properties": {}, "body": 3}'):
+        client.lpush("cpu", garbage)
+        client.lpush("gpu", garbage)
+    job = submitted(running, tmp_path, "after", [f"after {n}" for n in range(10)])
+    running.run("watch", job)
+    assert {worker["name"]: worker["pid"] for worker in running.json("workers")} == before

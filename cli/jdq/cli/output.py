@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from jdq.worker.queue.exit_codes import plain
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -20,6 +22,7 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns on stdout, plain text, so that pipes work."""
+    rows = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(cell)) for cell in cells) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         click.echo("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -15,7 +15,7 @@ from jdq.worker.config import read_config
 from jdq.worker.process.child_watch import Child, ChildWatch
 from jdq.worker.process.devices import device_of, gpus, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging
-from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness
+from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness, check_server
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
 from jdq.worker.queue.celery_app import celery_app
@@ -47,6 +47,7 @@ def _register(sender: Any, **_: Any) -> None:
     visible = gpus() if queues[0] == "gpu" and config.device == "auto" else []
     try:
         check_readiness(config)
+        check_server(config)
         if visible:
             check_gpu_build()
     except NotReady as error:

@@ -13,7 +13,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import clock, duration, json_option, print_json, print_table
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.exit_codes import ExitCode
+from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
 
 if TYPE_CHECKING:
     from jdq.worker.queue.jobbook import Job
@@ -38,9 +38,9 @@ def status(job: str, as_json: bool) -> None:
         click.echo(f"  running on {worker}")
     for event in known.log:
         where = f"chunk {event['chunk']}, attempt {event['attempt']}, " if "chunk" in event else ""
-        click.echo(f"  {where}{clock(event['at'] / 1000)}: {event['reason']}")
+        click.echo(f"  {where}{clock(event['at'] / 1000)}: {plain(event['reason'])}")
     if known.error:
-        click.echo(f"  {known.error.message}")
+        click.echo(f"  {plain_lines(known.error.message)}")
 
 
 @click.command()
@@ -67,7 +67,7 @@ def failed(as_json: bool) -> None:
     for job in of_state:
         click.echo(f"{job.id}  {job.kind} of {job.spec.dataset}, {clock(job.ended)}")
         for line in (job.error.message if job.error else "").splitlines():
-            click.echo(f"  {line}")
+            click.echo(f"  {plain(line)}")
 
 
 def _list(listed: list[Job], as_json: bool) -> None:
@@ -110,7 +110,7 @@ def watch(job: str, as_json: bool) -> None:
     if as_json:
         print_json(describe_job(ended))
     if ended.error:
-        click.echo(f"jdq: {ended.error.message}", err=True)
+        click.echo(f"jdq: {plain_lines(ended.error.message)}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
 
@@ -132,7 +132,9 @@ def result(job: str, to: Path | None, as_json: bool) -> None:
     if not ended.state.ended:
         raise BadRequest(f"job {job} is {ended.state}; it has no result yet\n  try: jdq watch {job}")
     if ended.state != JobState.SUCCEEDED:
-        click.echo(f"jdq: job {job} {ended.state}" + (f": {ended.error.message}" if ended.error else ""), err=True)
+        click.echo(
+            f"jdq: job {job} {ended.state}" + (f": {plain_lines(ended.error.message)}" if ended.error else ""), err=True
+        )
         sys.exit(ExitCode.FAILED)
     if to is not None:
         from jdq.cli.jobs.tables import copy_table

@@ -6,6 +6,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import clock, json_option, print_json, print_table
+from jdq.worker.queue.exit_codes import plain
 
 COUNT = click.IntRange(min=0)
 
@@ -31,7 +32,7 @@ def up(gpu_workers: int, cpu_workers: int) -> None:
         if worker.queue == "gpu" and worker.device == "cpu":
             click.echo(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)
         elif worker.state == "sick":
-            click.echo(f"{worker.name} takes no work: {worker.reason}", err=True)
+            click.echo(f"{worker.name} takes no work: {plain(worker.reason or '')}", err=True)
         elif worker.state == "waiting":
             click.echo(f"{worker.name} {worker.device}", err=True)
 
@@ -67,6 +68,6 @@ def workers(as_json: bool) -> None:
     print_table(columns, rows)
     for worker in known:
         if worker.reason is not None:
-            click.echo(f"{worker.name} is sick: {worker.reason}")
+            click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
     if precision := jobbook.precision():
         click.echo(f"precision auto: {precision}")

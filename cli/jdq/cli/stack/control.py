@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -9,8 +10,8 @@ import time
 import psutil
 
 from jdq.cli.stack.errors import StackError
-from jdq.cli.stack.state import ProcessId, StackState, is_locked, read_state, write_state
-from jdq.cli.stack.supervisor import START_TIMEOUT_S, STOP_TIMEOUT_S
+from jdq.cli.stack.state import ProcessId, StackState, is_locked, make_private, one_at_a_time, read_state, write_state
+from jdq.cli.stack.supervisor import SERVER, START_TIMEOUT_S, STOP_TIMEOUT_S
 from jdq.worker.config import Config
 
 
@@ -24,10 +25,16 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
             "JDQ_BROKER_URL is set, so jobs go to that Redis and there is no local stack to start\n"
             "  try: celery -A jdq.worker.app worker -Q gpu    (and one with -Q cpu), or unset JDQ_BROKER_URL"
         )
+    config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
-        folder.mkdir(parents=True, exist_ok=True)
-    if is_locked(config.run_folder):
-        return _await_ready(config), False
+        make_private(folder)  # before the lock and the log that are there
+    with one_at_a_time(config.run_folder):
+        process = None if is_locked(config.run_folder) else _start(config, gpu_workers, cpu_workers)
+    return _await_ready(config, process), process is not None
+
+
+def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:
+    """Starts the supervisor, and waits until it holds the lock or has ended."""
     _end_leftovers(config)
     with (config.logs / "supervisor.log").open("ab") as log:
         counts = ["--gpu-workers", str(gpu_workers), "--cpu-workers", str(cpu_workers)]
@@ -42,7 +49,9 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
     supervisor = ProcessId.of(process.pid)
     starting = StackState(phase="starting", gpu_workers=gpu_workers, cpu_workers=cpu_workers, supervisor=supervisor)
     write_state(config.run_folder, starting)
-    return _await_ready(config, process), True
+    while process.poll() is None and not is_locked(config.run_folder):
+        time.sleep(0.05)
+    return process
 
 
 def bring_down(config: Config) -> bool:
@@ -73,10 +82,19 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
 
 
 def _end_leftovers(config: Config) -> bool:
-    """Kills the processes that a killed supervisor left behind; True where there were any."""
+    """Ends the processes that a killed supervisor left behind; True where there were any.
+
+    Workers are told to stop first, so that they release their chunks.
+    """
     state = read_state(config.run_folder)
     if state is None:
         return False
+    workers = [known.process() for name, known in state.children.items() if name != SERVER]
+    told = [process for process in workers if process]
+    for worker in told:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.terminate()
+    psutil.wait_procs(told, timeout=STOP_TIMEOUT_S)
     left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
     # A worker's own children first: after their parent's death they could not be found.
     left = [child for process in left for child in process.children(recursive=True)] + left

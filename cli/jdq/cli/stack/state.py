@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,12 @@ class StackState(msgspec.Struct, frozen=True, kw_only=True):
     children: dict[str, ProcessId] = {}
 
 
+def make_private(folder: Path) -> None:
+    """Creates the folder unless it exists, for this user only: job specifications and logs name files and texts."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
 def read_state(run_folder: Path) -> StackState | None:
     """What the last supervisor wrote; None where the file does not exist or is unreadable."""
     try:
@@ -65,13 +72,26 @@ class Locked(Exception):
 
 
 @contextmanager
-def stack_lock(run_folder: Path) -> Iterator[None]:
+def stack_lock(run_folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Holds the supervisor's lock, which the kernel releases when the process ends. Raises Locked."""
+    deadline = time.monotonic() + wait_s
     with (run_folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Locked from None
+                time.sleep(0.02)
+        yield
+
+
+@contextmanager
+def one_at_a_time(run_folder: Path) -> Iterator[None]:
+    """Holds a lock for as long as a command starts the supervisor; waits for a command that does so already."""
+    with (run_folder / "up.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

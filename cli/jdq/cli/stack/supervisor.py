@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
-from jdq.cli.stack.state import Locked, ProcessId, StackState, stack_lock, write_state
+from jdq.cli.stack.state import Locked, ProcessId, StackState, make_private, stack_lock, write_state
 from jdq.worker.config import Config, read_config
 from jdq.worker.precision import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
@@ -127,6 +127,7 @@ class Supervisor:
         self._jobbook = JobBook(connect(config))
         self._app = celery_app(config)
         self._phase = "starting"
+        self._written = True
 
     def run(self) -> None:
         """Runs until SIGTERM or SIGINT."""
@@ -136,7 +137,7 @@ class Supervisor:
             self._start()
             self._write("ready")
             while not self._stopping:
-                self._watch()
+                self._watch_on()
                 time.sleep(0.2)
         except (StackError, OSError) as error:
             self._end_children()
@@ -152,7 +153,7 @@ class Supervisor:
         socket = Path(self._config.broker_url.removeprefix("redis+socket://"))
         program = find_server()
         data = self._config.home / program.family
-        data.mkdir(exist_ok=True)
+        make_private(data)
         prepare_socket(socket)
         server = self._add(SERVER, server_command(program, data=data, socket=socket))
         (self._config.run_folder / "socket").write_text(str(socket), encoding="utf-8")
@@ -186,6 +187,19 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise StackError(f"{child.name} does not answer after {START_TIMEOUT_S:g} s; see its log {child.log}")
             time.sleep(0.1)
+
+    def _watch_on(self) -> None:
+        """Looks after the children. A full disk ends nothing: what could not be written is written later."""
+        try:
+            self._watch()
+            if not self._written:
+                self._write(self._phase)
+        except OSError as error:
+            if self._written:
+                # The log may be on the same disk.
+                with suppress(OSError):
+                    click.echo(f"supervisor: {error}; it goes on, and tries again", err=True)
+            self._written = False
 
     def _watch(self) -> None:
         for child in self._children:
@@ -221,6 +235,7 @@ class Supervisor:
                 child.end(deadline)
             for child in group:
                 self._release(child, "drain", f"{child.name} was stopped")
+        self._children = []
 
     def _write(self, phase: str, message: str = "") -> None:
         self._phase = phase
@@ -240,6 +255,7 @@ class Supervisor:
                 children=children,
             ),
         )
+        self._written = True
 
 
 def worker_command(queue: str, number: int) -> list[str]:
@@ -271,8 +287,10 @@ def _present(jobbook: JobBook, child: Child, since: float) -> bool:
 def supervise(gpu_workers: int, cpu_workers: int) -> None:
     """Run the local stack until SIGTERM or SIGINT."""
     config = read_config()
+    for folder in (config.run_folder, config.logs):
+        make_private(folder)
     try:
-        with stack_lock(config.run_folder):
+        with stack_lock(config.run_folder, wait_s=2):
             Supervisor(config, gpu_workers=gpu_workers, cpu_workers=cpu_workers).run()
     except Locked:
         return  # another `jdq up` was faster

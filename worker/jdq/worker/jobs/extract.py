@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -122,10 +123,9 @@ class ExtractChunk:
         A chunk that killed processes is computed in parts, each stored before the next: the text that kills is then
         alone after log2(n) deaths, and all others are stored.
         """
-        space = chunk.spaces[0]
-        check_canary(self.context.runtime, chunk.encoder, space.digest, space.definition)
+        self._check_canary(chunk)
         if held.lease.attempt == 1:
-            return encoded(chunk, held)
+            return encoded(chunk, held, partial(self._check_canary, chunk, now=True))
         chunk = chunk.without(np.flatnonzero(np.isin(chunk.rows, held.lease.rows)))
         size = max(1, chunk.n_planned >> held.lease.deaths)
         parts = [
@@ -150,10 +150,17 @@ class ExtractChunk:
                 raise BadRows(self.context.spec.dataset, computed.bad_rows)
         return Outcome(counts=counts_of(computed))
 
+    def _check_canary(self, chunk: TokenizedChunk, *, now: bool = False) -> None:
+        """Raises WorkerSick. now: although it was done lately."""
+        space = chunk.spaces[0]
+        if now:
+            self.context.runtime.canary_due.pop(space.digest, None)
+        check_canary(self.context.runtime, chunk.encoder, space.digest, space.definition)
+
     def _stored(self, part: TokenizedChunk, held: HeldLease) -> ComputedChunk:
         """The part, computed and stored. The ledger learns first which text is alone, should it kill this process."""
         held.report_now(texts_alone=len(part.rows), row=int(part.rows[0]) if len(part.rows) == 1 else None)
-        computed = encoded(part, held)
+        computed = encoded(part, held, partial(self._check_canary, part, now=True))
         self._put(computed)
         return computed
 
@@ -200,8 +207,11 @@ def extract_work(context: ChunkContext[Extract]) -> Plan | ExtractChunk:
     return ExtractChunk(context) if context.chunk else Plan(context)
 
 
-def encoded(chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
-    """The chunk's features; texts without a finite one are left out. Raises WorkerSick where no text has one."""
+def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], object]) -> ComputedChunk:
+    """The chunk's features; texts without a finite one are left out, where `is_sound` does not blame the worker.
+
+    Raises WorkerSick, also where no text has a finite feature.
+    """
     began = time.perf_counter()
     n_texts = len(chunk.texts)
     features: np.ndarray | None = None
@@ -210,6 +220,7 @@ def encoded(chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
         try:
             features = chunk.encoder.encode(chunk.tokens, after_batch=held.after_batch)
         except NotFiniteFeatures as error:
+            is_sound()
             if len(error.positions) == n_texts >= SICK_TEXTS and held.lease.attempt == 1:
                 raise WorkerSick(f"no finite feature for any of {n_texts} texts") from error
             bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]

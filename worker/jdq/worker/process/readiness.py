@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import runpy
 from importlib.util import find_spec
 from pathlib import Path
 
+import redis
+
 from jdq.store.errors import StoreError
 from jdq.store.store import open_store
 from jdq.worker.config import Config
+from jdq.worker.queue.connection import BrokerUnreachable, connect, server_warnings
+
+log = logging.getLogger(__name__)
 
 
 class NotReady(Exception):
@@ -46,3 +52,14 @@ def check_readiness(config: Config) -> None:
         open_store(store)
     except (StoreError, OSError) as error:
         raise NotReady(f"the store {store} cannot be used: {error}") from error
+
+
+def check_server(config: Config) -> None:
+    """Warns of a server that may lose jobs; raises NotReady for one that is too old. One that is away is waited for."""
+    try:
+        for warning in server_warnings(connect(config)):
+            log.warning("%s", warning)
+    except BrokerUnreachable as error:
+        raise NotReady(str(error)) from None
+    except redis.RedisError:
+        return

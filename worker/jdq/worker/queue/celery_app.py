@@ -7,10 +7,12 @@ from typing import Any
 from celery import Celery
 
 from jdq.worker.config import Config
+from jdq.worker.queue.transport import use_transport
 
 
 def celery_app(config: Config) -> Celery:
     """A Celery app on the configured broker, with no tasks."""
+    use_transport()
     app = Celery("jdq", broker=config.broker_url)
     app.conf.update(celery_settings())
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -9,6 +11,8 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from jdq.worker.config import Config
+
+OLDEST = (6, 2)
 
 
 class BrokerUnreachable(Exception):
@@ -57,6 +61,18 @@ def unreachable(config: Config, error: redis.RedisError) -> BrokerUnreachable:
     return BrokerUnreachable(f"no answer from {without_password(config.broker_url)}: {error}\n  try: {todo}")
 
 
+def server_warnings(client: redis.Redis) -> Iterator[str]:
+    """What makes the server a bad place for the ledger. Raises BrokerUnreachable for one that is too old."""
+    info = client.info()
+    found = str(info["redis_version"])
+    if tuple(map(int, found.split(".")[:2])) < OLDEST:
+        raise BrokerUnreachable(f"the Redis server is version {found}; jdq needs {'.'.join(map(str, OLDEST))} or newer")
+    if info.get("maxmemory_policy") != "noeviction":
+        yield f"the Redis server may evict jobs: its maxmemory-policy is {info.get('maxmemory_policy')}, not noeviction"
+    if not info.get("aof_enabled"):
+        yield "the Redis server forgets jobs when it ends: its append-only file is off (appendonly yes)"
+
+
 def redis_url(broker_url: str) -> str:
     """The URL for redis-py: kombu writes a unix socket as ``redis+socket://``, redis-py as ``unix://``."""
     return broker_url.replace("redis+socket://", "unix://", 1)
@@ -64,6 +80,7 @@ def redis_url(broker_url: str) -> str:
 
 def without_password(url: str) -> str:
     """The URL without its password, for messages and logs."""
+    url = re.sub(r"(?i)([?&][^=&#]*pass[^=&#]*=)[^&#]*", r"\1***", url)
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url

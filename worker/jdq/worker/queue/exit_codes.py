@@ -65,8 +65,18 @@ def exit_on_error(more: Mapping[type[Exception], ExitCode] | None = None) -> Ite
         code = _code_of(error, more or {})
         if code is None:
             raise
-        click.echo(f"jdq: {_message_of(error)}", err=True)
+        click.echo(f"jdq: {plain_lines(_message_of(error))}", err=True)
         sys.exit(code)
+
+
+def plain(line: str) -> str:
+    """The line with control characters as escapes: a label or a file name must not command the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def plain_lines(text: str) -> str:
+    """The text with each line made plain."""
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def _code_of(error: Exception, more: Mapping[type[Exception], ExitCode]) -> ExitCode | None:

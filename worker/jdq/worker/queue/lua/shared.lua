@@ -247,11 +247,12 @@ local function add_trouble(id, chunk, cause, worker)
     trouble.step, trouble.expired, trouble.death = live.step, 0, 0
   end
   trouble[cause] = trouble[cause] + 1
+  trouble.halved = trouble.halved or live.texts_alone ~= nil
   if cause == 'death' and type(live.row) == 'number' then accuse(trouble, live.row) end
   trouble.workers[worker] = true
   trouble.avoid_until = now + (cause == 'fault' and limits.avoid_ms or limits.avoid_after_death_ms)
   redis.call('HSET', key(id, 'troubles'), chunk, cjson.encode(trouble))
-  return trouble, live.texts_alone and limits.max_halvings or limits['max_' .. cause]
+  return trouble, cause == 'death' and trouble.halved and limits.max_halvings or limits['max_' .. cause]
 end
 
 local ENDED_BY = {fault = ' failed ', expired = ' lost its worker ', death = ' killed its worker '}

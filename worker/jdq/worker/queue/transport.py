@@ -1,0 +1,34 @@
+"""kombu's Redis transport, except that what is no message is dropped: it would end the worker's main process."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
+
+log = logging.getLogger(__name__)
+
+
+class Channel(kombu_redis.Channel):
+    """A channel that survives entries in its queues that no client of Celery wrote."""
+
+    def _brpop_read(self, **options: Any) -> object:
+        try:
+            return super()._brpop_read(**options)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            log.error("dropped an entry of a queue that is no message: %s: %s", type(error).__name__, error)
+            return True
+
+
+class Transport(kombu_redis.Transport):
+    """The transport with that channel."""
+
+    Channel = Channel
+
+
+def use_transport() -> None:
+    """Has kombu use this transport for all Redis URLs of this process."""
+    for alias in ("redis", "rediss"):
+        TRANSPORT_ALIASES[alias] = f"{__name__}:{Transport.__name__}"
