@@ -13,8 +13,8 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
-from jdq.worker.encoder.by_name import poolings_of, space_of
-from jdq.worker.precision import AUTO, automatic_precision
+from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
+from jdq.worker.precision import AUTO, FAST, automatic_precision
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -70,7 +70,7 @@ class Plan:
         definition = space_of(
             encoder,
             max_length=spec.max_length,
-            precision=automatic_precision(device_kind(devices)) if spec.precision == AUTO else spec.precision,
+            precision=precision_of(spec.precision, encoder, device_kind(devices), poolings.names),
             storage_dtype=spec.storage_dtype,
             pooling=poolings.names[0],
         )
@@ -141,6 +141,13 @@ def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
     bounds = files.get_array(context.job, "bounds")
     rows: np.ndarray = files.get_array(context.job, "rows")[bounds[chunk - 1] : bounds[chunk]]
     return rows
+
+
+def precision_of(requested: str, encoder: str, device: str, poolings: Sequence[str]) -> str:
+    """The precision of a job's arithmetic on this kind of device. "fast" tries the encoder in this process."""
+    if requested == FAST:
+        return fastest_precision(encoder, device, poolings)
+    return automatic_precision(device) if requested == AUTO else requested
 
 
 def missing_in_any(spaces: Sequence[Space], keys: np.ndarray) -> np.ndarray:
