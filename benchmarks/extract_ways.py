@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "worker"), str(ROOT / "store")]
 
-from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget  # noqa: E402
+from jdq.worker.encoder.budget import CPU_INT8_TOKENS, CPU_TOKENS, TokenBudget  # noqa: E402
 from jdq.worker.encoder.encoder import Encoder  # noqa: E402
 from jdq.worker.encoder.identity import Identity  # noqa: E402
-from jdq.worker.encoder.linear import OneDnnLinear, has_onednn  # noqa: E402
+from jdq.worker.encoder.linear import OneDnnLinear, has_int8, has_onednn  # noqa: E402
 from jdq.worker.encoder.packed import PackedBart  # noqa: E402
 from jdq.worker.encoder.shape import BartShape  # noqa: E402
 from jdq.worker.encoder.tokens import Tokens  # noqa: E402
@@ -114,6 +114,14 @@ def make_subject(shape_name: str, texts: int, device: str) -> Subject:
     return Subject(
         network=network.to(device=device, dtype=dtype), encoder=encoder, tokens=tokens, ids=ids, device=device
     )
+
+
+def in_int8(subject: Subject) -> Encoder:
+    """The same network with 8-bit products, for a CPU."""
+    state, shape = subject.network.get_encoder().state_dict(), cast(PackedBart, subject.encoder.network).shape
+    packed = PackedBart(shape, state.__getitem__, precision="int8", device="cpu", rows=CPU_INT8_TOKENS)
+    budget = TokenBudget.for_device("cpu", dim=shape.dim, precision="int8")
+    return replace(subject.encoder, network=packed, budget=budget)
 
 
 def padded(rows: Sequence[npt.NDArray[np.int64]], device: str) -> dict[str, Tensor]:
@@ -226,6 +234,9 @@ def ways_of(subject: Subject) -> dict[str, Way]:
         "complete network, one text at a time": lambda: one_at_a_time(subject, subject.network),
         "encoder, one text at a time": lambda: one_at_a_time(subject, subject.network.get_encoder()),
     }
+    if subject.device == "cpu" and has_int8():
+        int8 = in_int8(subject)
+        ways["jdq, int8"] = lambda: int8.encode(subject.tokens)
     name, way = best(lambda size: in_batches(subject, size), "encoder, padded, sorted")
     ways[name] = way
     wrapped = sentence_transformer(subject)

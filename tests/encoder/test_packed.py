@@ -22,7 +22,8 @@ from jdq.worker.encoder import linear
 from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.budget import TokenBudget
 from jdq.worker.encoder.errors import UnsupportedEncoder
-from jdq.worker.encoder.loading import check_float8, load_encoder
+from jdq.worker.encoder.identity import read_files
+from jdq.worker.encoder.loading import check_cosine, load_encoder
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.structure import read_structure
 from jdq.worker.encoder.tiny import make_tiny_bart
@@ -156,13 +157,19 @@ def test_float8_points_nearly_the_same_way_where_its_products_are_emulated(
     batch = pack(tokens, np.arange(3))
     exact, float8 = (packed_of(folder, precision).pooled(batch).float() for precision in ("float32", "float8"))
     assert float(torch.cosine_similarity(exact, float8).min()) >= 0.999
-    check_float8(packed_of(folder, "float8"), packed_of(folder, "bfloat16"), VOCABULARY)
+    files = read_files(folder, max_length=None, precision="float8")
+    check_cosine(packed_of(folder, "float8"), packed_of(folder, "bfloat16"), files, "bfloat16")
 
 
-def test_float8_is_refused_where_it_turns_the_features(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "reference"), [("float8", "bfloat16"), ("int8", "float32")])
+def test_8_bit_precisions_are_refused_where_they_turn_the_features(
+    precision: str, reference: str, tiny: Path, tmp_path: Path
+) -> None:
     other = make_tiny_bart(tmp_path / "other", dim=64, layers=3, seed=9)
-    with pytest.raises(UnsupportedEncoder, match=r"(?s)cosine of only .*try: --precision bfloat16"):
-        check_float8(packed_of(other, "float8"), packed_of(tiny, "bfloat16"), VOCABULARY)
+    files = read_files(tiny, max_length=None, precision=precision)
+    message = rf"(?s)in {precision} this .* cosine of only .*those in {reference}.*try: --precision {reference}"
+    with pytest.raises(UnsupportedEncoder, match=message):
+        check_cosine(packed_of(other, reference), packed_of(tiny, reference), files, reference)
 
 
 def text_by_text(

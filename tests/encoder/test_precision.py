@@ -7,7 +7,7 @@ import torch
 
 from jdq.worker.config import read_config
 from jdq.worker.encoder.linear import dtype_of
-from jdq.worker.precision import AUTO, PRECISIONS, automatic_precision
+from jdq.worker.precision import AUTO, FAST, PRECISIONS, automatic_precision
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,9 @@ def test_the_automatic_precision_is_one_that_there_is(device: str, precision: st
 
 
 def test_a_user_may_ask_for_every_precision_and_for_the_automatic_one() -> None:
-    for precision in (AUTO, *PRECISIONS):
+    for precision in (AUTO, FAST, *PRECISIONS):
         assert read_config({"JDQ_PRECISION": precision}).precision == precision
 
 
 def test_hidden_states_are_never_in_float16_which_overflows_in_bart() -> None:
-    assert [dtype_of(precision) for precision in PRECISIONS] == [torch.float32, torch.bfloat16, torch.bfloat16]
+    assert {dtype_of(precision) for precision in PRECISIONS} == {torch.float32, torch.bfloat16}

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from jdq.worker.encoder.by_name import fastest_precision
 from jdq.worker.encoder.errors import NotFiniteFeatures
 from jdq.worker.encoder.hashing import HashedTexts, HashEncoder, hashed_feature
 from jdq.worker.encoder.loading import load_encoder
@@ -204,3 +205,14 @@ def test_a_plan_of_an_earlier_version_names_one_space(workplace: Workplace) -> N
     file.write_bytes(msgspec.json.encode(plan))
     workplace.work_on(job, "gpu")
     np.testing.assert_array_equal(workplace.store.load("table")[0], expected(["a text", "another"]))
+
+
+def test_fast_names_the_precision_that_it_took(workplace: Workplace) -> None:
+    folder = make_tiny_bart(workplace.folder / "tiny", dim=64, layers=1)
+    version = workplace.imported(table(["a text", "another"]))
+    spec = Extract(dataset=version.name, version=version.version, encoder=str(folder), precision="fast")
+    job = workplace.finished(spec)
+    assert job.state is JobState.SUCCEEDED
+    assert job.result is not None
+    assert job.result["precision"] == fastest_precision(str(folder), "cpu", ("cls",))
+    assert not workplace.store.open_space(job.result["space"]).missing(version.keys()).any()

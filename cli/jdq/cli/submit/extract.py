@@ -40,7 +40,11 @@ class Poolings(click.ParamType[tuple[str, ...]]):
     "--max-length", type=click.IntRange(min=3), help="Maximum tokens per text.  [default: the encoder's limit]"
 )
 @click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
-@click.option("--precision", type=click.Choice(get_args(Precision)), help="Numeric precision of the forward pass.")
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    help="Numeric precision of the forward pass. `fast` is the fastest whose features stay close to float32.",
+)
 @click.option(
     "--pooling",
     type=Poolings(),

@@ -8,6 +8,7 @@ import torch
 
 # On a CPU the activations of a pass should stay near the caches; each core runs its own pass (forward_pool.py).
 CPU_TOKENS = 1_024
+CPU_INT8_TOKENS = 512  # more of its time goes into passing over the activations
 CUDA_MOST_TOKENS = 131_072  # more gains nothing on a GPU, and a cancelled job waits longer
 LEAST_TOKENS = 256
 # Rows of `dim` numbers per token that are in memory at one time in a layer: 4 of the feed-forward, and the kernels'.
@@ -34,10 +35,10 @@ class TokenBudget:
         self._good_passes = 0
 
     @classmethod
-    def for_device(cls, device: str, *, dim: int) -> TokenBudget:
+    def for_device(cls, device: str, *, dim: int, precision: str = "float32") -> TokenBudget:
         """The first estimate, made after the weights are loaded; `dim` is the width of the hidden states."""
         if not device.startswith("cuda"):
-            return cls(CPU_TOKENS)
+            return cls(CPU_INT8_TOKENS if precision == "int8" else CPU_TOKENS)
         free_bytes, _ = torch.cuda.mem_get_info(torch.device(device))
         fitting = int(free_bytes * SHARE_OF_FREE_MEMORY) // (LIVE_ROWS_PER_TOKEN * dim * 4)
         return cls(max(LEAST_TOKENS, min(CUDA_MOST_TOKENS, fitting)))

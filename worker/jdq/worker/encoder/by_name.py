@@ -74,6 +74,17 @@ def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype
     return describe(name, max_length=max_length, precision=precision, storage_dtype=storage_dtype, pooling=pooling)
 
 
+def fastest_precision(name: str, device: str, poolings: Sequence[str]) -> str:
+    """The fastest precision on this device that keeps this encoder's features close to float32's. Loads it."""
+    if name.startswith(PREFIX):
+        return "float32"
+    from jdq.worker.encoder.folder import find_folder
+    from jdq.worker.encoder.identity import read_files
+    from jdq.worker.encoder.loading import fastest_precision as fastest
+
+    return fastest(read_files(find_folder(name), max_length=None, precision="float32", poolings=poolings), device)
+
+
 def load(
     name: str, *, max_length: int | None, precision: str, device: str, poolings: Sequence[str] = (AUTO,)
 ) -> FeatureEncoder:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from jdq.worker.encoder.batch import pack
+from jdq.worker.encoder.batch import Batch, longest_first, pack
 from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
 from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.identity import Files, read_files
+from jdq.worker.encoder.linear import has_int8
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.pooling import AUTO
+from jdq.worker.precision import automatic_precision
 
-LEAST_COSINE = 0.999  # what float8 must reach to be worth its speed
+LEAST_COSINE = 0.999  # what 8-bit precisions must reach to be worth their speed
+CANARY_TEXTS = (
+    "We are looking for a registered nurse for the night shift of our intensive care unit.",
+    "Senior C++ engineer (m/f/d), remote: low-latency trading, Linux kernel, 5+ years; salary 90,000-120,000 EUR.",
+    "Kellner gesucht! Gute Deutschkenntnisse, Arbeit am Wochenende, Unterkunft wird gestellt.",
+    "JOB DUTIES\n- load and unload trucks\n- operate a forklift\n- keep the warehouse clean\n\nApply: jobs@example.com",
+    "Driver",
+)
+REFERENCES = {"float8": "bfloat16", "int8": "float32"}  # what each of them is compared with
 # Older cards emulate bfloat16, slower than float32, and have no float8 products.
 LEAST_CAPABILITY = {"bfloat16": (8, 0), "float8": (8, 9)}
 
@@ -35,7 +47,7 @@ def load_encoder(
 ) -> Encoder:
     """Load the encoder `name`, a folder or a hub name.
 
-    `precision` is that of the arithmetic: "float32", "bfloat16" or, for BART on CUDA, "float8"; `device` is "cpu",
+    `precision` is that of the arithmetic: one of PRECISIONS; `device` is "cpu",
     "cuda" or "cuda:N"; `poolings` are computed in one pass. BART and mBART take the packed path, all others the plain
     one. Raises EncoderError.
     """
@@ -46,18 +58,29 @@ def load_encoder(
 def build_encoder(files: Files, *, device: str) -> Encoder:
     """Put the network of a model's files on a device."""
     check_device(files, device)
-    packed = files.structure.shape is not None
     precision = files.identity.precision
-    network = _packed(files, device, precision) if packed else _plain(files, device)
-    if packed and precision == "float8":
-        check_float8(network, _packed(files, device, "bfloat16"), files.structure.vocabulary)
+    network = _network(files, device, precision)
+    if reference := REFERENCES.get(precision):
+        check_cosine(network, _network(files, device, reference), files, reference)
     return Encoder(
         identity=files.identity,
-        path="packed" if packed else "plain",
+        path="packed" if files.structure.shape is not None else "plain",
         network=network,
         tokenizer=files.tokenizer,
-        budget=TokenBudget.for_device(device, dim=files.identity.dim),
+        budget=TokenBudget.for_device(device, dim=files.identity.dim, precision=precision),
     )
+
+
+def fastest_precision(files: Files, device: str) -> str:
+    """The fastest precision that this device computes and that keeps this encoder's features at LEAST_COSINE."""
+    if device.startswith("cuda"):
+        return automatic_precision(device)
+    faster = replace(files, identity=replace(files.identity, precision="int8"))
+    try:
+        build_encoder(faster, device=device)
+    except UnsupportedEncoder:
+        return automatic_precision(device)
+    return "int8"
 
 
 def check_device(files: Files, device: str) -> None:
@@ -66,7 +89,11 @@ def check_device(files: Files, device: str) -> None:
     if not device.startswith("cuda"):
         if precision == "float8":
             raise UnsupportedEncoder(f"float8 needs a CUDA device, not {device}\n  try: --precision float32")
+        if precision == "int8" and not has_int8():
+            raise UnsupportedEncoder("int8 needs a CPU with VNNI instructions\n  try: --precision float32")
         return
+    if precision == "int8":
+        raise UnsupportedEncoder("int8 needs a CPU, not a GPU\n  try: --precision bfloat16")
     least = LEAST_CAPABILITY.get(precision, (0, 0))
     capability = torch.cuda.get_device_capability(torch.device(device))
     if capability < least:
@@ -84,19 +111,37 @@ def _dotted(capability: tuple[int, int]) -> str:
     return f"{capability[0]}.{capability[1]}"
 
 
-def check_float8(float8: Network, bfloat16: Network, vocabulary: int) -> None:
-    """Raises UnsupportedEncoder where float8 does not reach LEAST_COSINE to bfloat16 on texts of random words."""
+def check_cosine(network: Network, expected: Network, files: Files, reference: str) -> None:
+    """Raises UnsupportedEncoder where features do not reach LEAST_COSINE to the reference precision's.
+
+    Measured on the canary texts and on random words.
+    """
+    precision = files.identity.precision
+    batches = [_random_words(files.structure.vocabulary), _canary_texts(files)]
+    cosines = [_least_cosine(network.pooled(batch), expected.pooled(batch), files.identity.dim) for batch in batches]
+    if not min(cosines) >= LEAST_COSINE:
+        raise UnsupportedEncoder(
+            f"in {precision} this encoder's features have a cosine of only {min(cosines):.4f} to those in {reference}, "
+            f"less than {LEAST_COSINE}\n  try: --precision {reference}"
+        )
+
+
+def _least_cosine(states: Tensor, expected: Tensor, dim: int) -> float:
+    """Over all texts and poolings: both are (texts, poolings x dim)."""
+    rows, expected_rows = (part.reshape(-1, dim).to(torch.float32) for part in (states, expected))
+    return float(torch.cosine_similarity(rows, expected_rows).min())
+
+
+def _random_words(vocabulary: int) -> Batch:
     lengths = np.array([256, 64, 16, 4])
     ids = np.random.default_rng(0).integers(0, vocabulary, int(lengths.sum()), dtype=np.int32)
     counts = lengths.astype(np.uint32)
-    batch = pack(Tokens(ids=ids, lengths=lengths, n_tokens=counts, n_unknown=0 * counts), np.arange(len(lengths)))
-    states, expected = (network.pooled(batch).float() for network in (float8, bfloat16))
-    cosine = float(torch.cosine_similarity(states, expected).min())
-    if not cosine >= LEAST_COSINE:
-        raise UnsupportedEncoder(
-            f"in float8 this encoder's features have a cosine of only {cosine:.4f} to those in bfloat16, "
-            f"less than {LEAST_COSINE}\n  try: --precision bfloat16"
-        )
+    return pack(Tokens(ids=ids, lengths=lengths, n_tokens=counts, n_unknown=0 * counts), np.arange(len(lengths)))
+
+
+def _canary_texts(files: Files) -> Batch:
+    tokens = files.tokenizer.tokenize(CANARY_TEXTS, files.identity.max_length)
+    return pack(tokens, longest_first(tokens))
 
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -105,9 +150,10 @@ def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in found))
 
 
-def _packed(files: Files, device: str, precision: str) -> Network:
+def _network(files: Files, device: str, precision: str) -> Network:
     shape, tensors = files.structure.shape, files.structure.tensors
-    assert shape is not None
+    if shape is None:
+        return _plain(files, device, precision)
     return PackedBart(
         shape,
         lambda name: tensors[name].load(),
@@ -118,11 +164,11 @@ def _packed(files: Files, device: str, precision: str) -> Network:
     )
 
 
-def _plain(files: Files, device: str) -> Network:
+def _plain(files: Files, device: str, precision: str) -> Network:
     return PlainEncoder(
         load_network(files.folder),
         pad_id=files.tokenizer.pad_id,
-        precision=files.identity.precision,
+        precision=precision,
         device=device,
         poolings=files.identity.poolings,
     )

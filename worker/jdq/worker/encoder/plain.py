@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from jdq.worker.encoder.attention import place
 from jdq.worker.encoder.batch import Batch
+from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
-from jdq.worker.encoder.linear import dtype_of
+from jdq.worker.encoder.linear import Int8Linear, dtype_of
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.pooling import CLS
 
@@ -32,11 +33,15 @@ class PlainEncoder:
     ) -> None:
         if precision == "float8":
             raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision float32")
+        if precision == "int8":
+            _quantise(network)
         self._network = network.to(device=device, dtype=dtype_of(precision)).eval().requires_grad_(False)
         self._pad_id = pad_id
         self._poolings = tuple(poolings)
         self.device = device
+        quantised = [module for module in network.modules() if isinstance(module, _Int8Module)]
         self.size_bytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
+        self.size_bytes += sum(module.size_bytes for module in quantised)
 
     def pooled(self, batch: Batch) -> Tensor:
         """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
@@ -53,6 +58,28 @@ class PlainEncoder:
         ids = np.full(shape, self._pad_id, dtype=np.int64)
         ids[mask] = batch.ids
         return ids, mask.astype(np.int64)
+
+
+class _Int8Module(nn.Module):
+    """Takes the place of a linear layer: (..., inside) -> (..., outside)."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
+        self._linear = Int8Linear(linear.weight.detach(), bias, "relu", rows=CPU_INT8_TOKENS)
+        self.size_bytes = self._linear.size_bytes
+        self.weight = torch.empty(0)  # T5 looks at its dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._linear(x.flatten(0, -2)).view(*x.shape[:-1], -1)
+
+
+def _quantise(network: nn.Module) -> None:
+    """Replaces all linear layers of a network in float32."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear:
+                setattr(parent, name, _Int8Module(child))
 
 
 def _means(states: Tensor, mask: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
-from jdq.worker.encoder.by_name import poolings_of, space_of
-from jdq.worker.precision import AUTO, automatic_precision, device_kind
+from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
+from jdq.worker.precision import automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -71,7 +71,7 @@ class Plan:
         definition = space_of(
             encoder,
             max_length=spec.max_length,
-            precision=self._automatic(version, devices) if spec.precision == AUTO else spec.precision,
+            precision=self._precision(version, encoder, devices, poolings.names),
             storage_dtype=spec.storage_dtype,
             pooling=poolings.names[0],
         )
@@ -82,6 +82,16 @@ class Plan:
             pooling_reason=poolings.reason,
             devices=devices,
         )
+
+    def _precision(self, version: DatasetVersion, encoder: str, devices: list[str], poolings: Sequence[str]) -> str:
+        """The precision of the job's arithmetic. "fast" tries the encoder in this process."""
+        match self.context.spec.precision:
+            case "auto":
+                return self._automatic(version, devices)
+            case "fast":
+                return fastest_precision(encoder, device_kind(devices), poolings)
+            case precision:
+                return precision
 
     def _automatic(self, version: DatasetVersion, devices: list[str]) -> str:
         """The installation's precision; before it was settled, that of the dataset's last features, else the devices'.
