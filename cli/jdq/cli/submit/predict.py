@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
 from jdq.cli.submit.data import file_or_dataset, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 
@@ -17,9 +18,7 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
 @click.argument("data", metavar="FILE|DATASET")
 @click.option("--head", help="Id of the head; see `jdq heads ls`.")
 @click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
-@click.option(
-    "--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write the table to; waits for the job."
-)
+@target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout; waits for the job.")
 @click.option("--name", help="Name of the dataset in the store.  [default: `predict-` and the file's name]")
 @table_options(labels=False)
 @job_options
@@ -27,7 +26,7 @@ def predict(
     data: str,
     head: str | None,
     model: str | None,
-    to: Path | None,
+    to: Target | None,
     name: str | None,
     table: dict[str, Any],
     sending: Sending,
@@ -40,15 +39,13 @@ def predict(
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
     """
-    from jdq.cli.jobs.tables import check_target, copy_table
     from jdq.store.datasets import name_from
     from jdq.worker.queue.contract import Predict
 
     if (head is None) == (model is None):
         raise BadRequest("give either --head or --model\n  try: jdq heads ls")
     if to is not None:
-        check_target(to)
-        sending = dataclasses.replace(sending, wait=True)
+        sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     after = _maker(client, head, model)
     # Its own name: without labels the file is not the dataset that heads are trained on.
