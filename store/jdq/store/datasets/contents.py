@@ -13,7 +13,7 @@ import numpy as np
 
 from jdq.store.datasets.columnar import block_table, table_writer
 from jdq.store.datasets.records import DIGEST_BYTES, FileRecord
-from jdq.store.keys import KEY_BYTES, repeats, text_keys
+from jdq.store.keys import KEY_BYTES, key_of_bytes, repeats
 from jdq.store.publish import write_all
 from jdq.store.table.digest import RecordDigest
 
@@ -100,12 +100,12 @@ class ContentsWriter:
 
     def add(self, block: Sequence[Sequence[str]]) -> None:
         """Append rows, each with one cell per column."""
-        texts = [row[self._text] for row in block]
-        for row in block:
-            self._digest.add(row)
-        self._keys += text_keys(texts).tobytes()
-        self._n_bytes += np.array([len(text.encode()) for text in texts], dtype="<u4").tobytes()
-        self._table.write_table(block_table(self._columns, block), row_group_size=len(block))
+        columns = [list(map(str.encode, column)) for column in zip(*block, strict=True)]
+        lengths = np.array([list(map(len, column)) for column in columns], dtype="<u4").T
+        self._digest.add_columns(columns, lengths)
+        self._keys += b"".join(map(key_of_bytes, columns[self._text]))
+        self._n_bytes += lengths[:, self._text].tobytes()
+        self._table.write_table(block_table(self._columns, columns, lengths), row_group_size=len(block))
 
     def finish(self) -> tuple[str, int]:
         """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""
