@@ -112,3 +112,23 @@ def test_several_files_and_text_columns(jdq: CommandLine) -> None:
     version = jdq.workplace.store.datasets.get("both")
     assert version.texts() == ["a\n\nx", "b\n\nx"]
     assert version.columns == ("title", "body", "title + body", "file")
+
+
+def test_a_table_is_imported_without_a_job(jdq: CommandLine) -> None:
+    offline = CommandLine(jdq.workplace, {"JDQ_BROKER_URL": "redis://localhost:1/0"})
+    found = offline.run("import", jdq.file("text,label\nx,1\ny,2\n", "posts.csv"))
+    version = jdq.workplace.store.datasets.get("posts")
+    assert found.stdout == f"posts {version.version}\n"
+    assert found.stderr == "posts.csv: UTF-8, comma, 2 rows; text column text, label column label (2 classes)\n" + (
+        f"warning: {jdq.workplace.folder}/posts.csv: 2 classes of one row, which a split cannot divide: '1', '2'\n"
+    )
+    message = offline.run("import", jdq.file("text,label\n,1\ny,2\nz,2\n", "e.csv"), "--name", "n", code=2).stderr
+    assert message.endswith("try: jdq import --name n " + str(jdq.workplace.folder / "e.csv") + " --skip-empty\n")
+    assert jdq.json("jobs") == []
+
+
+def test_a_submission_without_redis_imports_nothing(jdq: CommandLine) -> None:
+    offline = CommandLine(jdq.workplace, {"JDQ_BROKER_URL": "redis://localhost:1/0"})
+    for command in ("extract", "fine-tune"):
+        offline.run("submit", command, jdq.file(), code=3)
+    assert jdq.workplace.store.datasets.names() == []

@@ -58,6 +58,7 @@ def extract(
     from jdq.worker.queue.contract import Extract
 
     client = Client()
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     version = import_file(client, data, name=name, options=read_options(table, unlabelled=unlabelled))
     encoder = encoder_name(encoder or client.config.encoder)
     spec = Extract(
