@@ -302,6 +302,8 @@ def test_the_digest_is_of_the_bytes_that_were_read(tmp_path: Path) -> None:
         ("# made by hand\ntext\n", "the header begins with '#'; if it is a comment, use --skip-lines"),
         ("I liked it\nIt was bad\n", "the first line is taken for the name of the only column: 'I liked it'"),
         ('id,text,label\n1,"a ""b""",x\n2,Boots"Warm, and dry"\n', "row 2 may have lost a delimiter before a quote"),
+        ("text\na\nb\rc\n", "rows end in CR or LF: has a cell a line end without quotes?"),
+        ("text\na\nb\r\nc\n", "rows end in CR LF or LF: has a cell a line end without quotes?"),
         ("text,x,x\na,b,c\n", "more than one column 'x'; the later ones are numbered (x_2)"),
     ],
 )
@@ -323,3 +325,12 @@ def test_what_is_not_odd_is_not(tmp_path: Path, text: str) -> None:
     table = open_table(file, TableOptions(quoting="none"))
     assert rows_of(table) == [(text, text)]
     assert table.warnings() == []
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_line_ends_inside_quotes_are_not_odd(tmp_path: Path, newline: str) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes(newline.join(['"text\r"', *['"a\rb"', '"c\nd"', '"e\r\nf"'] * 30_000]).encode())
+    table = open_table(file)
+    assert len(rows_of(table)) == 90_000
+    assert [warning for warning in table.warnings() if "rows end in" in warning] == []

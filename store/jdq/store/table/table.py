@@ -111,10 +111,15 @@ class _Rows:
         self._text = [columns.names.index(name) for name in columns.joined] or [columns.names.index(columns.text)]
         self._label = None if columns.label is None else columns.names.index(columns.label)
         self._pick = _picker(columns)
+        # In cells; those of the file that are in no cell end rows.
+        self._line_ends: Counter[str] = Counter()
+        self._count_line_ends(part.header)
 
     def blocks(self) -> Iterator[list[Row]]:
         most = max(BLOCK_CHARACTERS, COLUMN_CHARACTERS * self._columns.width)
         for records, texts in _chunks(self._part.rows(), most):
+            if len(self._part.source.line_ends()) > 1:
+                self._count_line_ends(texts)
             if block := self._quickly(records, texts) or self._carefully(records):
                 yield block
         self.findings.n_empty = len(self._blank)
@@ -125,10 +130,26 @@ class _Rows:
     def warnings(self) -> list[str]:
         path = self._part.source.path
         warnings = self._part.warnings + self.findings.row_warnings(path, self._options)
+        if len(ends := self._ends_of_rows()) > 1:
+            fact = f"rows end in {' or '.join(ends)}"
+            warnings.append(f"{path}: {fact}: has a cell a line end without quotes?")
         if repeats := self._part.repeats:
             where = f"line {repeats[0]}" + (f" and {len(repeats) - 1} more" if len(repeats) > 1 else "")
             warnings.append(f"{path}: {where}: a name occurs twice in the object; the last one counts")
         return warnings
+
+    def _count_line_ends(self, texts: Sequence[str]) -> None:
+        text = "\0".join(texts)
+        both = text.count("\r\n")
+        self._line_ends["CR"] += text.count("\r") - both
+        self._line_ends["LF"] += text.count("\n") - both
+        self._line_ends["CR LF"] += both
+
+    def _ends_of_rows(self) -> list[str]:
+        """The kinds of line ends between rows. With more than one, a cell that has a line end may lack its quotes."""
+        if self._part.kind != "csv" or (self._part.encoding or "").startswith(("utf-16", "utf-32")):
+            return []
+        return sorted(self._part.source.line_ends() - self._line_ends)
 
     def _quickly(self, records: list[Record], texts: list[str]) -> list[Row] | None:
         """The rows of a chunk in which nothing is amiss, else None: a few passes in C instead of one in Python."""
