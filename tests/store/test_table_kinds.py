@@ -137,6 +137,19 @@ def test_one_of_several_sheets_is_chosen(tmp_path: Path, monkeypatch: pytest.Mon
         open_table("data.xlsx", TableOptions(sheet="Next"))
 
 
+def test_cells_that_are_too_far_apart_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(workbook({"Data": [("text",)]}))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    far = "<row>" + " " * (1 << 18) + '<c r="A1"><v>1</v></c></row><row><c r="XFD1048576"><v>1</v></c></row>'
+    files["xl/worksheets/sheet1.xml"] = SHEET.format(far).encode()
+    file = tmp_path / "data.xlsx"
+    file.write_bytes(zipped(files))
+    with pytest.raises(
+        TableError, match=r"a sheet has 1,048,576 rows and 16,384 columns; a workbook may have 30,000,000"
+    ):
+        open_table(file)
+
+
 def test_open_document_sheets_are_read(tmp_path: Path) -> None:
     table, office, text = (f"urn:oasis:names:tc:opendocument:xmlns:{name}:1.0" for name in ("table", "office", "text"))
     rows = "".join(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import io
+import re
+import zipfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from jdq.store.table.delimited import Record
 from jdq.store.table.options import TableError, TableOptions, some
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
 
 # Floats hold every integer up to here; a spreadsheet has no other numbers.
 EXACT = 1 << 53
+# A sheet is in memory as a whole, with 32 bytes per cell of the rectangle around its cells.
+MOST_CELLS = 30_000_000
+_CELL = re.compile(rb' r="([A-Z]{1,3})(\d{1,7})"')
+CELL_BYTES = 16
 
 
 def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
@@ -27,6 +34,7 @@ def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
 
     try:
         with io.BufferedReader(source.raw(), READ_BYTES) as stream:
+            _check_extent(source, stream)
             workbook = CalamineWorkbook.from_filelike(stream)
             sheet = _sheet(source, workbook, options)
             for row, values in enumerate(sheet.iter_rows(), start=1):
@@ -34,6 +42,34 @@ def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
                     yield row, [_text(value) for value in values]
     except (CalamineError, OSError) as error:
         raise TableError(f"{source.path} is not a readable workbook: {error}") from None
+
+
+def _check_extent(source: Source, stream: IO[bytes]) -> None:
+    """Raises TableError where a sheet's cells are so far apart that the cells between them would fill the memory."""
+    if not zipfile.is_zipfile(stream):
+        stream.seek(0)
+        return
+    with zipfile.ZipFile(stream) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+                with archive.open(name) as sheet:
+                    columns, rows = _extent(sheet)
+                if columns * rows > MOST_CELLS:
+                    fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
+                    raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
+    stream.seek(0)
+
+
+def _extent(sheet: IO[bytes]) -> tuple[int, int]:
+    """The last column and row with a cell."""
+    columns = rows = 0
+    tail = b""
+    while block := sheet.read(READ_BYTES):
+        for letters, number in _CELL.findall(tail + block):
+            columns = max(columns, functools.reduce(lambda place, letter: place * 26 + letter - 64, letters, 0))
+            rows = max(rows, int(number))
+        tail = block[-CELL_BYTES:]
+    return columns, rows
 
 
 def _sheet(source: Source, workbook: CalamineWorkbook, options: TableOptions) -> CalamineSheet:
