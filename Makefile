@@ -64,6 +64,7 @@ wheel:  ## Build the wheel and test it in a fresh environment, away from the sou
 benchmarks: $(STAMP)  ## Measure against named alternatives, and print ratios.
 	$(BIN)/python benchmarks/queue.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/extract.py
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/pipeline.py

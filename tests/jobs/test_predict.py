@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ from tests.jobs.conftest import Workplace
 NEW = [("new text 1", "é, quoted"), ("posting number 3", "x"), ("new text 2", ""), ("new text 1", "again")]
 
 
-def predicted(workplace: Workplace, head: str, rows: Sequence[tuple[str, ...]], header: str = "text,note") -> Job:
-    version = workplace.imported(csv_of(rows, header), "new", unlabelled=True)
+def predicted(workplace: Workplace, head: str, rows: Sequence[tuple[str, ...]], **options: Any) -> Job:
+    version = workplace.imported(csv_of(rows, "text,note"), "new", unlabelled=True, **options)
     return workplace.finished(Predict(dataset=version.name, version=version.version, head=head))
 
 
@@ -61,6 +62,34 @@ def test_nothing_is_computed_for_texts_that_the_store_has(workplace: Workplace, 
     ]
 
 
+def test_every_kind_of_line_end_in_a_cell_or_a_class_comes_back(workplace: Workplace) -> None:
+    classes = ["one\rclass", "an\nother", "a\r\nthird"]
+    rows = [(f"{text}\rline {n}", classes[n % 3]) for n, (text, _) in enumerate(labelled(60))]
+    head = trained(workplace, extracted(workplace, csv_of(rows))).id
+    found = table_of(workplace, predicted(workplace, head, rows))
+    assert [(row["text"], row["note"]) for row in found] == rows
+    assert {row["predicted_label"] for row in found} <= set(classes)
+
+
+def test_a_row_without_text_is_kept_and_has_no_prediction(workplace: Workplace, head: str) -> None:
+    job = predicted(workplace, head, [NEW[0], ("  ", "blank"), NEW[1]], empty_text="keep")
+    blank = table_of(workplace, job)[1]
+    assert set(blank.values()) == {"  ", "blank", ""}
+    assert blank["note"] == "blank"
+    assert job.result is not None
+    assert sum(job.result["predicted"].values()) == 2
+
+
+def test_a_table_that_does_not_read_back_is_not_published_and_tried_again(
+    workplace: Workplace, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jdq.store.table.written.read_records", lambda path, **_: [])
+    job = predicted(workplace, head, NEW)
+    assert job.state is JobState.RUNNING
+    assert any("does not read back as it was written" in event["reason"] for event in job.log)
+    assert list(workplace.store.root.glob(f"runs/{job.id}/*predictions*")) == []
+
+
 def test_a_large_table_is_written_in_blocks(workplace: Workplace, head: str) -> None:
     rows = [(f"line {n} " + "x" * (n % 40), str(n)) for n in range(5000)]
     job = predicted(workplace, head, rows)
@@ -72,7 +101,7 @@ def test_label_sets_are_joined_by_their_separator(workplace: Workplace) -> None:
     rows = [(text, ["x", "x;y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(60))]
     version = extracted(workplace, csv_of(rows))
     head = trained(workplace, version, label_separator=";").id
-    found = {row["predicted_label"] for row in table_of(workplace, predicted(workplace, head, rows, "text,note"))}
+    found = {row["predicted_label"] for row in table_of(workplace, predicted(workplace, head, rows))}
     assert found <= {"x", "y", "x;y", ""}
 
 

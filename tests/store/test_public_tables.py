@@ -23,7 +23,7 @@ REFUSED = {
     "join_a_short.csv": "lines 2, 3 have more or fewer cells",
     "no_header_row.csv": "a header and no rows",
     "no_header_row2.csv": "a header and no rows",
-    "null_byte.csv": "NUL character in line 2",
+    "null_byte.csv": "NUL characters in row 1",
     "test_empty_columns_long_row.csv": "no row with text",
     "test_empty_columns_short_row.csv": "no row with text",
     "test_extra_header.csv": "line 2 has 3 cells; the header has 4",

@@ -7,13 +7,14 @@ import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jdq.store.table import Table, TableOptions, open_table
+from jdq.store.table import Table, TableError, TableOptions, open_table
 
 KEEP = TableOptions(empty_text="keep", unlabelled=True)
 
@@ -206,3 +207,37 @@ def test_any_text_comes_back_from_json_lines_and_parquet(
     pq.write_table(pa.Table.from_pylist(objects), folder / "data.parquet")
     assert rows_of(open_table(lines, KEEP)) == rows
     assert rows_of(open_table(folder / "data.parquet", KEEP)) == rows
+
+
+pieces = st.sampled_from([*"aé영\"',;\t \n\r0\\\u2028\x85\v", "\r\n", "NA"])
+odd_cells = st.lists(pieces, max_size=5).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.lists(st.tuples(odd_cells.map(lambda cell: f"t{cell}"), odd_cells, odd_cells), min_size=2, max_size=4),
+    by_pandas=st.booleans(),
+    delimiter=st.sampled_from([",", ";", "\t"]),
+    newline=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_writers_make_is_never_read_differently_without_a_word(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    by_pandas: bool,
+    delimiter: str,
+    newline: str,
+) -> None:
+    """Both leave a lone CR without quotes, for example, which then ends a row."""
+    file = tmp_path_factory.mktemp("t") / "data.csv"
+    if by_pandas:
+        frame = pd.DataFrame(rows, columns=["text", "b", "c"])
+        frame.to_csv(file, index=False, sep=delimiter, lineterminator=newline)
+    else:
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, delimiter=delimiter, lineterminator=newline).writerows([("text", "b", "c"), *rows])
+    try:
+        table = open_table(file, KEEP)
+        same = rows_of(table) == rows
+    except TableError:
+        return
+    assert same or table.warnings()

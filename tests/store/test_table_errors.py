@@ -34,9 +34,13 @@ def test_no_such_file(tmp_path: Path) -> None:
     assert error_of(tmp_path / "none.csv").startswith(f"no such file: {tmp_path}/none.csv (in ")
 
 
-def test_a_folder_names_the_tables_in_it(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").touch()
-    assert error_of(tmp_path) == f"{tmp_path} is a folder, not a table; it contains: a.csv"
+def test_a_folder_without_a_table_or_with_several_kinds(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    assert error_of(tmp_path) == f"{tmp_path} is a folder without a table; it has the folders: train"
+    for name in ("a.csv", "b.parquet", "README.md"):
+        (tmp_path / name).touch()
+    several = f"{tmp_path} has tables of several kinds: a.csv, b.parquet; name those to read"
+    assert error_of(tmp_path) == several
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -147,10 +151,20 @@ def test_quotes_can_be_taken_for_text(tmp_path: Path) -> None:
     assert blocks == [[('"b" c', "0"), ('"d', "1")]]
 
 
-def test_nul_bytes(failing) -> None:  # type: ignore[no-untyped-def]
-    assert failing(b"text,label\na,1\nb\0,0\n").startswith("data.csv has a NUL character in line 3")
-    utf16 = failing("text,label\na,1\n".encode("utf-16-le"))
-    assert utf16.endswith("--encoding utf-16-le")
+def test_nul_characters_name_their_rows_and_can_be_removed(failing, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert failing(b"text,label\na,1\nb\0,0\n") == (
+        "data.csv has NUL characters in row 2\n  try: jdq submit extract data.csv --nul drop"
+    )
+    table = open_table(tmp_path / "data.csv", TableOptions(nul="drop"))
+    assert list(table.blocks()) == [[("a", "1"), ("b", "0")]]
+    assert "data.csv: NUL characters are left out in row 2" in table.warnings()[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["a", "é 영화가 정말 재미있었다"])
+def test_wide_encodings_without_a_mark_are_suggested(failing, encoding: str, text: str) -> None:  # type: ignore[no-untyped-def]
+    content = f"text,label\n{text},1\nb,2\n" * 3
+    assert failing(content.encode(encoding)).endswith(f"--encoding {encoding}")
 
 
 def test_bytes_that_are_not_utf_8_name_byte_and_line_and_how_they_would_read(failing) -> None:  # type: ignore[no-untyped-def]
@@ -177,7 +191,22 @@ def test_an_unknown_encoding_and_a_bad_separator(failing) -> None:  # type: igno
     assert failing("text\na\n", TableOptions(delimiter="::")).startswith("'::' cannot be a delimiter")
 
 
-@pytest.mark.parametrize(("magic", "what"), [(b"PK\x03\x04", "Excel"), (b"\x1f\x8b\x08", "gzip"), (b"%PDF-1.7", "PDF")])
+@pytest.mark.parametrize(
+    ("magic", "what"),
+    [
+        (b"PK\x03\x04", "zip"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"BZh9", "bz2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "workbook"),
+        (b"%PDF-1.7", "PDF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", "HTML"),
+        (b"\xef\xbb\xbf\n<?xml ", "XML"),
+        (b'{"text": "a"}\n', "name it .json or .jsonl"),
+    ],
+)
 def test_what_is_no_text_is_called_by_its_name(failing, magic: bytes, what: str) -> None:  # type: ignore[no-untyped-def]
     assert what in failing(magic + b"...")
 
@@ -189,9 +218,13 @@ def test_json_lines(failing) -> None:  # type: ignore[no-untyped-def]
 
     assert message('{"text": "a"}\n[1]\n').startswith("data.jsonl: line 2 is not one JSON object")
     assert message('{"text": "a"}\n{"text": "b", "x": 1}\n').startswith("data.jsonl: line 2 has x, which the first")
-    assert message('{"text": "a\\u0000"}\n') == "data.jsonl has a NUL character in line 1"
+    assert message('{"text": "a\\u0000"}\n').startswith("data.jsonl has NUL characters in row 1")
     assert "line 1" in message('{"text": "\\ud800"}\n')
-    assert failing("[]", name="data.json").startswith("data.json is JSON; a table needs one object per line")
+    assert failing("[]", name="data.json") == "data.json is empty: it needs a header line and rows"
+    assert failing('[{"text": "a"}, 1]', name="data.json").startswith("data.json: item 2 of the array is not an object")
+    assert failing('[{"text": "a"}', name="data.json").startswith("data.json: it is not a JSON array")
+    deep = failing('{"text": ' + "[" * 100_000, name="data.json")
+    assert deep == "data.json: line 1 is not one JSON object: it is nested too deeply"
 
 
 def test_a_file_that_is_no_parquet(failing) -> None:  # type: ignore[no-untyped-def]
@@ -208,7 +241,7 @@ def test_json_lines_with_a_bad_string_or_bytes(failing) -> None:  # type: ignore
     def message(content: str | bytes) -> str:
         return str(failing(content, name="data.jsonl"))
 
-    assert message('{"text": "a\\u0000"}\n').startswith("data.jsonl has a NUL character in line 1")
+    assert message('{"text": "a\\u0000"}\n').startswith("data.jsonl has NUL characters in row 1")
     assert message('{"text": "\\ud800"}\n').startswith("data.jsonl: line 1 is not one JSON object")
     assert message(b'{"text": "a"}\n{"text": "\xe9"}\n').startswith("data.jsonl is not UTF-8: byte 24, line 2")
 
@@ -218,7 +251,7 @@ def test_parquet_with_nested_columns_or_nul(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"], "label": [["x"]]}), file)
     assert "column 'label' is of type list" in error_of(file)
     pq.write_table(pa.table({"text": ["a", "b\0"], "label": ["x", "y"]}), file)
-    assert error_of(file) == f"{file} has a NUL character in row 2"
+    assert error_of(file).startswith(f"{file} has NUL characters in row 2\n")
 
 
 def test_a_categorical_column_of_parquet_is_its_text(tmp_path: Path) -> None:
@@ -228,14 +261,44 @@ def test_a_categorical_column_of_parquet_is_its_text(tmp_path: Path) -> None:
 
 
 def test_a_line_too_long_for_a_table_is_refused(failing, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("jdq.store.table.source.LINE_BYTES", 1000)
+    assert failing("text,label\n" + "x" * 1000) == "data.csv has a line of more than 1,000 bytes: is it a table?"
+    assert failing("text,label\n" + "x" * 500 + "\r" + "x" * 500 + ",1\ny,2\n").startswith(
+        "data.csv: line 2 has 1 cell"
+    )
+
+
+def test_a_cell_that_is_too_long_is_refused(failing, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("jdq.store.table.delimited.CELL_CHARACTERS", 1000)
-    assert failing("text,label\n" + "x" * 1000).startswith("data.csv: line 2 has more than 1,000 characters")
+    long = "text,label\n" + "x" * 1001 + ",1\n"
+    fact = "data.csv: the record that begins on line 2 has a cell of more than 1,000 characters"
+    assert failing(long).startswith(f"{fact}, or a quote that is not closed\n")
+    assert failing(long, TableOptions(quoting="none")) == fact
 
 
-def test_surplus_empty_cells_are_no_fault(tmp_path: Path) -> None:
+def test_more_columns_than_a_table_can_have_are_refused(failing) -> None:  # type: ignore[no-untyped-def]
+    content = ",".join(f"c{n}" for n in range(20_001)) + "\n" + "," * 20_000 + "x\n"
+    assert failing(content) == "data.csv has 20,001 columns; a table may have 20,000"
+
+
+def test_surplus_empty_cells_are_dropped_where_every_row_has_them(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
-    file.write_text("text,label\na,x,,\nb,y\n")
-    assert list(open_table(file).blocks()) == [[("a", "x"), ("b", "y")]]
+    file.write_text("text,label\na,x,,\nb,y,,\n,\n")
+    table = open_table(file)
+    assert list(table.blocks()) == [[("a", "x"), ("b", "y")]]
+    assert "every row has 4 cells, the last of them empty and without a name; left out" in table.warnings()[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ("id,text,label\n1,Hi,ham\n2,Hello, world,\n", "line 3 has 4 cells; the header has 3"),
+        ("text,label\na,x,\nb,y,,\n", "lines 2, 3 have more or fewer cells"),
+        ("text\nDear sir,\nDear madam,\n", "lines 2, 3 have more or fewer cells"),
+    ],
+)
+def test_other_surplus_cells_are_faults(failing, content: str, fact: str) -> None:  # type: ignore[no-untyped-def]
+    assert failing(content).startswith(f"data.csv: {fact}")
 
 
 def test_bytes_that_are_not_utf_16_are_named_by_their_offset(failing) -> None:  # type: ignore[no-untyped-def]

@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "rows of commas": ("a,b,c\n,,\n,,\n", "no row with text"),
     "rows of more commas": ("a,b,c\n,,,\n", "no row with text"),
     "rows of fewer commas": ("a,b,c\n,\n", "no row with text"),
-    "NUL": ("a,b,c\n\0,2,3\n", "NUL character in line 2"),
+    "NUL": ("a,b,c\n\0,2,3\n", "NUL characters in row 1"),
     "not UTF-8": (b"a,b,c\n1,2,3\n4,5,\xa9", "not UTF-8: byte 16, line 3 has a9"),
 }
 

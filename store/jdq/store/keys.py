@@ -15,7 +15,12 @@ Keys = npt.NDArray[np.uint8]
 
 def text_key(text: str) -> bytes:
     """blake2b-128 of the text's exact UTF-8 bytes. Cryptographic, so that nobody can craft two texts with one key."""
-    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+    return key_of_bytes(text.encode())
+
+
+def key_of_bytes(text: bytes) -> bytes:
+    """The key of a text that is already in UTF-8."""
+    return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
 
 
 def text_keys(texts: Iterable[str]) -> Keys:

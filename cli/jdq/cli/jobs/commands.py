@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
 from jdq.cli.output import clock, duration, json_option, print_json, print_table
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
@@ -117,9 +117,9 @@ def watch(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job")
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write a prediction's table to.")
+@target_options("File for a prediction's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
-def result(job: str, to: Path | None, as_json: bool) -> None:
+def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
 
     Exit code 1 where the job failed or was cancelled.
@@ -137,9 +137,9 @@ def result(job: str, to: Path | None, as_json: bool) -> None:
         )
         sys.exit(ExitCode.FAILED)
     if to is not None:
-        from jdq.cli.jobs.tables import copy_table
-
         copy_table(client, ended, to)
+        if to.path == STDOUT:
+            return
     if as_json:
         print_json(describe_result(ended))
     else:

@@ -1,10 +1,13 @@
-"""Copying a prediction's table to a file of the user."""
+"""A prediction's table as a file of the user, or on stdout."""
 
 from __future__ import annotations
 
-import shutil
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,29 +16,111 @@ from jdq.cli.client import BadRequest, Client
 if TYPE_CHECKING:
     from jdq.worker.queue.jobbook import Job
 
-
-def check_target(target: Path) -> None:
-    """Raises BadRequest where the file cannot be written."""
-    if not target.absolute().parent.is_dir():
-        raise BadRequest(f"no folder {target.absolute().parent}")
-    if target.is_dir():
-        raise BadRequest(f"{target} is a folder")
+STDOUT = Path("-")
+# How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def copy_table(client: Client, job: Job, target: Path) -> None:
-    """Copies the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a table goes, and how it is written."""
+
+    path: Path
+    force: bool = False
+    excel_safe: bool = False
+    bom: bool = False
+
+    def check(self) -> None:
+        """Raises BadRequest where the file cannot be written as it was asked for."""
+        from jdq.store.table.written import DELIMITED, ENDINGS
+
+        if self.path == STDOUT:
+            return
+        if self.path.is_dir():
+            raise BadRequest(f"{self.path} is a folder")
+        if not self.path.absolute().parent.is_dir():
+            raise BadRequest(f"no folder {self.path.absolute().parent}")
+        if self.ending not in ENDINGS:
+            raise BadRequest(f"{self.path} must end in one of: {', '.join(ENDINGS)}")
+        if (self.excel_safe or self.bom) and self.ending not in DELIMITED:
+            raise BadRequest(f"--excel-safe and --bom are for {' and '.join(DELIMITED)}, not for {self.path}")
+        if self.path.exists() and not self.force:
+            raise BadRequest(f"{self.path} exists; --force replaces it")
+
+    @property
+    def ending(self) -> str:
+        """The ending of the file's name, which chooses its format; CSV on stdout."""
+        return ".csv" if self.path == STDOUT else self.path.suffix.lower()
+
+
+def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds --to, --force, --excel-safe and --bom; the command gets them as `to`, None without --to."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help=to_help)
+        @click.option("--force", is_flag=True, help="Replace the file if it exists.")
+        @click.option(
+            "--excel-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run as a formula."
+        )
+        @click.option("--bom", is_flag=True, help="Begin with a byte-order mark, which Excel needs for UTF-8.")
+        @functools.wraps(command)
+        def with_target(
+            *arguments: Any, to: Path | None, force: bool, excel_safe: bool, bom: bool, **rest: Any
+        ) -> None:
+            target = None if to is None else Target(path=to, force=force, excel_safe=excel_safe, bom=bom)
+            if target is not None:
+                target.check()
+            command(*arguments, to=target, **rest)
+
+        return with_target
+
+    return add
+
+
+def copy_table(client: Client, job: Job, target: Target) -> None:
+    """Writes the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
     from jdq.store.job_files import JobFiles
+    from jdq.store.publish import partial_beside
+    from jdq.store.table.written import read_records, record_writer, write_records
 
-    check_target(target)
+    target.check()
     if job.kind != "predict":
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
     source = JobFiles(client.store.root).folder(job.id) / "predictions.csv"
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
-    partial = target.with_name(f".{target.name}.partial")
+    records = _safe(read_records(source)) if target.excel_safe else read_records(source)
+    if target.path == STDOUT:
+        sys.stdout.reconfigure(encoding="utf-8-sig" if target.bom else "utf-8", newline="")  # type: ignore[union-attr]
+        write = record_writer(sys.stdout)
+        for record in records:
+            write(record)
+        return
+    partial = partial_beside(target.path)
     try:
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        numbers_from = probability_columns(next(iter(read_records(source))))
+        write_records(partial, records, ending=target.ending, numbers_from=numbers_from, bom=target.bom)
+        partial.replace(target.path)
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"wrote {target}", err=True)
+    click.echo(f"wrote {target.path}", err=True)
+
+
+def probability_columns(header: Sequence[str]) -> int:
+    """The position of the first probability. The label is before it, under a name that may end in underscores."""
+    return max(n for n, name in enumerate(header) if name.rstrip("_") == "predicted_label") + 1
+
+
+def _safe(records: Iterator[Sequence[str]]) -> Iterator[Sequence[str]]:
+    for record in records:
+        yield ["'" + cell if _is_run(cell) else cell for cell in record]
+
+
+def _is_run(cell: str) -> bool:
+    if not cell.startswith(RUN_BY_SPREADSHEETS):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False

@@ -1,23 +1,26 @@
-"""The data of a job: a file to import, or a dataset of the store."""
+"""The data of a job: files to import, or a dataset of the store."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from jdq.cli.client import Client
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
+    from jdq.store.table import TableOptions
 
 
 def table_options(*, labels: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds the options for reading a table; the command gets them as `table`, for `import_file`."""
+    """Adds the options for reading a table; the command gets them as `table`, for `read_options`."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         names = list(_TABLE) + (list(_LABELS) if labels else [])
@@ -37,7 +40,10 @@ def table_options(*, labels: bool = True) -> Callable[[Callable[..., None]], Cal
 
 _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     "text_column": click.option(
-        "--text-column", help="Column with the texts.  [default: `text`, or the only candidate]"
+        "--text-column",
+        multiple=True,
+        help="Column with the texts; several are joined.  [default: `text`, else the only column with a usual name,"
+        " such as `description`, else the only one that is not the label]",
     ),
     "encoding": click.option(
         "--encoding", help="Character encoding.  [default: UTF-8, or UTF-16 with a byte order mark]"
@@ -46,13 +52,30 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
         "--delimiter", "--separator", "delimiter", help="Column delimiter.  [default: detected in the first line]"
     ),
     "no_quotes": click.option("--no-quotes", is_flag=True, help="Read quote characters as text."),
+    "skip_lines": click.option(
+        "--skip-lines", type=click.IntRange(min=0), default=0, help="Lines above the header to skip."
+    ),
+    "no_header": click.option(
+        "--no-header",
+        is_flag=True,
+        help="Read the first line as a row; columns are named `column_1`, `column_2` and so on.",
+    ),
+    "nul": click.option(
+        "--nul",
+        type=click.Choice(["error", "drop"]),
+        default="error",
+        show_default=True,
+        help="Reject a file with NUL characters, or remove them.",
+    ),
+    "sheet": click.option("--sheet", help="Sheet of a workbook.  [default: the only one that is not empty]"),
     "skip_empty": click.option(
         "--skip-empty", is_flag=True, help="Skip rows without a text instead of rejecting the file."
     ),
 }
 _LABELS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     "label_column": click.option(
-        "--label-column", help="Column with the labels.  [default: `label`, or the dataset's own]"
+        "--label-column",
+        help="Column with the labels.  [default: `label`, else the only column with a usual name, such as `category`]",
     ),
     "missing_labels": click.option(
         "--missing-labels",
@@ -62,37 +85,92 @@ _LABELS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
         help="Reject a file with unlabelled rows, or keep these rows, without training on them.",
     ),
 }
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
+
+
+def data_argument(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the argument for files, folders, patterns, URLs or "-", as `data`."""
+    return click.argument("data", nargs=-1, required=True, metavar=metavar)
+
+
+def read_options(table: dict[str, Any], *, unlabelled: bool = False, keep_empty: bool = False) -> TableOptions:
+    """The options of the running command for reading a table. `keep_empty`: --skip-empty keeps the rows."""
+    from jdq.store.table import TableOptions
+
+    options = dict(table)
+    no_quotes, no_header, skip_empty = (options.pop(name) for name in ("no_quotes", "no_header", "skip_empty"))
+    context = click.get_current_context()
+    return TableOptions(
+        quoting="none" if no_quotes else "standard",
+        header=not no_header,
+        empty_text="error" if not skip_empty else "keep" if keep_empty else "skip",
+        unlabelled=unlabelled,
+        command=_typed(context),
+        typed=tuple(context.params["data"]),
+        can_be_unlabelled="unlabelled" in context.params,
+        **options,
+    )
+
+
+def _typed(context: click.Context) -> str:
+    """The command as the user typed it, without the data and the options for reading it."""
+    words = ["jdq", *context.command_path.split()[1:]]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        if given and isinstance(parameter, click.Option) and name not in {*_TABLE, *_LABELS, "unlabelled"}:
+            value = context.params[name]
+            values = value if parameter.multiple else [value]
+            words += [
+                word
+                for each in values
+                for word in ([parameter.opts[0]] if each is True else [parameter.opts[0], str(each)])
+            ]
+    return shlex.join(words)
 
 
 def import_file(
-    client: Client, file: Path, *, name: str | None, table: dict[str, Any], command: str, unlabelled: bool = False
+    client: Client,
+    files: Sequence[str],
+    *,
+    name: str | None,
+    options: TableOptions,
 ) -> DatasetVersion:
-    """Imports the file as a dataset version and prints its warnings. Raises TableError, before anything is stored."""
-    from jdq.store.table import TableOptions
+    """Imports the files as a dataset version, and prints what was assumed and its warnings.
 
-    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
-    options = dict(table)
-    no_quotes, skip_empty = options.pop("no_quotes"), options.pop("skip_empty")
-    read_options = TableOptions(
-        quoting="none" if no_quotes else "standard",
-        empty_text="skip" if skip_empty else "error",
-        unlabelled=unlabelled,
-        command=command,
-        **options,
-    )
-    version = client.store.datasets.import_table(file, name=name, options=read_options)
+    Raises TableError, before anything is stored.
+    """
+    version = client.store.datasets.import_table(files, name=name, options=options)
+    click.echo(assumptions(version), err=True)
     for warning in version.source.warnings:
         click.echo(f"warning: {warning}", err=True)
     return version
 
 
-def file_or_dataset(
-    client: Client, data: str, *, name: str | None, table: dict[str, Any], command: str, unlabelled: bool = False
-) -> DatasetVersion:
-    """The newest version of the dataset with this name, or the file, imported. A file has priority over a dataset."""
-    if not Path(data).exists() and data in client.store.datasets.names():
-        return client.store.datasets.get(data)
-    return import_file(client, Path(data), name=name, table=table, command=command, unlabelled=unlabelled)
+def assumptions(version: DatasetVersion) -> str:
+    """How a file was read, in one line."""
+    source = version.source
+    how = [source.encoding.upper()] if source.encoding else []
+    if source.separator is not None:
+        how.append(_DELIMITERS.get(source.separator, repr(source.separator)))
+    columns = f"text column {version.text_column}"
+    if version.label_column is not None:
+        n_without = version.record.n_unlabelled
+        without = f", {_rows(n_without)} without" if n_without else ""
+        columns += f", label column {version.label_column} ({len(version.classes):,} classes{without})"
+    return f"{source.file}: {', '.join([*how, _rows(version.n_rows)])}; {columns}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
+    """The newest version of the dataset with this name, or the files, imported. A file has priority over a dataset."""
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
+    if len(data) == 1 and not Path(data[0]).exists() and data[0] in client.store.datasets.names():
+        return client.store.datasets.get(data[0])
+    return import_file(client, data, name=name, options=options)
 
 
 def check_classes(version: DatasetVersion, column: str | None, label_separator: str | None) -> None:

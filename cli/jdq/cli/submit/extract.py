@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.submit.data import encoder_name, import_file, table_options
+from jdq.cli.submit.data import data_argument, encoder_name, import_file, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
 from jdq.worker.pooling import AUTO, parse_poolings
@@ -29,7 +28,7 @@ class Poolings(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@data_argument("FILE...")
 @table_options()
 @click.option("--unlabelled", is_flag=True, help="Import a table without labels.")
 @click.option(
@@ -62,7 +61,7 @@ class Poolings(click.ParamType[tuple[str, ...]]):
 )
 @job_options
 def extract(
-    file: Path,
+    data: tuple[str, ...],
     table: dict[str, Any],
     unlabelled: bool,
     encoder: str | None,
@@ -75,7 +74,9 @@ def extract(
 ) -> None:
     """Compute the features of the texts in FILE.
 
-    Texts whose features are in the store are not computed again.
+    FILE is a table: CSV, TSV, JSON, Parquet, Excel or ODS, also compressed; a folder or pattern of such; a URL; or -
+    for standard input. Several have the same columns, and a column `file` is added. Texts whose features are in the
+    store are not computed again.
 
     \b
     jdq submit extract data.csv
@@ -84,7 +85,8 @@ def extract(
     from jdq.worker.queue.contract import Extract
 
     client = Client()
-    version = import_file(client, file, name=name, table=table, command="jdq submit extract", unlabelled=unlabelled)
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
+    version = import_file(client, data, name=name, options=read_options(table, unlabelled=unlabelled))
     encoder = encoder_name(encoder or client.config.encoder)
     spec = Extract(
         dataset=version.name,

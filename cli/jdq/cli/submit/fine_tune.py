@@ -7,12 +7,20 @@ from typing import Any
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.submit.data import check_classes, encoder_name, file_or_dataset, label_options, table_options
+from jdq.cli.submit.data import (
+    check_classes,
+    data_argument,
+    encoder_name,
+    files_or_dataset,
+    label_options,
+    read_options,
+    table_options,
+)
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 
 
 @click.command("fine-tune")
-@click.argument("data", metavar="FILE|DATASET")
+@data_argument("FILE...|DATASET")
 @table_options()
 @label_options
 @click.option("--encoder", help="Hub name, folder, or id of a fine-tune.  [default: as for `submit extract`]")
@@ -45,7 +53,7 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
 )
 @job_options
 def fine_tune(
-    data: str,
+    data: tuple[str, ...],
     table: dict[str, Any],
     labels_by: str | None,
     encoder: str | None,
@@ -70,7 +78,7 @@ def fine_tune(
     fine_tune_options = FineTuneOptions(encoder=encoder, label_separator=labels_by, **options)
     check_options(fine_tune_options)
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
-    version = file_or_dataset(client, data, name=name, table=table, command="jdq submit fine-tune")
+    version = files_or_dataset(client, data, name=name, options=read_options(table))
     check_classes(version, table["label_column"], labels_by)
     spec = FineTune(
         dataset=version.name,

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import click
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.submit.data import file_or_dataset, table_options
+from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 
 
 @click.command()
-@click.argument("data", metavar="FILE|DATASET")
+@data_argument("FILE...|DATASET")
 @click.option("--head", help="Id of the head; see `jdq heads ls`.")
 @click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
-@click.option(
-    "--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write the table to; waits for the job."
-)
+@target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout; waits for the job.")
 @click.option("--name", help="Name of the dataset in the store.  [default: `predict-` and the file's name]")
 @table_options(labels=False)
 @job_options
 def predict(
-    data: str,
+    data: tuple[str, ...],
     head: str | None,
     model: str | None,
-    to: Path | None,
+    to: Target | None,
     name: str | None,
     table: dict[str, Any],
     sending: Sending,
@@ -35,25 +33,26 @@ def predict(
     """Classify each row of a file or dataset.
 
     The table keeps its rows, their order and its columns; `predicted_label` and `probability_CLASS` are added. Only
-    features that are not in the store are computed. To get the table later: jdq result JOB --to out.csv
+    features that are not in the store are computed. With --skip-empty, rows without a text are kept and have no
+    prediction. To get the table later: jdq result JOB --to out.csv
 
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
     """
-    from jdq.cli.jobs.tables import check_target, copy_table
     from jdq.store.datasets import name_from
+    from jdq.store.table import table_name
     from jdq.worker.queue.contract import Predict
 
     if (head is None) == (model is None):
         raise BadRequest("give either --head or --model\n  try: jdq heads ls")
     if to is not None:
-        check_target(to)
-        sending = dataclasses.replace(sending, wait=True)
+        sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     after = _maker(client, head, model)
     # Its own name: without labels the file is not the dataset that heads are trained on.
-    name = name or name_from(f"predict-{Path(data).stem}")
-    version = file_or_dataset(client, data, name=name, table=table, command="jdq submit predict", unlabelled=True)
+    name = name or name_from(f"predict-{table_name(data)}")
+    options = read_options(table, unlabelled=True, keep_empty=True)
+    version = files_or_dataset(client, data, name=name, options=options)
     spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
     job = send(client, spec, sending, after=after)
     if job is not None and to is not None:

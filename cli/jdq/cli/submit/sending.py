@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """The job's priority, the jobs it waits for, and whether the command waits until it ends."""
+    """The job's priority, the jobs it waits for, and whether the command waits until it ends.
+
+    `id_to_stderr`: stdout is for the job's table.
+    """
 
     priority: str
     after: tuple[str, ...]
     wait: bool
+    id_to_stderr: bool = False
 
 
 def job_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +66,7 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
         raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
     note = f", after {', '.join(waits_for)}" if waits_for else ""
     click.echo(f"dataset {spec.dataset} {spec.version}{note}", err=True)
-    click.echo(job)
+    click.echo(job, err=sending.id_to_stderr)
     return _watched(client, job) if sending.wait else None
 
 

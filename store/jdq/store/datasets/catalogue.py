@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from jdq.store.datasets.side_files import IMPORTS
 from jdq.store.datasets.version import DatasetVersion
 from jdq.store.errors import StoreError
 from jdq.store.publish import remove, sync
-from jdq.store.table import TableOptions, open_table
+from jdq.store.table import TableOptions, open_table, table_name
 
 # Inside the class, `list` is its method.
 Versions = list[DatasetVersion]
@@ -47,19 +47,21 @@ class Datasets:
 
     def import_table(
         self,
-        file: str | Path,
+        file: str | Path | Sequence[str | Path],
         *,
         name: str | None = None,
         options: TableOptions | None = None,
         after_block: AfterBlock | None = None,
     ) -> DatasetVersion:
-        """Import a user's file as the newest version. A table that was imported before keeps its version.
+        """Import a user's file, or several, as the newest version; `open_table` says which kinds there are.
 
-        `name` is by default made from the file's name. `after_block` is called with the number of rows done so far.
-        Memory is bounded by a block and 20 bytes per row. Warnings are in the version's `source.warnings`.
-        Raises TableError, InvalidName, OSError, and then leaves nothing behind.
+        A table that was imported before keeps its version. `name` is by default made from the file's name.
+        `after_block` is called with the number of rows done so far. Memory is bounded by a block and 20 bytes per row.
+        Warnings are in the version's `source.warnings`. Raises TableError, InvalidName, OSError, and then leaves
+        nothing behind.
         """
-        name = check_name(name_from(Path(file).stem) if name is None else name)
+        files = [file] if isinstance(file, str | Path) else file
+        name = check_name(name_from(table_name([str(file) for file in files])) if name is None else name)
         table = open_table(file, options)
         with temporary_folder(self._folder) as partial:
             record, source = import_into(partial, table, after_block=after_block)

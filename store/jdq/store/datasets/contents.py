@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,29 +14,22 @@ import numpy as np
 from jdq.store.datasets.columnar import block_table, table_writer
 from jdq.store.datasets.records import FileRecord
 from jdq.store.digests import DIGEST_BYTES
-from jdq.store.keys import KEY_BYTES, repeats, text_keys
+from jdq.store.keys import KEY_BYTES, key_of_bytes, repeats
 from jdq.store.publish import write_all
+from jdq.store.table.digest import RecordDigest
 
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 
 
-class ContentDigest:
-    """blake2b-128 of a table's columns and cells, whatever file, encoding or delimiter they came in.
+def content_digest(columns: Sequence[str], text_column: str, label_column: str | None) -> RecordDigest:
+    """The digest that names a table's version, whatever file, encoding or delimiter it came in, before its rows.
 
-    First a record of "jdq-dataset-1", the text column, the label column ("" for none) and all columns; then one record
-    per row. A record is the length in bytes of each cell (uint32, little-endian), then the cells' UTF-8 bytes.
+    First comes a record of "jdq-dataset-1", the text column, the label column ("" for none) and all columns; then one
+    record per row.
     """
-
-    def __init__(self, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
-        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
-        self.add(["jdq-dataset-1", text_column, label_column or "", *columns])
-
-    def add(self, cells: Sequence[str]) -> None:
-        encoded = [cell.encode() for cell in cells]
-        self._hash.update(struct.pack(f"<{len(encoded)}I", *map(len, encoded)) + b"".join(encoded))
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
+    digest = RecordDigest()
+    digest.add(["jdq-dataset-1", text_column, label_column or "", *columns])
+    return digest
 
 
 class DurableFile(io.RawIOBase):
@@ -84,7 +76,7 @@ class ContentsWriter:
         self._folder = folder
         self._columns = tuple(columns)
         self._text = self._columns.index(text_column)
-        self._digest = ContentDigest(columns, text_column, label_column)
+        self._digest = content_digest(columns, text_column, label_column)
         self._keys = bytearray()
         self._n_bytes = bytearray()
         self._file = DurableFile(folder / TABLE)
@@ -109,12 +101,12 @@ class ContentsWriter:
 
     def add(self, block: Sequence[Sequence[str]]) -> None:
         """Append rows, each with one cell per column."""
-        texts = [row[self._text] for row in block]
-        for row in block:
-            self._digest.add(row)
-        self._keys += text_keys(texts).tobytes()
-        self._n_bytes += np.array([len(text.encode()) for text in texts], dtype="<u4").tobytes()
-        self._table.write_table(block_table(self._columns, block), row_group_size=len(block))
+        columns = [list(map(str.encode, column)) for column in zip(*block, strict=True)]
+        lengths = np.array([list(map(len, column)) for column in columns], dtype="<u4").T
+        self._digest.add_columns(columns, lengths)
+        self._keys += b"".join(map(key_of_bytes, columns[self._text]))
+        self._n_bytes += lengths[:, self._text].tobytes()
+        self._table.write_table(block_table(self._columns, columns, lengths), row_group_size=len(block))
 
     def finish(self) -> tuple[str, int]:
         """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""

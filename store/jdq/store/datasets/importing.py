@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after
 from jdq.store.datasets.side_files import IMPORTS, put
 from jdq.store.digests import indented, to_json
 from jdq.store.publish import REMOVED, make_folder, publish, sync
-from jdq.store.table import Table
+from jdq.store.table import SourceFile, Table
 
 IMPORTING = ".importing-"
 ABANDONED_AFTER_S = 24 * 3600
@@ -32,9 +32,9 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
 
     Raises TableError for a fault of the table, and OSError.
     """
-    columns = table.columns
+    columns, names = table.columns, table.names
     done = 0
-    with ContentsWriter(folder, columns.names, columns.text, columns.label) as writer:
+    with ContentsWriter(folder, names, columns.text, columns.label) as writer:
         for block in table.blocks():
             writer.add(block)
             done += len(block)
@@ -44,7 +44,7 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     findings = table.findings
     record = DatasetRecord(
         digest=digest,
-        columns=columns.names,
+        columns=names,
         text_column=columns.text,
         label_column=columns.label,
         n_rows=done,
@@ -59,20 +59,27 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
 
 
 def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
-    """Where the table came from, imported now."""
-    with table.file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    """Where the table came from, imported now. Raises TableError where a file has changed since it was read."""
+    files = tuple(table.sources())
+    several = len(files) > 1
     return ImportRecord(
-        file=table.file.name,
-        size_bytes=table.file.stat().st_size,
-        sha256=sha256,
+        file=", ".join(file.file for file in files),
+        size_bytes=sum(file.size_bytes for file in files),
+        sha256=_digest_of(files) if several else files[0].sha256,
         imported_at=now_after(None),
         encoding=table.encoding,
         separator=table.delimiter,
         n_empty_rows=table.findings.n_empty,
         n_skipped_rows=n_skipped,
         warnings=tuple(table.warnings()),
+        text_columns=table.columns.joined,
+        files=files if several else (),
     )
+
+
+def _digest_of(files: Sequence[SourceFile]) -> str:
+    """The digest of the files' digests, in order."""
+    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
 
 
 def put_import(version: Path, record: ImportRecord) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from jdq.store.digests import digest_of
 from jdq.store.errors import StoreError
+from jdq.store.table import SourceFile
 
 FORMAT_VERSION = 1
 
@@ -88,7 +89,10 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of `imports/`: a user's file with this table."""
+    """One file of `imports/`: a user's file with this table, or several (`files`, whose digests `sha256` is of).
+
+    `text_columns`: the columns that were joined into the text column, where there are several.
+    """
 
     file: str
     size_bytes: int
@@ -99,6 +103,8 @@ class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
     n_empty_rows: int
     n_skipped_rows: int
     warnings: tuple[str, ...]
+    text_columns: tuple[str, ...] = ()
+    files: tuple[SourceFile, ...] = ()
 
 
 class SpaceRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from pathlib import Path
+import unicodedata
 
 from jdq.store.table.options import TableError, TableOptions
+from jdq.store.table.source import READ_BYTES, Source
 
-SAMPLE_BYTES = 1 << 20
+SAMPLE_BYTES = 1 << 18
+BEFORE_BYTES = 1 << 10
 # UTF-32 before UTF-16: the little-endian marks begin with the same two bytes.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -16,79 +18,108 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Shown before the detector's first choice: a Western file that is read as cp1250 looks right except for a few letters.
-COMMON = "cp1252"
+UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+# The detector confuses these with each other; where no letter speaks against it, the commonest is shown first.
+WESTERN = "cp1252"
+# In cp1252 these are rare inside words, and are what letters of Polish, Turkish or Hungarian look like in it.
+NOT_WESTERN = frozenset("ðþýÐÞÝ³±¶¹¼¾¿õûÕÛ")
+# Shown before encodings that hardly any file is in, such as cp775 and ISO 8859-10.
+USUAL = frozenset(
+    ["cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "iso8859_2", "iso8859_7", "iso8859_9"]
+).union(["koi8_r", "cp949", "euc_kr", "cp932", "euc_jp", "shift_jis", "gb18030", "big5"])
 
 
-def choose_encoding(file: Path, options: TableOptions) -> str:
-    """The codec to read `file` with. Raises TableError for an encoding that Python does not know."""
-    with file.open("rb") as stream:
-        head = stream.read(4)
+def choose_encoding(source: Source, options: TableOptions) -> str:
+    """The codec to read the file with. Raises TableError for one that Python does not know, or that is not of texts."""
+    head = source.head(4)
     marked = next((name for mark, name in MARKS if head.startswith(mark)), None)
     if options.encoding is None:
         return marked or "utf-8"
-    try:
-        name = codecs.lookup(options.encoding).name
-    except LookupError:
-        message = f"no encoding {options.encoding!r} is known"
-        raise TableError(message + options.try_with(file, "--encoding", "utf-8")) from None
+    name = _known(options.encoding, source, options)
     if marked == "utf-8-sig" and name == "utf-8":
         return marked  # otherwise the mark would become part of the first column's name
+    if name in ("utf-16", "utf-32") and marked != name:
+        fact = f"{source.path} has no {name.upper()} byte-order mark, so the order of its bytes must be named"
+        raise TableError(fact + options.try_with(source.path, "--encoding", unmarked_encoding(source) or f"{name}-le"))
     return name
 
 
-def undecodable(file: Path, encoding: str, options: TableOptions) -> TableError:
+def unmarked_encoding(source: Source) -> str | None:
+    """UTF-16 or UTF-32 where the file's first bytes are that, without a mark."""
+    head = source.head(1 << 12)
+    for name in reversed(UNMARKED):
+        width = 4 if "32" in name else 2
+        text = head[: len(head) // width * width].decode(name, errors="replace")
+        letters = sum(character.isascii() for character in text)
+        if text and "\0" not in text and "\ufffd" not in text[:-1] and letters > len(text) // 4:
+            return name
+    return None
+
+
+def undecodable(source: Source, encoding: str, options: TableOptions) -> TableError:
     """The error for a file that is not in `encoding`: byte, line, and how likely encodings would read the bytes."""
-    position, line, raw = _first_undecodable(file, encoding)
+    position, line, raw, around = _first_undecodable(source, encoding)
     where = f"byte {position}" + (f", line {line}" if line else "")
-    message = f"{file} is not {encoding.upper()}: {where} has {raw[:8].hex(' ')}"
-    readings = _readings(file, raw)
+    message = f"{source.path} is not {encoding.upper()}: {where} has {raw[:8].hex(' ')}"
+    if wide := unmarked_encoding(source):
+        return TableError(message + options.try_with(source.path, "--encoding", wide))
+    readings = _readings(raw, around)
     if not readings:
         return TableError(f"{message}; no other encoding fits either: is it a text file?")
     shown = "".join(f"\n  as {name} it reads: {text!r}" for name, text in readings)
-    return TableError(message + shown + options.try_with(file, "--encoding", readings[0][0]))
+    return TableError(message + shown + options.try_with(source.path, "--encoding", readings[0][0]))
 
 
-def _first_undecodable(file: Path, encoding: str) -> tuple[int, int | None, bytes]:
-    """Byte offset, line (None for encodings of several bytes per character), and the bytes up to the line's end."""
-    if encoding.startswith(("utf-16", "utf-32")):
-        return _first_undecodable_wide(file, encoding)
-    offset = 0
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as error:
-                return offset + error.start, number, line[error.start :].rstrip(b"\r\n")
-            offset += len(line)
-    return offset, None, b""
+def _known(encoding: str, source: Source, options: TableOptions) -> str:
+    """Python's name of the encoding. `hex` and `punycode` are codecs, too, but not of the texts of a file."""
+    try:
+        name = codecs.lookup(encoding).name
+        "text".encode(name).decode(name)
+        codecs.getincrementaldecoder(name)().decode(b"")
+    except (LookupError, UnicodeError, ValueError):
+        name = "punycode"
+    if name in ("punycode", "idna", "undefined") or "escape" in name:
+        message = f"no encoding {encoding!r} is known"
+        raise TableError(message + options.try_with(source.path, "--encoding", "utf-8"))
+    return name
 
 
-def _first_undecodable_wide(file: Path, encoding: str) -> tuple[int, int | None, bytes]:
+def _first_undecodable(source: Source, encoding: str) -> tuple[int, int | None, bytes, bytes]:
+    """Byte offset, line (None for encodings of several bytes per character), the bytes from there, and those around."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset = 0
-    with file.open("rb") as stream:
-        while block := stream.read(SAMPLE_BYTES):
+    offset = lines = 0
+    with source.open() as stream:
+        while block := stream.read(READ_BYTES):
             pending = len(decoder.getstate()[0])
             try:
-                decoder.decode(block)
+                decoder.decode(block, final=len(block) < READ_BYTES)
             except UnicodeDecodeError as error:
-                return offset - pending + error.start, None, error.object[error.start : error.start + 40]
+                data, start = error.object, error.start
+                line = None if encoding.startswith(("utf-16", "utf-32")) else lines + _line_ends(data[:start]) + 1
+                raw = data[start:] + stream.read(SAMPLE_BYTES)
+                # Few bytes before it: what was read so far is mostly ASCII, which looks like every encoding.
+                around = data[max(start - BEFORE_BYTES, 0) : start] + raw
+                return offset - pending + start, line, raw.splitlines()[0] if line else raw[:40], around
+            lines += _line_ends(block)
             offset += len(block)
-    return offset, None, b""
+    return offset, None, b"", b""
 
 
-def _readings(file: Path, raw: bytes) -> list[tuple[str, str]]:
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") or data.count(b"\r")
+
+
+def _readings(raw: bytes, around: bytes) -> list[tuple[str, str]]:
     """At most three (encoding, the bytes read in it), likeliest first, no reading twice."""
     from charset_normalizer import from_bytes  # slow to import, and only a failure needs it
 
-    with file.open("rb") as stream:
-        sample = stream.read(SAMPLE_BYTES)
-    matches = list(from_bytes(sample))
-    likely = [match.encoding for match in matches]
-    # Without a language that it recognizes, the detector's order of single-byte encodings is arbitrary.
-    if matches and (likely[0].startswith("cp125") or (matches[0].coherence == 0 and not _is_multibyte(raw, likely[0]))):
-        likely = [COMMON, *likely]
+    matches = list(from_bytes(around))
+    likely = [match.encoding for match in matches if match.encoding not in ("utf_8", "ascii")]
+    likely.sort(key=lambda name: name not in USUAL)
+    if (not likely or not _is_multibyte(raw, likely[0])) and _is_western(around):
+        likely = [WESTERN, *likely]
+    elif likely and likely[0] == WESTERN and len(likely) > 1 and not _is_western(around):
+        likely = [*likely[1:], WESTERN]
     readings: dict[str, str] = {}
     for name in likely:
         try:
@@ -97,6 +128,15 @@ def _readings(file: Path, raw: bytes) -> list[tuple[str, str]]:
             continue
         readings.setdefault(text, name)
     return [(name, text) for text, name in readings.items()][:3]
+
+
+def _is_western(data: bytes) -> bool:
+    """Whether the bytes make sense in cp1252: few letters with accents, and none that it is mistaken for."""
+    text = data.decode(WESTERN, errors="replace")
+    letters = sum(character.isalpha() for character in text)
+    accented = [c for c in text if not c.isascii() and unicodedata.category(c) in ("Ll", "Lu")]
+    inside = sum(c in NOT_WESTERN and text[n - 1 : n].isalpha() for n, c in enumerate(text) if not c.isascii())
+    return "\ufffd" not in text and len(accented) <= letters // 4 and inside <= max(2, len(accented) // 10)
 
 
 def _is_multibyte(raw: bytes, encoding: str) -> bool:

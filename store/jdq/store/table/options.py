@@ -22,38 +22,58 @@ class TableError(StoreError):
 class TableOptions:
     """How to read a user's file. What is None is determined from the file, or is an error with the possible values.
 
-    `quoting="none"`: quote characters are text. `missing_labels="keep"`: rows may have no label. `empty_text="skip"`
+    `text_column`: several are joined into a new column. `quoting="none"`: quote characters are text. `skip_lines`:
+    lines above the header. `header=False`: the first line is a row, and columns are `column_1` and so on. `nul="drop"`
+    removes NUL characters. `sheet`: of a workbook. `missing_labels="keep"`: rows may have no label. `empty_text="skip"`
     leaves out rows without text and counts them, "keep" imports them. `unlabelled`: do not look for a label column.
-    `command`: what the user typed, for the next command in an error.
+    For the next command in an error: `command` is what the user typed, without the data and these options, `typed` the
+    data as they typed it, and `can_be_unlabelled` says that the command has --unlabelled.
     """
 
-    text_column: str | None = None
+    text_column: str | tuple[str, ...] | None = None
     label_column: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
     quoting: Literal["standard", "none"] = "standard"
+    skip_lines: int = 0
+    header: bool = True
+    nul: Literal["error", "drop"] = "error"
+    sheet: str | None = None
     missing_labels: Literal["error", "keep"] = "error"
     empty_text: Literal["error", "skip", "keep"] = "error"
     unlabelled: bool = False
     command: str = "jdq submit extract"
+    typed: tuple[str, ...] = ()
+    can_be_unlabelled: bool = True
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The text columns that the user names."""
+        if self.text_column is None:
+            return ()
+        return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
 
     def try_with(self, file: Path, *arguments: str) -> str:
         """The last line of an error: the user's command on this file, with its options and these arguments."""
-        given: dict[str, str | None] = {
-            "--text-column": self.text_column,
-            "--label-column": self.label_column,
-            "--encoding": self.encoding,
-            "--delimiter": self.delimiter,
-            "--missing-labels": "keep" if self.missing_labels == "keep" else None,
-        }
-        kept = [word for name, value in given.items() if value and name not in arguments for word in (name, value)]
+        given: list[tuple[str, str | None]] = [("--text-column", name) for name in self.text_columns]
+        given += [
+            ("--label-column", self.label_column),
+            ("--encoding", self.encoding),
+            ("--delimiter", self.delimiter),
+            ("--skip-lines", str(self.skip_lines or "")),
+            ("--nul", "drop" if self.nul == "drop" else None),
+            ("--sheet", self.sheet),
+            ("--missing-labels", "keep" if self.missing_labels == "keep" else None),
+        ]
+        kept = [word for name, value in given if value and name not in arguments for word in (name, value)]
         flags = {
             "--no-quotes": self.quoting == "none",
-            "--skip-empty": self.empty_text == "skip",
-            "--unlabelled": self.unlabelled,
+            "--no-header": not self.header,
+            "--skip-empty": self.empty_text != "error",
+            "--unlabelled": self.unlabelled and self.can_be_unlabelled,
         }
         kept += [name for name, is_set in flags.items() if is_set and name not in arguments]
-        words = [*shlex.split(self.command), str(file), *kept, *arguments]
+        words = [*shlex.split(self.command), *(self.typed or [str(file)]), *kept, *arguments]
         return f"\n  try: {shlex.join(words)}"
 
 

@@ -2,182 +2,281 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
-from jdq.store.table.columns import Columns, choose_columns, named_cells
-from jdq.store.table.delimited import Record, delimited_records, delimiter_of
-from jdq.store.table.encoding import choose_encoding
-from jdq.store.table.findings import Findings
-from jdq.store.table.jsonl import jsonl_records
-from jdq.store.table.options import TableError, TableOptions, columns, some
+from jdq.store.table.columns import FILE_COLUMN, JOINED_BY, Columns, choose_columns
+from jdq.store.table.delimited import Record
+from jdq.store.table.files import expand
+from jdq.store.table.findings import GARBLED, Findings, is_odd, is_split
+from jdq.store.table.options import TableError, TableOptions
+from jdq.store.table.options import columns as listed
+from jdq.store.table.part import Part
+from jdq.store.table.source import Source, open_source
 
 Row = tuple[str, ...]
 
 # A block becomes one row group: small enough to read one row in milliseconds, large enough to compress well.
 BLOCK_ROWS = 2048
 BLOCK_CHARACTERS = 4 << 20
-# Files that are given instead of a CSV, by their first bytes.
-FOREIGN = (
-    (b"PK\x03\x04", "a zip archive or an Excel workbook: save the sheet as CSV UTF-8"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save the sheet as CSV UTF-8"),
-    (b"\x1f\x8b", "compressed with gzip: unpack it first"),
-    (b"%PDF", "a PDF"),
-)
+STEP = 16
+# With fewer per column, a row group has more bytes about its columns than of them.
+COLUMN_CHARACTERS = 1 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file that was read: its name without its folder, size and digest."""
+
+    file: str
+    size_bytes: int
+    sha256: str
 
 
 class Table:
-    """A file with its encoding (None for Parquet), delimiter and columns; made by `open_table`."""
+    """One or more files with the same columns; made by `open_table`. With several, the column `file` says which.
 
-    def __init__(self, file: Path, options: TableOptions) -> None:
-        self.file = file
+    `encoding` and `delimiter` are those of the first file: None where its kind has none.
+    """
+
+    def __init__(self, parts: Sequence[Part], options: TableOptions) -> None:
+        self.parts = parts
         self.options = options
-        self.kind = _kind(file)
-        self.encoding = None if self.kind == "parquet" else choose_encoding(file, options)
-        self.delimiter = delimiter_of(file, self.encoding, options) if self.kind == "csv" and self.encoding else None
+        first = parts[0]
+        self.file = first.source.path
+        self.kind, self.encoding, self.delimiter = first.kind, first.encoding, first.delimiter
         self.findings = Findings()
-        self.columns = self._choose_columns()
+        used = [any(column) for column in zip(*(part.used for part in parts), strict=False)]
+        self.columns = choose_columns(self.file, first.header, first.first, used, options, first.header_below())
+        self._warnings = [*self.columns.warnings]
+        for part in parts[1:]:
+            if part.header != first.header:
+                fact = f"{part.source.path} has other columns than {self.file}: {listed(part.header)}"
+                raise TableError(f"{fact}; that has: {listed(first.header)}")
+        if len(parts) > 1:
+            self._file_column = _unused(FILE_COLUMN, self.columns.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns of a row."""
+        return (*self.columns.names, self._file_column) if len(self.parts) > 1 else self.columns.names
 
     def blocks(self) -> Iterator[list[Row]]:
         """The rows in order, cells exactly as in the file, in blocks of at most 2,048 rows and about 4 Mi characters.
 
         Raises TableError for faulty rows at the end of the file: what was yielded before must then be discarded.
         """
-        self.findings = Findings()
-        block: list[Row] = []
-        characters = 0
-        for row in self._rows():
-            block.append(row)
-            characters += sum(map(len, row))
-            if len(block) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:
-                yield block
-                block, characters = [], 0
-        self.findings.check(self.file, self.columns, self.options)
-        if block:
-            yield block
+        total = Findings()
+        self._warnings = [*self.columns.warnings]
+        for part in self.parts:
+            reader = _Rows(part, self.columns, self.options)
+            for block in reader.blocks():
+                name = part.source.path.name
+                yield [(*row, name) for row in block] if len(self.parts) > 1 else block
+            part.source.check_unchanged()
+            self._warnings += reader.warnings()
+            total.add_all(reader.findings)
+        if self.columns.label is not None:
+            total.check_classes(self.file, self.columns.label, self.options)
+        self.findings = total
 
     def warnings(self) -> list[str]:
         """What is unusual but not an error, one sentence each; complete when `blocks` is exhausted."""
-        return self.findings.warnings(self.file, self.columns, self.options)
+        return self._warnings + [f"{self.file}: {warning}" for warning in self.findings.label_warnings()]
 
-    def _rows(self) -> Iterator[Row]:
-        findings, options, names = self.findings, self.options, self.columns.names
-        places, width, least = self.columns.places, self.columns.width, self.columns.least
-        text = names.index(self.columns.text)
-        label = None if self.columns.label is None else names.index(self.columns.label)
-        for number, (line, cells) in enumerate(self._filled(), start=1):
-            if len(cells) != width and not _fit(cells, width, least):
-                findings.add_ragged(line, len(cells))
+    def sources(self) -> list[SourceFile]:
+        """The files as they were read; raises TableError where one has changed since."""
+        files = []
+        for source in (part.source for part in self.parts):
+            digest = source.sha256()
+            source.check_unchanged()
+            files.append(SourceFile(file=source.path.name, size_bytes=source.size_bytes, sha256=digest))
+        return files
+
+
+class _Rows:
+    """The rows of one file, checked, in blocks."""
+
+    def __init__(self, part: Part, columns: Columns, options: TableOptions) -> None:
+        self.findings = Findings()
+        self._part = part
+        self._columns = columns
+        self._options = options
+        self._row = 0
+        self._blank: list[Record] = []
+        self._text = [columns.names.index(name) for name in columns.joined] or [columns.names.index(columns.text)]
+        self._label = None if columns.label is None else columns.names.index(columns.label)
+        self._pick = _picker(columns)
+        # In cells; those of the file that are in no cell end rows.
+        self._line_ends: Counter[str] = Counter()
+        self._count_line_ends(part.header)
+
+    def blocks(self) -> Iterator[list[Row]]:
+        most = max(BLOCK_CHARACTERS, COLUMN_CHARACTERS * self._columns.width)
+        for records, texts in _chunks(self._part.rows(), most):
+            if len(self._part.source.line_ends()) > 1:
+                self._count_line_ends(texts)
+            if block := self._quickly(records, texts) or self._carefully(records):
+                yield block
+        self.findings.n_empty = len(self._blank)
+        path = self._part.source.path
+        advice = self._part.advice() if self.findings.ragged or self.findings.surplus else ""
+        self.findings.check_rows(path, self._columns, self._options, advice)
+
+    def warnings(self) -> list[str]:
+        path = self._part.source.path
+        warnings = self._part.warnings + self.findings.row_warnings(path, self._options)
+        if len(ends := self._ends_of_rows()) > 1:
+            fact = f"rows end in {' or '.join(ends)}"
+            warnings.append(f"{path}: {fact}: has a cell a line end without quotes?")
+        if repeats := self._part.repeats:
+            where = f"line {repeats[0]}" + (f" and {len(repeats) - 1} more" if len(repeats) > 1 else "")
+            warnings.append(f"{path}: {where}: a name occurs twice in the object; the last one counts")
+        return warnings
+
+    def _count_line_ends(self, texts: Sequence[str]) -> None:
+        text = "\0".join(texts)
+        both = text.count("\r\n")
+        self._line_ends["CR"] += text.count("\r") - both
+        self._line_ends["LF"] += text.count("\n") - both
+        self._line_ends["CR LF"] += both
+
+    def _ends_of_rows(self) -> list[str]:
+        """The kinds of line ends between rows. With more than one, a cell that has a line end may lack its quotes."""
+        if self._part.kind != "csv" or (self._part.encoding or "").startswith(("utf-16", "utf-32")):
+            return []
+        return sorted(self._part.source.line_ends() - self._line_ends)
+
+    def _quickly(self, records: list[Record], texts: list[str]) -> list[Row] | None:
+        """The rows of a chunk in which nothing is amiss, else None: a few passes in C instead of one in Python."""
+        cells = [record[1] for record in records]
+        columns = self._columns
+        if self._blank or columns.joined or set(map(len, cells)) != {columns.width}:
+            return None
+        if is_odd("".join(texts)) or self._part.header in cells:
+            return None
+        if any(is_split(row) for row, text in zip(cells, texts, strict=True) if '"' in text):
+            return None
+        rows = list(map(self._pick, cells))
+        if not all(map(str.strip, map(itemgetter(self._text[0]), rows))):
+            return None
+        if self._label is not None:
+            labels = Counter(map(itemgetter(self._label), rows))
+            if not all(map(str.strip, labels)):
+                return None
+            self.findings.classes.update(labels)
+        self._row += len(rows)
+        self.findings.n_rows += len(rows)
+        self.findings.n_records += len(rows)
+        return rows
+
+    def _carefully(self, records: list[Record]) -> list[Row]:
+        rows = []
+        for record in self._without_blank_end(records):
+            self._row += 1
+            if (row := self._checked(*record)) is not None:
+                rows.append(row)
+        return rows
+
+    def _without_blank_end(self, records: list[Record]) -> Iterator[Record]:
+        """The records, less the empty ones at the end of the file, which are counted."""
+        for line, cells in records:
+            if not any(map(str.strip, cells)):
+                self._blank.append((line, [""] * self._columns.width))
                 continue
-            row = tuple([cells[place] for place in places])
-            if findings.add_row(number, row[text], None if label is None else row[label], options):
-                yield row
+            yield from self._blank
+            self._blank.clear()
+            yield line, cells
 
-    def _filled(self) -> Iterator[Record]:
-        """All records except the header, and the empty ones at the end, which are counted."""
-        pending: list[Record] = []
-        for record in self._body():
-            if not any(map(str.strip, record[1])):
-                pending.append((record[0], [""] * self.columns.width))
-                continue
-            yield from pending
-            pending.clear()
-            yield record
-        self.findings.n_empty = len(pending)
+    def _checked(self, line: int, cells: list[str]) -> Row | None:
+        findings = self.findings
+        fitted = self._fitted(line, cells)
+        if fitted is None:
+            return None
+        if fitted == self._part.header:
+            findings.headers.add(self._row)
+        if self._part.kind == "csv" and is_split(fitted):
+            findings.split.add(self._row)
+        if any("\0" in cell for cell in fitted):
+            findings.nul.add(self._row)
+            fitted = [cell.replace("\0", "") for cell in fitted]
+        for cell in fitted:
+            if any(mark in cell for mark in GARBLED):
+                findings.add_garbled(self._row, cell)
+                break
+        row = self._pick(fitted)
+        if self._columns.joined:
+            row = (*row, JOINED_BY.join(row[place] for place in self._text if row[place].strip()))
+        label = None if self._label is None else row[self._label]
+        text = row[-1] if self._columns.joined else row[self._text[0]]
+        return row if findings.add_row(self._row, text, label, self._options) else None
 
-    def _body(self) -> Iterator[Record]:
-        return _after_header(self._records())[1]
+    def _fitted(self, line: int, cells: list[str]) -> list[str] | None:
+        """The cells, as many as the header has; None where they do not fit, which is noted.
 
-    def _records(self) -> Iterator[Record]:
-        if self.kind == "parquet":
-            from jdq.store.table.parquet import (
-                parquet_records,
-            )  # pyarrow is slow to import, and a CSV is checked without it
-
-            return parquet_records(self.file)
-        assert self.encoding is not None
-        if self.kind == "jsonl":
-            return jsonl_records(self.file, self.encoding, self.options)
-        assert self.delimiter is not None
-        return delimited_records(self.file, self.encoding, self.delimiter, self.options)
-
-    def _choose_columns(self) -> Columns:
-        header, body = _after_header(self._records())
-        if header is None:
-            raise TableError(f"{self.file} is empty: it needs a header line and rows")
-        first = next(body, None)
-        if first is None:
-            names = columns([name for name in header if name.strip()])
-            raise TableError(f"{self.file} has a header and no rows; its columns: {names}")
-        used = self._used(header, chain([first], body))
-        return choose_columns(self.file, header, first[1], used, self.options)
-
-    def _used(self, header: list[str], body: Iterator[Record]) -> list[bool]:
-        """Which columns to keep: all, except those at the right without a name and with only empty cells.
-
-        Only a file with unnamed columns at the right is read to its end for this.
+        Columns without a name may be missing. Surplus empty cells are noted, and `check_rows` decides; below a header
+        of one cell they are a fault, as in a text that ends in the delimiter.
         """
-        named = named_cells(header)
-        used = [True] * named + [False] * (len(header) - named)
-        if not all(used):
-            for _, cells in body:
-                for place in range(named, min(len(cells), len(header))):
-                    used[place] = used[place] or bool(cells[place].strip())
-        return used
+        width, size = self._columns.width, len(cells)
+        if any(map(str.strip, cells)):
+            self.findings.n_records += 1
+        if size > width > 1 and not any(map(str.strip, cells[width:])):
+            self.findings.surplus[size].add(line)
+            return cells[:width]
+        if self._columns.least <= size < width:
+            return cells + [""] * (width - size)
+        if size != width:
+            self.findings.add_ragged(line, size)
+            return None
+        return cells
 
 
-def open_table(file: str | Path, options: TableOptions | None = None) -> Table:
-    """Open a CSV, TSV, JSON Lines (.jsonl, .ndjson) or Parquet (.parquet) file.
+def open_table(file: str | Path | Sequence[str | Path], options: TableOptions | None = None) -> Table:
+    """Open a table: a file, a folder of files, a pattern, several of these, a URL, or "-" for standard input.
 
-    Raises TableError where the file or its header cannot be used; `Table.blocks` raises it for faulty rows.
+    CSV, TSV, JSON Lines (.jsonl, .ndjson), a JSON array (.json), Parquet, Arrow, Excel and ODS; also compressed with
+    gzip, bzip2, xz, zstd or zip. Raises TableError where a file or its header cannot be used; `Table.blocks` raises it
+    for faulty rows.
     """
     options = options or TableOptions()
-    file = Path(file)
-    _check_file(file)
-    return Table(file, options)
+    files = [file] if isinstance(file, str | Path) else file
+    sources: list[Source] = [open_source(name) for name in expand([str(name) for name in files])]
+    return Table([Part(source, options) for source in sources], options)
 
 
-def _check_file(file: Path) -> None:
-    if file.is_dir():
-        tables = sorted(path.name for path in file.iterdir() if path.suffix in (".csv", ".tsv", ".jsonl", ".parquet"))
-        inside = f"; it contains: {some(tables)}" if tables else ""
-        raise TableError(f"{file} is a folder, not a table{inside}")
-    if not file.exists():
-        raise TableError(f"no such file: {file} (in {Path.cwd()})")
-    if not file.is_file():
-        raise TableError(f"{file} is not a regular file: a table is read more than once")
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(4)
-    except PermissionError:
-        raise TableError(f"no permission to read {file}") from None
-    if not head:
-        raise TableError(f"{file} is empty: it needs a header line and rows")
-    for magic, what in FOREIGN:
-        if head.startswith(magic):
-            raise TableError(f"{file} is {what}")
+def _chunks(records: Iterator[Record], most_characters: int) -> Iterator[tuple[list[Record], list[str]]]:
+    """At most 2,048 records and about so many characters; and of each record, its cells as one text."""
+    chunk: list[Record] = []
+    texts: list[str] = []
+    characters, step = 0, 1
+    while taken := list(islice(records, step)):
+        chunk += taken
+        texts += ["".join(record[1]) for record in taken]
+        size = sum(map(len, texts[-len(taken) :]))
+        characters += size
+        # Measuring each record is slow, and sixteen long ones may not fit in memory.
+        step = min(STEP, BLOCK_ROWS - len(chunk)) if size < len(taken) * BLOCK_CHARACTERS // 64 else 1
+        if len(chunk) == BLOCK_ROWS or characters >= most_characters:
+            yield chunk, texts
+            chunk, texts, characters, step = [], [], 0, 1
+    if chunk:
+        yield chunk, texts
 
 
-def _kind(file: Path) -> str:
-    suffix = file.suffix.lower()
-    if suffix == ".json":
-        raise TableError(f"{file} is JSON; a table needs one object per line\n  try: jq -c '.[]' {file} > {file}l")
-    return {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(suffix, "csv")
+def _picker(columns: Columns) -> Callable[[list[str]], Row]:
+    places = columns.places
+    if places == tuple(range(columns.width)):
+        return tuple
+    if len(places) == 1:
+        return lambda cells: (cells[places[0]],)
+    return itemgetter(*places)
 
 
-def _after_header(records: Iterator[Record]) -> tuple[list[str] | None, Iterator[Record]]:
-    """The first record that is not empty (None where all are), and the records after it."""
-    for _, cells in records:
-        if any(map(str.strip, cells)):
-            return cells, records
-    return None, records
-
-
-def _fit(cells: list[str], width: int, least: int) -> bool:
-    """Remove surplus empty cells, add missing cells of columns without a name; True if the record then fits."""
-    while len(cells) > width and not cells[-1].strip():
-        cells.pop()
-    if least <= len(cells) < width:
-        cells += [""] * (width - len(cells))
-    return len(cells) == width
+def _unused(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.publish import make_folder, partial_beside, sync
+from jdq.store.table.written import write_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.process.chunk_work import ChunkContext
@@ -130,22 +129,31 @@ def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> 
 
 
 def write_table(path: Path, version: DatasetVersion, predictor: Predictor, held: HeldLease) -> Counter[str]:
-    """Writes the rows in order, block by block, and syncs the file; returns how often each label was predicted."""
+    """Writes the rows in order, block by block, and reads the file back; returns how often each label was predicted.
+
+    A row without text gets neither label nor probabilities. Raises OSError, CannotWrite.
+    """
     counts: Counter[str] = Counter()
-    columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
-    with path.open("x", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow([*version.columns, *unused(columns, version.columns)])
-        for start, cells in _blocks(version):
-            probabilities = predictor.probabilities(slice(start, start + len(cells)))
-            labels = predictor.naming.labels(probabilities)
-            counts.update(labels)
-            shown = [[f"{value:.6g}" for value in row] for row in probabilities.tolist()]
-            out.writerows([*row, label, *of] for row, label, of in zip(cells, labels, shown, strict=True))
-            held.report(rows=start + len(cells))
-        file.flush()
-        os.fsync(file.fileno())
+    write_records(path, _records(version, predictor, held, counts))
     return counts
+
+
+def _records(
+    version: DatasetVersion, predictor: Predictor, held: HeldLease, counts: Counter[str]
+) -> Iterator[Sequence[str]]:
+    """The header and every row with its prediction; counts the labels."""
+    columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
+    yield [*version.columns, *unused(columns, version.columns)]
+    text = version.columns.index(version.text_column)
+    for start, cells in _blocks(version):
+        probabilities = predictor.probabilities(slice(start, start + len(cells)))
+        for row, label, of in zip(cells, predictor.naming.labels(probabilities), probabilities.tolist(), strict=True):
+            if not row[text].strip():
+                yield [*row, *[""] * len(columns)]
+                continue
+            counts[label] += 1
+            yield [*row, label, *(f"{value:.6g}" for value in of)]
+        held.report(rows=start + len(cells))
 
 
 def unused(names: Sequence[str], taken: Sequence[str]) -> list[str]:

@@ -1,0 +1,28 @@
+"""`jdq import`: a table as a dataset of the store, without a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jdq.cli.client import Client
+from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
+
+
+@click.command("import")
+@data_argument("FILE...")
+@table_options()
+@click.option("--unlabelled", is_flag=True, help="Import a table without labels.")
+@click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
+def import_table(data: tuple[str, ...], table: dict[str, Any], unlabelled: bool, name: str | None) -> None:
+    """Import a table as a dataset, without features.
+
+    Prints the dataset's name and version. Needs neither Redis nor workers. FILE is as in `jdq submit extract`.
+
+    \b
+    jdq import postings.xlsx --sheet 2024
+    jdq submit fine-tune postings
+    """
+    version = import_file(Client(), data, name=name, options=read_options(table, unlabelled=unlabelled))
+    click.echo(f"{version.name} {version.version}")

@@ -1,0 +1,284 @@
+"""A user's file, opened once: passes over its bytes, unpacked where it is packed, and proof that it did not change."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import IO, cast
+
+from jdq.store.table.options import TableError, some
+
+READ_BYTES = 1 << 18
+# A line without an end would all be in memory. A cell of 16 Mi characters has at most this many bytes.
+LINE_BYTES = 1 << 26
+# Tables shrink to a half or a tenth; a file of 10 MiB that unpacks to 10 GiB was made to fill a disk.
+UNPACKED_FREELY, MOST_UNPACKED = 1 << 26, 200
+PACKED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
+WORKBOOK = "workbook"
+STDIN = "-"
+
+
+class Source:
+    """One file. `path` is its name in messages; `name` is that of the table in it, without the ending of a packed file.
+
+    `packing` is None, gzip, bz2, xz, zstd, zip, or "workbook" for Excel and ODS.
+    Raises TableError where the file cannot be read, or holds more than one file.
+    """
+
+    def __init__(self, path: Path, descriptor: int, *, is_copy: bool = False) -> None:
+        self.path = path
+        self._fd = descriptor
+        self._is_copy = is_copy
+        weakref.finalize(self, os.close, descriptor)
+        self._before = os.fstat(descriptor)
+        self._sha256: str | None = None
+        self._pass: _Guarded | None = None
+        self.size_bytes = self._before.st_size
+        self.packing, self.name = self._packing()
+
+    def open(self) -> io.BufferedReader:
+        """A new pass from the start, unpacked. Reading raises TableError for damage and a line without an end."""
+        self._pass = _Guarded(self)
+        return io.BufferedReader(self._pass, READ_BYTES)
+
+    def line_ends(self) -> Counter[str]:
+        """How many line ends of each kind (CR, CR LF, LF) the newest pass has read, in and between rows."""
+        return Counter() if self._pass is None else +self._pass.line_ends
+
+    def raw(self) -> _Bytes:
+        """A new pass over the bytes as they are on disk, which can be seeked."""
+        return _Bytes(self)
+
+    def text(self, encoding: str) -> io.TextIOWrapper:
+        """A new pass, decoded; line ends stay as they are."""
+        return io.TextIOWrapper(self.open(), encoding=encoding, newline="")
+
+    def head(self, size: int = 1 << 16) -> bytes:
+        """The first bytes, unpacked."""
+        with self.open() as stream:
+            return stream.read(size)
+
+    def sha256(self) -> str:
+        """The digest of the bytes on disk: of those that the last whole pass has read, if there was one."""
+        if self._sha256 is None:
+            with io.BufferedReader(self.raw(), READ_BYTES) as stream:
+                while stream.read(READ_BYTES):
+                    pass
+        assert self._sha256 is not None
+        return self._sha256
+
+    def note(self, sha256: str) -> None:
+        """A pass has read all bytes in order."""
+        self._sha256 = sha256
+
+    def check_unchanged(self) -> None:
+        """Raises TableError where the file was written to, replaced or deleted since it was opened."""
+        now = os.fstat(self._fd)
+        same = (now.st_size, now.st_mtime_ns) == (self._before.st_size, self._before.st_mtime_ns)
+        if same and not self._is_copy:
+            try:
+                same = os.path.samestat(self.path.stat(), now)
+            except FileNotFoundError:
+                same = False
+        if not same:
+            raise TableError(f"{self.path} was changed while it was read; nothing was imported")
+
+    def _packing(self) -> tuple[str | None, str]:
+        head = os.pread(self._fd, 8, 0)
+        if head.startswith(b"\xd0\xcf\x11\xe0"):
+            return WORKBOOK, self.path.name
+        if head.startswith(b"PK\x03\x04"):
+            return self._zip()
+        packing = next((name for magic, name in PACKED if head.startswith(magic)), None)
+        name = self.path.name
+        return packing, name.removesuffix(self.path.suffix) if self.path.suffix.lower() in PACKED_ENDINGS else name
+
+    def _zip(self) -> tuple[str, str]:
+        try:
+            with zipfile.ZipFile(self.raw()) as archive:
+                files = archive.infolist()
+        except (zipfile.BadZipFile, ValueError, OSError) as error:
+            raise TableError(f"{self.path} is a damaged zip archive: {error}") from None
+        names = [info.filename for info in files]
+        if {"xl/workbook.xml", "xl/workbook.bin", "content.xml"} & set(names):
+            self.check_expansion(self.size_bytes, sum(info.file_size for info in files))
+            return WORKBOOK, self.path.name
+        if "word/document.xml" in names:
+            raise TableError(f"{self.path} is a Word document, not a table")
+        tables = [info.filename for info in files if _is_table(info)]
+        if len(tables) != 1:
+            raise TableError(f"{self.path} holds {len(tables)} files: {some(tables)}; unpack it, and name the tables")
+        return "zip", Path(tables[0]).name
+
+    def unpacked(self, raw: _Bytes) -> IO[bytes]:
+        """The stream of the unpacked bytes."""
+        packed = io.BufferedReader(raw, READ_BYTES)
+        match self.packing:
+            case "gzip":
+                return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+            case "bz2":
+                return bz2.BZ2File(packed)
+            case "xz":
+                return lzma.LZMAFile(packed)
+            case "zstd":
+                import pyarrow as pa  # slow to import
+
+                stream: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(packed), "zstd")
+                return stream
+        archive = zipfile.ZipFile(packed)
+        return archive.open(next(info for info in archive.infolist() if _is_table(info)))
+
+    def check_expansion(self, packed: int, unpacked: int) -> None:
+        """Raises TableError where so many bytes came out of so few that the file is not a table."""
+        if unpacked > UNPACKED_FREELY and unpacked > MOST_UNPACKED * packed:
+            fact = f"{self.path} unpacks to more than {MOST_UNPACKED} times its size"
+            raise TableError(f"{fact}; if it is a table all the same, unpack it first")
+
+
+def _is_table(info: zipfile.ZipInfo) -> bool:
+    """Folders, and what macOS adds to archives, are not."""
+    return not info.is_dir() and not info.filename.startswith("__MACOSX/")
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes of a file from the start. Reads of different passes do not disturb each other."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._fd = source._fd
+        self.position = 0
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: os.fstat(self._fd).st_size}[whence]
+        self.position = start + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        size = os.preadv(self._fd, [buffer], self.position)
+        if self.position == self._hashed:
+            self._hash.update(memoryview(buffer)[:size])
+            self._hashed += size
+            if size == 0:
+                self._source.note(self._hash.hexdigest())
+        self.position += size
+        return size
+
+
+class _Guarded(io.RawIOBase):
+    """Unpacked bytes, bounded: no line without an end, and no more than a table can unpack to."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._raw = source.raw()
+        self._stream: IO[bytes] | _Bytes = source.unpacked(self._raw) if source.packing else self._raw
+        self._unpacked = 0
+        self._line_bytes = 0
+        self.line_ends: Counter[str] = Counter()
+        self._after_return = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        size = self._unpack(memoryview(buffer)) if self._source.packing else self._raw.readinto(buffer)
+        data = bytes(memoryview(buffer)[:size])
+        self._bound_lines(data)
+        self._count_line_ends(data)
+        return size
+
+    def _unpack(self, buffer: memoryview) -> int:
+        path = self._source.path
+        try:
+            data = self._stream.read(len(buffer))
+        # Every packing has errors of its own.
+        except (EOFError, OSError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            raise TableError(f"{path} cannot be unpacked ({self._source.packing}): {error}") from None
+        self._unpacked += len(data)
+        self._source.check_expansion(self._raw.position, self._unpacked)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _count_line_ends(self, data: bytes) -> None:
+        both = data.count(b"\r\n")
+        self.line_ends["CR"] += data.count(b"\r") - both
+        self.line_ends["LF"] += data.count(b"\n") - both
+        self.line_ends["CR LF"] += both
+        if self._after_return and data.startswith(b"\n"):
+            self.line_ends.subtract(["CR", "LF"])
+            self.line_ends["CR LF"] += 1
+        self._after_return = data.endswith(b"\r")
+
+    def _bound_lines(self, data: bytes) -> None:
+        end = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        self._line_bytes = self._line_bytes + len(data) if end < 0 else len(data) - end
+        if self._line_bytes > LINE_BYTES:
+            raise TableError(f"{self._source.path} has a line of more than {LINE_BYTES:,} bytes: is it a table?")
+
+
+def open_source(file: str) -> Source:
+    """The file, standard input for "-", or what a URL names; the last two are copied to a temporary file first.
+
+    Raises TableError.
+    """
+    if file == STDIN:
+        return _copied(Path(STDIN), sys.stdin.buffer)
+    if "://" in file:
+        return _fetched(file)
+    path = Path(file)
+    _check_path(path)
+    try:
+        return Source(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError:
+        raise TableError(f"no permission to read {path}") from None
+
+
+def _check_path(path: Path) -> None:
+    if not path.exists():
+        raise TableError(f"no such file: {path} (in {Path.cwd()})")
+    if not path.is_file():
+        raise TableError(f"{path} is not a regular file: a table is read more than once; use - to read a pipe")
+
+
+def _copied(path: Path, stream: IO[bytes]) -> Source:
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(stream, copy, READ_BYTES)
+        copy.flush()
+        return Source(path, os.dup(copy.fileno()), is_copy=True)
+
+
+def _fetched(url: str) -> Source:
+    try:
+        import fsspec
+    except ImportError:
+        raise TableError(f"reading {url} needs fsspec\n  try: pip install 'jdq[urls]'") from None
+    try:
+        with fsspec.open(url, "rb") as stream:
+            return _copied(Path(url.rsplit("/", 1)[-1]), stream)
+    except (ImportError, OSError, ValueError) as error:
+        raise TableError(f"cannot read {url}: {error}") from None
