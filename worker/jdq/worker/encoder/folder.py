@@ -123,7 +123,7 @@ def _check_hub(name: str) -> None:
     if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404):
         raise EncoderNotFound(
             f"the hub has no model {name}, or requires a login (HTTP {error.code}), and there is no such local folder\n"
-            "  check the spelling, or: huggingface-cli login"
+            "  check the spelling, or: hf auth login"
         )
     if error is not None:
         raise _unreachable(name, str(error))
@@ -132,7 +132,7 @@ def _check_hub(name: str) -> None:
 def _unreachable(name: str, reason: str) -> EncoderNotFound:
     return EncoderNotFound(
         f"{name} is not a folder, is not on this machine yet, and the hub cannot be reached: {reason}\n"
-        f"  on a machine with a network: huggingface-cli download {name} --local-dir DIR, copy DIR here, "
+        f"  on a machine with a network: hf download {name} --local-dir DIR, copy DIR here, "
         "and pass --encoder DIR\n"
         "  or, to try jdq offline: jdq model tiny DIR"
     )
