@@ -128,18 +128,25 @@ def scan(folder: Path, rounds: int) -> list[Line]:
 
 
 def gather(folder: Path, rounds: int) -> list[Line]:
-    return [gather_from(folder / "1", 1, SHARD_ROWS, 0.9, rounds), gather_from(folder / "100", 100, 1311, 0.3, rounds)]
+    one = gather_from(folder / "1", 1, SHARD_ROWS, {8192: 0.9}, rounds)
+    return [*one, *gather_from(folder / "100", 100, 1311, {256: 0.5, 4096: 0.9}, rounds)]
 
 
-def gather_from(folder: Path, shards: int, shard_rows: int, target: float, rounds: int) -> Line:
+def gather_from(folder: Path, shards: int, shard_rows: int, targets: dict[int, float], rounds: int) -> list[Line]:
     space = open_store(folder / "s").space(definition(DIM))
     keys, features = fill(space, shards * shard_rows, shard_rows)
-    raw, rows = mapped_beside(folder, features), space.rows(keys)
-    picks = [np.random.default_rng(seed).integers(0, len(keys), 8192) for seed in range(4)]
-    share, ours, theirs = ratio(lambda: [rows[pick] for pick in picks], lambda: [raw[pick] for pick in picks], rounds)
-    note = f"{4 * 8192 / ours / 1e6:.2f} and {4 * 8192 / theirs / 1e6:.2f} M rows/s"
-    what = f"warm gather, {shards} shards, against np.memmap"
-    return Line(what=what, value=share, target=target, unit="x", note=note)
+    raw, rows, lines = mapped_beside(folder, features), space.rows(keys), []
+    for size, target in targets.items():
+        picks = [np.random.default_rng(seed).integers(0, len(keys), size) for seed in range(4)]
+        share, ours, theirs = ratio(
+            lambda picks=picks: [rows[pick] for pick in picks],
+            lambda picks=picks: [raw[pick] for pick in picks],
+            rounds,
+        )
+        note = f"{4 * size / ours / 1e6:.2f} and {4 * size / theirs / 1e6:.2f} M rows/s"
+        what = f"warm gather of {size} random rows, {shards} shards, against np.memmap"
+        lines.append(Line(what=what, value=share, target=target, unit="x", note=note))
+    return lines
 
 
 def put(folder: Path, rounds: int) -> list[Line]:

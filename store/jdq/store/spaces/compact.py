@@ -18,6 +18,8 @@ from jdq.store.spaces.shard import array_sizes
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
 TARGET_BYTES = 128 << 20
 BLOCK_KEYS = 1 << 20
+# Of narrow features: the keys of one shard are sorted in memory, at about 200 bytes each.
+MOST_ROWS = 1 << 20
 # The limit of one field of the producer: an attribute has room for a few dozen.
 VALUE_CHARACTERS = 500
 
@@ -43,8 +45,9 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     # Only what owns a key: else a second compaction would move what the first has moved.
     sizes = np.where(space.index.owned() > 0, space.index.sizes(), 0)
     row_bytes = sum(array_sizes(1, space.definition).values())
-    small = (sizes > 0) & (sizes * row_bytes * 2 < target_bytes)
-    work = _Compaction(space, small, sizes, max(target_bytes // row_bytes, 1))
+    shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
+    small = (sizes > 0) & (sizes * 2 < shard_rows)
+    work = _Compaction(space, small, sizes, max(int(shard_rows), 1))
     if np.count_nonzero(small) > 1:
         for keys in order:
             work.take(keys)
