@@ -43,7 +43,7 @@ def test_missing_labels_are_counted_and_ten_rows_are_named(
     labels: list[Any], label_separator: str | None, message: str
 ) -> None:
     with pytest.raises(MissingLabels) as caught:
-        read_targets(np.array(labels, dtype=object), label_separator=label_separator)
+        read_targets(labels, label_separator=label_separator)
     assert str(caught.value) == f"{message}\n  try: label them, or leave them out"
 
 

@@ -73,6 +73,14 @@ def test_label_sets_have_no_intervals(made: Any) -> None:
     assert record.intervals == {} and (record.multi_label, record.label_separator) == (True, "|")
 
 
+def test_label_sets_are_predicted_as_cells_of_the_heads_own_separator(made: Any) -> None:
+    y = np.array([f"{name};x" if name == "class 1" else name for name in made.y], dtype=object)
+    trained = train_head(made.X, y, made.split, HeadOptions(label_separator=";"))
+    sets = trained.predict_proba(made.X) >= 0.5
+    assert trained.predict(made.X) == [";".join(np.array(trained.classes)[row]) for row in sets]
+    assert "class 1;x" in trained.predict(made.X)
+
+
 def test_the_versions_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("jdq", "numpy", "scikit-learn", "torch", "skops", "safetensors")
     assert installed_versions() == {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -33,3 +33,8 @@ def test_a_row_of_several_labels_counts_for_each() -> None:
         expected = {*drawn[drawn < 8][:3].tolist(), *drawn[drawn < 4][:3].tolist()}
         found = per_class_rows(targets, np.arange(12), 3, seed=seed)
         assert found.tolist() == sorted(expected) and found.dtype == np.intp
+
+
+def test_of_no_rows_none_are_taken() -> None:
+    found = per_class_rows(read_targets(LABELS), np.arange(0), 2, seed=0)
+    assert found.tolist() == [] and found.dtype == np.intp

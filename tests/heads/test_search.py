@@ -72,22 +72,29 @@ def test_random_trials_are_drawn_by_the_seed() -> None:
     assert msgspec.json.decode(msgspec.json.encode(first), type=list[Trial]) == first
 
 
-def test_a_search_finds_the_better_head_and_measures_it_on_the_test_part_once(made: Any) -> None:
+@pytest.fixture(scope="module")
+def scores(made: Any) -> list[TrialScore]:
+    """Those of the grid's trials of a head that learns nothing and of one that does."""
     trials = list_trials(HeadOptions(), rows=210, heads=["dummy", "logreg"])
-    scores = [score_trial(made.X, made.y, made.split, trial, keys=made.keys, folds=3) for trial in trials]
+    return [score_trial(made.X, made.y, made.split, trial, keys=made.keys, folds=3) for trial in trials]
+
+
+def test_a_search_finds_the_better_head_and_measures_it_on_the_test_part_once(
+    made: Any, scores: list[TrialScore]
+) -> None:
     best = refit_best(made.X, made.y, made.split, scores, keys=made.keys)
     assert best.record.head == "logreg" and best.record.metrics["accuracy"] > 0.8
     assert best.record.search is not None
     lines = best.record.search["trials"]
-    assert len(lines) == len(trials) and lines[0]["score"] == max(line["score"] for line in lines)
+    assert len(lines) == len(scores) and lines[0]["score"] == max(line["score"] for line in lines)
     assert lines[-1]["head"] == "dummy"
     assert msgspec.json.decode(msgspec.json.encode(scores), type=list[TrialScore]) == scores
 
 
 @pytest.mark.parametrize(("metric", "best"), [("log_loss", min), ("accuracy", max), ("roc_auc", max)])
-def test_a_search_goes_by_the_metric_in_the_direction_in_which_it_is_good(made: Any, metric: str, best: Any) -> None:
-    trials = list_trials(HeadOptions(), rows=210, heads=["dummy", "logreg"])
-    scores = [score_trial(made.X, made.y, made.split, trial, keys=made.keys, folds=3) for trial in trials]
+def test_a_search_goes_by_the_metric_in_the_direction_in_which_it_is_good(
+    made: Any, scores: list[TrialScore], metric: str, best: Any
+) -> None:
     record = refit_best(made.X, made.y, made.split, scores, metric=metric, keys=made.keys).record
     assert record.search is not None
     found = [trial["score"] for trial in record.search["trials"]]
