@@ -149,7 +149,7 @@ def test_every_queue_has_a_number_for_each_state_before_the_first_job() -> None:
         (queue, state): 0 for queue in ("cpu", "gpu") for state in ("pending", "leased", "delayed")
     }
     assert samples(workers_by_state([])) == {
-        (queue, state): 0 for queue in ("cpu", "gpu") for state in ("idle", "busy", "dead")
+        (queue, state): 0 for queue in ("cpu", "gpu") for state in ("idle", "busy", "sick", "dead")
     }
 
 

@@ -50,7 +50,8 @@ class LastingFile:
             except OSError as error:
                 self._failure = error
         self._at += len(data)
-        self._end = max(self._end, self._at)
+        if len(data):  # writing nothing beyond the end extends no file
+            self._end = max(self._end, self._at)
         return len(data)
 
     def read(self, size: int) -> bytes:
