@@ -48,8 +48,8 @@ def test_each_interval_is_that_of_the_same_resamples_measured_by_scikit_learn(
     rows: int, classes: int, seed: int
 ) -> None:
     true, probabilities = predictions(rows, classes)
-    expected = one_at_a_time(true, probabilities, seed, 100)
-    found = bootstrap(true, probabilities, seed=seed, resamples=100)
+    expected = one_at_a_time(true, probabilities, seed, 30)
+    found = bootstrap(true, probabilities, seed=seed, resamples=30)
     assert found.keys() == expected.keys()
     for name in expected:
         assert found[name] == pytest.approx(expected[name]), name
@@ -58,8 +58,8 @@ def test_each_interval_is_that_of_the_same_resamples_measured_by_scikit_learn(
 def test_a_rare_class_is_left_out_of_the_auc_of_the_resamples_without_it() -> None:
     true = np.array([0] * 9 + [1] * 9 + [2])
     probabilities = predictions(19, 3)[1]
-    assert bootstrap(true, probabilities, resamples=120) == {
-        name: pytest.approx(value) for name, value in one_at_a_time(true, probabilities, 0, 120).items()
+    assert bootstrap(true, probabilities, resamples=30) == {
+        name: pytest.approx(value) for name, value in one_at_a_time(true, probabilities, 0, 30).items()
     }
 
 
