@@ -66,17 +66,36 @@ class FaultyLoader(SourceFileLoader):
         faulty.HashEncoder.encode = encode_and_check
 
 
+class ListedGpuLoader(SourceFileLoader):
+    """Loads a module whose checks of GPUs pass, for hosts whose GPUs are only listed."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        vars(module).update(check_gpu_build=lambda: None, check_device=lambda device: None)
+
+
+def loader_of(fullname: str) -> type[SourceFileLoader] | None:
+    """The loader that changes this module here, if any."""
+    if fullname == "jdq.worker.encoder.hashing":
+        return FaultyLoader
+    checks = ("jdq.worker.process.readiness", "jdq.worker.encoder.self_test")
+    if fullname in checks and os.environ.get("GPUS_ARE_LISTED"):
+        return ListedGpuLoader
+    return None
+
+
 class FaultyFinder(MetaPathFinder):
-    """Finds the encoder's module where it is, and has it loaded with faults."""
+    """Finds a module where it is, and has it loaded with changes."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "jdq.worker.encoder.hashing":
+        loader = loader_of(fullname)
+        if loader is None:
             return None
         spec = PathFinder.find_spec(fullname, path)
         if spec is not None and spec.origin is not None:
-            spec.loader = FaultyLoader(fullname, spec.origin)
+            spec.loader = loader(fullname, spec.origin)
         return spec
 
 

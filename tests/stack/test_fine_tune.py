@@ -67,13 +67,15 @@ def test_a_fine_tune_killed_at_a_step_goes_on_by_itself_and_ends_as_the_undistur
     job = submitted(trainers, *asked)
     for step in (6, 20):
         until_step(trainers, job, step)
-        [worker] = [w for w in trainers.json("workers") if w["queue"] == "gpu" and w["state"] == "busy"]
+        [worker] = until(lambda: [w for w in trainers.json("workers") if (w["queue"], w["state"]) == ("gpu", "busy")])
         children = subprocess.run(["pgrep", "-P", str(worker["pid"])], capture_output=True, text=True, check=False)
         for pid in (worker["pid"], *map(int, children.stdout.split())):
             os.kill(pid, signal.SIGKILL)
     status = json.loads(trainers.run("watch", job, "--json").stdout)
     assert status["state"] == "succeeded"
-    assert len([attempt for attempt in status["attempts"] if "stopped sending heartbeats" in attempt["reason"]]) == 2
+    reasons = [attempt["reason"] for attempt in status["attempts"]]
+    assert len(reasons) == 2, reasons
+    assert all("SIGKILL" in reason or "stopped sending heartbeats" in reason for reason in reasons), reasons
     expected, found = (trainers.json("result", name) for name in (undisturbed, job))
     assert found["resumed"] == 2
     assert abs(found["metrics"]["accuracy"] - expected["metrics"]["accuracy"]) <= 0.002

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.stack.conftest import Stack
+from tests.stack.conftest import FAULTY, Stack
 from tests.waiting import until
 
 UUIDS = ("GPU-aaaa", "GPU-bbbb")
@@ -16,7 +16,8 @@ def with_gpus(stack: Stack, folder: Path) -> Stack:
     tool = folder / "nvidia-smi"
     tool.write_text("#!/bin/sh\n" + "".join(f"echo '{uuid}, NVIDIA Test'\n" for uuid in UUIDS))
     tool.chmod(0o755)
-    return Stack(stack.home, {**stack.settings, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"})
+    settings = FAULTY | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "GPUS_ARE_LISTED": "1"}
+    return Stack(stack.home, stack.settings | settings)
 
 
 def test_workers_take_one_gpu_each_and_the_third_waits_for_one(stack: Stack, tmp_path: Path) -> None:

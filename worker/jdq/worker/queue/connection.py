@@ -31,9 +31,9 @@ def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
         url,
         decode_responses=True,
         encoding_errors="replace",  # one entry that is no UTF-8 must not hide all others
-        # A user waits at most 8 s for "no answer"; a worker had better wait for a busy server.
-        socket_timeout=15 if patience_s else 4,
-        socket_connect_timeout=4,
+        # A user waits at most 5 s for "no answer", in two tries; a worker had better wait for a busy server.
+        socket_timeout=15 if patience_s else 2,
+        socket_connect_timeout=4 if patience_s else 2,
         **over_tcp,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
