@@ -38,6 +38,7 @@ def test_each_end_of_a_child_is_reported_once_also_when_the_pool_has_forgotten_i
     assert died == [(1, "its process was killed by SIGKILL (out of memory?)")]
     pool[1].exitcode = 0
     watch.look()
+    watch.look()  # the pool lists it until it is replaced
     assert died[1:] == [(3, "its process ended with exit code 0")]
 
 

@@ -32,6 +32,7 @@ class ChildWatch(threading.Thread):
         self._children = children
         self._died = died
         self._running: dict[int, Child] = {}
+        self._ended: dict[int, Child] = {}
         self._closed = threading.Event()
 
     def run(self) -> None:
@@ -39,11 +40,12 @@ class ChildWatch(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        """Looks once. A child is remembered, because the pool forgets one that has ended."""
-        self._running.update((child.pid, child) for child in list(self._children()))
+        """Looks once. A child is remembered, because the pool forgets one that has ended, or lists it for a while."""
+        children = list(self._children())
+        self._running.update((child.pid, child) for child in children if self._ended.get(child.pid) is not child)
         ended = {pid: code for pid, child in self._running.items() if (code := child.exitcode) is not None}
         for pid, code in ended.items():
-            del self._running[pid]
+            self._ended[pid] = self._running.pop(pid)
             if code:
                 log.error("working process %d: %s", pid, reason_of(code))
             self._died(pid, reason_of(code))
