@@ -147,9 +147,13 @@ def test_a_full_disk_does_not_end_the_stack_which_recovers_when_there_is_room(sm
         return [w["state"] for w in small_home.json("workers") if w["pid"] != worker["pid"]] == ["idle"]
 
     until(recovered)
-    [pid] = [w["pid"] for w in small_home.json("workers") if w["pid"] != worker["pid"]]
     state = small_home.home / "run" / "stack.json"
-    until(lambda: json.loads(state.read_text())["children"]["gpu-1"]["pid"] == pid)
+
+    def recorded() -> bool:
+        child = json.loads(state.read_text())["children"].get("gpu-1", {})
+        return [w["pid"] for w in small_home.json("workers") if w["state"] == "idle"] == [child.get("pid")]
+
+    until(recorded)
 
 
 def test_the_supervisor_runs_by_itself_as_under_systemd(stack: Stack) -> None:

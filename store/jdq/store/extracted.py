@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.fork_lock import cached_property
 from jdq.store.spaces.batches import Batch, BatchPlan, batches
 
 if TYPE_CHECKING:

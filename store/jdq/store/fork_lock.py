@@ -1,4 +1,4 @@
-"""A lock that a fork in the middle of another thread's work does not leave locked forever in the child."""
+"""Locks that a fork in the middle of another thread's work does not leave locked forever in the child."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import itertools
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 class ForkLock:
@@ -53,10 +56,25 @@ class ForkLock:
         cls._held = ()
 
 
+class cached_property(Generic[T]):  # noqa: N801 - as functools names it
+    """`functools.cached_property` as it is since Python 3.12: without the lock that it holds while it computes."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: object, owner: type | None = None) -> T:
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
+
+
 @functools.cache
 def _register() -> None:
     # The handlers of the latest registration run first. A fork takes h5py's lock, too, for which holders of ours wait.
+    # `numpy.unique` loads numpy.ma at its first call: a child would wait forever for another thread's import.
     import h5py  # noqa: F401
+    import numpy.ma  # noqa: F401
 
     os.register_at_fork(
         before=ForkLock.acquire_all, after_in_parent=ForkLock.release_all, after_in_child=ForkLock.release_all

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
+from jdq.store.fork_lock import cached_property
 from jdq.store.location import store_root
 from jdq.store.publish import make_folder, publish, require_file_system
 from jdq.store.spaces.definition import FeatureSpace

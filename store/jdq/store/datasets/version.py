@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +20,7 @@ from jdq.store.datasets.soundness import read_dataset_record
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.digests import UnreadableFile, file_digest
 from jdq.store.errors import StoreError
+from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
+from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.publish import publish
 from jdq.store.spaces.definition import FeatureSpace

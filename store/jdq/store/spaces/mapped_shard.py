@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ import numpy as np
 import xxhash
 
 from jdq.store.errors import DamagedShard
+from jdq.store.fork_lock import cached_property
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.mmap_file import MappedFiles, Placed, map_file
