@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from jdq.store.location import jdq_home, store_root
-from jdq.worker.precision import AUTO, Precision
+from jdq.worker.encoder.options import AUTO, Precision
 
 DEFAULT_ENCODER = "facebook/bart-base"
 

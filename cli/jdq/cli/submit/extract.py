@@ -10,8 +10,7 @@ from jdq.cli.client import Client
 from jdq.cli.submit.data import data_argument, encoder_name, import_file, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
-from jdq.worker.pooling import AUTO, parse_poolings
-from jdq.worker.precision import Precision
+from jdq.worker.encoder.options import AUTO, Precision, parse_poolings
 
 
 class Poolings(click.ParamType[tuple[str, ...]]):

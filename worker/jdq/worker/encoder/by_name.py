@@ -11,8 +11,8 @@ import numpy as np
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.hashing import PREFIX, HashEncoder
+from jdq.worker.encoder.options import AUTO, CLS
 from jdq.worker.encoder.pooling import ChosenPoolings, choose_poolings
-from jdq.worker.pooling import AUTO, CLS
 
 if TYPE_CHECKING:
     from jdq.worker.encoder.cache import EncoderCache

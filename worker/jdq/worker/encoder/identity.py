@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
+from jdq.worker.encoder.options import AUTO, PRECISIONS
 from jdq.worker.encoder.pooling import choose_poolings
 from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
-from jdq.worker.pooling import AUTO
-from jdq.worker.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace

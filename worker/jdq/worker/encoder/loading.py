@@ -18,11 +18,10 @@ from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.identity import Files, read_files
 from jdq.worker.encoder.linear import has_int8
+from jdq.worker.encoder.options import AUTO, automatic_precision
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokens import Tokens
-from jdq.worker.pooling import AUTO
-from jdq.worker.precision import automatic_precision
 
 LEAST_COSINE = 0.999  # what 8-bit precisions must reach to be worth their speed
 CANARY_TEXTS = (

@@ -16,8 +16,8 @@ from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
 from jdq.worker.encoder.linear import Int8Linear, dtype_of
+from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.quiet import quiet_transformers
-from jdq.worker.pooling import CLS
 
 # Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)

@@ -18,6 +18,7 @@ import torch
 
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import Files, read_files
+from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.finetune.batches import TokenRows
 from jdq.worker.finetune.errors import BadOption
@@ -33,7 +34,6 @@ from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 from jdq.worker.heads.predictors import apply_link
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
-from jdq.worker.precision import automatic_precision
 
 
 def finetune(

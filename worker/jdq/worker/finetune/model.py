@@ -15,6 +15,7 @@ from jdq.store.digests import UnreadableFile, check_folder, read_json, to_json, 
 from jdq.store.publish import sync
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
+from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
 from jdq.worker.finetune.batches import padded
@@ -25,7 +26,6 @@ from jdq.worker.finetune.record import RECORD, FineTuneRecord
 from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.heads.features import Check, no_check
 from jdq.worker.heads.predictors import Float32, apply_link, link_of
-from jdq.worker.precision import automatic_precision
 
 BATCH_TOKENS = 8192
 WEIGHT_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json")

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
+from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows
 from jdq.worker.finetune.checkpoints import Spent, last_complete, read_manifest
@@ -21,7 +22,6 @@ from jdq.worker.finetune.watch import Watch
 from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.options import BEST_BY
 from jdq.worker.heads.predictors import apply_link, link_of
-from jdq.worker.precision import automatic_precision
 
 FINE_LOGGING_STEPS = 200
 
