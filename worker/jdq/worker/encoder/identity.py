@@ -105,18 +105,20 @@ def read_files(folder: Path, *, max_length: int | None, precision: str, poolings
     return Files(folder=folder, structure=structure, tokenizer=tokenizer, identity=identity)
 
 
-def _limit(asked: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:
+def _limit(requested: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:
     """The length to truncate at, in tokens. Raises LimitTooLong beyond the positions, or where no text is left."""
     own = min([limit for limit in (positions, tokenizer.limit) if limit is not None] or [LIMIT_WITHOUT_POSITIONS])
-    if asked is None:
+    if requested is None:
         return own
-    if positions is not None and asked > positions:
-        raise LimitTooLong(f"the encoder has positions for {positions} tokens, not {asked}\n  try: --max-length {own}")
-    if asked < tokenizer.least_length:
+    if positions is not None and requested > positions:
         raise LimitTooLong(
-            f"{asked} tokens leave none for the text itself; at least {tokenizer.least_length} are needed"
+            f"the encoder has positions for {positions} tokens, not {requested}\n  try: --max-length {own}"
         )
-    return asked
+    if requested < tokenizer.least_length:
+        raise LimitTooLong(
+            f"{requested} tokens leave none for the text itself; at least {tokenizer.least_length} are needed"
+        )
+    return requested
 
 
 def _check_vocabulary(folder: Path, tokenizer: TextTokenizer, model_size: int) -> None:

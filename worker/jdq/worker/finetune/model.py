@@ -89,7 +89,7 @@ def predict_logits(
     network.eval()
     ends = np.cumsum(tokens.lengths)
     order = np.argsort(-tokens.lengths, kind="stable")
-    found = np.empty((len(tokens), network.config.num_labels), dtype=np.float32)
+    logits = np.empty((len(tokens), network.config.num_labels), dtype=np.float32)
     start = 0
     in_bfloat16 = automatic_precision(device) == "bfloat16"
     with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=in_bfloat16):
@@ -97,10 +97,10 @@ def predict_logits(
             rows = order[start : start + max(1, BATCH_TOKENS // int(tokens.lengths[order[start]]))]
             ids, mask = padded([tokens.ids[ends[r] - tokens.lengths[r] : ends[r]] for r in rows], pad_id)
             inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-            found[rows] = forward_logits(network, inputs).cpu().numpy()
+            logits[rows] = forward_logits(network, inputs).cpu().numpy()
             start += len(rows)
             check(start, len(order))
-    return found
+    return logits
 
 
 def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:

@@ -139,8 +139,8 @@ def _logits_only(logits: Any, _labels: Any) -> Any:
 def _metrics(classes: tuple[str, ...]) -> Any:
     def compute(prediction: Any) -> dict[str, float]:
         logits, targets = np.asarray(prediction.predictions, dtype=np.float32), np.asarray(prediction.label_ids)
-        found = measure_logits(logits, targets, classes)
-        return {name: value for name, value in found.items() if isinstance(value, float)}
+        metrics = measure_logits(logits, targets, classes)
+        return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
     return compute
 
