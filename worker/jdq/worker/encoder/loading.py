@@ -102,7 +102,7 @@ def check_device(files: Files, device: str) -> None:
         )
     if precision == "float8" and shape is not None and (shape.dim % 16 or shape.ffn_dim % 16):
         raise UnsupportedEncoder(
-            f"float8 needs sizes that 16 divides, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
+            f"float8 needs sizes divisible by 16, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
         )
 
 
@@ -145,8 +145,8 @@ def _canary_texts(files: Files) -> Batch:
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """What shows that a folder's files were changed: name, size and modification time of each."""
-    found = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
-    return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in found))
+    files = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
+    return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in files))
 
 
 def _network(files: Files, device: str, precision: str) -> Network:
