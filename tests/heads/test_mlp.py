@@ -168,6 +168,7 @@ ALL = "hidden, layers, dropout, learning_rate, weight_decay, batch_size, max_epo
         ({"layers": 1.0}, "mlp's layers must be a whole number of at least 1, not 1.0"),
         ({"patience": True}, "mlp's patience must be a whole number of at least 1, not True"),
         ({"batch_size": None}, "mlp's batch_size must be a whole number of at least 1, not None"),
+        ({"learning_rate": float("nan")}, "mlp's learning_rate must be a number of at least 0, not nan"),
         ({"dropout": 1}, "mlp's dropout must be a number of at least 0 and below 1, not 1"),
         ({"learning_rate": -0.1}, "mlp's learning_rate must be a number of at least 0, not -0.1"),
         ({"weight_decay": "no"}, "mlp's weight_decay must be a number of at least 0, not 'no'"),

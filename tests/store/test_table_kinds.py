@@ -202,7 +202,9 @@ def test_several_files_are_one_table_that_says_where_each_row_is_from(
     assert [file.file for file in version.source.files] == ["a.csv", "b.csv"]
     assert (version.source.file, version.columns) == ("a.csv, b.csv", ("text", "label", "file"))
     Path("c.csv").write_text("text,kind\nx,1\n")
-    with pytest.raises(TableError, match=r"c.csv has columns other than those of a.csv: text, kind; that has: text, label"):
+    with pytest.raises(
+        TableError, match=r"c.csv has columns other than those of a.csv: text, kind; that has: text, label"
+    ):
         open_table(["a.csv", "c.csv"])
     with pytest.raises(TableError, match=r"no file matches d\*.csv"):
         open_table("d*.csv")
