@@ -12,6 +12,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, TypeVar
@@ -35,13 +36,12 @@ TRAILER_BYTES = len(UNSET) + 1
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class UnreadableFile(StoreError):
     """A file of the store cannot be read, or has changed since it was written."""
 
-    def __init__(self, path: str | Path, fact: str) -> None:
-        super().__init__(str(path), fact)
-        self.path = Path(path)
-        self.fact = fact
+    path: Path
+    fact: str
 
     def __str__(self) -> str:
         return f"{self.path}: {self.fact}"

@@ -9,6 +9,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,14 +26,13 @@ RECORD = "jdq.json"
 MAX_HEADER_BYTES = 100_000_000
 
 
+@dataclass(eq=False)
 class UnknownTrained(StoreError):
     """The store has no head, or no model, of this id."""
 
-    def __init__(self, kind: str, wanted: str, known: Sequence[str]) -> None:
-        super().__init__(kind, wanted, tuple(known))
-        self.kind = kind
-        self.wanted = wanted
-        self.known = tuple(known)
+    kind: str
+    wanted: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         command = {"head": "jdq submit train-head", "model": "jdq submit fine-tune data.csv"}[self.kind]

@@ -131,12 +131,12 @@ class Space:
                 f"not {len(keys)} keys, {features.shape} and {n_tokens.shape}"
             )
         if (repeated := repeats(keys)).any():
-            raise DuplicateKeys(np.flatnonzero(repeated).tolist())
+            raise DuplicateKeys(tuple(np.flatnonzero(repeated).tolist()))
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features, dtype=np.dtype(dtype).newbyteorder("<"))
         # After the cast: 70,000 is finite in float32 and an infinity in float16.
         if not (finite := _finite_rows(rows)).all():
-            raise NotFinite(np.flatnonzero(~finite).tolist(), dtype)
+            raise NotFinite(tuple(np.flatnonzero(~finite).tolist()), dtype)
         return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
 
     def _publish(self, image: ShardImage) -> None:
@@ -198,8 +198,8 @@ class Space:
         missing = np.flatnonzero(located.shards < 0)
         if len(missing):
             damaged = [f"shard {name} is damaged: {fact}" for name, fact in self.index.unreadable().items()]
-            names = [bytes(keys[position]).hex() for position in missing]
-            raise MissingFeatures(self.digest, missing.tolist(), names, len(keys), "; ".join(damaged[:3]))
+            names = tuple(bytes(keys[position]).hex() for position in missing)
+            raise MissingFeatures(self.digest, tuple(missing.tolist()), names, len(keys), "; ".join(damaged[:3]))
 
 
 def _read_definition(path: Path) -> FeatureSpace:
