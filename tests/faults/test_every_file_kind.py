@@ -31,7 +31,7 @@ JOB = "job-1"
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with every kind of file."""
-    from jdq.store.digests import to_json, write_manifest
+    from jdq.store.files.digests import to_json, write_manifest
 
     store, version, space = write_store(tmp_path_factory.mktemp("kinds") / "store", sentences(40), chunk=5)
     assert not Space(space.path).missing(version.keys()).any()

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
+from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.files.publish import make_folder, publish, require_file_system
 from jdq.store.fork_lock import cached_property
 from jdq.store.location import store_root
-from jdq.store.publish import make_folder, publish, require_file_system
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import Features

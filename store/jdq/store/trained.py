@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from jdq.store.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
 from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.files.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
+from jdq.store.files.publish import partial_beside, publish, remove
 from jdq.store.job_files import JOB
-from jdq.store.publish import partial_beside, publish, remove
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jdq.store.digests import digest_of
+from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"

@@ -13,9 +13,9 @@ import numpy as np
 
 from jdq.store.datasets.columnar import block_table, table_writer
 from jdq.store.datasets.records import FileRecord
-from jdq.store.digests import DIGEST_BYTES
+from jdq.store.files.digests import DIGEST_BYTES
+from jdq.store.files.publish import write_all
 from jdq.store.keys import KEY_BYTES, key_of_bytes, repeats
-from jdq.store.publish import write_all
 from jdq.store.table.digest import RecordDigest
 
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from jdq.store.digests import digest_of
 from jdq.store.errors import StoreError
+from jdq.store.files.digests import digest_of
 from jdq.store.table import SourceFile
 
 FORMAT_VERSION = 1

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord
-from jdq.store.digests import UnreadableFile, read_array, read_json
-from jdq.store.publish import Bytes, publish, replace
+from jdq.store.files.digests import UnreadableFile, read_array, read_json
+from jdq.store.files.publish import Bytes, publish, replace
 
 IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
 

@@ -10,8 +10,8 @@ import msgspec
 from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
 from jdq.store.datasets.importing import VERSION_DIGITS
 from jdq.store.datasets.records import FORMAT_VERSION, DatasetRecord, FileRecord, fault
-from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import StoreFormatError
+from jdq.store.files.digests import UnreadableFile, read_json
 
 
 def read_dataset_record(path: Path) -> DatasetRecord:

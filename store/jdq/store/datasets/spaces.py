@@ -8,7 +8,7 @@ from pathlib import Path
 from jdq.store.datasets.names import InvalidName
 from jdq.store.datasets.records import SpaceRecord, now_after
 from jdq.store.datasets.side_files import SPACES, put, readable
-from jdq.store.digests import to_json
+from jdq.store.files.digests import to_json
 
 SPACE = re.compile(r"[0-9a-f]{32}")
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from jdq.store.datasets.names import InvalidName
 from jdq.store.datasets.records import DamagedSplit, SplitRecord, fault
 from jdq.store.datasets.side_files import SPLITS, put
-from jdq.store.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
+from jdq.store.files.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PARTS = ("train", "validation", "test")

@@ -18,8 +18,8 @@ from jdq.store.datasets.records import ImportRecord, SpaceRecord, fault
 from jdq.store.datasets.side_files import IMPORTS, faults, readable
 from jdq.store.datasets.soundness import read_dataset_record
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
-from jdq.store.digests import UnreadableFile, file_digest
 from jdq.store.errors import StoreError
+from jdq.store.files.digests import UnreadableFile, file_digest
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered

@@ -11,11 +11,11 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.datasets.side_files import IMPORTS
-from jdq.store.digests import UnreadableFile
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.files.digests import UnreadableFile
+from jdq.store.files.publish import replace
 from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
-from jdq.store.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import shard_names

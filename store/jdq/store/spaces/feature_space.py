@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
+from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, repeats
-from jdq.store.publish import publish
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, Located, shard_names
 from jdq.store.spaces.mapped_shard import MappedShard, current_identity, identity_of, open_shard
@@ -143,7 +143,7 @@ class Space:
         path = self.shard_path(image.name)
         for _ in range(ATTEMPTS):
             try:
-                if publish(path, image.pieces):
+                if publish(path, image.write):
                     return
             except OSError as error:
                 raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error

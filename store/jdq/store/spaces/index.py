@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.digests import digest_of
 from jdq.store.errors import DamagedShard
+from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from jdq.store.digests import UnreadableFile, read_json, to_json
-from jdq.store.publish import replace
+from jdq.store.files.digests import UnreadableFile, read_json, to_json
+from jdq.store.files.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.segment import Segment
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import StoreError
+from jdq.store.files.publish import partial_beside, write_all
 from jdq.store.keys import Keys, halves
-from jdq.store.publish import partial_beside, write_all
 from jdq.store.spaces.mmap_file import map_file
 from jdq.store.spaces.shard import file_content_digest
 from jdq.store.spaces.validator import opened_regular

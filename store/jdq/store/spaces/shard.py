@@ -1,4 +1,4 @@
-"""One shard as bytes: HDF5 writes the file's metadata, and the rows are put beside it without a copy."""
+"""One shard as a file: HDF5 writes the metadata, and the rows are put beside it without a copy."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from jdq.store.files.lasting_file import writing_hdf5
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
-from jdq.store.spaces.metadata_file import MetadataFile
 
 FORMAT = "jdq-shard"
 FORMAT_VERSION = 1
@@ -53,10 +53,25 @@ class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardImage:
-    """The bytes of a shard, in consecutive pieces, and its name without `.h5`."""
+    """What a shard's file will have."""
 
-    name: str
-    pieces: tuple[memoryview, ...]
+    header: ShardHeader
+    columns: Mapping[str, Column]
+
+    @property
+    def name(self) -> str:
+        """The file's name without `.h5`."""
+        return self.header.keys_digest
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write the new `file`: HDF5 the metadata, and then we the rows, where it left room for them."""
+        with writing_hdf5(file, alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT) as (h5, _):
+            offsets = {name: _declare(h5.id, name, array) for name, array in self.columns.items()}
+            for name, value in (msgspec.to_builtins(self.header) | {"header_digest": self.header.digest()}).items():
+                _write_attribute(h5, name, value)
+        for name, array in self.columns.items():
+            file.seek(offsets[name])
+            file.write(array.data.cast("B"))
 
 
 def content_digest(*data: bytes | memoryview) -> str:
@@ -114,23 +129,7 @@ def encode_shard(
         n_tokens_digest=content_digest(n_tokens.data),
         producer=msgspec.json.encode(dict(producer), order="sorted").decode(),
     )
-    file = MetadataFile()
-    offsets = _write_metadata(file, header, columns)
-    rows = {offsets[name]: array.data.cast("B") for name, array in columns.items()}
-    return ShardImage(name=header.keys_digest, pieces=tuple(file.pieces_around(rows)))
-
-
-def _write_metadata(file: MetadataFile, header: ShardHeader, columns: Mapping[str, Column]) -> dict[str, int]:
-    """Let HDF5 lay out the file without its rows; returns the offset of each array."""
-    import h5py
-
-    with h5py.File(
-        file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
-    ) as h5:
-        offsets = {name: _declare(h5.id, name, array) for name, array in columns.items()}
-        for name, value in (msgspec.to_builtins(header) | {"header_digest": header.digest()}).items():
-            _write_attribute(h5, name, value)
-    return offsets
+    return ShardImage(header=header, columns=columns)
 
 
 def _declare(file: Any, name: str, array: Column) -> int:
