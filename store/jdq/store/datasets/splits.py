@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from jdq.store.datasets.names import InvalidName
 from jdq.store.datasets.records import DamagedSplit, SplitRecord, fault
-from jdq.store.datasets.side_files import SPLITS, put
+from jdq.store.datasets.side_files import DIGEST, SPLITS, put
 from jdq.store.files.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -95,6 +95,6 @@ def split_digest(parts: npt.NDArray[np.uint8]) -> str:
 
 
 def _checked(digest: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{32}", digest):
+    if not DIGEST.fullmatch(digest):
         raise ValueError(f"{digest[:80]!r} is not a digest")
     return digest

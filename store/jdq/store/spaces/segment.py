@@ -71,7 +71,7 @@ class Entries:
 
 @dataclass(slots=True, kw_only=True)
 class Segment(Entries):
-    """The entries of `shards`, which `where` numbers; a key that is in several has several. `path`: its file, if any."""
+    """The entries of `shards`, as `where` numbers them; several for a key in several. `path`: its file, if any."""
 
     shards: list[str]
     path: Path | None = None
