@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import StoreError
+from jdq.store.files.digests import digest_of_blocks, read_blocks
 from jdq.store.files.publish import replace
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces.mmap_file import map_file
-from jdq.store.spaces.shard import file_content_digest
 from jdq.store.spaces.validator import opened_regular
 
 MAGIC = b"JDQINDEX"
@@ -190,7 +190,7 @@ def write(path: Path, segments: Sequence[Segment], alive: Collection[str]) -> Se
                 file.write(column.data.cast("B"))
             done += len(piece)
         file.flush()
-        digest = file_content_digest(file.fileno(), start, entries * ENTRY_BYTES)
+        digest = digest_of_blocks(read_blocks(file.fileno(), start, entries * ENTRY_BYTES), fast=True)
         file.seek(0)
         file.write(_front(msgspec.structs.replace(blank, digest=digest)))
         file.flush()
@@ -227,7 +227,7 @@ def _read(fd: int, size: int, path: Path) -> Segment | None:
     if not known or start + header.entries * ENTRY_BYTES != size:
         return None
     # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
-    if file_content_digest(fd, start, header.entries * ENTRY_BYTES) != header.digest:
+    if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
         return None
     return _segment(map_file(fd, size), start, header.shards, path)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
+from jdq.store.files.digests import digest_of, digest_of_blocks
 from jdq.store.files.lasting_file import writing_hdf5
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
@@ -23,7 +21,6 @@ ARRAYS = ("features", "keys", "n_tokens")
 # Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
 ALIGNMENT = 4096
 ALIGNED_FROM = 512
-READ_BYTES = 1 << 20
 # HDF5 stores an attribute in its object's header only up to 64 KiB.
 LARGEST_ATTRIBUTE = 1 << 15
 
@@ -48,7 +45,7 @@ class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     def digest(self) -> str:
         """xxh3-128 of the attributes as sorted JSON, which detects a flipped bit in any of them."""
-        return content_digest(msgspec.json.encode(self, order="sorted"))
+        return digest_of_blocks([msgspec.json.encode(self, order="sorted")], fast=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,38 +71,6 @@ class ShardImage:
             file.write(array.data.cast("B"))
 
 
-def content_digest(*data: bytes | memoryview) -> str:
-    """xxh3-128 of the bytes, in hexadecimal: as fast as memory is read. Detects accidents, not forgery."""
-    digest = xxhash.xxh3_128()
-    for piece in data:
-        digest.update(memoryview(piece).cast("B"))
-    return digest.hexdigest()
-
-
-def file_content_digest(fd: int, offset: int, size: int) -> str:
-    """The same of a part of a file, by reading it: a bad block raises OSError, where a map ends the process."""
-    digest = xxhash.xxh3_128()
-    for block in read_blocks(fd, offset, size):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def read_blocks(fd: int, offset: int, size: int) -> Iterator[bytes]:
-    """A part of a file in blocks. Raises OSError, also where the file ends before."""
-    end = offset + size
-    while offset < end:
-        block = os.pread(fd, min(READ_BYTES, end - offset), offset)
-        if not block:
-            raise OSError(f"the file ends at {offset}, not at {end}")
-        yield block
-        offset += len(block)
-
-
-def shard_name(keys: Keys) -> str:
-    """blake2b-128 of the keys in the shard's order, so that a name means one sequence of keys."""
-    return hashlib.blake2b(np.ascontiguousarray(keys).data, digest_size=KEY_BYTES).hexdigest()
-
-
 def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
     """The size in bytes of each array of a shard."""
     width = np.dtype(space.storage_dtype).itemsize
@@ -124,9 +89,9 @@ def encode_shard(
         space_json=space.canonical_json().decode(),
         rows=len(keys),
         dim=space.dim,
-        features_digest=content_digest(features.data),
-        keys_digest=shard_name(keys),
-        n_tokens_digest=content_digest(n_tokens.data),
+        features_digest=digest_of_blocks([features.data], fast=True),
+        keys_digest=digest_of(keys.data),
+        n_tokens_digest=digest_of_blocks([n_tokens.data], fast=True),
         producer=msgspec.json.encode(dict(producer), order="sorted").decode(),
     )
     return ShardImage(header=header, columns=columns)
