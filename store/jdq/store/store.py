@@ -111,9 +111,8 @@ class Store:
         return self.root / "spaces"
 
     def _digests(self) -> list[str]:
-        if not self._spaces.is_dir():
-            return []
-        return sorted(path.parent.name for path in self._spaces.glob("*/space.json") if len(path.parent.name) == 32)
+        folders = self._spaces.glob("*/")
+        return sorted(path.name for path in folders if len(path.name) == 32 and not is_unfinished_space(path))
 
 
 def is_unfinished_space(folder: Path) -> bool:
