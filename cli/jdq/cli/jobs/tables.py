@@ -79,8 +79,8 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
 
 def copy_table(client: Client, job: Job, target: Target) -> None:
     """Writes the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
+    from jdq.store.files.publish import partial_beside
     from jdq.store.job_files import JobFiles
-    from jdq.store.publish import partial_beside
     from jdq.store.table.written import read_records, record_writer, write_records
 
     target.check()
