@@ -27,7 +27,7 @@ from jdq.worker.jobs import work_for
 from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, Queue
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 
 POSTINGS = Path(__file__).parent.parent / "demo" / "jobs.csv"
 

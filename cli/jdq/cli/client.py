@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
-    from jdq.worker.queue.jobbook import Job, JobBook
+    from jdq.worker.queue.jobbook import JobBook
+    from jdq.worker.queue.records import Job
     from jdq.worker.queue.scripts import TicketOrder
 
 

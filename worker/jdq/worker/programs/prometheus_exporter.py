@@ -21,7 +21,8 @@ from jdq.worker.config import read_config
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import QUEUES, JobState
 from jdq.worker.queue.exit_codes import exit_on_error
-from jdq.worker.queue.jobbook import Job, JobBook, Worker
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.records import Job, Worker
 
 PORT = 9108
 
