@@ -57,6 +57,8 @@ class Place:
                 send=lambda orders: None,
                 time_slice_s=3600,
                 heartbeat_s=2,
+                stall_s=3600,
+                on_cpu=True,
             ).run()
         found = self.workers["cpu"].jobbook.job(job)
         assert found.state == "succeeded", found.error

@@ -60,6 +60,8 @@ class Workplace:
             send=lambda orders: None,
             time_slice_s=60,
             heartbeat_s=1,
+            stall_s=60,
+            on_cpu=True,
         ).run()
 
     def finished(self, spec: Spec) -> Job:

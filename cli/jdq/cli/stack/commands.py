@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import clock, json_option, print_json, print_table
 from jdq.worker.queue.exit_codes import plain
+
+if TYPE_CHECKING:
+    from jdq.worker.queue.records import Worker
 
 COUNT = click.IntRange(min=0)
 
@@ -60,14 +65,16 @@ def workers(as_json: bool) -> None:
     if as_json:
         print_json([asdict(worker) for worker in known])
         return
-    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "job", "last seen"]
-    rows = [
-        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.version, w.job or "-", clock(w.last_seen)]
-        for w in known
-    ]
-    print_table(columns, rows)
+    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "tokens/s", "job", "last seen"]
+    print_table(columns, [_row(worker) for worker in known])
     for worker in known:
         if worker.reason is not None:
             click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
     if precision := jobbook.precision():
         click.echo(f"precision auto: {precision}")
+
+
+def _row(worker: Worker) -> list[str]:
+    speed = "-" if worker.tokens_per_s is None else f"{worker.tokens_per_s:,}"
+    of_process = [worker.name, worker.state, worker.queue, worker.device, worker.host, str(worker.pid), worker.version]
+    return [*of_process, speed, worker.job or "-", clock(worker.last_seen)]

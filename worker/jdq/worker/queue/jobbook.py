@@ -109,8 +109,9 @@ class JobBook:
         pipe.hgetall("jdq:workers:busy")
         pipe.smembers("jdq:workers:drain")
         pipe.hgetall("jdq:workers:sick")
+        pipe.hgetall("jdq:workers:speed")
         pipe.time()
-        described, seen, busy, draining, sick, (seconds, micros) = pipe.execute()
+        described, seen, busy, draining, sick, speeds, (seconds, micros) = pipe.execute()
         last_seen = dict(seen)
         now = seconds + micros / 1e6
         return [
@@ -122,6 +123,7 @@ class JobBook:
                 job=busy.get(name),
                 draining=name in draining,
                 sick=sick.get(name),
+                speed=speeds.get(name),
             )
             for name, text in sorted(described.items())
         ]

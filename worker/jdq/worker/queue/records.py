@@ -70,6 +70,7 @@ class Worker:
     last_seen: float
     started: float
     version: str  # of its jdq; "-" if it does not say
+    tokens_per_s: int | None  # of the last chunk that its encoder computed
     reason: str | None = None
 
 
@@ -178,6 +179,7 @@ def worker_record(
     job: str | None,
     draining: bool,
     sick: str | None,
+    speed: str | None,
 ) -> Worker:
     """The worker that described itself so; one whose description no version of jdq wrote is shown as unreadable."""
     described = _lenient(text, _Description, _Description(condition="unreadable"))
@@ -202,5 +204,6 @@ def worker_record(
         last_seen=last_seen,
         started=described.started,
         version=described.version,
+        tokens_per_s=None if speed is None else int(speed),
         reason=None if sick is None else str(_lenient(sick, dict[str, Any], {}).get("reason", sick)),
     )
