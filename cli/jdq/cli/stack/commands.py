@@ -60,6 +60,8 @@ def workers(as_json: bool) -> None:
     """List the workers and their jobs."""
     from dataclasses import asdict
 
+    from jdq.worker.queue.contract import PROTOCOL
+
     jobbook = Client().jobbook
     known = jobbook.workers()
     if as_json:
@@ -70,6 +72,8 @@ def workers(as_json: bool) -> None:
     for worker in known:
         if worker.reason is not None:
             click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
+        if worker.protocol != PROTOCOL:
+            click.echo(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
     if precision := jobbook.precision():
         click.echo(f"precision auto: {precision}")
 

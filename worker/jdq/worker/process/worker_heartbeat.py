@@ -21,6 +21,7 @@ from jdq.worker.process.devices import Gpu
 from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.self_test import Recovery, SelfTest
+from jdq.worker.queue.contract import PROTOCOL
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class WorkerHeartbeat(threading.Thread):
             "started": self._started_at,
             "condition": self._condition,
             "version": version("jdq"),
+            "protocol": PROTOCOL,
         }
         sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
         if self._condition == "ready" and bool(sick) != bool(self._sick):

@@ -70,6 +70,7 @@ class Worker:
     last_seen: float
     started: float
     version: str  # of its jdq; "-" if it does not say
+    protocol: int  # of its messages
     tokens_per_s: int | None  # of the last chunk that its encoder computed
     reason: str | None = None
 
@@ -84,6 +85,7 @@ class _Description(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     condition: str = "ready"
     version: str = "-"
+    protocol: int = 0
 
 
 def readable_job(job: str, now: float, part: list[Any]) -> Job:
@@ -204,6 +206,7 @@ def worker_record(
         last_seen=last_seen,
         started=described.started,
         version=described.version,
+        protocol=described.protocol,
         tokens_per_s=None if speed is None else int(speed),
         reason=None if sick is None else str(_lenient(sick, dict[str, Any], {}).get("reason", sick)),
     )
