@@ -14,7 +14,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from jdq.cli.client import Client
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 REFRESH_S = 0.3
 
