@@ -80,7 +80,7 @@ def test_a_fine_tune_ends_with_a_model_that_classifies_and_extracts(workplace: W
 
 
 class _Interrupted(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def interrupted(workplace: Workplace, job: str, at_step: int, error: type[Exception]) -> list[int]:

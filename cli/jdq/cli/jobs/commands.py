@@ -101,7 +101,7 @@ def _moment(text: str) -> float:
 def watch(job: str, as_json: bool) -> None:
     """Show a live progress bar of JOB.
 
-    Returns when the job ends, with exit code 1 where it failed or was cancelled. Ctrl-C leaves the job running. With
+    Returns when the job ends, with exit code 1 if it failed or was cancelled. Ctrl-C leaves the job running. With
     --json, prints a line for each change.
     """
     from jdq.cli.jobs.watch import watch_job
@@ -120,7 +120,7 @@ def watch(job: str, as_json: bool) -> None:
 def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
 
-    Exit code 1 where the job failed or was cancelled.
+    Exit code 1 if the job failed or was cancelled.
     """
     from jdq.cli.jobs.progress import describe_result
     from jdq.cli.jobs.results import print_result

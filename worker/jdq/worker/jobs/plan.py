@@ -14,7 +14,7 @@ from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
-from jdq.worker.precision import automatic_precision, device_kind
+from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
