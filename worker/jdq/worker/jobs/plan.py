@@ -128,7 +128,12 @@ class Plan:
         reused = version.n_rows - len(rows)
         log.info("%d rows, %d to compute, %d chunks", version.n_rows, len(rows), n_chunks)
         return Outcome(
-            counts={"texts_total": version.n_rows, "texts_done": reused, "reused": reused},
+            counts={
+                "texts_total": version.n_rows,
+                "texts_done": reused,
+                "reused": reused,
+                "estimated_tokens": int(tokens.sum()),
+            },
             result=result,
             follow_up=FollowUpChunks(chunks=n_chunks, queue="gpu") if n_chunks else None,
         )
