@@ -22,13 +22,16 @@ COUNT = click.IntRange(min=0)
 def up(gpu_workers: int, cpu_workers: int) -> None:
     """Start Redis and workers on this machine.
 
-    They run in the background and log to $JDQ_HOME/logs. A second `up` changes nothing. Without a GPU, the workers of
-    the gpu queue run on the CPU.
+    They run in the background and log to $JDQ_HOME/logs. A second `up` changes nothing. If only their supervisor died,
+    `up` starts another one, which takes over the processes that still run. Without a GPU, the workers of the gpu queue
+    run on the CPU.
     """
     from jdq.cli.stack.control import bring_up
 
     client = Client()
     state, started = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
+    if started and state.message:
+        click.echo(f"{state.message}, which the supervisor that ended had left running", err=True)
     running = f"{state.gpu_workers} gpu and {state.cpu_workers} cpu workers, logs in {client.config.logs}"
     click.echo(f"up: {running}" if started else f"already running: {running}", err=True)
     if not started and (state.gpu_workers, state.cpu_workers) != (gpu_workers, cpu_workers):
