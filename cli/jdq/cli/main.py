@@ -15,6 +15,7 @@ from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
+from jdq.cli.stack.settings import config
 from jdq.cli.store import store
 from jdq.cli.submit import submit
 from jdq.cli.submit.importing import import_table
@@ -58,7 +59,7 @@ class Sections(click.Group):
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
         "Results": (jobs.result, heads, models, compare, report, predict),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, stack.workers, top),
+        "Stack": (stack.up, stack.down, stack.workers, top, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",
