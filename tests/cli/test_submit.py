@@ -276,10 +276,10 @@ def test_settings_come_from_the_environment_then_the_file_then_the_defaults(jdq:
     job = jdq.submit("extract", jdq.file())
     spec = jdq.json("status", job)["spec"]
     assert (spec["encoder"], spec["precision"]) == ("hash:4", "float32")
-    told = CommandLine(jdq.workplace, {"JDQ_ENCODER": "hash:32"})
-    assert told.json("status", told.submit("extract", jdq.file()))["spec"]["encoder"] == "hash:32"
-    asked = told.submit("extract", jdq.file(), "--encoder", "hash:2", "--max-length", "12")
-    spec = told.json("status", asked)["spec"]
+    configured = CommandLine(jdq.workplace, {"JDQ_ENCODER": "hash:32"})
+    assert configured.json("status", configured.submit("extract", jdq.file()))["spec"]["encoder"] == "hash:32"
+    overridden = configured.submit("extract", jdq.file(), "--encoder", "hash:2", "--max-length", "12")
+    spec = configured.json("status", overridden)["spec"]
     assert (spec["encoder"], spec["max_length"]) == ("hash:2", 12)
 
 

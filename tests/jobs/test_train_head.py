@@ -139,7 +139,7 @@ def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"head": "knn", "class_weight": "balanced"}, "takes no class weights"),
+        ({"head": "knn", "class_weight": "balanced"}, "does not support class weights"),
         ({"head": "logreg", "params": {"gamma": 3}}, "gamma"),
         ({"head": "sklearn.naive_bayes.GaussianNB"}, "not allowed"),
     ],

@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Meta
 
 from jdq.store.location import jdq_home, store_root
-from jdq.worker.precision import AUTO, Precision
+from jdq.worker.encoder.options import AUTO, Precision
 
 DEFAULT_ENCODER = "facebook/bart-base"
 
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
-_Names = Annotated[str, Meta(description="a text of names, comma separated")]
+_Names = Annotated[str, Meta(description="a list of names, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
     str,

@@ -22,9 +22,9 @@ COUNT = click.IntRange(min=0)
 def up(gpu_workers: int, cpu_workers: int) -> None:
     """Start Redis and workers on this machine.
 
-    They run in the background and log to $JDQ_HOME/logs. A second `up` changes nothing. If only their supervisor died,
-    `up` starts another one, which takes over the processes that still run. Without a GPU, the workers of the gpu queue
-    run on the CPU.
+    They run in the background and log to $JDQ_HOME/logs. A second `jdq up` changes nothing. If only their supervisor
+    died, `jdq up` starts another one, which takes over the processes that still run. Without a GPU, the workers of the
+    gpu queue run on the CPU.
     """
     from jdq.cli.stack.control import bring_up
 

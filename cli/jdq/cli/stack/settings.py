@@ -9,7 +9,7 @@ import click
 from jdq.cli.client import Client
 from jdq.cli.output import json_option, print_json, print_table
 from jdq.worker.config import settings
-from jdq.worker.precision import AUTO
+from jdq.worker.encoder.options import AUTO
 
 
 @click.group()

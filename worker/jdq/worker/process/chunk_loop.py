@@ -176,7 +176,7 @@ class ChunkLoop:
         try:
             self._send(report())
         except redis.RedisError:
-            log.exception("the ledger does not take the report; the chunk is given up")
+            log.exception("the ledger rejects the report; the chunk is given up")
 
     def _stop(self, held: HeldLease, stop: StopWork) -> None:
         log.info("stopped: %s", type(stop).__name__)

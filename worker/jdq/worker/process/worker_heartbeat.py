@@ -53,7 +53,7 @@ class WorkerHeartbeat(threading.Thread):
             self._run()
         finally:
             if not self._gone.is_set():
-                log.critical("the worker heartbeat ended; this worker ends, to be started again")
+                log.critical("the worker heartbeat ended; this worker exits, to be restarted")
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _run(self) -> None:
@@ -141,7 +141,7 @@ class WorkerHeartbeat(threading.Thread):
             self._take_tickets(not sick)
         if self._gpu and self._runtime.ledger.lease_gpu([self._gpu.uuid]) is None:
             # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
-            log.error("lost the lease of GPU %s; this worker ends, to be started again", self._gpu.uuid)
+            log.error("lost the lease of GPU %s; this worker exits, to be restarted", self._gpu.uuid)
             self._gpu = None
             os.kill(os.getpid(), signal.SIGTERM)
 
