@@ -13,6 +13,7 @@ from jdq.cli.client import BadRequest
 from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
+from jdq.cli.output import say
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.settings import config
@@ -75,7 +76,7 @@ def cli() -> None:
     jdq result JOB                          print the result
     """
     for warning in unknown_variables(os.environ):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.output import say
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
@@ -103,7 +104,7 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
         partial.replace(target.path)
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"wrote {target.path}", err=True)
+    say(f"wrote {target.path}", err=True)
 
 
 def probability_columns(header: Sequence[str]) -> int:

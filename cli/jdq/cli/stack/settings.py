@@ -7,7 +7,7 @@ import os
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, print_json, print_table
+from jdq.cli.output import json_option, print_json, print_table, say
 from jdq.worker.config import settings
 from jdq.worker.encoder.options import AUTO
 
@@ -39,7 +39,7 @@ def show(as_json: bool) -> None:
         return
     print_table(["setting", "value", "from"], [[name, _text(value), source] for name, value, source in shown])
     if automatic:
-        click.echo(f"precision {AUTO}: {automatic}")
+        say(f"precision {AUTO}: {automatic}")
 
 
 def _text(value: object) -> str:
