@@ -24,7 +24,10 @@ FOLDER = PROJECT / "worker" / "jdq" / "worker" / "queue" / "lua"
 DEPTH = 5
 LIMIT_S = 300
 # Lines that change no behaviour that anybody could see, with the reason.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "return false": "at the end of a function whose callers only ask whether the answer is true",
+    "return nil": "at the end of a function, which returns nil anyway",
+}
 
 Mutant = tuple[Path, int, str]
 
