@@ -73,7 +73,7 @@ def test_a_worker_never_takes_again_what_it_failed_while_another_lives_however_b
         clock.pass_s(3600)
         alive(bad, good)
         assert bad.next(job) is None
-    bad.end_process(PID, "killed by SIGKILL")  # of a process that holds nothing
+    bad.end_process(os.getpid(), "killed by SIGKILL")  # of a process that holds nothing
     clock.pass_s(20)
     bad.heartbeat(DESCRIPTION)
     assert taken(bad, job).attempt == 2
@@ -84,7 +84,7 @@ def test_after_a_death_others_only_go_first(jobbook: JobBook, ledger_of: LedgerO
     job = planned(jobbook, b, 1)
     alive(a, b)
     taken(a, job)
-    a.end_process(PID, "killed by SIGKILL")
+    a.end_process(os.getpid(), "killed by SIGKILL")
     assert a.next(job) is None
     clock.pass_s(10)
     alive(a, b)
@@ -92,7 +92,7 @@ def test_after_a_death_others_only_go_first(jobbook: JobBook, ledger_of: LedgerO
     clock.pass_s(2)
     alive(a, b)
     taken(b, job)
-    b.end_process(PID, "killed by SIGKILL")
+    b.end_process(os.getpid(), "killed by SIGKILL")
     c = ledger_of("c")
     clock.pass_s(10)
     alive(a, b, c)
