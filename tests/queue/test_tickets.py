@@ -70,6 +70,6 @@ def test_an_entry_that_is_no_message_is_dropped_and_the_next_one_is_read(
             while not got:
                 connection.drain_events(timeout=5)
     assert got[0][1] == {"job": "a"}
-    dropped = [record.getMessage() for record in caplog.records if "no message" in record.getMessage()]
+    dropped = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
     assert len(dropped) == 3
-    assert "dropped an entry of a queue that is no message: KeyError: 'properties'" in dropped
+    assert "dropped an entry of a queue that is not a message: KeyError: 'properties'" in dropped
