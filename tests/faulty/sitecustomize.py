@@ -3,8 +3,8 @@
 Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text kills
 the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker is sick
 as the file says: `raises`, `nan`, `slow`, `hangs`, `locks`, or `flips` (one bit, from the next canary texts on). Only
-the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists, one reply of Redis in twenty is lost. The scripts'
-clock is wrong by the milliseconds in the key `test:clock-offset`.
+the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists, one reply of Redis in twenty is lost. The clock
+of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class FaultyLoader(SourceFileLoader):
 
 
 class LossyLoader(SourceFileLoader):
-    """Loads redis-py's connection, which loses replies: the server ran the command, and the caller does not learn it."""
+    """Loads redis-py's connection, which loses replies: the server ran the command, and the caller does not know."""
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
