@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import math
 import mmap
 import os
@@ -83,7 +84,7 @@ class MappedFiles:
                 start += step
             end = -(-(start + size) // PAGE) * PAGE
             if end > len(self._memory):
-                raise OSError(f"the shards take more than {len(self._memory)} bytes of addresses")
+                raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of addresses")
             if mapped:
                 _mmap(self._base + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
             else:
