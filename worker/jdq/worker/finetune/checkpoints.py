@@ -27,7 +27,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a complete checkpoint holds: the size in bytes and the blake2b-128 of each file. Older ones have no digests."""
+    """What a complete checkpoint holds: size in bytes and blake2b-128 of each file. Older ones have no digests."""
 
     sizes: dict[str, int]
     spent: Spent = msgspec.field(name="facts")
