@@ -158,12 +158,14 @@ def test_a_chunk_that_was_tried_before_runs_alone(workplace: Workplace) -> None:
             time.sleep(0.3)  # in which a look-ahead would take the next chunk
             leased.append(workplace.jobbook.job(job).chunks_leased)
 
-    def slowly() -> Outcome:
-        time.sleep(0.2)
+    def slowly(lease: Lease) -> Outcome:
+        time.sleep(0.2)  # in which the loop would take the next chunk
+        if lease.attempt == 2:
+            leased.append(workplace.jobbook.job(job).chunks_leased)
         return Outcome()
 
-    loop(workplace, job, lambda lease: Work(fails_once, slowly))
-    assert leased == [1, 1]
+    loop(workplace, job, lambda lease: Work(fails_once, lambda: slowly(lease)))
+    assert leased == [1, 1, 1]
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
 
 

@@ -87,9 +87,12 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
     target.check()
     if job.kind != "predict":
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
-    source = JobFiles(client.store.root).folder(job.id) / "predictions.csv"
+    files = JobFiles(client.store.root)
+    source = files.folder(job.id) / "predictions.csv"
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
+    if source.with_suffix(".json").exists():  # older jdq wrote none
+        files.check(source.with_suffix(".json"))
     records = _safe(read_records(source)) if target.excel_safe else read_records(source)
     if target.path == STDOUT:
         sys.stdout.reconfigure(encoding="utf-8-sig" if target.bom else "utf-8", newline="")  # type: ignore[union-attr]

@@ -90,7 +90,7 @@ def _positions(config: Any) -> int | None:
 
 
 def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[str, StoredTensor] | None:
-    """The tensors tensors in the files under the model's own names, or None where one is not."""
+    """The tensors in the files under the model's own names, or None where one is not."""
     tensors = {}
     for name, inside in names.items():
         spellings = [name, f"{network.base_model_prefix}.{name}"]
