@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -9,9 +10,9 @@ import pytest
 import redis
 
 from jdq.worker.queue.jobbook import JobBook
-from jdq.worker.queue.ledger import Ledger
+from jdq.worker.queue.ledger import Ledger, Outcome
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import taken
+from tests.queue.test_ledger import planned, taken
 
 LedgerOf = Callable[..., Ledger]
 HASHES = ("", ":queue", ":busy", ":faults", ":sick", ":speed")
@@ -142,3 +143,24 @@ def test_the_delay_after_a_fault_doubles_up_to_a_minute(
         delays.append(client.zscore(f"jdq:job:{job}:delayed", "0") or 0)
     now = int(client.get("test:clock") or 0)
     assert [delay - now for delay in delays] == [1000, 2000, 32_000, 60_000, 60_000]
+
+
+def test_the_end_of_another_process_of_the_worker_concerns_no_chunk(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    lease = taken(ledger, job)
+    assert ledger.end_process(os.getpid() + 1, "killed by SIGKILL") == (0, [])
+    assert ledger.renew([(lease, None)]) == ["ok"]
+
+
+def test_what_a_chunk_does_not_report_stays_as_it_was(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    first, second = taken(ledger, job), taken(ledger, job)
+    ledger.renew([(first, {"texts": 5})])
+    ledger.renew([(first, None)])
+    ledger.renew([(first, {})])
+    assert jobbook.job(job).live == [{"texts": 5}]
+    ledger.commit(first, Outcome(result={"path": "x"}))
+    ledger.commit(second, Outcome())
+    assert jobbook.job(job).result == {"path": "x"}
