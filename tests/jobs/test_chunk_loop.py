@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from jdq.worker.process.chunk_loop import ChunkLoop
-from jdq.worker.process.lease_heartbeat import HeldLease
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import Extract, JobState, Predict
 from jdq.worker.queue.ledger import Lease, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
@@ -46,10 +46,18 @@ def nothing(held: HeldLease) -> None:
     pass
 
 
-def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work]) -> None:
+def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> None:
     """One time slice of a cpu worker on the job."""
-    ledger = workplace.runtime("cpu").ledger
-    ChunkLoop(ledger, job, work_for=work_for, send=lambda orders: None, time_slice_s=5, heartbeat_s=0.05).run()
+    ChunkLoop(
+        workplace.runtime("cpu").ledger,
+        job,
+        work_for=work_for,
+        send=lambda orders: None,
+        time_slice_s=5,
+        heartbeat_s=0.05,
+        stall_s=stall_s,
+        on_cpu=True,
+    ).run()
 
 
 def planned(workplace: Workplace, chunks: int) -> str:
@@ -150,12 +158,14 @@ def test_a_chunk_that_was_tried_before_runs_alone(workplace: Workplace) -> None:
             time.sleep(0.3)  # in which a look-ahead would take the next chunk
             leased.append(workplace.jobbook.job(job).chunks_leased)
 
-    def slowly() -> Outcome:
-        time.sleep(0.2)
+    def slowly(lease: Lease) -> Outcome:
+        time.sleep(0.2)  # in which the loop would take the next chunk
+        if lease.attempt == 2:
+            leased.append(workplace.jobbook.job(job).chunks_leased)
         return Outcome()
 
-    loop(workplace, job, lambda lease: Work(fails_once, slowly))
-    assert leased == [1, 1]
+    loop(workplace, job, lambda lease: Work(fails_once, lambda: slowly(lease)))
+    assert leased == [1, 1, 1]
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
 
 
@@ -190,13 +200,15 @@ ORPHAN = """
 import os, sys, time
 from jdq.worker.config import read_config
 from jdq.worker.process.lease_heartbeat import Draining, LeaseHeartbeat
+from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.process.runtime import Runtime
 
 if os.fork():
     sys.stdin.read()  # the parent dies when the test closes its standard input
     os._exit(0)
 ledger = Runtime(read_config(), worker="orphan", queue="cpu").ledger
-with LeaseHeartbeat(ledger, heartbeat_s=0.05) as heartbeat:
+watch = ProgressWatch(60, interval_s=0.05, on_cpu=True)
+with LeaseHeartbeat(ledger, heartbeat_s=0.05, watch=watch, hangs=print, ignores_stop=print) as heartbeat:
     held = heartbeat.hold(ledger.next(sys.argv[1]))
     print("held", flush=True)
     try:
@@ -233,3 +245,105 @@ def test_a_chunks_progress_is_visible_while_it_is_computed(workplace: Workplace,
 
     run(workplace, job, reports)
     assert seen == [{"texts": texts, "tokens": 10 * texts}]
+
+
+HANGING = """
+import sys, threading, time
+from jdq.worker.config import read_config
+from jdq.worker.process.chunk_loop import ChunkLoop
+from jdq.worker.process.runtime import Runtime
+from jdq.worker.queue.ledger import Outcome
+
+class Work:
+    def __init__(self, chunk):
+        self.chunk = chunk
+    def prepare(self):
+        pass
+    def compute(self, prepared, held):
+        if self.chunk == 1:
+            threading.Event().wait()
+    def publish(self, computed):
+        return Outcome()
+
+runtime = Runtime(read_config(), worker="hangs", queue="cpu")
+ChunkLoop(
+    runtime.ledger, sys.argv[1], work_for=lambda lease: Work(lease.chunk), send=lambda orders: None,
+    time_slice_s=60, heartbeat_s=0.1, stall_s=float(sys.argv[2]), on_cpu=False,
+).run()
+"""
+
+
+def test_a_chunk_that_hangs_goes_to_others_and_its_process_and_worker_are_taken_out_of_service(
+    workplace: Workplace,
+) -> None:
+    job = planned(workplace, 2)
+    command = [sys.executable, "-c", HANGING, job, "0.5"]
+    environment = os.environ | workplace.environment
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "in compute" in ended.stderr  # where it hangs
+    assert workplace.client.hkeys("jdq:workers:sick") == ["hangs"]
+    found = workplace.jobbook.job(job)
+    assert {(event["chunk"], event["what"], event["reason"]) for event in found.log} == {
+        (1, "fault", "no progress for 1 s"),  # 0.5 s, rounded up to a heartbeat
+        (2, "drain", "no progress for 1 s"),  # it only waited
+    }
+    assert (found.chunks_leased, found.chunks_delayed) == (0, 1)
+    make_due(workplace, job, chunk=1)
+    run(workplace, job, nothing)
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("how", ["cancel", "drain"])
+def test_a_process_whose_work_does_not_look_whether_it_must_stop_ends_within_seconds(
+    workplace: Workplace, how: str
+) -> None:
+    job = planned(workplace, 2)
+    command = [sys.executable, "-c", HANGING, job, "600"]
+    with subprocess.Popen(command, env=os.environ | workplace.environment, stderr=subprocess.DEVNULL) as process:
+        until(lambda: workplace.jobbook.job(job).chunks_leased == 2, within_s=20)
+        workplace.jobbook.cancel(job) if how == "cancel" else workplace.client.sadd("jdq:workers:drain", "hangs")
+        began = time.monotonic()
+        assert process.wait(20) == 1
+        assert 4 < time.monotonic() - began < 9
+    found = workplace.jobbook.job(job)
+    assert (found.chunks_leased, found.chunks_delayed) == (0, 0)
+    assert [event["what"] for event in found.log] == ([] if how == "cancel" else ["drain", "drain"])
+    assert workplace.client.hkeys("jdq:workers:sick") == []
+
+
+def test_work_that_looks_rarely_is_granted_some_more_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    held = HeldLease(Lease(job="j", chunk=0, token="t", attempt=1, spec_json="{}"))
+    with held.working():
+        for _ in range(3):
+            held.check()
+            now[0] += 4
+        held.tell("drain")
+        now[0] += 11
+        held.tell("drain")
+        assert not held.ignores_stop
+        now[0] += 2
+        assert held.ignores_stop
+        with pytest.raises(Draining):
+            held.check()
+        assert not held.ignores_stop  # it saves a checkpoint
+    with held.working():
+        now[0] += 100
+    assert not held.ignores_stop  # nothing works on it
+
+
+def test_work_that_reports_or_computes_on_the_cpu_does_not_hang(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    ends = time.monotonic() + 1.2
+
+    def reports(held: HeldLease) -> None:
+        while time.monotonic() < ends:
+            held.check()
+            time.sleep(0.05)
+        while time.monotonic() < ends + 1.2:
+            sum(range(10_000))
+
+    loop(workplace, job, lambda lease: Work(reports, Outcome), stall_s=0.4)
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED

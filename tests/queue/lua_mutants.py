@@ -1,31 +1,52 @@
 """Removes every line of the Lua scripts in turn, and prints those that no test misses.
 
-``python -m tests.queue.lua_mutants``. As a plugin of pytest (`-p tests.queue.lua_mutants`) it removes the line that
-LUA_MUTANT names, as `script:number`.
+``python -m tests.queue.lua_mutants``. Each mutant meets the tests of the queue, and if they pass, the exploration of
+its states.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import pytest
 
-FOLDER = Path(__file__).parents[2] / "worker" / "jdq" / "worker" / "queue" / "lua"
-MUTANT = "LUA_MUTANT"
+from tests.mutation.forks import answers, fails, must_pass, with_collected
+from tests.queue.explore import Explorer, Violated, explore
+from tests.redis_server import RedisServer
+
+PROJECT = Path(__file__).parents[2]
+FOLDER = PROJECT / "worker" / "jdq" / "worker" / "queue" / "lua"
+DEPTH = 5
+LIMIT_S = 300
 # Lines that change no behaviour that anybody could see, with the reason.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "return false": "at the end of a function whose callers only ask whether the answer is true",
+    "return nil": "at the end of a function, which returns nil anyway",
+}
+
+Mutant = tuple[Path, int, str]
 
 
-def pytest_configure() -> None:
-    """Lets the process read the mutant in place of the script."""
-    name, _, number = os.environ[MUTANT].partition(":")
-    path = FOLDER / f"{name}.lua"
+def mutants(scripts: tuple[str, ...]) -> Iterator[Mutant]:
+    """The file, number and text of each line to remove; lines without code of their own are left out."""
+    for path in sorted(FOLDER.glob("*.lua")):
+        if scripts and path.stem not in scripts:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            code = line.strip()
+            if code and not code.startswith("--") and code not in ("end", "end)", "}") and code not in EQUIVALENT:
+                yield path, number, code
+
+
+def remove(path: Path, number: int) -> None:
+    """Lets this process read the file without the line."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    del lines[int(number) - 1]
+    del lines[number - 1]
     original = Path.read_text
 
     def read_text(self: Path, *arguments: str | None, **options: str | None) -> str:
@@ -34,41 +55,48 @@ def pytest_configure() -> None:
     Path.read_text = read_text  # type: ignore[method-assign]
 
 
-def mutants(scripts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The mutants, as `script:number`, and the lines that they remove; lines without code of their own are left out."""
-    for path in sorted(FOLDER.glob("*.lua")):
-        if scripts and path.stem not in scripts:
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip() and not line.strip().startswith("--") and line.strip() != "end":
-                yield f"{path.stem}:{number}", line.strip()
+def violates() -> bool:
+    """Whether the exploration finds a violation."""
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        server = RedisServer(Path(folder)).start()
+        try:
+            explore(Explorer(server.client()), depth=DEPTH)
+        except Violated:
+            return True
+        finally:
+            server.kill()
+    return False
 
 
-def is_caught(mutant: str) -> bool:
-    """Whether a test of the queue fails."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "tests.queue.lua_mutants", "tests/queue"]
-    options = ["-p", "no:cacheprovider", "--deselect", "tests/queue/test_explore.py", "--timeout=60"]
-    environment = os.environ | {MUTANT: mutant}
-    done = subprocess.run(
-        [*command, *options], env=environment, capture_output=True, check=False, cwd=FOLDER.parents[4]
-    )
-    return done.returncode != 0
+def is_caught(session: pytest.Session, mutant: Mutant) -> bool:
+    """Whether a test of the queue fails, or the exploration finds a violation."""
+    remove(*mutant[:2])
+    return fails(session, session.items) or violates()
 
 
 @click.command()
 @click.argument("scripts", nargs=-1)
-def main(scripts: tuple[str, ...]) -> None:
+@click.option("--children", type=int, default=os.cpu_count(), help="Mutants tested at the same time.")
+def main(scripts: tuple[str, ...], children: int) -> None:
     """Exit code 1 where the tests miss a removed line of SCRIPTS, or of all."""
-    caught, missed = 0, 0
-    for mutant, line in mutants(scripts):
-        if line in EQUIVALENT:
-            continue
-        if is_caught(mutant):
-            caught += 1
-        else:
-            missed += 1
-            click.echo(f"{mutant}: {line}")
-    click.echo(f"{caught} of {caught + missed} removed lines caught, {len(EQUIVALENT)} equivalent")
+    os.chdir(PROJECT)
+    caught: list[Mutant] = []
+    missed: list[Mutant] = []
+
+    def work(session: pytest.Session) -> None:
+        def calls() -> Iterator[tuple[Mutant, Callable[[], bool], float]]:
+            for mutant in mutants(scripts):
+                yield mutant, lambda mutant=mutant: is_caught(session, mutant), LIMIT_S  # type: ignore[misc]
+
+        must_pass(lambda: fails(session, session.items))
+        for mutant, noticed in answers(calls(), children):
+            (caught if noticed else missed).append(mutant)
+            if not noticed:
+                click.echo(f"{mutant[0].stem}:{mutant[1]}: {mutant[2]}")
+
+    files = sorted(str(path) for path in Path("tests/queue").glob("test_*.py") if path.stem != "test_explore")
+    with_collected(files, work)
+    click.echo(f"{len(caught)} of {len(caught) + len(missed)} removed lines caught, {len(EQUIVALENT)} equivalent")
     sys.exit(1 if missed else 0)
 
 

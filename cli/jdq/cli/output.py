@@ -8,9 +8,14 @@ from typing import Any
 
 import click
 
-from jdq.worker.queue.exit_codes import plain
+from jdq.worker.queue.exit_codes import plain, plain_lines
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Lines for people on stdout, or stderr; what a label or a file name could tell the terminal is escaped."""
+    click.echo(plain_lines(text), err=err)
 
 
 def print_json(value: Any) -> None:
@@ -18,6 +23,13 @@ def print_json(value: Any) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON document as one line on stdout."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -11,12 +11,12 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
-from jdq.cli.output import clock, duration, json_option, print_json, print_table
+from jdq.cli.output import clock, duration, json_option, print_json, print_table, say
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
+from jdq.worker.queue.exit_codes import ExitCode, plain
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 @click.command()
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
     from jdq.cli.jobs.progress import describe_job
-    from jdq.cli.jobs.watch import summary
+    from jdq.cli.jobs.summary import summary
 
     known = Client().job(job)
     if as_json:
         print_json(describe_job(known))
         return
-    click.echo(summary(known))
-    click.echo(f"  {known.kind} of dataset {known.spec.dataset} {known.spec.version}, submitted {clock(known.created)}")
-    click.echo(f"  {known.chunks_done} of {known.chunks_total} chunks done, {known.chunks_leased} running")
+    say(summary(known))
+    say(f"  {known.kind} of dataset {known.spec.dataset} {known.spec.version}, submitted {clock(known.created)}")
+    say(f"  {known.chunks_done} of {known.chunks_total} chunks done, {known.chunks_leased} running")
     for worker in known.workers:
-        click.echo(f"  running on {worker}")
+        say(f"  running on {worker}")
     for event in known.log:
         where = f"chunk {event['chunk']}, attempt {event['attempt']}, " if "chunk" in event else ""
-        click.echo(f"  {where}{clock(event['at'] / 1000)}: {plain(event['reason'])}")
+        say(f"  {where}{clock(event['at'] / 1000)}: {plain(event['reason'])}")
     if known.error:
-        click.echo(f"  {plain_lines(known.error.message)}")
+        say(f"  {known.error.message}")
 
 
 @click.command()
@@ -65,9 +65,9 @@ def failed(as_json: bool) -> None:
         _list(of_state, as_json)
         return
     for job in of_state:
-        click.echo(f"{job.id}  {job.kind} of {job.spec.dataset}, {clock(job.ended)}")
+        say(f"{job.id}  {job.kind} of {job.spec.dataset}, {clock(job.ended)}")
         for line in (job.error.message if job.error else "").splitlines():
-            click.echo(f"  {plain(line)}")
+            say(f"  {line}")
 
 
 def _list(listed: list[Job], as_json: bool) -> None:
@@ -101,16 +101,14 @@ def _moment(text: str) -> float:
 def watch(job: str, as_json: bool) -> None:
     """Show a live progress bar of JOB.
 
-    Returns when the job ends, with exit code 1 where it failed or was cancelled.
+    Returns when the job ends, with exit code 1 if it failed or was cancelled. Ctrl-C leaves the job running. With
+    --json, prints a line for each change.
     """
-    from jdq.cli.jobs.progress import describe_job
     from jdq.cli.jobs.watch import watch_job
 
-    ended = watch_job(Client(), job)
-    if as_json:
-        print_json(describe_job(ended))
+    ended = watch_job(Client(), job, as_json=as_json)
     if ended.error:
-        click.echo(f"jdq: {plain_lines(ended.error.message)}", err=True)
+        say(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
 
@@ -122,7 +120,7 @@ def watch(job: str, as_json: bool) -> None:
 def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
 
-    Exit code 1 where the job failed or was cancelled.
+    Exit code 1 if the job failed or was cancelled.
     """
     from jdq.cli.jobs.progress import describe_result
     from jdq.cli.jobs.results import print_result
@@ -132,9 +130,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
     if not ended.state.ended:
         raise BadRequest(f"job {job} is {ended.state}; it has no result yet\n  try: jdq watch {job}")
     if ended.state != JobState.SUCCEEDED:
-        click.echo(
-            f"jdq: job {job} {ended.state}" + (f": {plain_lines(ended.error.message)}" if ended.error else ""), err=True
-        )
+        say(f"jdq: job {job} {ended.state}" + (f": {ended.error.message}" if ended.error else ""), err=True)
         sys.exit(ExitCode.FAILED)
     if to is not None:
         copy_table(client, ended, to)
@@ -154,7 +150,7 @@ def cancel(job: str) -> None:
     client.job(job)
     if not client.jobbook.cancel(job):
         raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
-    click.echo(f"{job} cancelled", err=True)
+    say(f"{job} cancelled", err=True)
 
 
 @click.command()
@@ -167,4 +163,4 @@ def retry(job: str) -> None:
     client = Client()
     client.job(job)
     client.retry(job)
-    click.echo(job)
+    say(job)

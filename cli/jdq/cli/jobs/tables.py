@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.output import say
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
@@ -60,7 +61,7 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
         @click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help=to_help)
         @click.option("--force", is_flag=True, help="Replace the file if it exists.")
         @click.option(
-            "--excel-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run as a formula."
+            "--excel-safe", is_flag=True, help="Put ' before cells that a spreadsheet would evaluate as formulas."
         )
         @click.option("--bom", is_flag=True, help="Begin with a byte-order mark, which Excel needs for UTF-8.")
         @functools.wraps(command)
@@ -106,7 +107,7 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
         partial.replace(target.path)
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"wrote {target.path}", err=True)
+    say(f"wrote {target.path}", err=True)
 
 
 def probability_columns(header: Sequence[str]) -> int:

@@ -9,12 +9,15 @@ import click
 
 from jdq.cli.client import Client
 from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
-    from jdq.worker.queue.jobbook import Job, JobBook
+    from jdq.worker.queue.jobbook import JobBook
+    from jdq.worker.queue.records import Job
 
 REFRESH_S = 1.0
 RECENT_S = 86_400
@@ -46,10 +49,10 @@ def _screen(jobbook: JobBook) -> RenderableType:
 
     workers = _table("workers", "worker", "state", "queue", "device", "job")
     for worker in jobbook.workers():
-        workers.add_row(worker.name, worker.state, worker.queue, worker.device, worker.job or "")
+        workers.add_row(*_cells(worker.name, worker.state, worker.queue, worker.device, worker.job or ""))
     jobs = _table("jobs", "job", "state", "dataset", "done", "rate", "ETA")
     for job in _order(jobbook.jobs(since=time.time() - RECENT_S))[:SHOWN]:
-        jobs.add_row(*_row(job))
+        jobs.add_row(*_cells(*_row(job)))
     return Group(workers, jobs)
 
 
@@ -60,6 +63,13 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
+
+
+def _cells(*texts: str) -> list[Text]:
+    """Cells without markup, whose control characters are escaped."""
+    from rich.text import Text
+
+    return [Text(plain(text)) for text in texts]
 
 
 def _order(jobs: list[Job]) -> list[Job]:

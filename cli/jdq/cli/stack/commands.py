@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import clock, json_option, print_json, print_table
-from jdq.worker.queue.exit_codes import plain
+from jdq.cli.output import clock, json_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from jdq.worker.queue.records import Worker
 
 COUNT = click.IntRange(min=0)
 
@@ -17,24 +21,27 @@ COUNT = click.IntRange(min=0)
 def up(gpu_workers: int, cpu_workers: int) -> None:
     """Start Redis and workers on this machine.
 
-    They run in the background and log to $JDQ_HOME/logs. A second `up` changes nothing. Without a GPU, the workers of
-    the gpu queue run on the CPU.
+    They run in the background and log to $JDQ_HOME/logs. A second `jdq up` changes nothing. If only their supervisor
+    died, `jdq up` starts another one, which takes over the processes that still run. Without a GPU, the workers of the
+    gpu queue run on the CPU.
     """
     from jdq.cli.stack.control import bring_up
 
     client = Client()
     state, started = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
+    if started and state.message:
+        say(f"{state.message}, which the supervisor that ended had left running", err=True)
     running = f"{state.gpu_workers} gpu and {state.cpu_workers} cpu workers, logs in {client.config.logs}"
-    click.echo(f"up: {running}" if started else f"already running: {running}", err=True)
+    say(f"up: {running}" if started else f"already running: {running}", err=True)
     if not started and (state.gpu_workers, state.cpu_workers) != (gpu_workers, cpu_workers):
-        click.echo("to change the number of workers: jdq down, then jdq up", err=True)
+        say("to change the number of workers: jdq down, then jdq up", err=True)
     for worker in client.jobbook.workers():
         if worker.queue == "gpu" and worker.device == "cpu":
-            click.echo(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)
+            say(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)
         elif worker.state == "sick":
-            click.echo(f"{worker.name} takes no work: {plain(worker.reason or '')}", err=True)
+            say(f"{worker.name} takes no work: {worker.reason or ''}", err=True)
         elif worker.state == "waiting":
-            click.echo(f"{worker.name} {worker.device}", err=True)
+            say(f"{worker.name} {worker.device}", err=True)
 
 
 @click.command()
@@ -46,7 +53,7 @@ def down() -> None:
     from jdq.cli.stack.control import bring_down
 
     stopped = bring_down(Client().config)
-    click.echo("down" if stopped else "nothing was running", err=True)
+    say("down" if stopped else "nothing was running", err=True)
 
 
 @click.command()
@@ -55,19 +62,25 @@ def workers(as_json: bool) -> None:
     """List the workers and their jobs."""
     from dataclasses import asdict
 
+    from jdq.worker.queue.contract import PROTOCOL
+
     jobbook = Client().jobbook
     known = jobbook.workers()
     if as_json:
         print_json([asdict(worker) for worker in known])
         return
-    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "job", "last seen"]
-    rows = [
-        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.version, w.job or "-", clock(w.last_seen)]
-        for w in known
-    ]
-    print_table(columns, rows)
+    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "tokens/s", "job", "last seen"]
+    print_table(columns, [_row(worker) for worker in known])
     for worker in known:
         if worker.reason is not None:
-            click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
+            say(f"{worker.name} is sick: {worker.reason}")
+        if worker.protocol != PROTOCOL:
+            say(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
     if precision := jobbook.precision():
-        click.echo(f"precision auto: {precision}")
+        say(f"precision auto: {precision}")
+
+
+def _row(worker: Worker) -> list[str]:
+    speed = "-" if worker.tokens_per_s is None else f"{worker.tokens_per_s:,}"
+    of_process = [worker.name, worker.state, worker.queue, worker.device, worker.host, str(worker.pid), worker.version]
+    return [*of_process, speed, worker.job or "-", clock(worker.last_seen)]

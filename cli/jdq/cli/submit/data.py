@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from jdq.cli.client import Client
+from jdq.cli.output import say
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     ),
     "no_quotes": click.option("--no-quotes", is_flag=True, help="Read quote characters as text."),
     "skip_lines": click.option(
-        "--skip-lines", type=click.IntRange(min=0), default=0, help="Lines above the header to skip."
+        "--skip-lines", type=click.IntRange(min=0), default=0, help="Number of lines to skip above the header."
     ),
     "no_header": click.option(
         "--no-header",
@@ -141,9 +142,9 @@ def import_file(
     Raises TableError, before anything is stored.
     """
     version = client.store.datasets.import_table(files, name=name, options=options)
-    click.echo(assumptions(version), err=True)
+    say(assumptions(version), err=True)
     for warning in version.source.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     return version
 
 
@@ -188,7 +189,7 @@ def check_classes(version: DatasetVersion, column: str | None, label_separator: 
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if missing and label_separator is None:
-        click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
+        say(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
 
 
 def encoder_name(encoder: str) -> str:

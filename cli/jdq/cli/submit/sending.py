@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.output import say
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.contract import Spec
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Priority of the job's chunks.",
     )
     @click.option("--after", multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated.")
-    @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 where it failed.")
+    @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
     def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
         command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)
@@ -65,8 +66,8 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
     except DependencyEnded as error:
         raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
     note = f", after {', '.join(waits_for)}" if waits_for else ""
-    click.echo(f"dataset {spec.dataset} {spec.version}{note}", err=True)
-    click.echo(job, err=sending.id_to_stderr)
+    say(f"dataset {spec.dataset} {spec.version}{note}", err=True)
+    say(job, err=sending.id_to_stderr)
     return _watched(client, job) if sending.wait else None
 
 
@@ -76,7 +77,7 @@ def _watched(client: Client, job: str) -> Job:
 
     ended = watch_job(client, job)
     if ended.error:
-        click.echo(f"jdq: {ended.error.message}", err=True)
+        say(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
     return ended

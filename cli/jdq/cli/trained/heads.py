@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, print_json
+from jdq.cli.output import json_option, print_json, say
 from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _heads() -> Heads:
 
 
 @heads.command("ls")
-@click.option("--dataset", metavar="D", help="Only those of this dataset.")
+@click.option("--dataset", metavar="D", help="Only heads of this dataset.")
 @json_option
 def list_(dataset: str | None, as_json: bool) -> None:
     """List heads, newest first."""
@@ -47,9 +47,9 @@ def show(head: str, as_json: bool) -> None:
         return
     print_head({"head_id": head, **record})
     origin = record["origin"]
-    click.echo(f"features of {origin['encoder']}, feature space {origin['space']}")
-    click.echo(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
-    click.echo(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
+    say(f"features of {origin['encoder']}, feature space {origin['space']}")
+    say(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
+    say(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
 
 
 @heads.command()

@@ -25,7 +25,7 @@ class DamagedDataset(StoreError):
 
     def __str__(self) -> str:
         name = self.path.parent.name
-        fact = f"damaged dataset {self.path}: {self.fact}; importing its file again mends it"
+        fact = f"damaged dataset {self.path}: {self.fact}; importing its file again repairs it"
         return f"{fact}\n  try: jdq submit extract data.csv --name {name}"
 
 
@@ -33,7 +33,7 @@ class DamagedSplit(DamagedDataset):
     """A stored split is missing in part, or has changed since it was written."""
 
     def __str__(self) -> str:
-        fact = f"damaged split of dataset {self.path}: {self.fact}; training makes it anew when it has been removed"
+        fact = f"damaged split of dataset {self.path}: {self.fact}; once it is removed, training makes a new one"
         return f"{fact}\n  try: jdq store verify --repair"
 
 

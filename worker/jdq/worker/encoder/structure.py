@@ -11,6 +11,7 @@ from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import read_config
 from jdq.worker.encoder.shape import BartShape, encoder_tensors
+from jdq.worker.encoder.sizes import check_sizes
 from jdq.worker.encoder.weights import StoredTensor, Weights
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Structure:
 def read_structure(folder: Path) -> Structure:
     """The structure of the text encoder in a model's folder. Raises UnsupportedEncoder and DamagedEncoder."""
     config, weights = read_config(folder), Weights(folder)
+    check_sizes(config, weights)
     shape = BartShape.of(config)
     tensors = encoder_tensors(weights, shape) if shape is not None else None
     if shape is None or tensors is None:
@@ -88,8 +90,8 @@ def _positions(config: Any) -> int | None:
 
 
 def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[str, StoredTensor] | None:
-    """The tensors found in the files under the model's own names, or None where one is not."""
-    found = {}
+    """The tensors in the files under the model's own names, or None where one is not."""
+    tensors = {}
     for name, inside in names.items():
         spellings = [name, f"{network.base_model_prefix}.{name}"]
         if inside == "embed_tokens.weight":  # T5's, shared with its decoder
@@ -97,8 +99,8 @@ def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[s
         stored = next((weights[spelling] for spelling in spellings if spelling in weights), None)
         if stored is None:
             return None
-        found[inside] = stored
-    return found
+        tensors[inside] = stored
+    return tensors
 
 
 def _loaded(encoder: nn.Module) -> dict[str, StoredTensor]:

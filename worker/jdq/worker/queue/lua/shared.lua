@@ -25,7 +25,7 @@ local function check(valid, what)
 end
 
 -- What went wrong with a chunk so far: attempts that ended badly, `fault`, `expired` and `death` by cause, the step that the
--- furthest of them reached, and the workers that should leave the chunk to others until `avoid_until`.
+-- furthest of them reached, and the workers that leave the chunk to others: until when, or always if it is true.
 local function troubles(id, chunk)
   local text = redis.call('HGET', key(id, 'troubles'), chunk)
   return text and cjson.decode(text) or {attempts = 0, fault = 0, expired = 0, death = 0, workers = {}, rows = {}}
@@ -68,7 +68,8 @@ end
 -- Whether the worker must leave the chunk to another one of its queue, because it failed it.
 local function must_avoid(id, chunk, worker, queue)
   local trouble = troubles(id, chunk)
-  if not trouble.workers[worker] or now >= trouble.avoid_until then return false end
+  local avoids = trouble.workers[worker]
+  if not avoids or (avoids ~= true and now >= avoids) then return false end
   for _, name in ipairs(workers_of(queue)) do
     if not trouble.workers[name] then return true end
   end
@@ -145,7 +146,6 @@ local function end_broken(id, reason)
   redis.pcall('HSET', key(id), 'state', 'failed', 'ended', now, 'error',
     cjson.encode({type = 'BrokenJob', message = 'its entries in Redis cannot be used: ' .. tostring(reason)}))
   local dependents = redis.pcall('SMEMBERS', key(id, 'dependents'))
-  if dependents.err then return end
   redis.call('UNLINK', key(id, 'dependents'))
   for _, other in ipairs(dependents) do finish(other, 'failed', dependency_failed(id, 'failed')) end
 end
@@ -249,8 +249,9 @@ local function add_trouble(id, chunk, cause, worker)
   trouble[cause] = trouble[cause] + 1
   trouble.halved = trouble.halved or live.texts_alone ~= nil
   if cause == 'death' and type(live.row) == 'number' then accuse(trouble, live.row) end
-  trouble.workers[worker] = true
-  trouble.avoid_until = now + (cause == 'fault' and limits.avoid_ms or limits.avoid_after_death_ms)
+  if trouble.workers[worker] ~= true then
+    trouble.workers[worker] = cause == 'fault' or now + limits.avoid_after_death_ms
+  end
   redis.call('HSET', key(id, 'troubles'), chunk, cjson.encode(trouble))
   return trouble, cause == 'death' and trouble.halved and limits.max_halvings or limits['max_' .. cause]
 end
