@@ -16,7 +16,7 @@ def test_jobs_are_listed_newest_first_and_can_be_narrowed(jdq: CommandLine) -> N
     assert [job["job"] for job in jdq.json("jobs", "--limit", "1")] == [second]
     assert [job["job"] for job in jdq.json("jobs", "--state", "succeeded")] == [first]
     lines = jdq.run("jobs").stdout.splitlines()
-    assert lines[0].split() == ["job", "state", "dataset", "texts", "time", "submitted"]
+    assert lines[0].split() == ["job", "state", "dataset", "done", "time", "submitted"]
     assert "40/40" in lines[2]
 
 

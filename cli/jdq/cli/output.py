@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,11 +30,32 @@ def print_json_line(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Aligned columns on stdout, plain text, so that pipes work."""
+    """A table on stdout; into a pipe plain aligned columns, whatever the width."""
     rows = [[plain(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(str(cell)) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+    if sys.stdout.isatty():
+        from jdq.cli.terminal import console, table
+
+        terminal = console()
+        terminal.print(table(columns, rows, width=terminal.width))
+        return
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
-        click.echo("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_text(text: str) -> None:
+    """Lines on stdout; on a terminal wrapped at words."""
+    if sys.stdout.isatty():
+        from jdq.cli.terminal import console
+
+        console().print(text)
+    else:
+        click.echo(text)
+
+
+def moment(seconds: float | None) -> str:
+    """A time in seconds since 1970: on a terminal as `ago` says it, else as date and time, for other programs."""
+    return ago(seconds, time.time()) if sys.stdout.isatty() else clock(seconds)
 
 
 def clock(seconds: float | None) -> str:
@@ -40,6 +63,20 @@ def clock(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def ago(seconds: float | None, now: float) -> str:
+    """A time as 12 s ago, 5 min ago or 3 h ago, and before the last day as local date and time."""
+    if seconds is None:
+        return "-"
+    age = max(0, round(now - seconds))
+    if age < 60:
+        return f"{age} s ago"
+    if age < 3600:
+        return f"{age // 60} min ago"
+    if age < 86_400:
+        return f"{age // 3600} h ago"
+    return clock(seconds)[:16]
 
 
 def duration(seconds: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import clock, json_option, print_json, print_table
+from jdq.cli.output import json_option, moment, print_json, print_table
 from jdq.worker.queue.exit_codes import plain
 
 COUNT = click.IntRange(min=0)
@@ -62,7 +62,7 @@ def workers(as_json: bool) -> None:
         return
     columns = ["worker", "state", "queue", "device", "host", "pid", "version", "job", "last seen"]
     rows = [
-        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.version, w.job or "-", clock(w.last_seen)]
+        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.version, w.job or "-", moment(w.last_seen)]
         for w in known
     ]
     print_table(columns, rows)

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from jdq.cli.client import Client
+from jdq.cli.ids import FILE_OR_DATASET
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "sp
 
 def data_argument(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the argument for files, folders, patterns, URLs or "-", as `data`."""
-    return click.argument("data", nargs=-1, required=True, metavar=metavar)
+    return click.argument("data", type=FILE_OR_DATASET, nargs=-1, required=True, metavar=metavar)
 
 
 def read_options(table: dict[str, Any], *, unlabelled: bool = False, keep_empty: bool = False) -> TableOptions:

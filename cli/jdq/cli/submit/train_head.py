@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import DATASET, HEAD_KIND
 from jdq.cli.submit.data import check_classes, label_options
 from jdq.cli.submit.sending import Sending, job_options, send
 from jdq.worker.heads.options import BEST_BY
@@ -20,9 +21,14 @@ GRID = "grid"
 
 
 @click.command("train-head")
-@click.argument("dataset", required=False)
+@click.argument("dataset", type=DATASET, required=False)
 @click.option(
-    "--head", "heads", multiple=True, metavar="KIND", help="Kind of head (see above); may be repeated with --search."
+    "--head",
+    "heads",
+    type=HEAD_KIND,
+    multiple=True,
+    metavar="KIND",
+    help="Kind of head (see above); may be repeated with --search.",
 )
 @click.option(
     "--param",

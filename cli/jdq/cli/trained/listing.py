@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jdq.cli.output import print_json, print_table, size
+from jdq.cli.output import moment, print_json, print_table, size
 
 if TYPE_CHECKING:
     from jdq.store.trained import TrainedStore
@@ -81,5 +82,5 @@ def _row(of: dict[str, Any]) -> list[str]:
         of["label_column"],
         *measured,
         size(of["size_bytes"]),
-        of["created_at"],
+        moment(datetime.fromisoformat(of["created_at"]).timestamp()),
     ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import HEAD, MODEL
 from jdq.cli.output import json_option
 from jdq.cli.trained.programs import require_worker_packages, run_program
 
 
 @click.command()
 @click.argument("text")
-@click.option("--head", help="Id of the head; see `jdq heads ls`.")
-@click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
+@click.option("--head", type=HEAD, help="Id of the head; see `jdq heads ls`.")
+@click.option("--model", type=MODEL, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
 @json_option
 def predict(text: str, head: str | None, model: str | None, as_json: bool) -> None:
     """Classify TEXT on this machine.

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from jdq.cli.ids import TRAINED_OR_DATASET
 from jdq.cli.trained.programs import require_worker_packages, run_program
 
 
 @click.command()
-@click.argument("wanted", metavar="JOB|DATASET")
+@click.argument("wanted", type=TRAINED_OR_DATASET, metavar="JOB|DATASET")
 @click.option(
     "-o",
     "--output",
