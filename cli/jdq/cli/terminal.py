@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 GAP = 2
+LEAST_SHORTENED = 12
 # By the first word of a cell in the column `state`.
 STATE_STYLES = {
     "running": "cyan",
@@ -38,6 +39,30 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) 
     for row in rows:
         aligned.add_row(*map(cell, columns, row))
     return aligned
+
+
+def lines(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> list[Text]:
+    """A header and a line for each row, with the leading columns that fit; the last one of all is shortened to fit."""
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    ends = [sum(widths[: n + 1]) + GAP * n for n in range(len(widths))]
+    n_fitting = max(1, sum(end <= width for end in ends))
+    if n_fitting == len(columns) - 1 and width - ends[-2] - GAP >= LEAST_SHORTENED:
+        n_fitting, widths[-1] = len(columns), width - ends[-2] - GAP
+    header = Text(style="bold")
+    for column, size in zip(columns[:n_fitting], widths, strict=False):
+        header.append(set_cell_size(column, size) + " " * GAP)
+    found = [header]
+    for row in rows:
+        line = Text()
+        for column, value, size in zip(columns[:n_fitting], row, widths, strict=False):
+            text = cell(column, value)
+            text.truncate(size, overflow="ellipsis", pad=True)
+            line.append_text(text).append(" " * GAP)
+        found.append(line)
+    for line in found:
+        line.rstrip()
+        line.truncate(width)
+    return found
 
 
 def cell(column: str, value: str) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, moment, print_json, print_table
+from jdq.cli.output import json_option, moment, print_json, print_table, print_text
 from jdq.worker.queue.exit_codes import plain
 
 COUNT = click.IntRange(min=0)
@@ -68,6 +68,6 @@ def workers(as_json: bool) -> None:
     print_table(columns, rows)
     for worker in known:
         if worker.reason is not None:
-            click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
+            print_text(f"{worker.name} is sick: {plain(worker.reason)}")
     if precision := jobbook.precision():
-        click.echo(f"precision auto: {precision}")
+        print_text(f"precision auto: {precision}")

@@ -11,7 +11,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET
-from jdq.cli.output import duration, json_option, print_json, print_table
+from jdq.cli.output import duration, json_option, print_json, print_table, print_text
 from jdq.worker.report.comparison import METRICS
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def _print_text(comparison: Comparison) -> None:
     apart = [row for row in comparison.rows if not row.comparable]
     tested = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
     about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}"
-    click.echo(f"{comparison.dataset} {about}, {tested}")
+    print_text(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
     if apart:
-        click.echo(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
+        print_text(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
 
 
