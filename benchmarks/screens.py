@@ -19,7 +19,7 @@ from rich.table import Table
 
 from jdq.cli.jobs.board import Board
 from jdq.cli.jobs.overview import JOB_COLUMNS, Overview, job_row
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.cli.screens import JOBS, WORKERS
 
 ROUNDS = 20

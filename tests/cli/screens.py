@@ -23,8 +23,9 @@ from jdq.cli.jobs.board import Board
 from jdq.cli.jobs.overview import Overview
 from jdq.cli.stack import commands as stack
 from jdq.cli.trained.compare import _print_text as print_comparison
-from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.jobbook import Job, JobError, UnknownJob, Worker
+from jdq.worker.queue.contract import PROTOCOL, JobState
+from jdq.worker.queue.jobbook import UnknownJob
+from jdq.worker.queue.records import Job, JobError, Worker
 from jdq.worker.report.comparison import Comparison, ComparisonRow, TestSetting
 from tests.cli.terminal import shown
 from tests.cli.test_progress import EXTRACT, FINE_TUNE, JOB
@@ -91,6 +92,8 @@ WORKERS = [
         last_seen=NOW - 1,
         started=NOW - 4000,
         version="0.1.0",
+        protocol=PROTOCOL,
+        tokens_per_s=4_000,
         reason=reason,
     )
     for n, (state, job, reason) in enumerate(

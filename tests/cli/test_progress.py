@@ -15,7 +15,7 @@ from jdq.cli.jobs.summary import summary
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.plan import chunk_bounds, estimated_tokens
 from jdq.worker.queue.contract import Extract, FineTune, JobState, TrainHead
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 
 EXTRACT = Extract(dataset="posts", version="0" * 12, encoder="facebook/bart-base")
 JOB = Job(

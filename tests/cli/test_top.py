@@ -10,7 +10,7 @@ from rich.console import Console
 from jdq.cli.jobs.board import Board
 from jdq.cli.jobs.overview import Overview, Throughput, queue_line, sparkline, tokens_of, totals
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.cli.conftest import CommandLine
 from tests.cli.screens import JOBS, RUNNING, WORKERS, Tty
 from tests.cli.terminal import Terminal, shown

@@ -18,7 +18,7 @@ from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of
 from tests.jobs.conftest import Workplace
 from tests.waiting import until

@@ -14,7 +14,7 @@ from jdq.worker.heads.options import HEADS
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.jobs.train_head import without_skipped
 from jdq.worker.queue.contract import Extract, HeadSearch, JobState, TrainHead
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 

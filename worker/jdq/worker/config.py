@@ -59,6 +59,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reclaim_s: _Seconds = 5.0
     # How long one ticket keeps a worker on one job while other jobs wait.
     time_slice_s: _Seconds = 30.0
+    # How long the work on a chunk may report nothing before it counts as hanging.
+    stall_s: _Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
     self_test_s: _Seconds = 600.0
     log_format: Literal["text", "json"] = "text"

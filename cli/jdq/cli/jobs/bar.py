@@ -11,7 +11,7 @@ from rich.text import Text
 from jdq.cli.jobs.progress import progress_of
 from jdq.cli.jobs.summary import details
 from jdq.cli.output import duration
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 
 
 class JobBar(Progress):

@@ -22,7 +22,7 @@ from jdq.cli.jobs.overview import (
 )
 from jdq.cli.terminal import lines
 from jdq.worker.queue.exit_codes import plain, plain_lines
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 
 KEYS = "↑↓ select  l logs  c cancel  s sort  q quit"
 # The share of the screen that workers may take, and the lines of a reason.

@@ -18,7 +18,7 @@ from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 @click.command()

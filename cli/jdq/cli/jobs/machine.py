@@ -13,7 +13,7 @@ import psutil
 from jdq.cli.output import size
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Worker
+    from jdq.worker.queue.records import Worker
 
 QUERY = "--query-gpu=index,utilization.gpu,memory.used,memory.total"
 

@@ -13,7 +13,7 @@ from jdq.cli.output import duration
 from jdq.worker.queue.contract import QUEUES, JobState
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job, Worker
+    from jdq.worker.queue.records import Job, Worker
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 HISTORY = 240

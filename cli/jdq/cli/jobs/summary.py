@@ -8,7 +8,7 @@ from jdq.cli.jobs.progress import Progress, activity, progress_of, state_text
 from jdq.cli.output import duration
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 def summary(job: Job) -> str:

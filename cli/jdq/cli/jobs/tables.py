@@ -14,7 +14,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
@@ -79,8 +79,8 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
 
 def copy_table(client: Client, job: Job, target: Target) -> None:
     """Writes the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
+    from jdq.store.files.publish import partial_beside
     from jdq.store.job_files import JobFiles
-    from jdq.store.publish import partial_beside
     from jdq.store.table.written import read_records, record_writer, write_records
 
     target.check()

@@ -15,7 +15,7 @@ from jdq.cli.output import print_json_line
 
 if TYPE_CHECKING:
     from jdq.cli.client import Client
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 REFRESH_S = 0.3
 # They change as time passes, without any progress.

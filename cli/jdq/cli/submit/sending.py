@@ -16,7 +16,7 @@ from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.contract import Spec
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jdq.store.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
-from jdq.store.publish import sync
+from jdq.store.files.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
+from jdq.store.files.publish import sync
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.options import automatic_precision

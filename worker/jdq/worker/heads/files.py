@@ -35,7 +35,7 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def save_head(head: TrainedHead) -> bytes:
-    """The file's bytes, for `jdq.store.publish.publish`."""
+    """The file's bytes, for `jdq.store.files.publish.publish`."""
     predictor = head.predictor
     content = _Content(predictor=predictor.kind, settings=predictor.settings(), record=head.record)
     text = msgspec.json.encode(content).decode()

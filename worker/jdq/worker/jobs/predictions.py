@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.publish import make_folder, partial_beside, sync
+from jdq.store.files.publish import make_folder, partial_beside, sync
 from jdq.store.table.written import write_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.decision import predicted_labels

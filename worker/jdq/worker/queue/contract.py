@@ -19,6 +19,11 @@ Queue: TypeAlias = Literal["gpu", "cpu"]
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
 
 
+# Of these messages. A worker refuses fields that it does not know, so any change of them is a new number. A client
+# submits nothing while a worker with another number lives; workers before 1 do not say theirs.
+PROTOCOL = 1
+
+
 class JobState(StrEnum):
     """The states of a job."""
 
