@@ -36,8 +36,10 @@ def _print_extract(record: dict[str, Any]) -> None:
     click.echo(f"{record['computed']:,} computed{by}, {record['reused']:,} reused")
     if record["skipped"]:
         click.echo(f"{record['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
-    if record["unknown_tokens"] > UNKNOWN_SHARE * record["tokens"]:
-        share = record["unknown_tokens"] / record["tokens"]
+    # Unknown tokens are counted in whole texts; jobs of older workers counted all tokens only after truncation.
+    tokens = max(record["tokens_before_truncation"], record["unknown_tokens"])
+    if record["unknown_tokens"] > UNKNOWN_SHARE * tokens:
+        share = record["unknown_tokens"] / tokens
         click.echo(
             f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from jdq.cli.client import BadRequest
 
@@ -23,3 +24,9 @@ def require_worker_packages() -> None:
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
         raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
+
+
+def check_folder_of(file: Path) -> None:
+    """Raises BadRequest where the folder that a file is to be written into does not exist."""
+    if not file.absolute().parent.is_dir():
+        raise BadRequest(f"no folder {file.absolute().parent}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from jdq.cli.ids import TRAINED_OR_DATASET
-from jdq.cli.trained.programs import require_worker_packages, run_program
+from jdq.cli.trained.programs import check_folder_of, require_worker_packages, run_program
 
 
 @click.command()
@@ -29,5 +29,6 @@ def report(wanted: str, output: Path) -> None:
     \b
     jdq report train-head-7kq2m9xw -o report.html
     """
+    check_folder_of(output)
     require_worker_packages()
     run_program("jdq.worker.programs.write_report", [wanted, "--output", str(output.absolute())])
