@@ -17,6 +17,7 @@ from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
 from jdq.cli.store import store
 from jdq.cli.submit import submit
+from jdq.cli.submit.evaluating import evaluate
 from jdq.cli.submit.importing import import_table
 from jdq.cli.trained.compare import compare
 from jdq.cli.trained.heads import heads
@@ -56,7 +57,7 @@ class Sections(click.Group):
     sections={
         "Submit": (submit, import_table, model),
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
-        "Results": (jobs.result, heads, models, compare, report, predict),
+        "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
         "Stack": (stack.up, stack.down, stack.workers, top),
     },

@@ -84,13 +84,18 @@ def _print_measured(record: dict[str, Any]) -> None:
     metrics = record["metrics"]
     scores = f"accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
     click.echo(f"test part: {metrics['rows']:,} rows, {scores}")
+    print_classes(metrics)
+    for warning in (*record.get("warnings", []), *metrics["notes"]):
+        click.echo(f"warning: {warning}", err=True)
+
+
+def print_classes(metrics: dict[str, Any]) -> None:
+    """Prints a row for each class."""
     rows = [
         [of["label"], f"{of['precision']:.3f}", f"{of['recall']:.3f}", f"{of['f1']:.3f}", str(of["support"])]
         for of in metrics["per_class"]
     ]
     print_table(["class", "precision", "recall", "F1", "rows"], rows)
-    for warning in (*record.get("warnings", []), *metrics["notes"]):
-        click.echo(f"warning: {warning}", err=True)
 
 
 def _print_predictions(record: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
-import redis
 
 from jdq.cli.client import Client
 from jdq.cli.output import print_table, print_text
@@ -73,6 +72,8 @@ def _run(client: Client) -> None:
 
 def _keep_reading(client: Client, board: Board, stopped: threading.Event) -> None:
     """Reading a thousand jobs takes longer than a key may wait."""
+    import redis
+
     from jdq.cli.jobs.machine import Machine
     from jdq.cli.jobs.overview import tokens_of
 

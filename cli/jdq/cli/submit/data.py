@@ -168,7 +168,6 @@ def _rows(count: int) -> str:
 
 def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
     """The newest version of the dataset with this name, or the files, imported. A file has priority over a dataset."""
-    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     if len(data) == 1 and not Path(data[0]).exists() and data[0] in client.store.datasets.names():
         return client.store.datasets.get(data[0])
     return import_file(client, data, name=name, options=options)

@@ -49,6 +49,7 @@ def predict(
     if to is not None:
         sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     after = _maker(client, head, model)
     # Its own name: without labels the file is not the dataset that heads are trained on.
     name = name or name_from(f"predict-{table_name(data)}")

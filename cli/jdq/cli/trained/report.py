@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from jdq.cli.ids import TRAINED_OR_DATASET
-from jdq.cli.trained.programs import check_folder_of, require_worker_packages, run_program
+from jdq.cli.programs import check_folder_of, require_worker_packages, run_program
 
 
 @click.command()

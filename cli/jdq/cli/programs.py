@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jdq.cli.client import BadRequest
+from jdq.cli.client import BadRequest, Client
 
 
 def run_program(module: str, arguments: Sequence[str]) -> None:
@@ -15,6 +15,24 @@ def run_program(module: str, arguments: Sequence[str]) -> None:
     finished = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
     if finished.returncode:
         sys.exit(finished.returncode)
+
+
+def program_output(module: str, arguments: Sequence[str]) -> bytes:
+    """What ``python -m module`` writes to stdout; exits with its exit code unless that is 0."""
+    finished = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=False)
+    if finished.returncode:
+        sys.exit(finished.returncode)
+    return finished.stdout
+
+
+def trained_path(client: Client, head: str | None, model: str | None) -> Path:
+    """The file of the head, or the folder of the model. Raises UnknownTrained, and BadRequest unless one is given."""
+    from jdq.store.trained import Heads, Models
+
+    if (head is None) == (model is None):
+        raise BadRequest("give either --head or --model\n  try: jdq heads ls")
+    root = client.store.root
+    return Heads(root).path(head) if head is not None else Models(root).path(model or "")
 
 
 def require_worker_packages() -> None:
