@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest
+from jdq.cli.doctor import doctor
 from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
@@ -59,7 +60,7 @@ class Sections(click.Group):
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, stack.workers, top),
+        "Stack": (stack.up, stack.down, stack.workers, top, doctor),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",

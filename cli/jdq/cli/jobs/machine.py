@@ -28,8 +28,8 @@ class Machine:
     def use(self, workers: Iterable[Worker]) -> dict[str, str]:
         """By name, for the living workers of this host."""
         here = [worker for worker in workers if worker.host == self._host and worker.state != "dead"]
-        gpus = _gpus() if any(worker.device.startswith("cuda") for worker in here) else {}
-        return {worker.name: text for worker in here if (text := self._use(worker, gpus))}
+        measured = gpus() if any(worker.device.startswith("cuda") for worker in here) else {}
+        return {worker.name: text for worker in here if (text := self._use(worker, measured))}
 
     def _use(self, worker: Worker, gpus: dict[str, str]) -> str:
         parts = []
@@ -43,7 +43,7 @@ class Machine:
         return ", ".join(filter(None, parts))
 
 
-def _gpus() -> dict[str, str]:
+def gpus() -> dict[str, str]:
     """By index: use and memory, as nvidia-smi reports them; none where it is not installed or does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
