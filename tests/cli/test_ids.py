@@ -79,7 +79,7 @@ def completed(jdq: CommandLine, words: str, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in jdq.workplace.environment.items():
         monkeypatch.setenv(name, value)
     *before, last = words.split(" ")
-    completion = ShellComplete(cli, {}, "jdq", "_JDQ_COMPLETE")
+    completion = ShellComplete(cli, {}, "jdq", "COMPLETE")
     return [item.value for item in completion.get_completions(before, last)]
 
 

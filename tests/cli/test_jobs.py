@@ -165,13 +165,16 @@ def test_a_text_is_classified_on_this_machine(jdq: CommandLine, capfd: pytest.Ca
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_table_that_was_cleaned_away_is_said(jdq: CommandLine) -> None:
+def test_a_table_that_was_changed_or_cleaned_away_is_said(jdq: CommandLine) -> None:
     jdq.extracted()
     head = jdq.trained()
     job = jdq.submit("predict", jdq.file(TABLE, "new.csv"), "--head", head)
     jdq.workplace.worked(job)
-    for table in jdq.workplace.store.root.rglob("predictions.csv"):
-        table.unlink()
+    (table,) = jdq.workplace.store.root.rglob("predictions.csv")
+    table.write_text(table.read_text().replace("text", "next", 1))
+    changed = jdq.run_to_any_end("result", job, "--to", str(jdq.workplace.folder / "changed.csv"))
+    assert changed.exit_code and "predictions.csv: it has changed since it was written" in changed.stderr
+    table.unlink()
     target = jdq.workplace.folder / "out.csv"
     assert "it was removed" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()

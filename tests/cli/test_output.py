@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from jdq.cli.output import ago, moment, print_table, print_text
+from jdq.cli.output import ago, moment, print_table, say
 from tests.cli.terminal import shown
 
 COLUMNS = ["job", "state", "dataset"]
@@ -75,10 +75,10 @@ def test_control_characters_of_a_cell_reach_no_terminal(monkeypatch: pytest.Monk
 def test_text_is_wrapped_at_words_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_text("one two [three]")
+    say("one two [three]")
     assert capsys.readouterr().out == "one two [three]\n"
     out = on_terminal(monkeypatch, 9)
-    print_text("one two [three]")
+    say("one two [three]")
     assert shown(out.getvalue(), columns=9) == ["one two", "[three]"]
 
 

@@ -7,10 +7,8 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import click
-
+from jdq.cli.output import say
 from jdq.worker.config import Config, read_config
-from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
     import redis
@@ -83,7 +81,7 @@ class Client:
         job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         self._send(tickets)
         for warning in warnings(living, spec):
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
         return job
 
     def retry(self, job: str) -> None:
@@ -126,7 +124,7 @@ def check_protocol(workers: Sequence[Worker]) -> None:
 def warnings(workers: Sequence[Worker], spec: Spec) -> Iterator[str]:
     """What may keep the living workers from doing the job as expected."""
     if others := sorted({worker.version for worker in workers} - {"-", version("jdq")}):
-        yield f"workers run jdq {plain(', '.join(others))}, this is {version('jdq')}; see jdq workers"
+        yield f"workers run jdq {', '.join(others)}, this is {version('jdq')}; see jdq workers"
     served = {worker.queue for worker in workers if worker.state != "sick"}
     for queue in spec.queues:
         if queue not in served:

@@ -15,8 +15,8 @@ from typing import Literal
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, print_json, print_text, size
-from jdq.worker.queue.exit_codes import ExitCode, plain
+from jdq.cli.output import json_option, print_json, say, size
+from jdq.worker.queue.exit_codes import ExitCode
 
 WORKER_PACKAGES = (
     "torch",
@@ -55,9 +55,9 @@ def doctor(as_json: bool) -> None:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            print_text(f"{finding.level:<8} {finding.about}: {plain(finding.text)}")
+            say(f"{finding.level:<8} {finding.about}: {finding.text}")
             if finding.todo:
-                print_text(f"           try: {finding.todo}")
+                say(f"           try: {finding.todo}")
     if any(finding.level == "fault" for finding in findings):
         sys.exit(ExitCode.FAILED)
 

@@ -10,9 +10,22 @@ from typing import Any
 
 import click
 
-from jdq.worker.queue.exit_codes import plain
+from jdq.worker.queue.exit_codes import plain, plain_lines
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Lines for people on stdout, or stderr, wrapped at words on a terminal.
+
+    What a label or a file name could tell the terminal is escaped.
+    """
+    if (sys.stderr if err else sys.stdout).isatty():
+        from jdq.cli.terminal import console
+
+        console(stderr=err).print(plain_lines(text))
+    else:
+        click.echo(plain_lines(text), err=err)
 
 
 def print_json(value: Any) -> None:
@@ -41,16 +54,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def print_text(text: str) -> None:
-    """Lines on stdout; on a terminal wrapped at words."""
-    if sys.stdout.isatty():
-        from jdq.cli.terminal import console
-
-        console().print(text)
-    else:
-        click.echo(text)
 
 
 def moment(seconds: float | None) -> str:

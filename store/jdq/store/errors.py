@@ -118,6 +118,20 @@ class DuplicateKeys(StoreError):
 
 
 @dataclass(eq=False)
+class CannotRead(StoreError):
+    """The operating system refused to open or map a file, which need not be damaged."""
+
+    path: Path
+    errno: int
+    reason: str
+
+    def __str__(self) -> str:
+        fact = f"cannot read {self.path}: {self.reason} (errno {self.errno})"
+        # A system allows about 65,000 maps per process.
+        return f"{fact}\n  try: jdq store compact" if self.errno == errno.ENOMEM else fact
+
+
+@dataclass(eq=False)
 class CannotWrite(StoreError):
     """The operating system refused a write; nothing was published."""
 

@@ -11,8 +11,16 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import StoreError
-from jdq.store.files.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
-from jdq.store.files.publish import publish
+from jdq.store.files.digests import (
+    UnreadableFile,
+    array_pieces,
+    check_file,
+    file_digest,
+    read_array,
+    read_json,
+    to_json,
+)
+from jdq.store.files.publish import publish, replace
 
 # Job ids come from the network and become folder names.
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -76,10 +84,19 @@ class JobFiles:
         paths = [path for path in self._folder.glob("[!.]*/*") if path.suffix in (".json", ".npy")]
         return sorted(path for path in paths if NAME.fullmatch(path.stem))
 
-    @staticmethod
-    def check(path: Path) -> None:
-        """Compare one of `paths` with its digest. Raises FileNotFoundError, UnreadableFile."""
-        read_json(path, dict[str, Any]) if path.suffix == ".json" else read_array(path)
+    def check(self, path: Path) -> None:
+        """Compare one of `paths` with its digest, and the table that it describes, unless that was removed.
+
+        Raises FileNotFoundError, UnreadableFile.
+        """
+        value = read_json(path, dict[str, Any]) if path.suffix == ".json" else read_array(path)
+        table = path.with_suffix(".csv")
+        if isinstance(value, dict) and "table_digest" in value and table.exists():
+            check_file(table, str(value["table_digest"]))
+
+    def describe_table(self, table: Path) -> None:
+        """Note the digest of a job's finished table `<name>.csv` in `<name>.json`, for `check`."""
+        replace(table.with_suffix(".json"), to_json({"table_digest": file_digest(table)}))
 
     def folder(self, job: str) -> Path:
         """The folder of the job's files: the above, checkpoints, and tables that it wrote. It may not exist."""

@@ -13,9 +13,9 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
-from jdq.cli.output import duration, json_option, moment, print_json, print_table, print_text
+from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
+from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
@@ -33,9 +33,9 @@ def status(job: str, as_json: bool) -> None:
     if as_json:
         print_json(describe_job(known))
         return
-    print_text(summary(known))
+    say(summary(known))
     for line in _about(known):
-        print_text(f"  {line}")
+        say(f"  {line}")
 
 
 def _about(job: Job) -> Iterator[str]:
@@ -45,9 +45,9 @@ def _about(job: Job) -> Iterator[str]:
         yield f"running on {worker}"
     for event in job.log:
         where = f"chunk {event['chunk']}, attempt {event['attempt']}, " if "chunk" in event else ""
-        yield f"{where}{moment(event['at'] / 1000)}: {plain(event['reason'])}"
+        yield f"{where}{moment(event['at'] / 1000)}: {event['reason']}"
     if job.error:
-        yield plain_lines(job.error.message)
+        yield job.error.message
 
 
 @click.command()
@@ -72,9 +72,9 @@ def failed(as_json: bool) -> None:
         _list(of_state, as_json)
         return
     for job in of_state:
-        print_text(f"{job.id}  {job.kind} of {job.spec.dataset}, {moment(job.ended)}")
+        say(f"{job.id}  {job.kind} of {job.spec.dataset}, {moment(job.ended)}")
         for line in (job.error.message if job.error else "").splitlines():
-            print_text(f"  {plain(line)}")
+            say(f"  {line}")
 
 
 def _list(listed: list[Job], as_json: bool) -> None:
@@ -115,7 +115,7 @@ def watch(job: str, as_json: bool) -> None:
 
     ended = watch_job(Client(), job, as_json=as_json)
     if ended.error:
-        click.echo(f"jdq: {plain_lines(ended.error.message)}", err=True)
+        say(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
 
@@ -137,9 +137,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
     if not ended.state.ended:
         raise BadRequest(f"job {job} is {ended.state}; it has no result yet\n  try: jdq watch {job}")
     if ended.state != JobState.SUCCEEDED:
-        click.echo(
-            f"jdq: job {job} {ended.state}" + (f": {plain_lines(ended.error.message)}" if ended.error else ""), err=True
-        )
+        say(f"jdq: job {job} {ended.state}" + (f": {ended.error.message}" if ended.error else ""), err=True)
         sys.exit(ExitCode.FAILED)
     if to is not None:
         copy_table(client, ended, to)
@@ -159,7 +157,7 @@ def cancel(job: str) -> None:
     client.job(job)
     if not client.jobbook.cancel(job):
         raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
-    click.echo(f"{job} cancelled", err=True)
+    say(f"{job} cancelled", err=True)
 
 
 @click.command()
@@ -172,4 +170,4 @@ def retry(job: str) -> None:
     client = Client()
     client.job(job)
     client.retry(job)
-    click.echo(job)
+    say(job)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import print_table, print_text
+from jdq.cli.output import print_table, say
 
 if TYPE_CHECKING:
     from jdq.cli.jobs.board import Board
@@ -40,12 +40,12 @@ def _print(overview: Overview) -> None:
     from jdq.cli.jobs.overview import JOB_COLUMNS, ORDERS, WORKER_COLUMNS, head_lines, job_row, worker_row
 
     for line in head_lines(overview):
-        print_text(line)
+        say(line)
     if overview.workers:
-        print_text("")
+        say("")
         print_table(WORKER_COLUMNS, [worker_row(worker, overview) for worker in overview.workers])
     if overview.jobs:
-        print_text("")
+        say("")
         print_table(JOB_COLUMNS, [job_row(job) for job in sorted(overview.jobs, key=ORDERS["state"])])
 
 

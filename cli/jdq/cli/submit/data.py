@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from jdq.cli.client import Client
 from jdq.cli.ids import FILE_OR_DATASET
+from jdq.cli.output import say
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ def import_file(
     Raises TableError, before anything is stored.
     """
     version = client.store.datasets.import_table(files, name=name, options=options)
-    click.echo(assumptions(version), err=True)
+    say(assumptions(version), err=True)
     for warning in version.source.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     return version
 
 
@@ -188,7 +189,7 @@ def check_classes(version: DatasetVersion, column: str | None, label_separator: 
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if missing and label_separator is None:
-        click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
+        say(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
 
 
 def encoder_name(encoder: str) -> str:

@@ -9,7 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import HEAD, MODEL
-from jdq.cli.output import json_option, print_json, print_table, print_text
+from jdq.cli.output import json_option, print_json, print_table, say
 from jdq.cli.programs import program_output, require_worker_packages, trained_path
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
 
@@ -47,7 +47,7 @@ def evaluate(
         program_output("jdq.worker.programs.evaluate", [str(path), version.name, version.version, *column])
     )
     for note in measured["notes"]:
-        click.echo(f"warning: {note}", err=True)
+        say(f"warning: {note}", err=True)
     if as_json:
         print_json(measured)
     else:
@@ -58,14 +58,14 @@ def _print(trained: str, measured: dict[str, Any]) -> None:
     from jdq.cli.jobs.results import print_classes
 
     dataset = f"{measured['dataset']} {measured['version']}, label column {measured['label_column']}"
-    print_text(f"{trained} on {measured['rows']:,} rows of {dataset}")
+    say(f"{trained} on {measured['rows']:,} rows of {dataset}")
     rows = [
         [name, f"{measured[name]:.3f}", _span(measured["intervals"].get(name))]
         for name in SHOWN
         if measured[name] is not None
     ]
     print_table(["metric", "value", "95 % interval"], rows)
-    print_text("")
+    say("")
     print_classes(measured)
 
 

@@ -12,6 +12,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
+from jdq.cli.output import say
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
     except DependencyEnded as error:
         raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
     note = f", after {', '.join(waits_for)}" if waits_for else ""
-    click.echo(f"dataset {spec.dataset} {spec.version}{note}", err=True)
-    click.echo(job, err=sending.id_to_stderr)
+    say(f"dataset {spec.dataset} {spec.version}{note}", err=True)
+    say(job, err=sending.id_to_stderr)
     return _watched(client, job) if sending.wait else None
 
 
@@ -79,7 +80,7 @@ def _watched(client: Client, job: str) -> Job:
 
     ended = watch_job(client, job)
     if ended.error:
-        click.echo(f"jdq: {ended.error.message}", err=True)
+        say(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
     return ended

@@ -8,6 +8,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import DATASET, HEAD_KIND
+from jdq.cli.output import say
 from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import check_classes, label_options
 from jdq.cli.submit.sending import Sending, job_options, send
@@ -165,7 +166,7 @@ def _extracted(
     job = usable[0]
     if job is not extractions[0]:
         skipped = extractions[0]
-        click.echo(f"the last extraction, {skipped.id}, {skipped.state}; the features are those of {job.id}", err=True)
+        say(f"the last extraction, {skipped.id}, {skipped.state}; the features are those of {job.id}", err=True)
     extracted = client.store.datasets.get(job.spec.dataset, job.spec.version)
     if digest or job.state == JobState.SUCCEEDED:
         return extracted, digest or (job.result["space"] if job.result else None), []
@@ -192,7 +193,7 @@ def _extracted_before(
     extracted = client.store.datasets.get(dataset, version)
     if extracted.spaces():
         if failed:
-            click.echo(f"{failed}; the features are those of {extracted.spaces()[0].encoder} in the store", err=True)
+            say(f"{failed}; the features are those of {extracted.spaces()[0].encoder} in the store", err=True)
         return extracted, extracted.spaces()[0].space, []
     if failed:
         raise BadRequest(f"{failed}\n  try: jdq status {ended[0].id}")

@@ -11,7 +11,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET
-from jdq.cli.output import duration, json_option, print_json, print_table, print_text
+from jdq.cli.output import duration, json_option, print_json, print_table, say
 from jdq.worker.report.comparison import METRICS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
 
     comparison = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
     for fault in comparison.unreadable:
-        click.echo(f"warning: {fault}", err=True)
+        say(f"warning: {fault}", err=True)
     if as_json:
         fields = asdict(comparison)
         del fields["rows"]
@@ -78,10 +78,10 @@ def _print_text(comparison: Comparison) -> None:
     apart = [row for row in comparison.rows if not row.comparable]
     tested = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
     about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}"
-    print_text(f"{comparison.dataset} {about}, {tested}")
+    say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
     if apart:
-        print_text(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
+        say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
 
 

@@ -9,7 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, HEAD
-from jdq.cli.output import json_option, print_json
+from jdq.cli.output import json_option, print_json, say
 from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def show(head: str, as_json: bool) -> None:
         return
     print_head({"head_id": head, **record})
     origin = record["origin"]
-    click.echo(f"features of {origin['encoder']}, feature space {origin['space']}")
-    click.echo(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
-    click.echo(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
+    say(f"features of {origin['encoder']}, feature space {origin['space']}")
+    say(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
+    say(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
 
 
 @heads.command()

@@ -9,7 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, MODEL
-from jdq.cli.output import json_option, print_json
+from jdq.cli.output import json_option, print_json, say
 from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def show(model: str, as_json: bool) -> None:
         return
     print_model({"model_id": model, **record})
     label_column, split = record["origin"]["label_column"], record["split_digest"]
-    click.echo(f"label column {label_column}, split {split}, seed {record['options']['seed']}, {record['created_at']}")
-    click.echo(f"folder {trained.path(model)}")
+    say(f"label column {label_column}, split {split}, seed {record['options']['seed']}, {record['created_at']}")
+    say(f"folder {trained.path(model)}")
 
 
 @models.command()
