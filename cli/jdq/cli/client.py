@@ -62,12 +62,14 @@ class Client:
 
     def job(self, job: str) -> Job:
         """The job with this id; raises UnknownJob with a message for the user."""
+        from jdq.store.errors import did_you_mean
         from jdq.worker.queue.jobbook import UnknownJob
 
         try:
             return self.jobbook.job(job)
         except UnknownJob:
-            raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
+            nearest = did_you_mean(job, self.jobbook.ids())
+            raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
     def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.

@@ -5,11 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
 # After a repair has quarantined the damaged shards, an extraction finds their rows missing.
 REPAIR = "repair the store, then extract the dataset again\n  try: jdq store verify --repair"
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """`; did you mean NAME?` with the nearest of the known names; empty where none is near."""
+    nearest = get_close_matches(name, known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 class StoreError(Exception):
