@@ -110,7 +110,7 @@ class Client:
         try:
             send_tickets(celery_app(self.config), tickets)
         except OperationalError as error:
-            click.echo(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
+            say(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:
