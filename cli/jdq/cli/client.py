@@ -101,10 +101,16 @@ class Client:
         return open_store(self.config.store, create=create)
 
     def _send(self, tickets: list[TicketOrder]) -> None:
+        """Sends the tickets of a job that is in the ledger: if they are lost, workers find it within seconds."""
+        from kombu.exceptions import OperationalError
+
         from jdq.worker.queue.celery_app import celery_app
         from jdq.worker.queue.tickets import send_tickets
 
-        send_tickets(celery_app(self.config), tickets)
+        try:
+            send_tickets(celery_app(self.config), tickets)
+        except OperationalError as error:
+            say(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:

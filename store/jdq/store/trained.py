@@ -100,7 +100,7 @@ class TrainedStore(ABC):
             partial.rename(target)
         except OSError as error:
             self.check(job)  # perhaps reading failed
-            raise CannotWrite(target, error.errno or 0, error.strerror or str(error)) from error
+            raise CannotWrite.by(error, target) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if partial.is_file():
