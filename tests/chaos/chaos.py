@@ -87,7 +87,7 @@ class Chaos:
         self._folder = folder
         self._rng = rng
         self._faults = [fault for fault in FAULTS if own_disk or fault != "full disk"]
-        self._jobs: dict[str, tuple[str, list[str]]] = {}
+        self._tables: dict[str, list[str]] = {}
         self._paused: list[tuple[float, psutil.Process]] = []
         self._sick: list[tuple[float, Path]] = []
         (stack.home / "sick").mkdir()
@@ -106,7 +106,7 @@ class Chaos:
         return self.findings
 
     def _submit(self) -> None:
-        number = len(self._jobs)
+        number = len(self._tables)
         # Half of the texts are another job's, too.
         texts = [f"text {n} of {number if n % 2 else 'all'} [slow]" for n in range(TEXTS)]
         file = self._folder / f"table{number}.csv"
@@ -114,8 +114,8 @@ class Chaos:
             texts[KILLER - 1] = f"text {KILLER} of {number} [kill]"
         file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
         arguments = ["submit", "extract", str(file), "--encoder", f"hash:{DIM}", "--on-error", "skip"]
-        job = self._patiently(*arguments).strip()
-        self._jobs[job] = (file.stem, texts)
+        self._tables[file.stem] = texts
+        self._patiently(*arguments)
 
     def _patiently(self, *arguments: str) -> str:
         """The command's output; while the server is away, again."""
@@ -257,7 +257,8 @@ class Chaos:
     def _check(self) -> None:
         store = open_store(self.stack.home / "store")
         for job in self._jobs_now():
-            name, texts = self._jobs.get(job.id, ("", []))
+            name = str(job.spec.dataset)
+            texts = self._tables[name]
             self.findings.jobs += 1
             if not job.state.ended:
                 self.findings.without_end += 1
@@ -299,9 +300,11 @@ def own_disk(folder: Path) -> Iterator[bool]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    yield mounted
-    if mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @click.command()

@@ -52,6 +52,18 @@ def test_too_many_open_files_are_reported_as_that_and_not_as_a_failed_export(
     assert verify(store).sound
 
 
+def test_a_folder_that_cannot_be_listed_is_no_failed_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(20))
+    table = store.open(version.name)
+
+    def refusing(folder: Path) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(CannotRead, match=f"cannot read {space.shards}: Stale file handle"):
+        export(table, tmp_path / "x.npz")
+
+
 def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

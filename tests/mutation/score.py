@@ -11,6 +11,7 @@ import ast
 import difflib
 import gc
 import os
+import random
 import sys
 import tempfile
 import time
@@ -119,19 +120,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation.score", description=__doc__)
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"folder or file in one of: {', '.join(ROOMS)}")
     parser.add_argument("--children", type=int, default=os.cpu_count(), help="mutants tested at the same time")
+    parser.add_argument("--sample", type=int, default=sys.maxsize, help="as many mutants of each file, at random")
     options = parser.parse_args(arguments)
     os.chdir(PROJECT)
     os.environ |= {"PYTHONPATH": str(INSIDE), "OMP_NUM_THREADS": "1"}
     scores = []
     for folder, rooms in by_folder(options.rooms or ROOMS).items():
-        began = time.monotonic()
-        for room, score in tested(folder, rooms, options.children).items():
-            print(  # noqa: T201
-                f"{room}: {score.share:.2f} ({score.killed} killed, {len(score.survivors)} survived, "
-                f"{score.equivalent} equivalent)",
-            )
-            scores.append(score)
-        print(f"{time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
+        scores += tested(folder, rooms, options.children, options.sample)
     return int(any(score.share < LEAST for score in scores))
 
 
@@ -146,27 +141,39 @@ def by_folder(rooms: Iterable[str]) -> dict[str, list[str]]:
     return folders
 
 
-def tested(folder: str, rooms: list[str], children: int) -> dict[str, Score]:
-    """Tests all mutants of these files of a folder, or of the folder itself."""
+def tested(folder: str, rooms: list[str], children: int, sample: int) -> list[Score]:
+    """Tests the mutants of these files of a folder, or of the folder itself, and prints the scores."""
     files = [str(file) for pattern in ROOMS[folder] for file in sorted(PROJECT.glob(pattern))]
-    scores = {room: Score() for room in rooms}
-    listed = equivalents()
+    listed, scores = equivalents(), []
 
     def work(session: pytest.Session) -> None:
         control = Recorder(PROJECT / folder).control(session)
-        for room, score in scores.items():
-            paths = [PROJECT / room] if room.endswith(".py") else sorted((PROJECT / room).rglob("*.py"))
-            every = [mutant for path in paths for mutant in mutants(path)]
-            pending = [mutant for mutant in every if mutant.key not in listed]
-            score.equivalent = len(every) - len(pending)
-            for mutant, killed in outcomes(session, pending, control, children):
-                score.killed += killed
-                score.survivors += [] if killed else [mutant]
-            diffs = "\n".join("\n".join([f"# {mutant.key[0]}", *mutant.diff, ""]) for mutant in score.survivors)
-            (PROJECT / ".mutants" / f"{room.replace('/', '.')}.diff").write_text(diffs, encoding="utf-8")
+        for room in rooms:
+            score, began = Score(), time.monotonic()
+            for path in [PROJECT / room] if room.endswith(".py") else sorted((PROJECT / room).rglob("*.py")):
+                every = list(mutants(path))
+                every = random.Random(0).sample(every, min(sample, len(every)))
+                pending = [mutant for mutant in every if mutant.key not in listed]
+                score.equivalent += len(every) - len(pending)
+                for mutant, killed in outcomes(session, pending, control, children):
+                    score.killed += killed
+                    score.survivors += [] if killed else [mutant]
+            report(room, score, time.monotonic() - began)
+            scores.append(score)
 
     with_collected(files, work)
     return scores
+
+
+def report(room: str, score: Score, seconds: float) -> None:
+    """Prints the score, and writes the survivors' diffs."""
+    print(  # noqa: T201
+        f"{room}: {score.share:.2f} ({score.killed} killed, {len(score.survivors)} survived, "
+        f"{score.equivalent} equivalent; {seconds:.0f} s)",
+        flush=True,
+    )
+    diffs = "\n".join("\n".join([f"# {mutant.key[0]}", *mutant.diff, ""]) for mutant in score.survivors)
+    (PROJECT / ".mutants" / f"{room.replace('/', '.')}.diff").write_text(diffs, encoding="utf-8")
 
 
 def mutants(path: Path) -> Iterator[Mutant]:

@@ -99,3 +99,34 @@ def test_a_retry_is_in_the_jobs_log(jobbook: JobBook) -> None:
     jobbook.cancel(job)
     jobbook.retry(job)
     assert [event["what"] for event in jobbook.job(job).log] == ["retry"]
+
+
+def test_the_chunk_at_which_a_job_was_given_up_is_tried_again_after_a_retry(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    for _ in range(3):
+        lease = taken(ledger, job)
+        assert lease.chunk == 1
+        ledger.release_after_fault(lease, "OSError: a cable")
+        clock.pass_s(60)
+    assert jobbook.job(job).state is JobState.FAILED
+    ledger.recover()
+    jobbook.retry(job)
+    assert [taken(ledger, job).chunk for _ in range(2)] == [1, 2]
+
+
+def test_a_worker_that_leaves_a_job_sends_a_ticket_for_a_chunk_that_was_returned(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger, other = ledger_of("a"), ledger_of("b")
+    job = planned(jobbook, ledger, 1)
+    ledger.release(taken(ledger, job), "told to stop")
+    assert [order.count for order in ledger.mark_idle(job)] == [1]
+    for worker in (ledger, other):
+        worker.heartbeat({"queue": "cpu"})
+    ledger.release_after_fault(taken(ledger, job), "OSError: a cable")
+    clock.pass_s(1)
+    assert ledger.mark_idle(job) == []
+    assert [order.count for order in other.mark_idle(job)] == [1]

@@ -73,3 +73,12 @@ def test_an_entry_that_is_no_message_is_dropped_and_the_next_one_is_read(
     dropped = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
     assert len(dropped) == 3
     assert "dropped an entry of a queue that is not a message: KeyError: 'properties'" in dropped
+
+
+def test_a_channel_whose_connection_broke_says_so(app: Celery) -> None:
+    """kombu reaches for it once more while it connects again, and repeats only what looks like a broken connection."""
+    with app, app.connection() as connection:
+        channel = connection.default_channel
+        channel.close()
+        with pytest.raises(redis.ConnectionError, match="the connection of the channel is closed"):
+            channel.queue_declare("cpu")

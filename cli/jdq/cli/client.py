@@ -62,12 +62,14 @@ class Client:
 
     def job(self, job: str) -> Job:
         """The job with this id; raises UnknownJob with a message for the user."""
+        from jdq.store.errors import did_you_mean
         from jdq.worker.queue.jobbook import UnknownJob
 
         try:
             return self.jobbook.job(job)
         except UnknownJob:
-            raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
+            nearest = did_you_mean(job, self.jobbook.ids())
+            raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
     def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
@@ -99,10 +101,16 @@ class Client:
         return open_store(self.config.store, create=create)
 
     def _send(self, tickets: list[TicketOrder]) -> None:
+        """Sends the tickets of a job that is in the ledger: if they are lost, workers find it within seconds."""
+        from kombu.exceptions import OperationalError
+
         from jdq.worker.queue.celery_app import celery_app
         from jdq.worker.queue.tickets import send_tickets
 
-        send_tickets(celery_app(self.config), tickets)
+        try:
+            send_tickets(celery_app(self.config), tickets)
+        except OperationalError as error:
+            say(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:

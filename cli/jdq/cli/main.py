@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest
+from jdq.cli.doctor import doctor
 from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
@@ -19,6 +20,7 @@ from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.settings import config
 from jdq.cli.store import store
 from jdq.cli.submit import submit
+from jdq.cli.submit.evaluating import evaluate
 from jdq.cli.submit.importing import import_table
 from jdq.cli.trained.compare import compare
 from jdq.cli.trained.heads import heads
@@ -58,9 +60,9 @@ class Sections(click.Group):
     sections={
         "Submit": (submit, import_table, model),
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
-        "Results": (jobs.result, heads, models, compare, report, predict),
+        "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, stack.workers, top, config),
+        "Stack": (stack.up, stack.down, stack.workers, top, doctor, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",

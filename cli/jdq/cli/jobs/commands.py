@@ -5,22 +5,24 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import JOB
 from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
-from jdq.cli.output import clock, duration, json_option, print_json, print_table, say
+from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.exit_codes import ExitCode, plain
+from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @json_option
 def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
@@ -32,15 +34,20 @@ def status(job: str, as_json: bool) -> None:
         print_json(describe_job(known))
         return
     say(summary(known))
-    say(f"  {known.kind} of dataset {known.spec.dataset} {known.spec.version}, submitted {clock(known.created)}")
-    say(f"  {known.chunks_done} of {known.chunks_total} chunks done, {known.chunks_leased} running")
-    for worker in known.workers:
-        say(f"  running on {worker}")
-    for event in known.log:
+    for line in _about(known):
+        say(f"  {line}")
+
+
+def _about(job: Job) -> Iterator[str]:
+    yield f"{job.kind} of dataset {job.spec.dataset} {job.spec.version}, submitted {moment(job.created)}"
+    yield f"{job.chunks_done} of {job.chunks_total} chunks done, {job.chunks_leased} running"
+    for worker in job.workers:
+        yield f"running on {worker}"
+    for event in job.log:
         where = f"chunk {event['chunk']}, attempt {event['attempt']}, " if "chunk" in event else ""
-        say(f"  {where}{clock(event['at'] / 1000)}: {plain(event['reason'])}")
-    if known.error:
-        say(f"  {known.error.message}")
+        yield f"{where}{moment(event['at'] / 1000)}: {event['reason']}"
+    if job.error:
+        yield job.error.message
 
 
 @click.command()
@@ -52,7 +59,7 @@ def status(job: str, as_json: bool) -> None:
 @json_option
 def jobs(limit: int, state: str | None, since: str | None, as_json: bool) -> None:
     """List jobs, newest first."""
-    known = Client().jobbook.jobs(since=_moment(since) if since else None)
+    known = Client().jobbook.jobs(since=_since(since) if since else None)
     _list([job for job in known if state in (None, job.state)][:limit], as_json)
 
 
@@ -65,26 +72,26 @@ def failed(as_json: bool) -> None:
         _list(of_state, as_json)
         return
     for job in of_state:
-        say(f"{job.id}  {job.kind} of {job.spec.dataset}, {clock(job.ended)}")
+        say(f"{job.id}  {job.kind} of {job.spec.dataset}, {moment(job.ended)}")
         for line in (job.error.message if job.error else "").splitlines():
             say(f"  {line}")
 
 
 def _list(listed: list[Job], as_json: bool) -> None:
-    from jdq.cli.jobs.progress import describe_job, progress_of, state_text
+    from jdq.cli.jobs.progress import describe_job, state_text
+    from jdq.cli.jobs.summary import done_text
 
     if as_json:
         print_json([describe_job(job) for job in listed])
         return
-    rows = []
-    for job in listed:
-        progress = progress_of(job)
-        texts = "-" if progress.texts_total is None else f"{progress.texts_done:,}/{progress.texts_total:,}"
-        rows.append([job.id, state_text(job), job.spec.dataset, texts, duration(job.wall_s), clock(job.created)])
-    print_table(["job", "state", "dataset", "texts", "time", "submitted"], rows)
+    rows = [
+        [job.id, state_text(job), job.spec.dataset, done_text(job) or "-", duration(job.wall_s), moment(job.created)]
+        for job in listed
+    ]
+    print_table(["job", "state", "dataset", "done", "time", "submitted"], rows)
 
 
-def _moment(text: str) -> float:
+def _since(text: str) -> float:
     """A date, or an age, as seconds since 1970."""
     units = {"m": 60, "h": 3600, "d": 86400}
     try:
@@ -96,7 +103,7 @@ def _moment(text: str) -> float:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @json_option
 def watch(job: str, as_json: bool) -> None:
     """Show a live progress bar of JOB.
@@ -114,7 +121,7 @@ def watch(job: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @target_options("File for a prediction's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
 def result(job: str, to: Target | None, as_json: bool) -> None:
@@ -143,7 +150,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 def cancel(job: str) -> None:
     """Cancel JOB; computed features are kept."""
     client = Client()
@@ -154,7 +161,7 @@ def cancel(job: str) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 def retry(job: str) -> None:
     """Retry a failed or cancelled JOB.
 

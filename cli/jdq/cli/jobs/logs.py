@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
+from jdq.cli.ids import JOB
 from jdq.cli.output import say
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ WAIT_MS = 1000
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @click.option("-f", "--follow", is_flag=True, help="Print new lines until the job ends.")
 def logs(job: str, follow: bool) -> None:
     """Print the log lines of JOB.

@@ -34,8 +34,10 @@ def _print_extract(record: dict[str, Any]) -> None:
     say(f"{record['computed']:,} computed{by}, {record['reused']:,} reused")
     if record["skipped"]:
         say(f"{record['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
-    if record["unknown_tokens"] > UNKNOWN_SHARE * record["tokens"]:
-        share = record["unknown_tokens"] / record["tokens"]
+    # Unknown tokens are counted in whole texts; jobs of older workers counted all tokens only after truncation.
+    tokens = max(record["tokens_before_truncation"], record["unknown_tokens"])
+    if record["unknown_tokens"] > UNKNOWN_SHARE * tokens:
+        share = record["unknown_tokens"] / tokens
         say(f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True)
     if record["truncated"]:
         say(f"{record['truncated']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
@@ -78,13 +80,18 @@ def _print_measured(record: dict[str, Any]) -> None:
     metrics = record["metrics"]
     scores = f"accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
     say(f"test part: {metrics['rows']:,} rows, {scores}")
+    print_classes(metrics)
+    for warning in (*record.get("warnings", []), *metrics["notes"]):
+        say(f"warning: {warning}", err=True)
+
+
+def print_classes(metrics: dict[str, Any]) -> None:
+    """Prints a row for each class."""
     rows = [
         [of["label"], f"{of['precision']:.3f}", f"{of['recall']:.3f}", f"{of['f1']:.3f}", str(of["support"])]
         for of in metrics["per_class"]
     ]
     print_table(["class", "precision", "recall", "F1", "rows"], rows)
-    for warning in (*record.get("warnings", []), *metrics["notes"]):
-        say(f"warning: {warning}", err=True)
 
 
 def _print_predictions(record: dict[str, Any]) -> None:

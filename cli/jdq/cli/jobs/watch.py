@@ -45,14 +45,14 @@ def _watched(client: Client, job_id: str, *, as_json: bool) -> Job:
 
 
 def _show_bar(client: Client, job: Job) -> None:
-    from rich.console import Console
-
     from jdq.cli.jobs.bar import JobBar
+    from jdq.cli.terminal import console
 
-    with JobBar(job, Console(stderr=True)) as bar:
+    terminal = console(stderr=True)
+    with JobBar(job, terminal) as bar:
         for now in _until_ended(client, job):
             bar.show(now)
-    say(summary(client.job(job.id)), err=True)
+    say(summary(now), err=True)
 
 
 def _print_states(client: Client, job: Job) -> None:

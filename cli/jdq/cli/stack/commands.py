@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import clock, json_option, print_json, print_table, say
+from jdq.cli.output import json_option, moment, print_json, print_table, say
+from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Worker
@@ -73,7 +74,7 @@ def workers(as_json: bool) -> None:
     print_table(columns, [_row(worker) for worker in known])
     for worker in known:
         if worker.reason is not None:
-            say(f"{worker.name} is sick: {worker.reason}")
+            say(f"{worker.name} is sick: {plain(worker.reason)}")
         if worker.protocol != PROTOCOL:
             say(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
     if precision := jobbook.precision():
@@ -83,4 +84,4 @@ def workers(as_json: bool) -> None:
 def _row(worker: Worker) -> list[str]:
     speed = "-" if worker.tokens_per_s is None else f"{worker.tokens_per_s:,}"
     of_process = [worker.name, worker.state, worker.queue, worker.device, worker.host, str(worker.pid), worker.version]
-    return [*of_process, speed, worker.job or "-", clock(worker.last_seen)]
+    return [*of_process, speed, worker.job or "-", moment(worker.last_seen)]

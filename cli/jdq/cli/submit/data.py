@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from jdq.cli.client import Client
+from jdq.cli.ids import FILE_OR_DATASET
 from jdq.cli.output import say
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
@@ -91,7 +92,7 @@ _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "sp
 
 def data_argument(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the argument for files, folders, patterns, URLs or "-", as `data`."""
-    return click.argument("data", nargs=-1, required=True, metavar=metavar)
+    return click.argument("data", type=FILE_OR_DATASET, nargs=-1, required=True, metavar=metavar)
 
 
 def read_options(table: dict[str, Any], *, unlabelled: bool = False, keep_empty: bool = False) -> TableOptions:
@@ -168,7 +169,6 @@ def _rows(count: int) -> str:
 
 def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
     """The newest version of the dataset with this name, or the files, imported. A file has priority over a dataset."""
-    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     if len(data) == 1 and not Path(data[0]).exists() and data[0] in client.store.datasets.names():
         return client.store.datasets.get(data[0])
     return import_file(client, data, name=name, options=options)

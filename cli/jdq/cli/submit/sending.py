@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import JOB
 from jdq.cli.output import say
 from jdq.worker.queue.exit_codes import ExitCode
 
@@ -42,7 +43,9 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Priority of the job's chunks.",
     )
-    @click.option("--after", multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated.")
+    @click.option(
+        "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."
+    )
     @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
     def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jdq.cli.output import print_json, print_table, say, size
+from jdq.cli.output import moment, print_json, print_table, say, size
 
 if TYPE_CHECKING:
     from jdq.store.trained import TrainedStore
@@ -79,5 +80,5 @@ def _row(of: dict[str, Any]) -> list[str]:
         of["label_column"],
         *measured,
         size(of["size_bytes"]),
-        of["created_at"],
+        moment(datetime.fromisoformat(of["created_at"]).timestamp()),
     ]

@@ -112,10 +112,9 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
         try:
             placed = _place(fd, status.st_size, layout, files)
         except OSError as error:
-            fact = error.strerror or str(error)
             if error.errno in NO_DAMAGE:
-                raise CannotRead(path, error.errno or 0, fact) from error
-            raise DamagedShard(path, f"it cannot be read: {fact}") from error
+                raise CannotRead.by(error, path) from error
+            raise DamagedShard(path, f"it cannot be read: {error.strerror or error}") from error
     shard = MappedShard(path, layout, placed, identity_of(status))
     _ = shard.keys
     return shard

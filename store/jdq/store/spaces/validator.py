@@ -50,7 +50,7 @@ def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
         raise
     except OSError as error:
         if error.errno in NO_DAMAGE:
-            raise CannotRead(path, error.errno or 0, error.strerror or str(error)) from error
+            raise CannotRead.by(error, path) from error
         # A link under O_NOFOLLOW, a socket, a device without a driver, or a file that may not be read.
         regular = path.is_file() and not path.is_symlink()
         raise DamagedShard(path, f"cannot be opened: {error.strerror}" if regular else "not a regular file") from error
