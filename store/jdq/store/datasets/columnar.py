@@ -21,7 +21,7 @@ TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 Rows = npt.NDArray[np.int64]
 
 
-def table_writer(stream: io.RawIOBase, columns: Sequence[str]) -> Any:
+def table_writer(stream: io.BufferedIOBase, columns: Sequence[str]) -> Any:
     """A pyarrow ParquetWriter; each block that is written is one row group.
 
     No statistics, which would repeat entire texts in the footer; no dictionaries, which cost memory and do not compress
@@ -38,18 +38,6 @@ def table_writer(stream: io.RawIOBase, columns: Sequence[str]) -> Any:
         write_page_checksum=True,
         store_schema=False,
     )
-
-
-def block_table(names: Sequence[str], columns: Sequence[Sequence[bytes]], lengths: npt.NDArray[np.uint32]) -> Any:
-    """A block as a pyarrow Table of strings: the cells of each column in UTF-8, and their lengths, (rows, columns)."""
-    ends = np.zeros((len(columns), len(lengths) + 1), dtype=np.int32)
-    np.cumsum(lengths.T, axis=1, out=ends[:, 1:])
-    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in names])
-    arrays = [
-        pa.StringArray.from_buffers(len(lengths), pa.py_buffer(places), pa.py_buffer(b"".join(cells)))
-        for places, cells in zip(ends, columns, strict=True)
-    ]
-    return pa.table(arrays, schema=schema)
 
 
 def footer_digest(path: Path) -> str:

@@ -8,16 +8,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from jdq.store.datasets.columnar import block_table, table_writer
+from jdq.store.datasets.columnar import table_writer
 from jdq.store.datasets.records import FileRecord
 from jdq.store.digests import DIGEST_BYTES
-from jdq.store.keys import KEY_BYTES, key_of_bytes, repeats
+from jdq.store.keys import KEY_BYTES, keys_of_bytes, n_distinct
 from jdq.store.publish import write_all
 from jdq.store.table.digest import RecordDigest
 
+WRITE_BYTES = 1 << 20
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 
 
@@ -80,7 +84,9 @@ class ContentsWriter:
         self._keys = bytearray()
         self._n_bytes = bytearray()
         self._file = DurableFile(folder / TABLE)
-        self._table = table_writer(self._file, columns)
+        # pyarrow writes each column of a row group by itself, which may be a few bytes.
+        self._buffer = io.BufferedWriter(cast(io.RawIOBase, self._file), WRITE_BYTES)
+        self._table = table_writer(self._buffer, columns)
         self.files: dict[str, FileRecord] = {}
 
     def __enter__(self) -> ContentsWriter:
@@ -90,30 +96,31 @@ class ContentsWriter:
         """Close the table; after an error, an error of closing must not hide it."""
         if error is None:
             self._table.close()
-            self._file.close()
+            self._buffer.close()
             self.files[TABLE] = self._file.record()
             return
         try:
             self._table.close()
-            self._file.close()
+            self._buffer.close()
         except OSError:
             self._file.close()
 
-    def add(self, block: Sequence[Sequence[str]]) -> None:
-        """Append rows, each with one cell per column."""
-        columns = [list(map(str.encode, column)) for column in zip(*block, strict=True)]
-        lengths = np.array([list(map(len, column)) for column in columns], dtype="<u4").T
-        self._digest.add_columns(columns, lengths)
-        self._keys += b"".join(map(key_of_bytes, columns[self._text]))
+    def add(self, block: Sequence[pa.Array]) -> None:
+        """Append rows: their cells by columns, as strings."""
+        lengths = np.column_stack([pc.binary_length(column).to_numpy() for column in block]).astype("<u4")
+        self._digest.add_columns(block, lengths)
+        texts: list[bytes] = block[self._text].cast(pa.binary()).to_pylist()
+        self._keys += keys_of_bytes(texts)
         self._n_bytes += lengths[:, self._text].tobytes()
-        self._table.write_table(block_table(self._columns, columns, lengths), row_group_size=len(block))
+        table = pa.Table.from_arrays(list(block), schema=self._table.schema)
+        self._table.write_table(table, row_group_size=len(lengths))
 
     def finish(self) -> tuple[str, int]:
         """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""
         keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
         self._write_array(KEYS, keys)
         self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))
-        return self._digest.hexdigest(), int(np.count_nonzero(~repeats(keys)))
+        return self._digest.hexdigest(), n_distinct(keys)
 
     def _write_array(self, name: str, array: np.ndarray) -> None:
         with DurableFile(self._folder / name) as file:

@@ -225,7 +225,7 @@ class _Guarded(io.RawIOBase):
         return len(data)
 
     def _count_line_ends(self, data: bytes) -> None:
-        both = data.count(b"\r\n")
+        both = data.count(b"\r\n") if b"\r" in data else 0
         self.line_ends["CR"] += data.count(b"\r") - both
         self.line_ends["LF"] += data.count(b"\n") - both
         self.line_ends["CR LF"] += both

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
-from jdq.store.table.delimited import Record
+from jdq.store.table.chunk import Record
 from jdq.store.table.options import TableError, TableOptions, some
 from jdq.store.table.source import READ_BYTES, Source
 
