@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from jdq.cli.client import Client
+from jdq.cli.output import counted
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
-    from jdq.store.datasets import DatasetVersion
+    from jdq.store.datasets import Datasets, DatasetVersion
     from jdq.store.table import TableOptions
 
 
@@ -129,18 +130,17 @@ def _typed(context: click.Context) -> str:
     return shlex.join(words)
 
 
-def import_file(
-    client: Client,
-    files: Sequence[str],
-    *,
-    name: str | None,
-    options: TableOptions,
-) -> DatasetVersion:
-    """Imports the files as a dataset version, and prints what was assumed and its warnings.
+def import_file(client: Client, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
+    """Imports the files as a dataset version of the store; see `imported`."""
+    return imported(client.store.datasets, files, name=name, options=options)
+
+
+def imported(datasets: Datasets, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
+    """The files as a dataset version; prints what was assumed and its warnings.
 
     Raises TableError, before anything is stored.
     """
-    version = client.store.datasets.import_table(files, name=name, options=options)
+    version = datasets.import_table(files, name=name, options=options)
     click.echo(assumptions(version), err=True)
     for warning in version.source.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -156,13 +156,9 @@ def assumptions(version: DatasetVersion) -> str:
     columns = f"text column {version.text_column}"
     if version.label_column is not None:
         n_without = version.record.n_unlabelled
-        without = f", {_rows(n_without)} without" if n_without else ""
+        without = f", {counted(n_without, 'row')} without" if n_without else ""
         columns += f", label column {version.label_column} ({len(version.classes):,} classes{without})"
-    return f"{source.file}: {', '.join([*how, _rows(version.n_rows)])}; {columns}"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return f"{source.file}: {', '.join([*how, counted(version.n_rows, 'row')])}; {columns}"
 
 
 def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:

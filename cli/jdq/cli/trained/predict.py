@@ -6,7 +6,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import json_option
-from jdq.cli.trained.programs import require_worker_packages, run_program
+from jdq.cli.programs import require_worker_packages, run_program
 
 
 @click.command()

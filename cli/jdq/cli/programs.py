@@ -16,10 +16,22 @@ def run_program(module: str, arguments: Sequence[str]) -> None:
         sys.exit(finished.returncode)
 
 
-def require_worker_packages() -> None:
-    """Raises BadRequest where torch or transformers is not installed."""
+def output_of_program(module: str, arguments: Sequence[str]) -> bytes:
+    """What ``python -m module`` prints; exits with its exit code unless that is 0."""
+    finished = subprocess.run([sys.executable, "-m", module, *arguments], check=False, stdout=subprocess.PIPE)
+    if finished.returncode:
+        sys.exit(finished.returncode)
+    return finished.stdout
+
+
+def missing_worker_packages() -> list[str]:
+    """Those of torch and transformers that are not installed."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    if missing:
+    return [name for name in ("torch", "transformers") if find_spec(name) is None]
+
+
+def require_worker_packages() -> None:
+    """Raises BadRequest where torch or transformers is not installed."""
+    if missing := missing_worker_packages():
         raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
