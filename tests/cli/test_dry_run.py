@@ -89,7 +89,7 @@ def test_a_bad_table_is_refused_with_the_command_as_it_was_typed(jdq: CommandLin
 def test_without_the_workers_packages_it_says_what_is_missing(
     jdq: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jdq.cli.submit.dry_run.missing_worker_packages", lambda: ["torch", "transformers"])
+    monkeypatch.setattr("jdq.cli.submit.dry_run.missing_packages", lambda: ["torch", "transformers"])
     shown = jdq.run("submit", "extract", jdq.file(TABLE), "--encoder", "some/bart", "--dry-run").stdout
     assert "8 rows" in shown
     assert "not known without torch and transformers\n  try: pip install 'jdq[worker]'" in shown

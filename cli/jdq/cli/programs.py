@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from jdq.cli.client import BadRequest
 
+WORKER_PACKAGES = ("torch", "transformers")
+
 
 def run_program(module: str, arguments: Sequence[str]) -> None:
     """Runs ``python -m module`` with this process's input and output; exits with its exit code unless that is 0."""
@@ -24,14 +26,14 @@ def output_of_program(module: str, arguments: Sequence[str]) -> bytes:
     return finished.stdout
 
 
-def missing_worker_packages() -> list[str]:
-    """Those of torch and transformers that are not installed."""
+def missing_packages(names: Sequence[str] = WORKER_PACKAGES) -> list[str]:
+    """Those that are not installed."""
     from importlib.util import find_spec
 
-    return [name for name in ("torch", "transformers") if find_spec(name) is None]
+    return [name for name in names if find_spec(name) is None]
 
 
-def require_worker_packages() -> None:
-    """Raises BadRequest where torch or transformers is not installed."""
-    if missing := missing_worker_packages():
+def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES) -> None:
+    """Raises BadRequest where one of these is not installed."""
+    if missing := missing_packages(names):
         raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from jdq.cli.client import Client
 from jdq.cli.output import counted
+from jdq.cli.programs import output_of_program, require_worker_packages
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
@@ -140,11 +141,29 @@ def imported(datasets: Datasets, files: Sequence[str], *, name: str | None, opti
 
     Raises TableError, before anything is stored.
     """
+    from jdq.store.datasets import name_from
+    from jdq.store.table import table_name
+
+    name = name_from(table_name(files)) if name is None else name
+    files = [path for file in files for path in (_from_hub(file) if _is_hub_name(file) else [file])]
     version = datasets.import_table(files, name=name, options=options)
     click.echo(assumptions(version), err=True)
     for warning in version.source.warnings:
         click.echo(f"warning: {warning}", err=True)
     return version
+
+
+def _is_hub_name(file: str) -> bool:
+    return file.startswith("hf:") and not file.startswith("hf://")
+
+
+def _from_hub(file: str) -> list[str]:
+    """The files of hf:OWNER/NAME, one or more for each split, in the cache of `datasets`."""
+    import msgspec
+
+    require_worker_packages(["datasets"])
+    found = output_of_program("jdq.worker.programs.load_dataset", [file.removeprefix("hf:")])
+    return msgspec.json.decode(found, type=list[str])
 
 
 def assumptions(version: DatasetVersion) -> str:

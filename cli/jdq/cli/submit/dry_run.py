@@ -12,7 +12,7 @@ import click
 
 from jdq.cli.client import BadRequest
 from jdq.cli.output import counted, duration, json_option, print_json, print_table
-from jdq.cli.programs import missing_worker_packages, output_of_program
+from jdq.cli.programs import missing_packages, output_of_program
 from jdq.cli.submit.data import imported
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _estimate(version: DatasetVersion, spec: Extract) -> dict[str, Any] | None:
     """What the extraction would compute; None without the packages that count tokens."""
     import msgspec
 
-    if not spec.encoder.startswith("hash:") and missing_worker_packages():
+    if not spec.encoder.startswith("hash:") and missing_packages():
         return None
     arguments = [str(version.path), msgspec.json.encode(spec).decode()]
     found: dict[str, Any] = msgspec.json.decode(output_of_program("jdq.worker.programs.estimate", arguments))
@@ -108,7 +108,7 @@ def _print_table_facts(facts: dict[str, Any]) -> None:
 
 def _print_extraction(found: dict[str, Any] | None) -> None:
     if found is None:
-        missing = " and ".join(missing_worker_packages())
+        missing = " and ".join(missing_packages())
         click.echo(f"token lengths, stored texts, time and price are not known without {missing}")
         click.echo("  try: pip install 'jdq[worker]'")
         return

@@ -80,9 +80,9 @@ def extract(
 ) -> None:
     """Compute the features of the texts in FILE.
 
-    FILE is a table: CSV, TSV, JSON, Parquet, Excel or ODS, also compressed; a folder or pattern of such; a URL; or -
-    for standard input. Several have the same columns, and a column `file` is added. Texts whose features are in the
-    store are not computed again.
+    FILE is a table: CSV, TSV, JSON, Parquet, Excel or ODS, also compressed; a folder or pattern of such; a URL;
+    hf:OWNER/NAME of the Hugging Face hub; or - for standard input. Several have the same columns, and a column `file`
+    is added. Texts whose features are in the store are not computed again.
 
     \b
     jdq submit extract data.csv --dry-run

@@ -280,5 +280,12 @@ def _fetched(url: str) -> Source:
     try:
         with fsspec.open(url, "rb") as stream:
             return _copied(Path(url.rsplit("/", 1)[-1]), stream)
-    except (ImportError, OSError, ValueError) as error:
-        raise TableError(f"cannot read {url}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - each package of a file system has errors of its own
+        raise TableError(f"cannot read {url}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        # fsspec takes every failure of a web server for a missing file.
+        return str(error.__cause__ or "no such file")
+    return str(error) or type(error).__name__
