@@ -22,10 +22,10 @@ from jdq.worker.encoder.budget import CPU_INT8_TOKENS, CPU_TOKENS, TokenBudget  
 from jdq.worker.encoder.encoder import Encoder  # noqa: E402
 from jdq.worker.encoder.identity import Identity  # noqa: E402
 from jdq.worker.encoder.linear import OneDnnLinear, has_int8, has_onednn  # noqa: E402
+from jdq.worker.encoder.options import automatic_precision  # noqa: E402
 from jdq.worker.encoder.packed import PackedBart  # noqa: E402
 from jdq.worker.encoder.shape import BartShape  # noqa: E402
 from jdq.worker.encoder.tokens import Tokens  # noqa: E402
-from jdq.worker.precision import automatic_precision  # noqa: E402
 
 BATCH_SIZES = (8, 16, 32, 64)
 MAX_LENGTH = 1_024

@@ -27,7 +27,7 @@ from jdq.worker.jobs import work_for
 from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, Queue
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 
 POSTINGS = Path(__file__).parent.parent / "demo" / "jobs.csv"
 
@@ -57,6 +57,8 @@ class Place:
                 send=lambda orders: None,
                 time_slice_s=3600,
                 heartbeat_s=2,
+                stall_s=3600,
+                on_cpu=True,
             ).run()
         found = self.workers["cpu"].jobbook.job(job)
         assert found.state == "succeeded", found.error

@@ -59,7 +59,14 @@ def work(socket: str, job: str, number: int, seconds: float) -> None:
     """One worker's time slice, as long as the job."""
     ledger = ledger_on(socket, f"w{number}")
     ChunkLoop(
-        ledger, job, work_for=lambda lease: Sleep(seconds), send=lambda orders: None, time_slice_s=3600, heartbeat_s=2
+        ledger,
+        job,
+        work_for=lambda lease: Sleep(seconds),
+        send=lambda orders: None,
+        time_slice_s=3600,
+        heartbeat_s=2,
+        stall_s=60,
+        on_cpu=True,
     ).run()
 
 

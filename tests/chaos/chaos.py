@@ -30,7 +30,8 @@ from jdq.store import open_store
 from jdq.worker.config import read_config
 from jdq.worker.encoder.hashing import hashed_feature
 from jdq.worker.queue.connection import connect
-from jdq.worker.queue.jobbook import Job, JobBook
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.records import Job
 from tests.stack.conftest import FAULTY, Stack, computing, stack_in
 from tests.waiting import until
 

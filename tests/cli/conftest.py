@@ -1,4 +1,4 @@
-"""The `jdq` command in this process, on a Redis and a store of the test's own; workers work when they are told to."""
+"""The `jdq` command in this process, on a Redis and a store of the test's own; workers work on demand."""
 
 from __future__ import annotations
 

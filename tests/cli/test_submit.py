@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from jdq.worker.queue.contract import PROTOCOL, Queue
 from tests.cli.conftest import TABLE, CommandLine
 
 
@@ -274,10 +276,10 @@ def test_settings_come_from_the_environment_then_the_file_then_the_defaults(jdq:
     job = jdq.submit("extract", jdq.file())
     spec = jdq.json("status", job)["spec"]
     assert (spec["encoder"], spec["precision"]) == ("hash:4", "float32")
-    told = CommandLine(jdq.workplace, {"JDQ_ENCODER": "hash:32"})
-    assert told.json("status", told.submit("extract", jdq.file()))["spec"]["encoder"] == "hash:32"
-    asked = told.submit("extract", jdq.file(), "--encoder", "hash:2", "--max-length", "12")
-    spec = told.json("status", asked)["spec"]
+    configured = CommandLine(jdq.workplace, {"JDQ_ENCODER": "hash:32"})
+    assert configured.json("status", configured.submit("extract", jdq.file()))["spec"]["encoder"] == "hash:32"
+    overridden = configured.submit("extract", jdq.file(), "--encoder", "hash:2", "--max-length", "12")
+    spec = configured.json("status", overridden)["spec"]
     assert (spec["encoder"], spec["max_length"]) == ("hash:2", 12)
 
 
@@ -290,3 +292,31 @@ def test_several_poolings_are_a_list_and_an_unknown_one_is_refused_before_the_jo
     refused = jdq.run("submit", "extract", jdq.file(), "--pooling", "cls,max", code=2)
     assert "no pooling 'max'; choose from: auto, cls, mean" in refused.stderr
     assert len(jdq.json("jobs")) == before
+
+
+def heartbeat(jdq: CommandLine, name: str, queue: Queue, **says: object) -> None:
+    """A worker that lives, and what it says about itself."""
+    described = {"queue": queue, "version": version("jdq"), "protocol": PROTOCOL} | says
+    jdq.workplace.runtime(queue, name).ledger.heartbeat(described)
+
+
+def test_workers_of_another_package_version_are_one_warning(jdq: CommandLine) -> None:
+    heartbeat(jdq, "a", "gpu", version="0.0.1")
+    heartbeat(jdq, "b", "cpu", version="0.0.1")
+    heartbeat(jdq, "c", "cpu")
+    found = jdq.run("submit", "extract", jdq.file(), "--encoder", "hash:16")
+    warnings = [line for line in found.stderr.splitlines() if line.startswith("warning:")]
+    assert warnings == [f"warning: workers run jdq 0.0.1, this is {version('jdq')}; see jdq workers"]
+    assert "0.0.1" in jdq.run("workers").stdout
+
+
+def test_nothing_is_submitted_while_a_worker_with_another_protocol_lives(jdq: CommandLine) -> None:
+    heartbeat(jdq, "a", "gpu")
+    heartbeat(jdq, "new", "cpu", version="9.1", protocol=9)
+    found = jdq.run("submit", "extract", jdq.file(), "--encoder", "hash:16", code=2)
+    assert "worker new-cpu cannot take jobs of this jdq: it is 9.1 with protocol 9" in found.stderr
+    assert "try: pip install jdq==9.1 here" in found.stderr
+    assert jdq.json("jobs") == []
+    assert f"new-cpu has protocol 9, this jdq {PROTOCOL}" in jdq.run("workers").stdout
+    jdq.workplace.client.zadd("jdq:workers:seen", {"new-cpu": 0})  # it has died
+    jdq.submit("extract", jdq.file(), "--encoder", "hash:16")

@@ -40,7 +40,7 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 
 class Stack:
-    """One compose project: its settings stand in an env file in `folder`, as a user's in .env."""
+    """One compose project: its settings are in an env file in `folder`, as a user's are in .env."""
 
     def __init__(self, name: str, folder: Path, settings: Mapping[str, str], files: Sequence[str] = CPU_FILES) -> None:
         self.name = name

@@ -29,7 +29,7 @@ from jdq.worker.process.runtime import Runtime
 runtime = Runtime(read_config(), worker="test", queue="cpu")
 ChunkLoop(
     runtime.ledger, sys.argv[1], work_for=lambda lease: work_for(lease, runtime), send=lambda orders: None,
-    time_slice_s=60, heartbeat_s=1,
+    time_slice_s=60, heartbeat_s=1, stall_s=60, on_cpu=True,
 ).run()
 """
 

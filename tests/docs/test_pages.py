@@ -55,7 +55,7 @@ def test_every_block_names_its_language() -> None:
     """sh, console and python are checked below, those with a title in test_job_kind; the others are no examples."""
     for page in WRITTEN:
         languages = {block[2] for block in FENCE.finditer(page.read_text(encoding="utf-8"))}
-        assert languages <= {"sh", "console", "python", "diff", "text", "mermaid", "ini", "toml"}, page.name
+        assert languages <= {"sh", "console", "python", "diff", "text", "ini", "toml"}, page.name
 
 
 def jdq_commands(text: str) -> Iterator[list[str]]:

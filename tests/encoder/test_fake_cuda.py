@@ -116,7 +116,7 @@ def test_float8_refuses_sizes_that_its_product_does_not_take(
 ) -> None:
     card(9, 0)
     folder = save_model(BartModel(BartConfig(**BART_SIZES | sizes)))
-    with pytest.raises(UnsupportedEncoder, match=r"(?s)sizes that 16 divides, not .*try: --precision bfloat16"):
+    with pytest.raises(UnsupportedEncoder, match=r"(?s)sizes divisible by 16, not .*try: --precision bfloat16"):
         check_device(read_files(folder, max_length=None, precision="float8"), "cuda")
     check_device(read_files(folder, max_length=None, precision="bfloat16"), "cuda")
 

@@ -1,4 +1,4 @@
-"""Files that are missing, damaged, unsafe or out of reach: an error at once, with what to do next."""
+"""Files that are missing, damaged, unsafe or out of reach: an immediate error, with what to do next."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from jdq.worker.encoder.errors import DamagedEncoder, EncoderError, UnsupportedE
 from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.encoder.options import parse_poolings
 from jdq.worker.encoder.pooling import CONFIG, choose_poolings
 from jdq.worker.encoder.tokens import Tokens
-from jdq.worker.pooling import parse_poolings
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, Reference, SaveModel, random_tokens
 
 LENGTHS = [1, 5, 5, 130, 400]

@@ -7,7 +7,7 @@ import torch
 
 from jdq.worker.config import read_config
 from jdq.worker.encoder.linear import dtype_of
-from jdq.worker.precision import AUTO, FAST, PRECISIONS, automatic_precision
+from jdq.worker.encoder.options import AUTO, FAST, PRECISIONS, automatic_precision
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bits that turn and files that are cut: none is read silently."""
+"""Flipped bits and truncated files: none is read silently."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ JOB = "job-1"
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with every kind of file."""
-    from jdq.store.digests import to_json, write_manifest
+    from jdq.store.files.digests import to_json, write_manifest
 
     store, version, space = write_store(tmp_path_factory.mktemp("kinds") / "store", sentences(40), chunk=5)
     assert not Space(space.path).missing(version.keys()).any()
@@ -143,10 +143,10 @@ def test_one_broken_file_ends_neither_ls_nor_verify_nor_gc(root: Path, kind: str
 
 def failing_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads of `path` fail as those of a bad block do."""
-    real = os.pread
+    real, bad = os.pread, path.stat().st_ino
 
     def pread(fd: int, size: int, offset: int) -> bytes:
-        if os.fstat(fd).st_ino == path.stat().st_ino:
+        if os.fstat(fd).st_ino == bad:
             raise OSError(5, "Input/output error")
         return real(fd, size, offset)
 

@@ -2,11 +2,12 @@
 
 Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text kills
 the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker is sick
-as the file says: `raises`, `nan`, or `slow`. Only the `hash:` encoder is changed.
+as the file says: `raises`, `nan`, `slow`, `hangs`, or `locks`. Only the `hash:` encoder is changed.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -37,6 +38,10 @@ def suffer(text: str) -> bool:
         os.kill(os.getpid(), signal.SIGKILL)
     if sick == "raises":
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    if sick == "hangs":
+        time.sleep(3600)
+    if sick == "locks":
+        ctypes.PyDLL(None).sleep(3600)  # with Python's lock held: no thread of this process runs
     if "[slow]" in text:
         time.sleep(SLOW_S * (10 if sick == "slow" else 1))
     return sick == "nan"

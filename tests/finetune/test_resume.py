@@ -18,7 +18,7 @@ from jdq.worker.finetune.errors import StopAfterCheckpoint
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def stop_at(step: int, error: type[Exception]) -> Any:

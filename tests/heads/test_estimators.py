@@ -66,7 +66,7 @@ def test_a_head_is_the_estimator_with_its_defaults_seed_and_class_weights(
     if class_weight and head in ("knn", "dummy"):
         with pytest.raises(BadParameter) as caught:
             fit_estimator(context_of(made, head, class_weight=class_weight))
-        assert str(caught.value) == f"the head {head} takes no class weights"
+        assert str(caught.value) == f"the head {head} does not support class weights"
         return
     quick = QUICK.get(head, {})
     context = context_of(made, head, seed=3, class_weight=class_weight, params=quick)

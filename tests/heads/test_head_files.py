@@ -136,7 +136,7 @@ def test_a_truncated_file_is_named(trained: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(predictor="trees"), "this jdq knows no predictor 'trees'" + NEWER),
+        (lambda c: c.update(predictor="trees"), "this version of jdq has no predictor 'trees'" + NEWER),
         (
             lambda c: c["record"].update(dim=15),
             "{path}: the arrays are of 16 features and 4 classes, the record says 15 and 4",

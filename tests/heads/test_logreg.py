@@ -112,7 +112,7 @@ def test_weighted_label_sets_are_refused_out_of_core_and_never_trained_by_blocks
     weighted = {"label_separator": "|", "class_weight": "balanced"}
     with pytest.raises(BadParameter) as caught:
         fit_logreg(context_of(made, y, memory_bytes=1000, **weighted))
-    assert str(caught.value) == "out of core, multi-label targets take no class weights"
+    assert str(caught.value) == "out of core, class weights are not supported for multi-label targets"
     assert fit_logreg(context_of(made, y, **weighted)).predictor.outputs == 3
 
 
@@ -159,7 +159,7 @@ def test_blocks_are_for_large_datasets_and_their_parameters(made: Any, monkeypat
 def test_values_that_no_regression_takes_are_refused_in_and_out_of_memory(made: Any, name: str, value: Any) -> None:
     with pytest.raises(BadParameter) as caught:
         fit_logreg(context_of(made, memory_bytes=1000, params={name: value}))
-    assert str(caught.value) == f"logreg's {name} is a number above 0, not {value!r}"
+    assert str(caught.value) == f"logreg's {name} must be a number above 0, not {value!r}"
     if value is not True:  # scikit-learn takes it for 1
         with pytest.raises(BadParameter, match=f"^logreg does not take these parameters: .*'{name}'"):
             fit_logreg(context_of(made, params={name: value}))

@@ -164,14 +164,15 @@ ALL = "hidden, layers, dropout, learning_rate, weight_decay, batch_size, max_epo
     ("params", "message"),
     [
         ({"width": 3, "epochs": 3}, f"mlp has no parameter epochs, width; it has: {ALL}"),
-        ({"hidden": 0}, "mlp's hidden is a whole number from 1, not 0"),
-        ({"layers": 1.0}, "mlp's layers is a whole number from 1, not 1.0"),
-        ({"patience": True}, "mlp's patience is a whole number from 1, not True"),
-        ({"batch_size": None}, "mlp's batch_size is a whole number from 1, not None"),
-        ({"dropout": 1}, "mlp's dropout is a number from 0, not 1"),
-        ({"learning_rate": -0.1}, "mlp's learning_rate is a number from 0, not -0.1"),
-        ({"weight_decay": "no"}, "mlp's weight_decay is a number from 0, not 'no'"),
-        ({"learning_rate": False}, "mlp's learning_rate is a number from 0, not False"),
+        ({"hidden": 0}, "mlp's hidden must be a whole number of at least 1, not 0"),
+        ({"layers": 1.0}, "mlp's layers must be a whole number of at least 1, not 1.0"),
+        ({"patience": True}, "mlp's patience must be a whole number of at least 1, not True"),
+        ({"batch_size": None}, "mlp's batch_size must be a whole number of at least 1, not None"),
+        ({"learning_rate": float("nan")}, "mlp's learning_rate must be a number of at least 0, not nan"),
+        ({"dropout": 1}, "mlp's dropout must be a number of at least 0 and below 1, not 1"),
+        ({"learning_rate": -0.1}, "mlp's learning_rate must be a number of at least 0, not -0.1"),
+        ({"weight_decay": "no"}, "mlp's weight_decay must be a number of at least 0, not 'no'"),
+        ({"learning_rate": False}, "mlp's learning_rate must be a number of at least 0, not False"),
     ],
 )
 def test_parameters_are_checked_before_the_training(made: Any, params: dict[str, Any], message: str) -> None:
@@ -192,4 +193,4 @@ def test_the_ends_of_each_range_are_taken(made: Any) -> None:
 def test_weighted_label_sets_are_refused(made: Any) -> None:
     with pytest.raises(BadParameter) as caught:
         fit_mlp(context_of(made, ["a|b", "a", "b"] * 100, label_separator="|", class_weight="balanced"))
-    assert str(caught.value) == "the head mlp takes no class weights for multi-label targets"
+    assert str(caught.value) == "the head mlp does not support class weights for multi-label targets"

@@ -112,7 +112,7 @@ def test_a_check_that_raises_stops_the_training(made: Any) -> None:
 
 
 def test_a_class_without_a_row_in_train_is_never_predicted(made: Any) -> None:
-    """Such a split is stored only where a dataset's repeats stand with different labels."""
+    """Such a split is stored only where a dataset's repeats have different labels."""
     split = replace(made.split, parts=np.where(made.y == "class 3", TEST, made.split.parts).astype(np.uint8))
     for head in ("logreg", "mlp", "knn", "linear-svm"):
         trained = train_head(made.X, made.y, split, HeadOptions(head=head))
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_refused(made: Any) -> None:
         ("logreg", {"D": 1}, "unexpected keyword argument 'D'"),
         ("logreg", {"C": "high"}, "'C' parameter"),
         ("mlp", {"epochs": 3}, "mlp has no parameter epochs; it has: hidden"),
-        ("mlp", {"hidden": 0.5}, "hidden is a whole number"),
+        ("mlp", {"hidden": 0.5}, "hidden must be a whole number"),
         ("svm", {"gamm": 1}, "svm has no parameter gamm; it has: C"),
         ("knn", {"n_neighbors": -1}, "'n_neighbors' parameter"),
     ],

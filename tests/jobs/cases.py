@@ -8,7 +8,7 @@ from typing import Any
 from jdq.store.datasets import DatasetVersion
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.queue.contract import Extract, HeadSearch, TrainHead
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.conftest import Workplace
 
 ENCODER = "hash:16"

@@ -17,7 +17,8 @@ from jdq.worker.jobs import work_for
 from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import QUEUES, Queue, Spec
-from jdq.worker.queue.jobbook import Job, JobBook
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.records import Job
 from tests.redis_server import RedisServer
 
 
@@ -59,6 +60,8 @@ class Workplace:
             send=lambda orders: None,
             time_slice_s=60,
             heartbeat_s=1,
+            stall_s=60,
+            on_cpu=True,
         ).run()
 
     def finished(self, spec: Spec) -> Job:

@@ -46,10 +46,18 @@ def nothing(held: HeldLease) -> None:
     pass
 
 
-def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work]) -> None:
+def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> None:
     """One time slice of a cpu worker on the job."""
-    ledger = workplace.runtime("cpu").ledger
-    ChunkLoop(ledger, job, work_for=work_for, send=lambda orders: None, time_slice_s=5, heartbeat_s=0.05).run()
+    ChunkLoop(
+        workplace.runtime("cpu").ledger,
+        job,
+        work_for=work_for,
+        send=lambda orders: None,
+        time_slice_s=5,
+        heartbeat_s=0.05,
+        stall_s=stall_s,
+        on_cpu=True,
+    ).run()
 
 
 def planned(workplace: Workplace, chunks: int) -> str:
@@ -190,13 +198,15 @@ ORPHAN = """
 import os, sys, time
 from jdq.worker.config import read_config
 from jdq.worker.process.lease_heartbeat import Draining, LeaseHeartbeat
+from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.process.runtime import Runtime
 
 if os.fork():
     sys.stdin.read()  # the parent dies when the test closes its standard input
     os._exit(0)
 ledger = Runtime(read_config(), worker="orphan", queue="cpu").ledger
-with LeaseHeartbeat(ledger, heartbeat_s=0.05) as heartbeat:
+watch = ProgressWatch(60, interval_s=0.05, on_cpu=True)
+with LeaseHeartbeat(ledger, heartbeat_s=0.05, watch=watch, hangs=print) as heartbeat:
     held = heartbeat.hold(ledger.next(sys.argv[1]))
     print("held", flush=True)
     try:
@@ -233,3 +243,65 @@ def test_a_chunks_progress_is_visible_while_it_is_computed(workplace: Workplace,
 
     run(workplace, job, reports)
     assert seen == [{"texts": texts, "tokens": 10 * texts}]
+
+
+HANGING = """
+import sys, threading, time
+from jdq.worker.config import read_config
+from jdq.worker.process.chunk_loop import ChunkLoop
+from jdq.worker.process.runtime import Runtime
+from jdq.worker.queue.ledger import Outcome
+
+class Work:
+    def __init__(self, chunk):
+        self.chunk = chunk
+    def prepare(self):
+        pass
+    def compute(self, prepared, held):
+        if self.chunk == 1:
+            threading.Event().wait()
+    def publish(self, computed):
+        return Outcome()
+
+runtime = Runtime(read_config(), worker="hangs", queue="cpu")
+ChunkLoop(
+    runtime.ledger, sys.argv[1], work_for=lambda lease: Work(lease.chunk), send=lambda orders: None,
+    time_slice_s=60, heartbeat_s=0.1, stall_s=0.5, on_cpu=False,
+).run()
+"""
+
+
+def test_a_chunk_that_hangs_goes_to_others_and_its_process_and_worker_are_taken_out_of_service(
+    workplace: Workplace,
+) -> None:
+    job = planned(workplace, 2)
+    command = [sys.executable, "-c", HANGING, job]
+    environment = os.environ | workplace.environment
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "in compute" in ended.stderr  # where it hangs
+    assert workplace.client.hkeys("jdq:workers:sick") == ["hangs"]
+    found = workplace.jobbook.job(job)
+    assert {(event["chunk"], event["what"], event["reason"]) for event in found.log} == {
+        (1, "fault", "no progress for 1 s"),  # 0.5 s, rounded up to a heartbeat
+        (2, "drain", "no progress for 1 s"),  # it only waited
+    }
+    assert (found.chunks_leased, found.chunks_delayed) == (0, 1)
+    make_due(workplace, job, chunk=1)
+    run(workplace, job, nothing)
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_work_that_reports_or_computes_on_the_cpu_does_not_hang(workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    ends = time.monotonic() + 1.2
+
+    def reports(held: HeldLease) -> None:
+        while time.monotonic() < ends:
+            held.check()
+            time.sleep(0.05)
+        while time.monotonic() < ends + 1.2:
+            sum(range(10_000))
+
+    loop(workplace, job, lambda lease: Work(reports, Outcome), stall_s=0.4)
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED

@@ -16,7 +16,7 @@ from jdq.cli.main import cli
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.queue.contract import FineTune
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from jdq.worker.report.comparison import METRICS, NothingToCompare, compare_dataset
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace

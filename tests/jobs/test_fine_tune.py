@@ -18,7 +18,7 @@ from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of
 from tests.jobs.conftest import Workplace
 from tests.waiting import until
@@ -80,7 +80,7 @@ def test_a_fine_tune_ends_with_a_model_that_classifies_and_extracts(workplace: W
 
 
 class _Interrupted(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def interrupted(workplace: Workplace, job: str, at_step: int, error: type[Exception]) -> list[int]:
@@ -144,7 +144,7 @@ def test_a_published_model_is_not_trained_again(workplace: Workplace, encoder: s
 
 def test_progress_shows_epoch_step_loss_and_eta(workplace: Workplace, encoder: str) -> None:
     from jdq.cli.jobs.progress import progress_of
-    from jdq.cli.jobs.watch import summary
+    from jdq.cli.jobs.summary import summary
 
     job, _ = workplace.jobbook.create(fine_tune(workplace, encoder, epochs=40))
     worker = threading.Thread(target=workplace.work_on, args=(job, "gpu"))

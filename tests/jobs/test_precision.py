@@ -8,7 +8,7 @@ import pytest
 from jdq.worker.encoder.by_name import space_of as sound
 from jdq.worker.jobs import plan
 from jdq.worker.queue.contract import Extract
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of, labelled
 from tests.jobs.conftest import Workplace
 

@@ -16,7 +16,7 @@ from jdq.worker.jobs.predict import predict_work
 from jdq.worker.jobs.predictions import unused
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.queue.contract import ContractError, Extract, JobState, Predict
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 

@@ -14,7 +14,7 @@ from jdq.worker.heads.options import HEADS
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.jobs.train_head import without_skipped
 from jdq.worker.queue.contract import Extract, HeadSearch, JobState, TrainHead
-from jdq.worker.queue.jobbook import Job
+from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
@@ -139,7 +139,7 @@ def test_equal_texts_are_on_one_side_of_the_split(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"head": "knn", "class_weight": "balanced"}, "takes no class weights"),
+        ({"head": "knn", "class_weight": "balanced"}, "does not support class weights"),
         ({"head": "logreg", "params": {"gamma": 3}}, "gamma"),
         ({"head": "sklearn.naive_bayes.GaussianNB"}, "not allowed"),
     ],

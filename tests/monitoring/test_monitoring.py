@@ -78,10 +78,11 @@ def test_metrics_count_jobs_chunks_and_workers(client: redis.Redis) -> None:
     assert running['jdq_workers{queue="gpu",state="dead"}'] == 1
     assert running['jdq_workers{queue="gpu",state="idle"}'] == 0
 
-    ledger.commit(lease, Outcome(counts={"computed": 3, "tokens": 40}))
+    ledger.commit(lease, Outcome(counts={"computed": 3, "tokens": 40, "device_ms": 20}))
     after = scrape(client)
     assert after["jdq_texts_computed_total"] == 3
     assert after["jdq_tokens_computed_total"] == 40
+    assert after[f'jdq_worker_tokens_per_second{{worker="{WORKER}"}}'] == 2000
     assert after['jdq_jobs{kind="train-head",state="succeeded"}'] == 1
     assert after['jdq_chunks{queue="cpu",state="leased"}'] == 0
 

@@ -60,6 +60,59 @@ def test_a_worker_tries_again_where_no_other_lives_or_all_others_failed_too(
     assert taken(a, other).attempt == 2
 
 
+def test_a_worker_never_takes_again_what_it_failed_while_another_lives_however_busy(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    bad, good = ledger_of("bad"), ledger_of("good")
+    job, other = planned(jobbook, good, 1), planned(jobbook, good, 1)
+    alive(bad, good)
+    assert taken(good, other)
+    bad_lease = taken(bad, job)
+    fault(bad, bad_lease)
+    for _ in range(50):
+        clock.pass_s(3600)
+        alive(bad, good)
+        assert bad.next(job) is None
+    bad.end_process(PID, "killed by SIGKILL")  # of a process that holds nothing
+    clock.pass_s(20)
+    bad.heartbeat(DESCRIPTION)
+    assert taken(bad, job).attempt == 2
+
+
+def test_after_a_death_others_only_go_first(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    a, b = ledger_of("a"), ledger_of("b")
+    job = planned(jobbook, b, 1)
+    alive(a, b)
+    taken(a, job)
+    a.end_process(PID, "killed by SIGKILL")
+    assert a.next(job) is None
+    clock.pass_s(10)
+    alive(a, b)
+    fault(a, taken(a, job))
+    clock.pass_s(2)
+    alive(a, b)
+    taken(b, job)
+    b.end_process(PID, "killed by SIGKILL")
+    c = ledger_of("c")
+    clock.pass_s(10)
+    alive(a, b, c)
+    assert a.next(job) is None  # it failed the chunk, too
+    assert taken(b, job).attempt == 4
+
+
+def test_a_workers_speed_is_that_of_its_last_encoded_chunk(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 4)
+    alive(ledger)
+    assert jobbook.workers()[0].tokens_per_s is None
+    for counts in ({"tokens": 3000, "device_ms": 7}, {"tokens": 9, "device_ms": 0}, {"trials_done": 1}):
+        ledger.commit(taken(ledger, job), Outcome(counts=counts))
+        assert jobbook.workers()[0].tokens_per_s == 428_571
+    ledger.deregister()
+    alive(ledger)
+    assert jobbook.workers()[0].tokens_per_s is None
+
+
 def test_a_worker_that_fails_three_chunks_in_a_row_is_quarantined_and_gets_nothing(
     jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
 ) -> None:

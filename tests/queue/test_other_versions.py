@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 import redis
 
-from jdq.worker.queue.contract import ContractError, JobState, UnknownSpec
+from jdq.worker.queue.contract import PROTOCOL, ContractError, JobState, Spec, Ticket, UnknownSpec
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
 from tests.queue.conftest import SPEC
@@ -88,15 +91,28 @@ def test_a_hash_of_a_wrong_type_makes_one_job_unreadable(jobbook: JobBook, clien
 def test_a_worker_of_another_version_is_listed_with_what_it_says(
     jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
 ) -> None:
-    ledger_of("new").heartbeat({"queue": "cpu", "host": "h", "version": "9.0", "wonder": [1]})
+    ledger_of("new").heartbeat({"queue": "cpu", "host": "h", "version": "9.0", "protocol": 9, "wonder": [1]})
     ledger_of("old").heartbeat({"queue": "cpu", "host": "h", "pid": 3, "device": "cpu", "started": 0})
     ledger_of("strange").heartbeat({"queue": 7})
     client.hset("jdq:workers", "no json", b"\xff\xfe")
     client.zadd("jdq:workers:seen", {"no json": 10**15})
-    found = {worker.name: (worker.version, worker.state) for worker in jobbook.workers()}
+    found = {worker.name: (worker.version, worker.protocol, worker.state) for worker in jobbook.workers()}
     assert found == {
-        "new": ("9.0", "idle"),
-        "old": ("-", "idle"),
-        "strange": ("-", "unreadable"),
-        "no json": ("-", "unreadable"),
+        "new": ("9.0", 9, "idle"),
+        "old": ("-", 0, "idle"),
+        "strange": ("-", 0, "unreadable"),
+        "no json": ("-", 0, "unreadable"),
     }
+
+
+def test_a_change_of_a_message_gets_a_new_protocol_number() -> None:
+    def bare(schema: object) -> object:
+        """The schema without what people read in it."""
+        if isinstance(schema, dict):
+            return {name: bare(value) for name, value in schema.items() if name != "description"}
+        return [bare(each) for each in schema] if isinstance(schema, list) else schema
+
+    schemas = msgspec.json.schema_components([Spec, Ticket])
+    digest = hashlib.blake2b(json.dumps(bare(list(schemas)), sort_keys=True).encode(), digest_size=4).hexdigest()
+    # Differs? Raise PROTOCOL, once per release, and put the new digest here.
+    assert (PROTOCOL, digest) == (1, "432a8d73")

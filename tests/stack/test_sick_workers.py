@@ -86,3 +86,21 @@ def test_the_chunk_of_a_killed_process_is_taken_again_within_seconds(stack: Stac
     assert "SIGKILL" in found[0]["reason"]
     long.run("watch", job)
     assert long.json("status", job)["wall_s"] < 50
+
+
+@pytest.mark.parametrize("sickness", ["hangs", "locks"])
+def test_a_worker_that_hangs_is_quarantined_and_its_chunk_done_by_another(
+    stack: Stack, tmp_path: Path, sickness: str
+) -> None:
+    hasty = Stack(stack.home, stack.settings | {"JDQ_STALL_S": "4"})
+    hasty.run("up", "--gpu-workers", "2")
+    name = worker(hasty, "gpu-1")["name"]
+    (stack.home / "sick").mkdir()
+    (stack.home / "sick" / name).write_text(sickness, encoding="utf-8")
+    job = submitted(hasty, tmp_path, "table", [f"text {n} [slow]" for n in range(500)])
+    found = until(lambda: hasty.json("status", job)["attempts"], within_s=30, why="the hanging chunk is given up")
+    assert found[0]["worker"] == name
+    until(lambda: worker(hasty, "gpu-1")["state"] == "sick", within_s=30, why="the worker is quarantined")
+    (stack.home / "sick" / name).unlink()
+    hasty.run("watch", job)
+    until(lambda: worker(hasty, "gpu-1")["state"] == "idle", within_s=40, why="it is sound again")

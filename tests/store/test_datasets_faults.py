@@ -20,8 +20,8 @@ from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, Invalid
 from jdq.store.datasets.columnar import footer_digest
 from jdq.store.datasets.importing import publish_folder
 from jdq.store.datasets.records import FileRecord
-from jdq.store.digests import digest_of
 from jdq.store.errors import StoreFormatError
+from jdq.store.files.digests import digest_of
 from jdq.store.table import TableError, TableOptions
 from tests.store.test_splits import Split
 from tests.waiting import until

@@ -18,7 +18,6 @@ from jdq.store.errors import DamagedShard, StoreFormatError
 from jdq.store.keys import text_keys
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.metadata_file import MetadataFile
 from jdq.store.spaces.shard import encode_shard
 from tests.store.fake_features import PRODUCER, fake_features, fake_lengths, fake_space, put_texts, sentences
 from tests.store.make_frozen import TEXTS
@@ -119,15 +118,3 @@ def test_a_shard_under_another_name_is_refused(tmp_path: Path) -> None:
     path.rename(space.shard_path("0" * 32))
     with pytest.raises(DamagedShard, match="not its name"):
         space.open_shard("0" * 32)
-
-
-def test_a_shards_metadata_can_be_read_back_while_it_is_written() -> None:
-    file = MetadataFile()
-    file.write(b"abc")
-    file.seek(6)
-    file.write(b"xyz")
-    file.seek(1)
-    buffer = bytearray(20)
-    assert file.readinto(memoryview(buffer)) == 8
-    assert bytes(buffer[:8]) == b"bc\0\0\0xyz"
-    assert file.read(1) == b""

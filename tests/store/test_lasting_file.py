@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jdq.store.exports.lasting_file import LastingFile
+from jdq.store.files.lasting_file import LastingFile
 
 
 class Failing(io.BytesIO):

@@ -39,14 +39,14 @@ def require_command(line: str) -> None:
     [
         UnknownSpace("ab", ()),
         UnknownSpace("ab", ["cd"]),
-        MissingFeatures("ab", [0], ["00"], 3),
-        MissingFeatures("ab", [0], ["00"], 3, "shard x is damaged"),
+        MissingFeatures("ab", (0,), ("00",), 3),
+        MissingFeatures("ab", (0,), ("00",), 3, "shard x is damaged"),
         NotExtracted("posts", "ab"),
-        DamagedShard("x.h5", "fact"),
-        CannotWrite("x.h5", errno.ENOSPC, "No space left"),
+        DamagedShard(Path("x.h5"), "fact"),
+        CannotWrite(Path("x.h5"), errno.ENOSPC, "No space left"),
         UnknownDataset("posts", ()),
         UnknownDataset("posts", ["other"]),
-        DamagedDataset("datasets/posts/ab", "fact"),
+        DamagedDataset(Path("datasets/posts/ab"), "fact"),
         UnknownTrained("head", "x", ()),
         UnknownTrained("model", "x", ()),
         UnknownTrained("head", "x", ["y"]),
@@ -83,4 +83,4 @@ def test_a_tables_error_repeats_options_that_the_command_has() -> None:
 
 
 def test_a_disk_that_is_not_full_is_not_answered_with_gc() -> None:
-    assert TRY not in str(CannotWrite("x.h5", errno.EACCES, "Permission denied"))
+    assert TRY not in str(CannotWrite(Path("x.h5"), errno.EACCES, "Permission denied"))

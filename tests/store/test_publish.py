@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jdq.store.errors import StoreError
-from jdq.store.publish import NO_LINKS, is_partial, publish, remove, replace, require_file_system
+from jdq.store.files.publish import NO_LINKS, is_partial, publish, remove, replace, require_file_system
 from jdq.store.store import open_store
 
 

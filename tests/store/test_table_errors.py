@@ -81,7 +81,7 @@ def test_no_text_column_suggests_the_column_with_the_longest_cell(failing) -> No
 
 def test_several_text_columns_are_named(failing) -> None:  # type: ignore[no-untyped-def]
     message = failing("id,review,comment\n1,a,bb\n")
-    assert message.startswith("data.csv: review, comment could each be the text; it has: id, review, comment")
+    assert message.startswith("data.csv: review, comment could each be the text column; it has: id, review, comment")
     assert message.endswith("--text-column comment")
 
 

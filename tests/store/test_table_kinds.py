@@ -244,7 +244,9 @@ def test_several_files_are_one_table_that_says_where_each_row_is_from(
     assert [file.file for file in version.source.files] == ["a.csv", "b.csv"]
     assert (version.source.file, version.columns) == ("a.csv, b.csv", ("text", "label", "file"))
     Path("c.csv").write_text("text,kind\nx,1\n")
-    with pytest.raises(TableError, match=r"c.csv has other columns than a.csv: text, kind; that has: text, label"):
+    with pytest.raises(
+        TableError, match=r"c.csv has columns other than those of a.csv: text, kind; that has: text, label"
+    ):
         open_table(["a.csv", "c.csv"])
     with pytest.raises(TableError, match=r"no file matches d\*.csv"):
         open_table("d*.csv")
@@ -392,8 +394,8 @@ def test_the_digest_is_of_the_bytes_that_were_read(tmp_path: Path) -> None:
         ("# made by hand\ntext\n", "the header begins with '#'; if it is a comment, use --skip-lines"),
         ("I liked it\nIt was bad\n", "the first line is taken for the name of the only column: 'I liked it'"),
         ('id,text,label\n1,"a ""b""",x\n2,Boots"Warm, and dry"\n', "row 2 may have lost a delimiter before a quote"),
-        ("text\na\nb\rc\n", "rows end in CR or LF: has a cell a line end without quotes?"),
-        ("text\na\nb\r\nc\n", "rows end in CR LF or LF: has a cell a line end without quotes?"),
+        ("text\na\nb\rc\n", "rows end in CR or LF: does a cell have a line end without quotes?"),
+        ("text\na\nb\r\nc\n", "rows end in CR LF or LF: does a cell have a line end without quotes?"),
         ("text,x,x\na,b,c\n", "more than one column 'x'; the later ones are numbered (x_2)"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.worker.config import Config, read_config
+from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
     import redis
 
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
-    from jdq.worker.queue.jobbook import Job, JobBook
+    from jdq.worker.queue.jobbook import JobBook
+    from jdq.worker.queue.records import Job, Worker
     from jdq.worker.queue.scripts import TicketOrder
 
 
 class BadRequest(Exception):
     """The user asked for something impossible; the message says what would work."""
+
+
+class IncompatibleWorkers(BadRequest):
+    """A worker speaks another protocol than this client; the message says which, and what to do."""
 
 
 class Client:
@@ -66,10 +72,16 @@ class Client:
             raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
 
     def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
-        """Creates the job, sends its tickets, and warns on stderr of queues without workers. Returns the job's id."""
+        """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
+
+        Raises IncompatibleWorkers, before anything is created.
+        """
+        living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
+        check_protocol(living)
         job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         self._send(tickets)
-        self._warn_of_missing_workers(spec)
+        for warning in warnings(living, spec):
+            click.echo(f"warning: {warning}", err=True)
         return job
 
     def retry(self, job: str) -> None:
@@ -94,11 +106,26 @@ class Client:
 
         send_tickets(celery_app(self.config), tickets)
 
-    def _warn_of_missing_workers(self, spec: Spec) -> None:
-        living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
-        served = {worker.queue for worker in living if worker.state != "sick"}
-        for name in sorted(worker.name for worker in living if worker.version not in ("-", version("jdq"))):
-            click.echo(f"warning: {name} is of another version of jdq; see jdq workers", err=True)
-        for queue in spec.queues:
-            if queue not in served:
-                click.echo(f"warning: no worker serves the {queue} queue; the job waits for one", err=True)
+
+def check_protocol(workers: Sequence[Worker]) -> None:
+    """Raises IncompatibleWorkers where one of the workers would refuse this client's messages."""
+    from jdq.worker.queue.contract import PROTOCOL
+
+    if others := [worker for worker in workers if worker.protocol != PROTOCOL]:
+        worker, mine = others[0], version("jdq")
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise IncompatibleWorkers(
+            f"worker {worker.name}{more} cannot take jobs of this jdq: it is {worker.version} with protocol "
+            f"{worker.protocol}, this is {mine} with protocol {PROTOCOL}\n"
+            f"  try: pip install jdq=={worker.version} here, or jdq=={mine} where the worker runs, and restart it"
+        )
+
+
+def warnings(workers: Sequence[Worker], spec: Spec) -> Iterator[str]:
+    """What may keep the living workers from doing the job as expected."""
+    if others := sorted({worker.version for worker in workers} - {"-", version("jdq")}):
+        yield f"workers run jdq {plain(', '.join(others))}, this is {version('jdq')}; see jdq workers"
+    served = {worker.queue for worker in workers if worker.state != "sick"}
+    for queue in spec.queues:
+        if queue not in served:
+            yield f"no worker serves the {queue} queue; the job waits for one"

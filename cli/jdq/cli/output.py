@@ -20,6 +20,13 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON document as one line on stdout."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns on stdout, plain text, so that pipes work."""
     rows = [[plain(str(cell)) for cell in row] for row in rows]

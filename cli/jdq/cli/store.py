@@ -95,7 +95,7 @@ def show(name: str, version: str | None, as_json: bool) -> None:
 def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> None:
     """Check the whole store for damage.
 
-    Jobs may run meanwhile. Exit code 1 where damage is found, repaired or not. Dataset rows without features are
+    Jobs may run at the same time. Exit code 1 if damage is found, repaired or not. Dataset rows without features are
     reported as "incomplete", which is not damage: their extraction may still be running.
     """
     from jdq.store.maintenance.verify import verify as verify_store
@@ -115,7 +115,7 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
 
 
 @store.command()
-@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, but remove nothing.")
 @click.option("--unused", is_flag=True, help="Also remove shards whose texts are in no dataset.")
 @click.option("--quarantined", is_flag=True, help="Also remove quarantined shards.")
 @click.option(
@@ -125,7 +125,7 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Minimum age of what is removed: readers and copies may still need what is younger.",
+    help="Minimum age of removed files: readers and copies may still need newer ones.",
 )
 @json_option
 def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: bool) -> None:
@@ -154,7 +154,7 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
 def compact(space: str | None, as_json: bool) -> None:
     """Merge small shards into large ones.
 
-    Only those of SPACE, by default those of all feature spaces; rows are put in the order of the datasets. `jdq store
+    Only shards of SPACE; by default, of all feature spaces. Rows are put in the order of the datasets. `jdq store
     gc` removes the small shards once the large ones are an hour old.
     """
     from jdq.store.spaces.compact import compact as compact_space

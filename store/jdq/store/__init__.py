@@ -8,33 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jdq.store.errors import DamagedShard, MissingFeatures, NotFinite, StoreError
-    from jdq.store.extracted import ExtractedDataset
-    from jdq.store.keys import text_key, text_keys
-    from jdq.store.spaces.batches import Batch, BatchPlan
-    from jdq.store.spaces.definition import FeatureSpace
-    from jdq.store.spaces.feature_space import Space
-    from jdq.store.spaces.rows import FeatureRows
-    from jdq.store.store import Store, open_store
-
-__all__ = [
-    "Batch",
-    "BatchPlan",
-    "DamagedShard",
-    "ExtractedDataset",
-    "FeatureRows",
-    "FeatureSpace",
-    "MissingFeatures",
-    "NotFinite",
-    "Space",
-    "Store",
-    "StoreError",
-    "open_store",
-    "text_key",
-    "text_keys",
-]
-
 _HOMES = {
     "spaces.batches": ("Batch", "BatchPlan"),
     "errors": ("DamagedShard", "MissingFeatures", "NotFinite", "StoreError"),
@@ -45,6 +18,23 @@ _HOMES = {
     "spaces.definition": ("FeatureSpace",),
     "store": ("Store", "open_store"),
 }
+__all__ = [name for names in _HOMES.values() for name in names]
+
+if TYPE_CHECKING:
+    from jdq.store.errors import DamagedShard as DamagedShard
+    from jdq.store.errors import MissingFeatures as MissingFeatures
+    from jdq.store.errors import NotFinite as NotFinite
+    from jdq.store.errors import StoreError as StoreError
+    from jdq.store.extracted import ExtractedDataset as ExtractedDataset
+    from jdq.store.keys import text_key as text_key
+    from jdq.store.keys import text_keys as text_keys
+    from jdq.store.spaces.batches import Batch as Batch
+    from jdq.store.spaces.batches import BatchPlan as BatchPlan
+    from jdq.store.spaces.definition import FeatureSpace as FeatureSpace
+    from jdq.store.spaces.feature_space import Space as Space
+    from jdq.store.spaces.rows import FeatureRows as FeatureRows
+    from jdq.store.store import Store as Store
+    from jdq.store.store import open_store as open_store
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # After a repair has quarantined the damaged shards, an extraction finds their rows missing.
@@ -18,13 +19,12 @@ class StoreFormatError(StoreError):
     """A folder or file does not follow the format, or is of a version that this jdq does not know."""
 
 
+@dataclass(eq=False)
 class UnknownSpace(StoreError):
     """No feature space has this digest, or a digest that begins with it."""
 
-    def __init__(self, digest: str, candidates: Sequence[str]) -> None:
-        super().__init__(digest, tuple(candidates))
-        self.digest = digest
-        self.candidates = tuple(candidates)
+    digest: str
+    candidates: Sequence[str]
 
     def __str__(self) -> str:
         if not self.candidates:
@@ -41,21 +41,18 @@ class AmbiguousSpace(UnknownSpace):
         )
 
 
+@dataclass(eq=False)
 class MissingFeatures(StoreError):
     """Requested features are not in the feature space.
 
     `positions` are their places in the request, from 0; `keys` the text keys at these places, in hexadecimal.
     """
 
-    def __init__(
-        self, space: str, positions: Sequence[int], keys: Sequence[str], requested: int, why: str = ""
-    ) -> None:
-        super().__init__(space, tuple(positions), tuple(keys), requested, why)
-        self.space = space
-        self.positions = tuple(positions)
-        self.keys = tuple(keys)
-        self.requested = requested
-        self.why = why
+    space: str
+    positions: tuple[int, ...]
+    keys: tuple[str, ...]
+    requested: int
+    why: str = ""
 
     def __str__(self) -> str:
         shown = ", ".join(f"{p} ({k})" for p, k in zip(self.positions[:5], self.keys[:5], strict=True))
@@ -67,64 +64,59 @@ class MissingFeatures(StoreError):
         return f"{fact}; extracting the dataset again computes only these\n  try: jdq submit extract data.csv"
 
 
+@dataclass(eq=False)
 class NotExtracted(StoreError):
     """A dataset version was never extracted, so no feature space holds its features."""
 
-    def __init__(self, dataset: str, version: str) -> None:
-        super().__init__(dataset, version)
-        self.dataset = dataset
-        self.version = version
+    dataset: str
+    version: str
 
     def __str__(self) -> str:
         fact = f"dataset {self.dataset} {self.version} has no features yet: extract its file"
         return f"{fact}\n  try: jdq submit extract data.csv"
 
 
+@dataclass(eq=False)
 class DamagedShard(StoreError):
     """A shard does not follow the format, or its bytes have changed since it was written."""
 
-    def __init__(self, path: str | Path, fact: str) -> None:
-        super().__init__(str(path), fact)
-        self.path = Path(path)
-        self.fact = fact
+    path: Path
+    fact: str
 
     def __str__(self) -> str:
         return f"damaged shard {self.path}: {self.fact}; {REPAIR}"
 
 
+@dataclass(eq=False)
 class NotFinite(StoreError):
     """Features hold a NaN or an infinity after the cast to the storage dtype; `positions` are their rows, from 0."""
 
-    def __init__(self, positions: Sequence[int], dtype: str) -> None:
-        super().__init__(tuple(positions), dtype)
-        self.positions = tuple(positions)
-        self.dtype = dtype
+    positions: tuple[int, ...]
+    dtype: str
 
     def __str__(self) -> str:
         rows = _first_ten(self.positions)
         return f"{len(self.positions)} rows are not finite as {self.dtype}: {rows}; nothing was stored"
 
 
+@dataclass(eq=False)
 class DuplicateKeys(StoreError):
     """A put has a text key more than once; `positions` are the rows that repeat an earlier key, from 0."""
 
-    def __init__(self, positions: Sequence[int]) -> None:
-        super().__init__(tuple(positions))
-        self.positions = tuple(positions)
+    positions: tuple[int, ...]
 
     def __str__(self) -> str:
         rows = _first_ten(self.positions)
         return f"{len(self.positions)} rows repeat a text key of the same put: {rows}; nothing was stored"
 
 
+@dataclass(eq=False)
 class CannotWrite(StoreError):
     """The operating system refused a write; nothing was published."""
 
-    def __init__(self, path: str | Path, number: int, reason: str) -> None:
-        super().__init__(str(path), number, reason)
-        self.path = Path(path)
-        self.errno = number
-        self.reason = reason
+    path: Path
+    errno: int
+    reason: str
 
     def __str__(self) -> str:
         fact = f"cannot write {self.path}: {self.reason} (errno {self.errno}); nothing was published"

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from jdq.store.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
 from jdq.store.errors import StoreError
-from jdq.store.publish import publish
+from jdq.store.files.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
+from jdq.store.files.publish import publish
 
 # Job ids come from the network and become folder names.
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

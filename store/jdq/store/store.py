@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
+from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.files.publish import make_folder, publish, require_file_system
 from jdq.store.fork_lock import cached_property
 from jdq.store.location import store_root
-from jdq.store.publish import make_folder, publish, require_file_system
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import Features
@@ -111,9 +111,8 @@ class Store:
         return self.root / "spaces"
 
     def _digests(self) -> list[str]:
-        if not self._spaces.is_dir():
-            return []
-        return sorted(path.parent.name for path in self._spaces.glob("*/space.json") if len(path.parent.name) == 32)
+        folders = self._spaces.glob("*/")
+        return sorted(path.name for path in folders if len(path.name) == 32 and not is_unfinished_space(path))
 
 
 def is_unfinished_space(folder: Path) -> bool:

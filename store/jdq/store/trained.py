@@ -9,15 +9,16 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from jdq.store.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
 from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.files.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
+from jdq.store.files.publish import partial_beside, publish, remove
 from jdq.store.job_files import JOB
-from jdq.store.publish import partial_beside, publish, remove
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"
@@ -25,14 +26,13 @@ RECORD = "jdq.json"
 MAX_HEADER_BYTES = 100_000_000
 
 
+@dataclass(eq=False)
 class UnknownTrained(StoreError):
     """The store has no head, or no model, of this id."""
 
-    def __init__(self, kind: str, wanted: str, known: Sequence[str]) -> None:
-        super().__init__(kind, wanted, tuple(known))
-        self.kind = kind
-        self.wanted = wanted
-        self.known = tuple(known)
+    kind: str
+    wanted: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         command = {"head": "jdq submit train-head", "model": "jdq submit fine-tune data.csv"}[self.kind]

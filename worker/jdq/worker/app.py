@@ -73,9 +73,9 @@ def _ready(sender: Any, **_: Any) -> None:
     def children() -> list[Child]:
         return list(pool._pool)
 
-    def restart_child() -> None:
+    def end_child(number: signal.Signals) -> None:
         for child in children():
-            os.kill(child.pid, signal.SIGTERM)
+            os.kill(child.pid, number)
 
     def take_tickets(wanted: bool) -> None:
         change = sender.add_task_queue if wanted else sender.cancel_task_queue
@@ -84,7 +84,7 @@ def _ready(sender: Any, **_: Any) -> None:
 
     for heartbeat in _heartbeats:
         ChildWatch(children, heartbeat.child_died).start()
-        heartbeat.ready(restart_child, take_tickets)
+        heartbeat.ready(end_child, take_tickets)
 
 
 @signals.worker_shutting_down.connect

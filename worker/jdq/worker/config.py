@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Meta
 
 from jdq.store.location import jdq_home, store_root
-from jdq.worker.precision import AUTO, Precision
+from jdq.worker.encoder.options import AUTO, Precision
 
 DEFAULT_ENCODER = "facebook/bart-base"
 
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
-_Names = Annotated[str, Meta(description="a text of names, comma separated")]
+_Names = Annotated[str, Meta(description="a list of names, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
     str,
@@ -60,6 +60,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reclaim_s: _Seconds = 5.0
     # How long one ticket keeps a worker on one job while other jobs wait.
     time_slice_s: _Seconds = 30.0
+    # How long the work on a chunk may report nothing before it counts as hanging.
+    stall_s: _Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
     self_test_s: _Seconds = 600.0
     log_format: Literal["text", "json"] = "text"

@@ -12,6 +12,7 @@ from celery import Task, shared_task, signals
 from jdq.worker.config import read_config
 from jdq.worker.jobs import work_for
 from jdq.worker.process.chunk_loop import ChunkLoop
+from jdq.worker.process.devices import device_of
 from jdq.worker.process.logs import WORKER_NAME, configure_logging, stream_job_lines
 from jdq.worker.process.runtime import runtime
 from jdq.worker.queue.connection import connect
@@ -43,4 +44,6 @@ def work(self: Task, **message: Any) -> None:
         send=mine.send,
         time_slice_s=mine.config.time_slice_s,
         heartbeat_s=mine.config.heartbeat_s,
+        stall_s=mine.config.stall_s,
+        on_cpu=device_of(mine.config, mine.queue) == "cpu",
     ).run()

@@ -16,7 +16,7 @@ from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 @click.command()
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
     from jdq.cli.jobs.progress import describe_job
-    from jdq.cli.jobs.watch import summary
+    from jdq.cli.jobs.summary import summary
 
     known = Client().job(job)
     if as_json:
@@ -101,14 +101,12 @@ def _moment(text: str) -> float:
 def watch(job: str, as_json: bool) -> None:
     """Show a live progress bar of JOB.
 
-    Returns when the job ends, with exit code 1 where it failed or was cancelled.
+    Returns when the job ends, with exit code 1 if it failed or was cancelled. Ctrl-C leaves the job running. With
+    --json, prints a line for each change.
     """
-    from jdq.cli.jobs.progress import describe_job
     from jdq.cli.jobs.watch import watch_job
 
-    ended = watch_job(Client(), job)
-    if as_json:
-        print_json(describe_job(ended))
+    ended = watch_job(Client(), job, as_json=as_json)
     if ended.error:
         click.echo(f"jdq: {plain_lines(ended.error.message)}", err=True)
     if ended.state != JobState.SUCCEEDED:
@@ -122,7 +120,7 @@ def watch(job: str, as_json: bool) -> None:
 def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
 
-    Exit code 1 where the job failed or was cancelled.
+    Exit code 1 if the job failed or was cancelled.
     """
     from jdq.cli.jobs.progress import describe_result
     from jdq.cli.jobs.results import print_result

@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
+
+
+# What a fine-tune's worker says that it does, in words.
+_PHASES = {"tokenize": "tokenizing", "evaluate": "evaluating", "save": "saving"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Texts and tokens of a job, including chunks in flight. Rates are per second of the job's running time.
+    """Texts and tokens of a job, including chunks in flight. Rates are per second of computing, on all its devices.
 
     steps: of a training, or the trials of a search. epoch, loss: of a fine-tune. None where unknown.
     """
@@ -30,28 +34,67 @@ class Progress:
     loss: float | None
     eta_s: float | None
 
+    @property
+    def share(self) -> tuple[int, int | None]:
+        """What is done of how much: texts, else steps; the latter None where unknown."""
+        if self.texts_total is not None:
+            return self.texts_done, self.texts_total
+        return self.steps_done or 0, self.steps_total
+
 
 def progress_of(job: Job) -> Progress:
     """The job's current progress."""
-    in_flight = sum(live.get("texts", 0) for live in job.live)
+    in_flight = _live(job, "texts")
     computed = job.counts.get("computed", 0) + in_flight
-    tokens = job.counts.get("tokens", 0) + sum(live.get("tokens", 0) for live in job.live)
-    total = job.counts.get("texts_total")
-    done = job.counts.get("texts_done", 0) + in_flight
-    wall = job.wall_s
-    texts_per_s = computed / wall if wall and computed else None
+    tokens = job.counts.get("tokens", 0) + _live(job, "tokens")
+    seconds = _computing_s(job)
+    texts_per_s = computed / seconds if seconds and computed else None
     steps = _steps(job)
     return Progress(
-        texts_done=done,
-        texts_total=total,
+        texts_done=job.counts.get("texts_done", 0) + in_flight,
+        texts_total=job.counts.get("texts_total"),
         reused=job.counts.get("reused", 0),
         computed=computed,
         tokens=tokens,
         texts_per_s=texts_per_s,
-        tokens_per_s=tokens / wall if wall and tokens else None,
+        tokens_per_s=tokens / seconds if seconds and tokens else None,
         **steps,
-        eta_s=None if job.state.ended else _eta_s((total or 0) - done, texts_per_s, steps, job),
+        eta_s=None if job.state.ended else _eta_s(job, tokens, seconds, texts_per_s, steps),
     )
+
+
+def activity(job: Job) -> str | None:
+    """What a running job does before its first progress, or between steps of training; None where its progress says."""
+    if not job.workers or job.state.ended:
+        return None
+    if phase := next((live["phase"] for live in job.live if "phase" in live), None):
+        return _PHASES.get(phase)
+    if job.live or job.counts.get("computed"):
+        return None
+    match job.kind:
+        case "train-head":
+            return "reading features"
+        case "fine-tune":
+            return f"loading {job.spec.options.encoder}"  # type: ignore[union-attr]
+        case _ if not job.chunks_done:
+            return "planning"
+        case _ if job.queue == "gpu":
+            return f"loading {getattr(job.spec, 'encoder', None) or 'the encoder'}"
+    return None
+
+
+def _live(job: Job, name: str) -> Any:
+    """The sum over the chunks in flight."""
+    return sum(live.get(name, 0) for live in job.live)
+
+
+def _computing_s(job: Job) -> float | None:
+    """Seconds of computing so far, on all devices side by side; the wall time where workers do not report it."""
+    device_s = job.counts.get("device_ms", 0) / 1000 + _live(job, "device_s")
+    if job.state.ended:
+        # Workers share a job evenly, and the one that computed longest did so from the beginning.
+        device_s = max((ms for name, ms in job.counts.items() if name.startswith("device_ms_")), default=0) / 1000
+    return device_s / max(1, 1 if job.state.ended else len(job.workers)) or job.wall_s
 
 
 def _steps(job: Job) -> dict[str, Any]:
@@ -72,16 +115,27 @@ def _steps(job: Job) -> dict[str, Any]:
     }
 
 
-def _eta_s(texts_left: int, texts_per_s: float | None, steps: dict[str, Any], job: Job) -> float | None:
-    """The training's own estimate, else one from the rate so far."""
+def _eta_s(
+    job: Job, tokens: int, seconds: float | None, texts_per_s: float | None, steps: dict[str, Any]
+) -> float | None:
+    """The training's own estimate, else one from the rate so far: of tokens, where the plan has estimated them."""
     estimates = [live["eta_s"] for live in job.live if live.get("eta_s") is not None]
     if estimates:
         return float(max(estimates))
+    if seconds and tokens and "estimated_tokens" in job.counts:
+        return max(0.0, _tokens_total(job) - tokens) * seconds / tokens
     if texts_per_s:
-        return texts_left / texts_per_s
+        return (job.counts.get("texts_total", 0) - job.counts.get("texts_done", 0)) / texts_per_s
     if "trials_total" in job.counts and steps["steps_done"] and job.wall_s:
         return job.wall_s / float(steps["steps_done"]) * float(steps["steps_total"] - steps["steps_done"])
     return None
+
+
+def _tokens_total(job: Job) -> float:
+    """The plan's estimate, which goes by the length of texts, corrected by the tokens of the chunks known so far."""
+    known = job.counts.get("tokens", 0) + _live(job, "chunk_tokens")
+    estimated = job.counts.get("estimated_done", 0) + _live(job, "chunk_estimated")
+    return job.counts["estimated_tokens"] * (known / estimated if known and estimated else 1.0)
 
 
 def state_text(job: Job) -> str:

@@ -10,7 +10,7 @@ from jdq.cli.jobs.progress import describe_result
 from jdq.cli.output import duration, print_json, print_table
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 UNKNOWN_SHARE = 0.01
 

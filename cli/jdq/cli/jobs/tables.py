@@ -14,7 +14,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 
 if TYPE_CHECKING:
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
@@ -60,7 +60,7 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
         @click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help=to_help)
         @click.option("--force", is_flag=True, help="Replace the file if it exists.")
         @click.option(
-            "--excel-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run as a formula."
+            "--excel-safe", is_flag=True, help="Put ' before cells that a spreadsheet would evaluate as formulas."
         )
         @click.option("--bom", is_flag=True, help="Begin with a byte-order mark, which Excel needs for UTF-8.")
         @functools.wraps(command)
@@ -92,7 +92,7 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
 
 def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_from: int) -> None:
     """Writes the header and rows; the columns from `numbers_from` on hold numbers, or nothing."""
-    from jdq.store.publish import partial_beside
+    from jdq.store.files.publish import partial_beside
     from jdq.store.table.written import record_writer, write_records
 
     target.check()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from jdq.worker.queue.jobbook import Job, JobBook
+    from jdq.worker.queue.jobbook import JobBook
+    from jdq.worker.queue.records import Job
 
 REFRESH_S = 1.0
 RECENT_S = 86_400

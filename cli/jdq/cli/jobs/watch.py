@@ -1,96 +1,86 @@
-"""A live progress bar of one job, on stderr."""
+"""Waiting for a job: a live bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from jdq.cli.jobs.progress import Progress, progress_of, state_text
-from jdq.cli.output import duration
+from jdq.cli.jobs.progress import describe_job
+from jdq.cli.jobs.summary import doing_text, summary
+from jdq.cli.output import print_json_line
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from jdq.cli.client import Client
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 REFRESH_S = 0.3
+# They change as time passes, without any progress.
+_RUNNING = ("wall_s", "eta_s", "texts_per_s", "tokens_per_s")
 
 
-def watch_job(client: Client, job_id: str) -> Job:
-    """Shows the job until it ends, and returns the ended job. Raises UnknownJob, BrokerUnreachable."""
+def watch_job(client: Client, job_id: str, *, as_json: bool = False) -> Job:
+    """Shows the job until it ends, and returns the ended job. Raises UnknownJob, BrokerUnreachable.
+
+    as_json: a line of JSON on stdout for each change. Interrupted, it says how to come back.
+    """
+    try:
+        return _watched(client, job_id, as_json=as_json)
+    except KeyboardInterrupt:
+        said = f"job {job_id} goes on\n  to come back: jdq watch {job_id}\n  to end it: jdq cancel {job_id}"
+        click.echo(f"\n{said}", err=True)  # after the terminal's ^C
+        raise
+
+
+def _watched(client: Client, job_id: str, *, as_json: bool) -> Job:
     job = client.job(job_id)
-    if not sys.stderr.isatty():
-        return _wait_quietly(client, job)
+    if as_json:
+        _print_changes(client, job)
+    elif sys.stderr.isatty():
+        _show_bar(client, job)
+    else:
+        _print_states(client, job)
+    return client.job(job_id)
+
+
+def _show_bar(client: Client, job: Job) -> None:
     from rich.console import Console
-    from rich.live import Live
 
-    with Live(_bar(job), console=Console(stderr=True), refresh_per_second=8, transient=True) as screen:
-        while not job.state.ended:
-            time.sleep(REFRESH_S)
-            job = client.job(job_id)
-            screen.update(_bar(job))
-    click.echo(summary(job), err=True)
-    return job
+    from jdq.cli.jobs.bar import JobBar
+
+    with JobBar(job, Console(stderr=True)) as bar:
+        for now in _until_ended(client, job):
+            bar.show(now)
+    click.echo(summary(client.job(job.id)), err=True)
 
 
-def _wait_quietly(client: Client, job: Job) -> Job:
-    """Without a terminal: a line per change of state."""
+def _print_states(client: Client, job: Job) -> None:
     shown = ""
-    while True:
-        line = f"{job.id}  {state_text(job)}"
+    for now in _until_ended(client, job):
+        line = summary(now) if now.state.ended else f"{now.id}  {doing_text(now)}"
         if line != shown:
-            click.echo(summary(job) if job.state.ended else line, err=True)
+            click.echo(line, err=True)
             shown = line
+
+
+def _print_changes(client: Client, job: Job) -> None:
+    shown: dict[str, object] = {}
+    for now in _until_ended(client, job):
+        described = describe_job(now)
+        facts = {name: value for name, value in described.items() if name not in _RUNNING}
+        if facts != shown:
+            print_json_line(described)
+            shown = facts
+
+
+def _until_ended(client: Client, job: Job) -> Iterator[Job]:
+    """The job as it is now, again and again; the ended job is the last."""
+    while True:
+        yield job
         if job.state.ended:
-            return job
+            return
         time.sleep(REFRESH_S)
         job = client.job(job.id)
-
-
-def summary(job: Job) -> str:
-    """One line: state, texts done, rates, texts reused, ETA."""
-    progress = progress_of(job)
-    parts = [f"{job.id}  {state_text(job)}"]
-    if progress.texts_total is not None:
-        parts.append(f"{progress.texts_done:,}/{progress.texts_total:,} texts")
-        parts.append(f"{progress.computed:,} computed, {progress.reused:,} reused")
-    if progress.texts_per_s:
-        parts.append(f"{progress.texts_per_s:,.1f} texts/s")
-    if progress.tokens_per_s:
-        parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
-    parts += _training(job, progress)
-    if progress.eta_s is not None:
-        parts.append(f"ETA {duration(progress.eta_s)}")
-    if job.state.ended:
-        parts.append(duration(job.wall_s))
-    return ", ".join(parts)
-
-
-def _training(job: Job, progress: Progress) -> list[str]:
-    """Epoch, step and loss of a training, or the trials of a search."""
-    parts = []
-    if progress.epoch is not None:
-        parts.append(f"epoch {progress.epoch:.2f}/{progress.epochs}")
-    if progress.steps_total:
-        what = "trial" if "trials_total" in job.counts else "step"
-        parts.append(f"{what} {progress.steps_done or 0:,}/{progress.steps_total:,}")
-    if progress.loss is not None:
-        parts.append(f"loss {progress.loss:.4g}")
-    return parts
-
-
-def _bar(job: Job) -> RenderableType:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.text import Text
-
-    progress = progress_of(job)
-    done, total = progress.texts_done, progress.texts_total
-    if total is None:
-        done, total = progress.steps_done or 0, progress.steps_total
-    bar = ProgressBar(total=total or 1, completed=done, width=60, pulse=not total)
-    return Group(bar, Text(summary(job)))

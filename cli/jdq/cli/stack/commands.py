@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from jdq.cli.client import Client
 from jdq.cli.output import clock, json_option, print_json, print_table
 from jdq.worker.queue.exit_codes import plain
+
+if TYPE_CHECKING:
+    from jdq.worker.queue.records import Worker
 
 COUNT = click.IntRange(min=0)
 
@@ -17,8 +22,8 @@ COUNT = click.IntRange(min=0)
 def up(gpu_workers: int, cpu_workers: int) -> None:
     """Start Redis and workers on this machine.
 
-    They run in the background and log to $JDQ_HOME/logs. A second `up` changes nothing. Without a GPU, the workers of
-    the gpu queue run on the CPU.
+    They run in the background and log to $JDQ_HOME/logs. A second `jdq up` changes nothing. Without a GPU, the
+    workers of the gpu queue run on the CPU.
     """
     from jdq.cli.stack.control import bring_up
 
@@ -55,19 +60,25 @@ def workers(as_json: bool) -> None:
     """List the workers and their jobs."""
     from dataclasses import asdict
 
+    from jdq.worker.queue.contract import PROTOCOL
+
     jobbook = Client().jobbook
     known = jobbook.workers()
     if as_json:
         print_json([asdict(worker) for worker in known])
         return
-    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "job", "last seen"]
-    rows = [
-        [w.name, w.state, w.queue, w.device, w.host, str(w.pid), w.version, w.job or "-", clock(w.last_seen)]
-        for w in known
-    ]
-    print_table(columns, rows)
+    columns = ["worker", "state", "queue", "device", "host", "pid", "version", "tokens/s", "job", "last seen"]
+    print_table(columns, [_row(worker) for worker in known])
     for worker in known:
         if worker.reason is not None:
             click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
+        if worker.protocol != PROTOCOL:
+            click.echo(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
     if precision := jobbook.precision():
         click.echo(f"precision auto: {precision}")
+
+
+def _row(worker: Worker) -> list[str]:
+    speed = "-" if worker.tokens_per_s is None else f"{worker.tokens_per_s:,}"
+    of_process = [worker.name, worker.state, worker.queue, worker.device, worker.host, str(worker.pid), worker.version]
+    return [*of_process, speed, worker.job or "-", clock(worker.last_seen)]

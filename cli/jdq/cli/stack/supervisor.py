@@ -22,7 +22,7 @@ from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
 from jdq.cli.stack.state import Locked, ProcessId, StackState, make_private, stack_lock, write_state
 from jdq.worker.config import Config, read_config
-from jdq.worker.precision import automatic_precision, device_kind
+from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import JobBook

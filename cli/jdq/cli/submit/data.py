@@ -55,7 +55,7 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     ),
     "no_quotes": click.option("--no-quotes", is_flag=True, help="Read quote characters as text."),
     "skip_lines": click.option(
-        "--skip-lines", type=click.IntRange(min=0), default=0, help="Lines above the header to skip."
+        "--skip-lines", type=click.IntRange(min=0), default=0, help="Number of lines to skip above the header."
     ),
     "no_header": click.option(
         "--no-header",

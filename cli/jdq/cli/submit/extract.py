@@ -11,8 +11,7 @@ from jdq.cli.submit.data import data_argument, encoder_name, import_file, read_o
 from jdq.cli.submit.dry_run import Show, dry_run_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
-from jdq.worker.pooling import AUTO, parse_poolings
-from jdq.worker.precision import Precision
+from jdq.worker.encoder.options import AUTO, Precision, parse_poolings
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -53,8 +52,8 @@ class Poolings(click.ParamType[tuple[str, ...]]):
     type=Poolings(),
     default=AUTO,
     show_default=True,
-    help="What becomes the feature: `cls`, the state at position 0, or `mean`, the mean over all tokens. `auto` is the "
-    "encoder's own, else `cls`. `cls,mean` computes both in one pass.",
+    help="Pooling of the hidden states: `cls`, the state at position 0, or `mean`, the mean over all tokens. `auto` is "
+    "the encoder's own, else `cls`. `cls,mean` computes both in one pass.",
 )
 @click.option(
     "--on-error",
@@ -80,9 +79,9 @@ def extract(
 ) -> None:
     """Compute the features of the texts in FILE.
 
-    FILE is a table: CSV, TSV, JSON, Parquet, Excel or ODS, also compressed; a folder or pattern of such; a URL;
-    hf:OWNER/NAME of the Hugging Face hub; or - for standard input. Several have the same columns, and a column `file`
-    is added. Texts whose features are in the store are not computed again.
+    FILE is a table (CSV, TSV, JSON, Parquet, Excel or ODS, compressed or not), a folder or pattern of tables, a URL,
+    hf:OWNER/NAME of the Hugging Face hub, or - for standard input. Several files must have the same columns; a column
+    `file` is added. Texts whose features are in the store are not computed again.
 
     \b
     jdq submit extract data.csv --dry-run

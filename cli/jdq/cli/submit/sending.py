@@ -15,7 +15,7 @@ from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.contract import Spec
-    from jdq.worker.queue.jobbook import Job
+    from jdq.worker.queue.records import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Priority of the job's chunks.",
     )
     @click.option("--after", multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated.")
-    @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 where it failed.")
+    @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
     def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
         command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)

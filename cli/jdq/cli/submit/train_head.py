@@ -22,7 +22,7 @@ GRID = "grid"
 @click.command("train-head")
 @click.argument("dataset", required=False)
 @click.option(
-    "--head", "heads", multiple=True, metavar="KIND", help="Kind of head, see above; may be repeated with --search."
+    "--head", "heads", multiple=True, metavar="KIND", help="Kind of head (see above); may be repeated with --search."
 )
 @click.option(
     "--param",
@@ -72,7 +72,7 @@ def train_head(
 ) -> None:
     """Train a head on the features of DATASET.
 
-    By default on the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
+    The default is the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
     logreg (the default), linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name of a
     scikit-learn classifier that the workers allow.
 

@@ -31,7 +31,7 @@ def compare(
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (bootstrap over the test rows). Time is training
-    time, for a search that of all trials. Device is the network's time: for a head, that of its features' extraction.
+    time (for a search, of all trials). Device is the time that the network took (for a head, to compute its features).
     Results on other test rows (another dataset version, label column or split) are marked with * and listed separately.
 
     \b
@@ -40,22 +40,22 @@ def compare(
     """
     from jdq.worker.report.comparison import compare_dataset
 
-    found = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
-    for fault in found.unreadable:
+    comparison = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
+    for fault in comparison.unreadable:
         click.echo(f"warning: {fault}", err=True)
     if as_json:
-        fields = asdict(found)
+        fields = asdict(comparison)
         del fields["rows"]
-        print_json({**fields, "lines": [flat(row) for row in found.rows]})
+        print_json({**fields, "lines": [flat(row) for row in comparison.rows]})
     elif to is not None or as_csv:
-        _write(found, to or Target(path=STDOUT))
+        _write(comparison, to or Target(path=STDOUT))
     else:
-        _print_text(found)
+        _print_text(comparison)
 
 
-def flat(line: ComparisonRow) -> dict[str, Any]:
-    """A line as one level of names; an interval as NAME_low and NAME_high."""
-    fields = asdict(line)
+def flat(row: ComparisonRow) -> dict[str, Any]:
+    """A comparison row as one level of names; an interval as NAME_low and NAME_high."""
+    fields = asdict(row)
     metrics, intervals = fields.pop("metrics"), fields.pop("intervals")
     setting = fields.pop("setting")
     measured: dict[str, Any] = {}
@@ -63,42 +63,42 @@ def flat(line: ComparisonRow) -> dict[str, Any]:
         low, high = intervals.get(name, (None, None))
         measured |= {name: value, f"{name}_low": low, f"{name}_high": high}
     why = fields.pop("why")
-    return {**fields, **setting, "comparable": line.comparable, "why": why, **measured}
+    return {**fields, **setting, "comparable": row.comparable, "why": why, **measured}
 
 
-def _write(found: Comparison, target: Target) -> None:
-    rows = [flat(row) for row in found.rows]
+def _write(comparison: Comparison, target: Target) -> None:
+    rows = [flat(row) for row in comparison.rows]
     names = list(rows[0])
     cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
     write_table([names, *cells], target, numbers_from=names.index("why") + 1)
 
 
-def _print_text(found: Comparison) -> None:
-    setting = found.reference
-    fit = [line for line in found.rows if line.comparable]
-    apart = [line for line in found.rows if not line.comparable]
-    rows = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
-    about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}, {rows}"
-    click.echo(f"{found.dataset} {about}")
-    _print_lines(fit, marked=False)
+def _print_text(comparison: Comparison) -> None:
+    setting = comparison.reference
+    fit = [row for row in comparison.rows if row.comparable]
+    apart = [row for row in comparison.rows if not row.comparable]
+    tested = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
+    about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}"
+    click.echo(f"{comparison.dataset} {about}, {tested}")
+    _print_rows(fit, marked=False)
     if apart:
         click.echo(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
-        _print_lines(apart, marked=True)
+        _print_rows(apart, marked=True)
 
 
-def _print_lines(lines: list[ComparisonRow], *, marked: bool) -> None:
+def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
     columns = ["", *METRICS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
-    rows: list[list[str]] = []
-    for line in lines:
-        name = f"{MARK} {line.name}" if marked else line.name
-        values = [_number(line.metrics[metric]) for metric in METRICS]
-        cost = [duration(line.wall_time_s), duration(line.device_s), _count(line.computed), _count(line.reused)]
-        rows.append([name, *values, f"{line.trained_rows:,}", *cost, str(line.seed)])
-        spans = [_span(line.intervals.get(metric)) for metric in METRICS]
-        rows.append([f"  {line.id}", *spans, *[""] * 6])
+    cells: list[list[str]] = []
+    for row in rows:
+        name = f"{MARK} {row.name}" if marked else row.name
+        values = [_number(row.metrics[metric]) for metric in METRICS]
+        cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
+        cells.append([name, *values, f"{row.trained_rows:,}", *cost, str(row.seed)])
+        spans = [_span(row.intervals.get(metric)) for metric in METRICS]
+        cells.append([f"  {row.id}", *spans, *[""] * 6])
         if marked:
-            rows.append([f"  {line.why}", *[""] * 12])
-    print_table(columns, rows)
+            cells.append([f"  {row.why}", *[""] * 12])
+    print_table(columns, cells)
 
 
 def _number(value: float | None) -> str:

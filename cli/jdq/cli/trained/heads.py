@@ -27,7 +27,7 @@ def _heads() -> Heads:
 
 
 @heads.command("ls")
-@click.option("--dataset", metavar="D", help="Only those of this dataset.")
+@click.option("--dataset", metavar="D", help="Only heads of this dataset.")
 @json_option
 def list_(dataset: str | None, as_json: bool) -> None:
     """List heads, newest first."""

@@ -24,7 +24,7 @@ from jdq.store.datasets.records import DamagedDataset, DatasetRecord, ImportReco
 from jdq.store.datasets.side_files import IMPORTS
 from jdq.store.datasets.version import DatasetVersion
 from jdq.store.errors import StoreError
-from jdq.store.publish import remove, sync
+from jdq.store.files.publish import remove, sync
 from jdq.store.table import TableOptions, open_table, table_name
 
 # Inside the class, `list` is its method.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jdq.store.digests import digest_of
+from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
@@ -21,7 +20,7 @@ TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 Rows = npt.NDArray[np.int64]
 
 
-def table_writer(stream: io.BufferedIOBase, columns: Sequence[str]) -> Any:
+def table_writer(stream: IO[bytes], columns: Sequence[str]) -> Any:
     """A pyarrow ParquetWriter; each block that is written is one row group.
 
     No statistics, which would repeat entire texts in the footer; no dictionaries, which cost memory and do not compress

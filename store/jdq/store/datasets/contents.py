@@ -1,24 +1,23 @@
-"""Writing a dataset version's files into a folder, block by block, with the digest that names the version."""
+"""A dataset version's files: written block by block, with the digest that names it, and checked when it is opened."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jdq.store.datasets.columnar import table_writer
-from jdq.store.datasets.records import FileRecord
-from jdq.store.digests import DIGEST_BYTES
+from jdq.store.datasets.records import FORMAT_VERSION, DatasetRecord, FileRecord, fault
+from jdq.store.errors import StoreFormatError
+from jdq.store.files.digests import UnreadableFile, file_digest, read_json
+from jdq.store.files.publish import sync
 from jdq.store.keys import KEY_BYTES, keys_of_bytes, n_distinct
-from jdq.store.publish import write_all
 from jdq.store.table.digest import RecordDigest
 
 WRITE_BYTES = 1 << 20
@@ -36,40 +35,6 @@ def content_digest(columns: Sequence[str], text_column: str, label_column: str |
     return digest
 
 
-class DurableFile(io.RawIOBase):
-    """A new file that is hashed while it is written, and fsynced when it is closed."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
-        self._size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._size
-
-    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
-        view = memoryview(data).cast("B")
-        self._hash.update(view)
-        self._size += len(view)
-        write_all(self._fd, view)
-        return len(view)
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            try:
-                os.fsync(self._fd)
-            finally:
-                os.close(self._fd)
-
-    def record(self) -> FileRecord:
-        return FileRecord(size_bytes=self._size, blake2b=self._hash.hexdigest())
-
-
 class ContentsWriter:
     """Takes blocks of rows and writes table.parquet, keys.npy and n_bytes.npy into `folder`.
 
@@ -83,10 +48,9 @@ class ContentsWriter:
         self._digest = content_digest(columns, text_column, label_column)
         self._keys = bytearray()
         self._n_bytes = bytearray()
-        self._file = DurableFile(folder / TABLE)
         # pyarrow writes each column of a row group by itself, which may be a few bytes.
-        self._buffer = io.BufferedWriter(cast(io.RawIOBase, self._file), WRITE_BYTES)
-        self._table = table_writer(self._buffer, columns)
+        self._file = (folder / TABLE).open("xb", buffering=WRITE_BYTES)
+        self._table = table_writer(self._file, columns)
         self.files: dict[str, FileRecord] = {}
 
     def __enter__(self) -> ContentsWriter:
@@ -96,14 +60,11 @@ class ContentsWriter:
         """Close the table; after an error, an error of closing must not hide it."""
         if error is None:
             self._table.close()
-            self._buffer.close()
-            self.files[TABLE] = self._file.record()
-            return
-        try:
-            self._table.close()
-            self._buffer.close()
-        except OSError:
             self._file.close()
+            self._record(TABLE)
+            return
+        with contextlib.suppress(OSError), self._file:
+            self._table.close()
 
     def add(self, block: Sequence[pa.Array]) -> None:
         """Append rows: their cells by columns, as strings."""
@@ -123,9 +84,53 @@ class ContentsWriter:
         return self._digest.hexdigest(), n_distinct(keys)
 
     def _write_array(self, name: str, array: np.ndarray) -> None:
-        with DurableFile(self._folder / name) as file:
-            header = io.BytesIO()
-            np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-            file.write(header.getvalue())
-            file.write(np.ascontiguousarray(array).data if array.size else b"")
-        self.files[name] = file.record()
+        with (self._folder / name).open("xb") as file:
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            file.write(array.data.cast("B") if array.size else b"")  # np.save tells no reason when it fails
+        self._record(name)
+
+    def _record(self, name: str) -> None:
+        """Make the finished file durable, and note its size and digest."""
+        path = self._folder / name
+        sync(path)
+        self.files[name] = FileRecord(size_bytes=path.stat().st_size, blake2b=file_digest(path))
+
+
+def read_dataset_record(path: Path) -> DatasetRecord:
+    """The record of the version in the folder `path`; its files have the recorded sizes.
+
+    Raises DamagedDataset, RemovedDataset, and StoreFormatError for a version that a newer jdq wrote.
+    """
+    try:
+        head = read_json(path / RECORD, _Head)
+        if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
+            raise StoreFormatError(
+                f"{path / RECORD} is of format {head.format} {head.format_version}; this jdq reads jdq-dataset up to "
+                f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
+            )
+        record = read_json(path / RECORD, DatasetRecord)
+    except (FileNotFoundError, UnreadableFile) as error:
+        raise fault(path, f"{RECORD}: {error}") from None
+    if record != record.with_digest():
+        raise fault(path, f"{RECORD} has changed since it was written")
+    if not record.digest.startswith(path.name) or record.text_column not in record.columns:
+        raise fault(path, f"{RECORD} is of another version: {record.digest}")
+    _check_sizes(path, record.files)
+    return record
+
+
+class _Head(msgspec.Struct):
+    format: str
+    format_version: int
+
+
+def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
+    if set(files) != {TABLE, KEYS, N_BYTES}:
+        raise fault(path, f"{RECORD} names the files {sorted(files)}")
+    for name, written in files.items():
+        try:
+            size = (path / name).stat().st_size
+        except OSError as error:
+            raise fault(path, f"{name}: {error.strerror}") from None
+        if size != written.size_bytes:
+            raise fault(path, f"{name} has {size} bytes, {written.size_bytes} were written")

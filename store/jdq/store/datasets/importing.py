@@ -16,8 +16,8 @@ from jdq.store.datasets.columnar import footer_digest
 from jdq.store.datasets.contents import RECORD, TABLE, ContentsWriter
 from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after
 from jdq.store.datasets.side_files import IMPORTS, put
-from jdq.store.digests import indented, to_json
-from jdq.store.publish import REMOVED, make_folder, publish, sync
+from jdq.store.files.digests import indented, to_json
+from jdq.store.files.publish import REMOVED, make_folder, publish, sync
 from jdq.store.table import SourceFile, Table
 
 IMPORTING = ".importing-"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jdq.store.errors import StoreError
 
@@ -18,13 +19,12 @@ class InvalidName(StoreError):
     """Not a valid name of a dataset, version, split or feature space."""
 
 
+@dataclass(eq=False)
 class UnknownDataset(StoreError):
     """No dataset has this name, or the dataset has no such version."""
 
-    def __init__(self, wanted: str, known: Sequence[str]) -> None:
-        super().__init__(wanted, tuple(known))
-        self.wanted = wanted
-        self.known = tuple(known)
+    wanted: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         if not self.known:
@@ -33,13 +33,12 @@ class UnknownDataset(StoreError):
         return f"no dataset {self.wanted!r}; the store has: {shown}\n  try: jdq store ls"
 
 
+@dataclass(eq=False)
 class NameTaken(StoreError):
     """Another table of this name has a digest that begins with the same digits."""
 
-    def __init__(self, name: str, version: str) -> None:
-        super().__init__(name, version)
-        self.name = name
-        self.version = version
+    name: str
+    version: str
 
     def __str__(self) -> str:
         fact = f"dataset {self.name} has another table as version {self.version}; import this one under another name"

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from jdq.store.digests import digest_of
 from jdq.store.errors import StoreError
+from jdq.store.files.digests import digest_of
 from jdq.store.table import SourceFile
 
 FORMAT_VERSION = 1
 
 
+@dataclass(eq=False)
 class DamagedDataset(StoreError):
     """A file of a dataset version is missing, or has changed since it was written."""
 
-    def __init__(self, path: str | Path, fact: str) -> None:
-        super().__init__(str(path), fact)
-        self.path = Path(path)
-        self.fact = fact
+    path: Path
+    fact: str
 
     def __str__(self) -> str:
         name = self.path.parent.name
-        fact = f"damaged dataset {self.path}: {self.fact}; importing its file again mends it"
+        fact = f"damaged dataset {self.path}: {self.fact}; importing its file again repairs it"
         return f"{fact}\n  try: jdq submit extract data.csv --name {name}"
 
 
@@ -33,16 +33,15 @@ class DamagedSplit(DamagedDataset):
     """A stored split is missing in part, or has changed since it was written."""
 
     def __str__(self) -> str:
-        fact = f"damaged split of dataset {self.path}: {self.fact}; training makes it anew when it has been removed"
+        fact = f"damaged split of dataset {self.path}: {self.fact}; once it is removed, training makes a new one"
         return f"{fact}\n  try: jdq store verify --repair"
 
 
+@dataclass(eq=False)
 class RemovedDataset(StoreError):
     """The dataset version was removed while it was used."""
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(str(path))
-        self.path = Path(path)
+    path: Path
 
     def __str__(self) -> str:
         return f"dataset {self.path.parent.name} {self.path.name} was removed\n  try: jdq store ls"

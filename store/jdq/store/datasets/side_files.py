@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord
-from jdq.store.digests import UnreadableFile, read_array, read_json
-from jdq.store.publish import Bytes, publish, replace
+from jdq.store.datasets.names import InvalidName
+from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord, now_after
+from jdq.store.files.digests import UnreadableFile, read_array, read_json, to_json
+from jdq.store.files.publish import Content, publish, replace
 
 IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
+DIGEST = re.compile(r"[0-9a-f]{32}")
 
 T = TypeVar("T")
 
 
-def put(path: Path, data: Bytes | Sequence[Bytes], *, overwrite: bool = False) -> None:
+def put(path: Path, data: Content, *, overwrite: bool = False) -> None:
     """Write `path`, in a folder of a version. Raises RemovedDataset: it is never made again by a late file."""
     try:
         path.parent.mkdir(exist_ok=True)
@@ -52,3 +55,20 @@ def _read(path: Path, kind: type[T]) -> T | UnreadableFile | None:
         return None
     except UnreadableFile as error:
         return error
+
+
+def record_space(version: Path, space: str, *, encoder: str, job: str) -> None:
+    """Record the extraction as the newest. Raises InvalidName where `space` is not a digest."""
+    if not DIGEST.fullmatch(space):
+        raise InvalidName(f"{space[:80]!r} cannot be a feature space: 32 hexadecimal digits")
+    known = recorded_spaces(version)
+    at = now_after(known[0].recorded_at if known else None)
+    record = SpaceRecord(space=space, encoder=encoder, job=job, recorded_at=at)
+    put(version / SPACES / f"{space}.json", to_json(record), overwrite=True)
+
+
+def recorded_spaces(version: Path) -> list[SpaceRecord]:
+    """The newest first, without the files that cannot be read: the next extraction in that space replaces them."""
+    paths = [path for path in (version / SPACES).glob("*.json") if DIGEST.fullmatch(path.stem)]
+    records = [record for path, record in readable(paths, SpaceRecord).items() if record.space == path.stem]
+    return sorted(records, key=lambda record: record.recorded_at, reverse=True)

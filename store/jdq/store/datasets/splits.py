@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from jdq.store.datasets.names import InvalidName
 from jdq.store.datasets.records import DamagedSplit, SplitRecord, fault
-from jdq.store.datasets.side_files import SPLITS, put
-from jdq.store.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
+from jdq.store.datasets.side_files import DIGEST, SPLITS, put
+from jdq.store.files.digests import UnreadableFile, array_pieces, digest_of, read_array, read_json, to_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PARTS = ("train", "validation", "test")
@@ -91,10 +91,10 @@ def _record_path(version: Path, label_column: str, name: str) -> Path:
 
 def split_digest(parts: npt.NDArray[np.uint8]) -> str:
     """blake2b-128 of the rows' parts, 32 hexadecimal digits: it changes when any row changes its part."""
-    return hashlib.blake2b(b"jdq-split-1\0" + parts.tobytes(), digest_size=16).hexdigest()
+    return digest_of(b"jdq-split-1\0", parts.tobytes())
 
 
 def _checked(digest: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{32}", digest):
+    if not DIGEST.fullmatch(digest):
         raise ValueError(f"{digest[:80]!r} is not a digest")
     return digest

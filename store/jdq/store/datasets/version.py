@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jdq.store.datasets import spaces
 from jdq.store.datasets.columnar import TableFile, footer_digest
-from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE
+from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE, read_dataset_record
 from jdq.store.datasets.records import ImportRecord, SpaceRecord, fault
-from jdq.store.datasets.side_files import IMPORTS, faults, readable
-from jdq.store.datasets.soundness import read_dataset_record
+from jdq.store.datasets.side_files import IMPORTS, faults, readable, record_space, recorded_spaces
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
-from jdq.store.digests import UnreadableFile, file_digest
 from jdq.store.errors import StoreError
+from jdq.store.files.digests import UnreadableFile, file_digest
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -160,11 +158,11 @@ class DatasetVersion:
 
     def record_space(self, space: str, *, encoder: str, job: str) -> None:
         """Record that `job` extracted this version in the feature space with this digest."""
-        spaces.record_space(self.path, space, encoder=encoder, job=job)
+        record_space(self.path, space, encoder=encoder, job=job)
 
     def spaces(self) -> list[SpaceRecord]:
         """The feature spaces in which this version was extracted, newest first."""
-        return spaces.recorded_spaces(self.path)
+        return recorded_spaces(self.path)
 
     def put_split(self, label_column: str | None, split: SplitLike, *, name: str = "default") -> StoredSplit:
         """Store a split of this version unless one of this name exists; returns the stored one."""

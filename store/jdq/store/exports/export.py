@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import IO
 import numpy as np
 
 from jdq.store.errors import CannotWrite, StoreError
-from jdq.store.exports.lasting_file import LastingFile
 from jdq.store.extracted import ExtractedDataset
-from jdq.store.publish import partial_beside, sync
+from jdq.store.files.lasting_file import writing_hdf5
+from jdq.store.files.publish import replace
 from jdq.store.table.options import columns as listed
 
 BLOCK_ROWS = 4096
@@ -49,18 +48,14 @@ def export(
         again = f"jdq store export {table.version.name} --to {path} --force"
         raise CannotExport(f"{path} exists\n  try: {again}")
     label_column = label_column or table.version.label_column
-    partial = partial_beside(path)
     try:
-        with partial.open("x+b") as file:
-            FORMS[path.suffix](table, file, label_column, after_block or _nothing)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync(path.parent)
+        replace(
+            path,
+            lambda file: FORMS[path.suffix](table, file, label_column, after_block or _nothing),
+            make_folders=False,
+        )
     except OSError as error:
         raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _nothing(_rows: int) -> None:
@@ -70,8 +65,7 @@ def _nothing(_rows: int) -> None:
 def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
     import h5py
 
-    lasting = LastingFile(file)
-    with h5py.File(lasting, "w", libver=("v108", "v110")) as h5:
+    with writing_hdf5(file) as (h5, raise_failure):
         h5.attrs.update(_origin(table, label_column))
         features = h5.create_dataset("features", (len(table), table.space.definition.dim), "<f4")
         texts = h5.create_dataset("texts", (len(table),), h5py.string_dtype())
@@ -80,9 +74,8 @@ def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | No
         for start, stop in _blocks(table):
             features[start:stop] = table.features[start:stop]
             texts[start:stop] = table.version.texts(slice(start, stop))
-            lasting.raise_failure()
+            raise_failure()
             after_block(stop)
-    lasting.raise_failure()
 
 
 def _write_npz(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:

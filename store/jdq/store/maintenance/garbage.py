@@ -15,8 +15,8 @@ import numpy as np
 
 from jdq.store.datasets.importing import IMPORTING
 from jdq.store.errors import DamagedShard
+from jdq.store.files.publish import REMOVED, is_partial, sync
 from jdq.store.keys import Keys
-from jdq.store.publish import REMOVED, is_partial, sync
 from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask

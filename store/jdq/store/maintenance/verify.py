@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,20 +12,19 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.datasets.side_files import IMPORTS
-from jdq.store.digests import UnreadableFile
 from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.files.digests import UnreadableFile
+from jdq.store.files.publish import replace
 from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
-from jdq.store.publish import replace
 from jdq.store.spaces import segment
-from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import shard_names
 from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import opened_regular, read_layout
-from jdq.store.store import Store, is_unfinished_space
-from jdq.store.trained import DamagedRecord, Heads, Models, UnknownTrained
+from jdq.store.store import Store
+from jdq.store.trained import Heads, Models, UnknownTrained
 
 Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "incomplete"]
 AfterShard = Callable[[int, int], None]
@@ -71,12 +71,11 @@ def verify(
     and restores a damaged space.json from a shard.
     """
     report = VerifyReport(quick=quick)
-    folders = sorted(path for path in (store.root / "spaces").glob("*") if len(path.name) == 32)
-    folders = [path for path in folders if not is_unfinished_space(path)]
+    damaged = store.damaged_spaces()
+    folders = sorted([*damaged, *(space.path for space in store.spaces())])
     shards = [folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))]
-    for folder in folders:
-        report.spaces += 1
-        report.findings.extend(_check_space(folder, repair))
+    report.spaces = len(folders)
+    report.findings += [_damaged_space(folder, error, repair) for folder, error in damaged.items()]
     indexes = {folder: _Segments(folder, quick) for folder in folders}
     for done, shard in enumerate(shards, start=1):
         report.findings.extend(_check_shard(report, shard, quick, repair, indexes[shard.parent.parent]))
@@ -86,16 +85,13 @@ def verify(
         report.findings.extend(segments.findings(repair))
     _check_datasets(store, report, repair)
     if not quick:
-        report.findings += [*_check_trained(store), *_check_job_files(store)]
+        report.findings += _check_rest(store)
     return report
 
 
-def _check_space(folder: Path, repair: bool) -> Iterator[Finding]:
-    try:
-        Space(folder)
-    except StoreFormatError as error:
-        repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
-        yield Finding(kind="space", path=str(folder / "space.json"), fact=str(error), repaired=repaired)
+def _damaged_space(folder: Path, error: StoreFormatError, repair: bool) -> Finding:
+    repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
+    return Finding(kind="space", path=str(folder / "space.json"), fact=str(error), repaired=repaired)
 
 
 def _restore_definition(folder: Path) -> bool:
@@ -179,30 +175,27 @@ def _side_file(version: DatasetVersion, fault: UnreadableFile, repair: bool) -> 
     return Finding(kind="dataset", path=str(fault.path), fact=fault.fact, repaired=repaired)
 
 
-def _check_trained(store: Store) -> Iterator[Finding]:
+def _check_rest(store: Store) -> Iterator[Finding]:
+    """Heads, models and files of jobs."""
     for trained in (Heads(store.root), Models(store.root)):
         for job in trained.ids():
-            try:
-                trained.check(job)
-            except DamagedRecord as damage:
-                yield Finding(kind=trained.kind, path=str(trained.place(job)), fact=_fact(damage))
-            except UnknownTrained:
-                continue  # removed meanwhile
-
-
-def _check_job_files(store: Store) -> Iterator[Finding]:
+            yield from _checked(trained.kind, trained.place(job), partial(trained.check, job))
     files = JobFiles(store.root)
     for path in files.paths():
-        try:
-            files.check(path)
-        except FileNotFoundError:
-            continue
-        except UnreadableFile as fault:
-            yield Finding(kind="job", path=str(path), fact=fault.fact)
+        yield from _checked("job", path, partial(files.check, path))
 
 
-def _fact(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _checked(kind: Kind, path: Path, check: Callable[[], None]) -> Iterator[Finding]:
+    try:
+        check()
+    except (FileNotFoundError, UnknownTrained):
+        return  # removed meanwhile
+    except StoreError as error:
+        yield Finding(kind=kind, path=str(path), fact=_fact(error))
+
+
+def _fact(error: StoreError) -> str:
+    return error.fact if isinstance(error, UnreadableFile) else str(error).splitlines()[0]
 
 
 def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import msgspec
+
+from jdq.store.files.digests import digest_of
 
 
 class FeatureSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,4 +41,4 @@ class FeatureSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def digest(self) -> str:
         """blake2b-128 of the canonical JSON, 32 hexadecimal digits: the name of the space's folder."""
-        return hashlib.blake2b(self.canonical_json(), digest_size=16).hexdigest()
+        return digest_of(self.canonical_json())

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.digests import UnreadableFile, read_json
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
+from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, repeats
-from jdq.store.publish import publish
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, Located, shard_names
 from jdq.store.spaces.mapped_shard import MappedShard, current_identity, identity_of, open_shard
@@ -131,19 +131,19 @@ class Space:
                 f"not {len(keys)} keys, {features.shape} and {n_tokens.shape}"
             )
         if (repeated := repeats(keys)).any():
-            raise DuplicateKeys(np.flatnonzero(repeated).tolist())
+            raise DuplicateKeys(tuple(np.flatnonzero(repeated).tolist()))
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features, dtype=np.dtype(dtype).newbyteorder("<"))
         # After the cast: 70,000 is finite in float32 and an infinity in float16.
         if not (finite := _finite_rows(rows)).all():
-            raise NotFinite(np.flatnonzero(~finite).tolist(), dtype)
+            raise NotFinite(tuple(np.flatnonzero(~finite).tolist()), dtype)
         return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
 
     def _publish(self, image: ShardImage) -> None:
         path = self.shard_path(image.name)
         for _ in range(ATTEMPTS):
             try:
-                if publish(path, image.pieces):
+                if publish(path, image.write):
                     return
             except OSError as error:
                 raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
@@ -198,8 +198,8 @@ class Space:
         missing = np.flatnonzero(located.shards < 0)
         if len(missing):
             damaged = [f"shard {name} is damaged: {fact}" for name, fact in self.index.unreadable().items()]
-            names = [bytes(keys[position]).hex() for position in missing]
-            raise MissingFeatures(self.digest, missing.tolist(), names, len(keys), "; ".join(damaged[:3]))
+            names = tuple(bytes(keys[position]).hex() for position in missing)
+            raise MissingFeatures(self.digest, tuple(missing.tolist()), names, len(keys), "; ".join(damaged[:3]))
 
 
 def _read_definition(path: Path) -> FeatureSpace:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.digests import digest_of
 from jdq.store.errors import DamagedShard
+from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
@@ -31,6 +31,7 @@ WORTH_A_FILE = 8
 WORTH_A_FILE_KEYS = 1 << 21
 
 Mask = npt.NDArray[np.bool_]
+Identity = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,6 @@ class Located:
 
     shards: Positions
     rows: Positions
-
-
-@dataclass(frozen=True, slots=True)
-class _Unreadable:
-    identity: tuple[int, int] | None
-    fact: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,7 @@ class Index:
         self._numbers: dict[str, int] = {}
         self._indexed: set[str] = set()
         self._parts: list[_Part] = []
-        self._unreadable: dict[str, _Unreadable] = {}
+        self._unreadable: dict[str, tuple[Identity | None, str]] = {}
         self._fresh = False
         self._lock = ForkLock()
 
@@ -103,15 +98,15 @@ class Index:
     def owned(self) -> Positions:
         """By number: how many keys each shard owns: of several with one key, that with the most rows (or by name)."""
         with self._lock:
-            sizes = self.sizes()
-            by_size = np.lexsort((np.array(self.names), sizes)) if self.names else np.zeros(0, dtype=np.int64)
+            shards, numbers = segment.plan_merge([part.segment for part in self._parts], self._indexed)
+            mine = np.array([self._numbers[name] for name in shards], dtype=np.int64)
+            by_size = np.lexsort((np.array(shards, dtype="S32"), self.sizes()[mine]))
             rank = np.argsort(by_size)
             owned = np.zeros(len(self.names), dtype=np.int64)
-            for piece in segment.merged([part.segment for part in self._parts], self._once()):
-                if len(piece.high):
-                    ranks = rank[(piece.where >> np.uint64(32)).astype(np.int64)]
-                    owners = np.maximum.reduceat(ranks, np.flatnonzero(piece.first()))
-                    owned += np.bincount(owners, minlength=len(owned))[rank]
+            for piece in segment.merged([part.segment for part in self._parts], numbers):
+                if len(piece):
+                    owners = np.maximum.reduceat(rank[piece.shard_numbers(slice(None))], np.flatnonzero(piece.first()))
+                    owned[mine] += np.bincount(owners, minlength=len(mine))[rank]
             return owned
 
     def refresh(self) -> None:
@@ -132,10 +127,10 @@ class Index:
                 self._attach(segment.build({name: keys}), [name])
                 self._tidy()
 
-    def forget(self, name: str, fact: str, identity: tuple[int, int] | None) -> None:
+    def forget(self, name: str, fact: str, identity: Identity | None) -> None:
         """Treat a damaged shard as missing, until another file takes its name."""
         with self._lock:
-            self._unreadable[name] = _Unreadable(identity, fact)
+            self._unreadable[name] = identity, fact
             self._indexed.discard(name)
 
     def rebuild(self) -> None:
@@ -159,12 +154,7 @@ class Index:
         """`count()`, kept with the index until shards come or go."""
         with self._lock:
             shards = digest_of("".join(sorted(shard_names(self._shards))).encode())
-            counts = self._cache.counts(shards)
-            if what not in counts:
-                counts[what] = count()
-                if not self._unreadable:
-                    self._cache.keep_counts(shards, counts)
-            return counts[what]
+            return self._cache.counted(what, shards, count, keep=lambda: not self._unreadable)
 
     def write_nothing(self) -> None:
         """Keep no file from now on."""
@@ -172,22 +162,14 @@ class Index:
 
     def unreadable(self) -> dict[str, str]:
         """The shards whose keys could not be read, by name, and why."""
-        return {name: shard.fact for name, shard in self._unreadable.items()}
-
-    def _once(self) -> list[Positions]:
-        """The numbers of each part's shards, with -1 for those that are not alive, or that an earlier part has."""
-        alive, numbers = self.alive(), []
-        for part in self._parts:
-            numbers.append(np.where(alive[part.numbers], part.numbers, -1))
-            alive[part.numbers] = False
-        return numbers
+        return {name: fact for name, (_, fact) in self._unreadable.items()}
 
     def _still_unreadable(self, existing: set[str]) -> set[str]:
         """The unreadable shards whose files have not changed; the others are forgotten."""
         self._unreadable = {
-            name: shard
-            for name, shard in self._unreadable.items()
-            if name in existing and shard.identity == current_identity(self._shards / f"{name}.h5")
+            name: (identity, fact)
+            for name, (identity, fact) in self._unreadable.items()
+            if name in existing and identity == current_identity(self._shards / f"{name}.h5")
         }
         return set(self._unreadable)
 
@@ -209,16 +191,10 @@ class Index:
             except DamagedShard as damage:
                 self.forget(name, damage.fact, current_identity(path))
             if sum(map(len, keys.values())) >= WORTH_A_FILE_KEYS:
-                self._attach_new(keys)
+                self._attach(self._merged([segment.build(keys)], keys), keys)
                 keys = {}
         if keys:
-            self._attach_new(keys)
-
-    def _attach_new(self, keys: dict[str, Keys]) -> None:
-        part = segment.build(keys)
-        if len(part) >= WORTH_A_FILE_KEYS:
-            part = self._cache.write([part], keys) or part
-        self._attach(part, keys)
+            self._attach(segment.build(keys), keys)
 
     def _attach(self, part: Segment, existing: Iterable[str]) -> None:
         for name in part.shards:
@@ -237,18 +213,17 @@ class Index:
             (number for number in range(1, len(parts)) if 2 * lengths[number - 1] >= len(parts[number])), default=0
         )
         self._parts.clear()
-        for part in [*reversed(parts[many:]), self._merged(parts[:many])]:
-            if part is not None:
+        for part in [*reversed(parts[many:]), *([self._merged(parts[:many], self._indexed)] if parts else [])]:
+            if part.shards:
                 self._attach(part, self._indexed)
 
-    def _merged(self, parts: list[Segment]) -> Segment | None:
-        shards = len({name for part in parts for name in part.shards if name in self._indexed})
-        if not shards:
-            return None
-        if len(parts) == 1 and (parts[0].path is not None or shards < WORTH_A_FILE):
+    def _merged(self, parts: list[Segment], alive: Collection[str]) -> Segment:
+        """One segment of these parts, in a file where that is worth it and possible."""
+        shards = len({name for part in parts for name in part.shards if name in alive})
+        worth = shards >= WORTH_A_FILE or sum(map(len, parts)) >= WORTH_A_FILE_KEYS
+        if shards and len(parts) == 1 and (parts[0].path is not None or not worth):
             return parts[0]
-        written = self._cache.write(parts, self._indexed) if shards >= WORTH_A_FILE else None
-        return written or segment.merge(parts, self._indexed)
+        return (shards and worth and self._cache.write(parts, alive)) or segment.merge(parts, alive)
 
 
 def shard_names(folder: Path) -> set[str]:

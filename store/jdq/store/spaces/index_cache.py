@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from jdq.store.digests import UnreadableFile, read_json, to_json
-from jdq.store.publish import replace
+from jdq.store.files.digests import UnreadableFile, digest_of, read_json, to_json
+from jdq.store.files.publish import replace
 from jdq.store.spaces import segment
 from jdq.store.spaces.segment import Segment
 
@@ -38,7 +37,7 @@ class IndexCache:
     def write(self, parts: Sequence[Segment], alive: Collection[str]) -> Segment | None:
         """One segment of these parts, in a file; None where it cannot be written. Files that it covers are removed."""
         shards = {name for part in parts for name in part.shards if name in alive}
-        path = self._folder / (hashlib.blake2b("".join(sorted(shards)).encode(), digest_size=16).hexdigest() + SUFFIX)
+        path = self._folder / (digest_of("".join(sorted(shards)).encode()) + SUFFIX)
         with contextlib.suppress(OSError):
             if self.read_only:
                 return None
@@ -50,18 +49,18 @@ class IndexCache:
             return written
         return None
 
-    def counts(self, shards: str) -> dict[str, int]:
-        """What was counted when the folder had the shards of this digest; empty if they were others."""
+    def counted(self, what: str, shards: str, count: Callable[[], int], keep: Callable[[], bool]) -> int:
+        """`count()`, kept while the folder has the shards of this digest, if it is writable and `keep()`."""
+        counts: dict[str, int] = {}
         with contextlib.suppress(OSError, UnreadableFile):
             known = read_json(self._folder / COUNTS, _Counts)
-            return known.counts if known.shards == shards else {}
-        return {}
-
-    def keep_counts(self, shards: str, counts: dict[str, int]) -> None:
-        """Write them down, if the folder is writable."""
-        if not self.read_only:
-            with contextlib.suppress(OSError):
-                replace(self._folder / COUNTS, to_json(_Counts(shards, counts)), durable=False)
+            counts = known.counts if known.shards == shards else {}
+        if what not in counts:
+            counts[what] = count()
+            if keep() and not self.read_only:
+                with contextlib.suppress(OSError):
+                    replace(self._folder / COUNTS, to_json(_Counts(shards, counts)), durable=False)
+        return counts[what]
 
     def clear(self) -> None:
         """Remove every segment's file."""

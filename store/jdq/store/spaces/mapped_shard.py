@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import xxhash
 
 from jdq.store.errors import DamagedShard
+from jdq.store.files.digests import digest_of_blocks, read_blocks
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.mmap_file import MappedFiles, Placed, map_file
-from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes, read_blocks
+from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes
 from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 
@@ -78,17 +77,11 @@ class MappedShard:
     def _array(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], written: str) -> Column:
         start = self._layout.offsets[name]
         size = array_sizes(self.header.rows, self.space)[name]
-        if (digest := self._digest(name, start, size)) != written:
+        if (digest := digest_of_blocks(self._blocks(name, start, size), fast=name != "keys")) != written:
             raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
         array = self._memory[start : start + size].view(dtype).reshape(shape)
         # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
         return array if array.flags.aligned else array.copy()
-
-    def _digest(self, name: str, start: int, size: int) -> str:
-        digest = hashlib.blake2b(digest_size=KEY_BYTES) if name == "keys" else xxhash.xxh3_128()
-        for block in self._blocks(name, start, size):
-            digest.update(block)
-        return digest.hexdigest()
 
     def _blocks(self, name: str, start: int, size: int) -> Iterator[bytes | memoryview]:
         """The bytes to check: of a mapped file by reading it, because of a bad block a map makes a signal."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jdq.store.publish import make_folder, sync
+from jdq.store.files.publish import make_folder, sync
 from jdq.store.spaces.mapped_shard import identity_of
 
 

@@ -8,16 +8,17 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import StoreError
+from jdq.store.files.digests import digest_of_blocks, read_blocks
+from jdq.store.files.publish import replace
 from jdq.store.keys import Keys, halves
-from jdq.store.publish import partial_beside, write_all
 from jdq.store.spaces.mmap_file import map_file
-from jdq.store.spaces.shard import file_content_digest
 from jdq.store.spaces.validator import opened_regular
 
 MAGIC = b"JDQINDEX"
@@ -43,20 +44,37 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 @dataclass(slots=True, kw_only=True)
-class Segment:
-    """Entries sorted by the keys' high halves; `where` is the shard's number in `shards` times 2^32, plus the row.
+class Entries:
+    """Keys in ascending order of their high halves; `where` is the number of a shard times 2^32, plus the row."""
 
-    A key that is in several shards has several entries. `path` is the segment's file, where it has one.
-    """
-
-    shards: list[str]
     high: Numbers
     low: Numbers
     where: Numbers
-    path: Path | None = None
 
     def __len__(self) -> int:
         return len(self.high)
+
+    def shard_numbers(self, entries: Positions | slice) -> Positions:
+        """The number of each entry's shard."""
+        return (self.where[entries] >> np.uint64(32)).astype(np.int64)
+
+    def rows(self, entries: Positions | slice) -> Positions:
+        """The row in its shard of each entry."""
+        return (self.where[entries] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+    def first(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool: False where the entry before has the same key."""
+        first = np.ones(len(self), dtype=bool)
+        first[1:] = (self.high[1:] != self.high[:-1]) | (self.low[1:] != self.low[:-1])
+        return first
+
+
+@dataclass(slots=True, kw_only=True)
+class Segment(Entries):
+    """The entries of `shards`, as `where` numbers them; several for a key in several. `path`: its file, if any."""
+
+    shards: list[str]
+    path: Path | None = None
 
     def find(self, high: Numbers, low: Numbers, alive: npt.NDArray[np.bool_]) -> Positions:
         """For each key, in ascending order of `high`, an entry whose shard (by its number here) is alive, or -1."""
@@ -75,35 +93,12 @@ class Segment:
             pending = pending[at[pending] < len(self)]
         return matches
 
-    def shard_numbers(self, entries: Positions | slice) -> Positions:
-        """The number in `shards` of each entry's shard."""
-        return (self.where[entries] >> np.uint64(32)).astype(np.int64)
-
-    def rows(self, entries: Positions | slice) -> Positions:
-        """The row in its shard of each entry."""
-        return (self.where[entries] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
     def sizes(self) -> Positions:
         """The number of entries of each shard in `shards`."""
         sizes = np.zeros(len(self.shards), dtype=np.int64)
         for start in range(0, len(self), RANGE_ENTRIES):
             sizes += np.bincount(self.shard_numbers(slice(start, start + RANGE_ENTRIES)), minlength=len(self.shards))
         return sizes
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """A run of entries in ascending order of their keys."""
-
-    high: Numbers
-    low: Numbers
-    where: Numbers
-
-    def first(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool: False where the entry before has the same key."""
-        first = np.ones(len(self.high), dtype=bool)
-        first[1:] = (self.high[1:] != self.high[:-1]) | (self.low[1:] != self.low[:-1])
-        return first
 
 
 def build(shards: Mapping[str, Keys]) -> Segment:
@@ -143,7 +138,7 @@ def merged(segments: Sequence[Segment], numbers: Sequence[Positions]) -> Iterato
         high, low, where = (np.concatenate(column) for column in zip(*pieces, strict=True))
         # Stable sorting of runs that are already sorted is a merge.
         order = np.argsort(high, kind="stable")
-        yield Entries(high[order], low[order], where[order])
+        yield Entries(high=high[order], low=low[order], where=where[order])
 
 
 def _renumbered(part: Segment, numbers: Positions, bounds: tuple[int, int]) -> tuple[Numbers, Numbers, Numbers]:
@@ -185,30 +180,25 @@ def write(path: Path, segments: Sequence[Segment], alive: Collection[str]) -> Se
     shards, numbers = plan_merge(segments, alive)
     entries = sum(int(part.sizes()[mine >= 0].sum()) for part, mine in zip(segments, numbers, strict=True))
     blank = SegmentHeader(version=FORMAT_VERSION, entries=entries, digest="0" * 32, shards=shards)
-    start = len(_front(blank))
+    start, written = len(_front(blank)), []
+
+    def content(file: IO[bytes]) -> None:
+        done = 0
+        for piece in merged(segments, numbers):
+            for number, column in enumerate((piece.high, piece.low, piece.where)):
+                file.seek(start + (number * entries + done) * 8)
+                file.write(column.data.cast("B"))
+            done += len(piece)
+        file.flush()
+        digest = digest_of_blocks(read_blocks(file.fileno(), start, entries * ENTRY_BYTES), fast=True)
+        file.seek(0)
+        file.write(_front(msgspec.structs.replace(blank, digest=digest)))
+        file.flush()
+        written.append(_segment(map_file(file.fileno(), start + entries * ENTRY_BYTES), start, shards, path))
+
     path.parent.mkdir(exist_ok=True)
-    partial = partial_beside(path)
-    fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        _write_entries(fd, start, entries, merged(segments, numbers))
-        digest = file_content_digest(fd, start, entries * ENTRY_BYTES)
-        os.lseek(fd, 0, os.SEEK_SET)
-        write_all(fd, memoryview(_front(msgspec.structs.replace(blank, digest=digest))))
-        partial.replace(path)
-        return _segment(map_file(fd, start + entries * ENTRY_BYTES), start, shards, path)
-    finally:
-        os.close(fd)
-        partial.unlink(missing_ok=True)
-
-
-def _write_entries(fd: int, start: int, entries: int, pieces: Iterator[Entries]) -> None:
-    """Write the three arrays side by side, as the pieces come."""
-    done = 0
-    for piece in pieces:
-        for number, column in enumerate((piece.high, piece.low, piece.where)):
-            os.lseek(fd, start + (number * entries + done) * 8, os.SEEK_SET)
-            write_all(fd, memoryview(column.tobytes()))
-        done += len(piece.high)
+    replace(path, content, durable=False, make_folders=False)
+    return written[0]
 
 
 def _front(header: SegmentHeader) -> bytes:
@@ -237,7 +227,7 @@ def _read(fd: int, size: int, path: Path) -> Segment | None:
     if not known or start + header.entries * ENTRY_BYTES != size:
         return None
     # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
-    if file_content_digest(fd, start, header.entries * ENTRY_BYTES) != header.digest:
+    if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
         return None
     return _segment(map_file(fd, size), start, header.shards, path)
 

@@ -1,21 +1,19 @@
-"""One shard as bytes: HDF5 writes the file's metadata, and the rows are put beside it without a copy."""
+"""One shard as a file: HDF5 writes the metadata, and the rows are put beside it without a copy."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
+from jdq.store.files.digests import digest_of, digest_of_blocks
+from jdq.store.files.lasting_file import writing_hdf5
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
-from jdq.store.spaces.metadata_file import MetadataFile
 
 FORMAT = "jdq-shard"
 FORMAT_VERSION = 1
@@ -23,7 +21,6 @@ ARRAYS = ("features", "keys", "n_tokens")
 # Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
 ALIGNMENT = 4096
 ALIGNED_FROM = 512
-READ_BYTES = 1 << 20
 # HDF5 stores an attribute in its object's header only up to 64 KiB.
 LARGEST_ATTRIBUTE = 1 << 15
 
@@ -48,47 +45,30 @@ class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     def digest(self) -> str:
         """xxh3-128 of the attributes as sorted JSON, which detects a flipped bit in any of them."""
-        return content_digest(msgspec.json.encode(self, order="sorted"))
+        return digest_of_blocks([msgspec.json.encode(self, order="sorted")], fast=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardImage:
-    """The bytes of a shard, in consecutive pieces, and its name without `.h5`."""
+    """What a shard's file will have."""
 
-    name: str
-    pieces: tuple[memoryview, ...]
+    header: ShardHeader
+    columns: Mapping[str, Column]
 
+    @property
+    def name(self) -> str:
+        """The file's name without `.h5`."""
+        return self.header.keys_digest
 
-def content_digest(*data: bytes | memoryview) -> str:
-    """xxh3-128 of the bytes, in hexadecimal: as fast as memory is read. Detects accidents, not forgery."""
-    digest = xxhash.xxh3_128()
-    for piece in data:
-        digest.update(memoryview(piece).cast("B"))
-    return digest.hexdigest()
-
-
-def file_content_digest(fd: int, offset: int, size: int) -> str:
-    """The same of a part of a file, by reading it: a bad block raises OSError, where a map ends the process."""
-    digest = xxhash.xxh3_128()
-    for block in read_blocks(fd, offset, size):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def read_blocks(fd: int, offset: int, size: int) -> Iterator[bytes]:
-    """A part of a file in blocks. Raises OSError, also where the file ends before."""
-    end = offset + size
-    while offset < end:
-        block = os.pread(fd, min(READ_BYTES, end - offset), offset)
-        if not block:
-            raise OSError(f"the file ends at {offset}, not at {end}")
-        yield block
-        offset += len(block)
-
-
-def shard_name(keys: Keys) -> str:
-    """blake2b-128 of the keys in the shard's order, so that a name means one sequence of keys."""
-    return hashlib.blake2b(np.ascontiguousarray(keys).data, digest_size=KEY_BYTES).hexdigest()
+    def write(self, file: IO[bytes]) -> None:
+        """Write the new `file`: HDF5 the metadata, and then we the rows, where it left room for them."""
+        with writing_hdf5(file, alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT) as (h5, _):
+            offsets = {name: _declare(h5.id, name, array) for name, array in self.columns.items()}
+            for name, value in (msgspec.to_builtins(self.header) | {"header_digest": self.header.digest()}).items():
+                _write_attribute(h5, name, value)
+        for name, array in self.columns.items():
+            file.seek(offsets[name])
+            file.write(array.data.cast("B"))
 
 
 def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
@@ -109,28 +89,12 @@ def encode_shard(
         space_json=space.canonical_json().decode(),
         rows=len(keys),
         dim=space.dim,
-        features_digest=content_digest(features.data),
-        keys_digest=shard_name(keys),
-        n_tokens_digest=content_digest(n_tokens.data),
+        features_digest=digest_of_blocks([features.data], fast=True),
+        keys_digest=digest_of(keys.data),
+        n_tokens_digest=digest_of_blocks([n_tokens.data], fast=True),
         producer=msgspec.json.encode(dict(producer), order="sorted").decode(),
     )
-    file = MetadataFile()
-    offsets = _write_metadata(file, header, columns)
-    rows = {offsets[name]: array.data.cast("B") for name, array in columns.items()}
-    return ShardImage(name=header.keys_digest, pieces=tuple(file.pieces_around(rows)))
-
-
-def _write_metadata(file: MetadataFile, header: ShardHeader, columns: Mapping[str, Column]) -> dict[str, int]:
-    """Let HDF5 lay out the file without its rows; returns the offset of each array."""
-    import h5py
-
-    with h5py.File(
-        file, "w", libver=("v108", "v110"), alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT
-    ) as h5:
-        offsets = {name: _declare(h5.id, name, array) for name, array in columns.items()}
-        for name, value in (msgspec.to_builtins(header) | {"header_digest": header.digest()}).items():
-            _write_attribute(h5, name, value)
-    return offsets
+    return ShardImage(header=header, columns=columns)
 
 
 def _declare(file: Any, name: str, array: Column) -> int:

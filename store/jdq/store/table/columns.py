@@ -156,7 +156,9 @@ def _find_label(file: Path, names: list[str], options: TableOptions) -> tuple[st
     candidates = _called(free, LABEL_NAMES)
     if len(candidates) < 2:
         return (candidates[0] if candidates else None), []
-    return None, [f"{file}: {some(candidates)} could each be the label, so none is used; choose with --label-column"]
+    return None, [
+        f"{file}: {some(candidates)} could each be the label column, so none is used; choose with --label-column"
+    ]
 
 
 def _find_text(
@@ -176,7 +178,7 @@ def _find_text(
     if len(names) == 1 and not looks_like_a_row(header):
         return names[0]
     if candidates:
-        message = f"{file}: {some(candidates)} could each be the text; it has: {listed(list(places))}"
+        message = f"{file}: {some(candidates)} could each be the text column; it has: {listed(list(places))}"
     else:
         message = f"no column 'text' in {file}; it has: {listed(list(places))}"
     if options.header and not candidates and looks_like_a_row(header):

@@ -145,7 +145,7 @@ class Source:
         """Raises TableError where so many bytes came out of so few that the file is not a table."""
         if unpacked > UNPACKED_FREELY and unpacked > MOST_UNPACKED * packed:
             fact = f"{self.path} unpacks to more than {MOST_UNPACKED} times its size"
-            raise TableError(f"{fact}; if it is a table all the same, unpack it first")
+            raise TableError(f"{fact}; if it is a table nevertheless, unpack it first")
 
 
 def _is_table(info: zipfile.ZipInfo) -> bool:

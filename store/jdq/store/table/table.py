@@ -52,7 +52,7 @@ class Table:
         self._warnings = [*self.columns.warnings]
         for part in parts[1:]:
             if part.header != first.header:
-                fact = f"{part.source.path} has other columns than {self.file}: {listed(part.header)}"
+                fact = f"{part.source.path} has columns other than those of {self.file}: {listed(part.header)}"
                 raise TableError(f"{fact}; that has: {listed(first.header)}")
         if len(parts) > 1:
             self._file_column = _unused(FILE_COLUMN, self.columns.names)
@@ -129,7 +129,7 @@ class _Rows:
         warnings = self._part.warnings + self.findings.row_warnings(path, self._options)
         if len(ends := self._ends_of_rows()) > 1:
             fact = f"rows end in {' or '.join(ends)}"
-            warnings.append(f"{path}: {fact}: has a cell a line end without quotes?")
+            warnings.append(f"{path}: {fact}: does a cell have a line end without quotes?")
         if repeats := self._part.repeats:
             where = f"line {repeats[0]}" + (f" and {len(repeats) - 1} more" if len(repeats) > 1 else "")
             warnings.append(f"{path}: {where}: a name occurs twice in the object; the last one counts")

@@ -11,8 +11,8 @@ import numpy as np
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.hashing import PREFIX, HashEncoder
+from jdq.worker.encoder.options import AUTO, CLS
 from jdq.worker.encoder.pooling import ChosenPoolings, choose_poolings
-from jdq.worker.pooling import AUTO, CLS
 
 if TYPE_CHECKING:
     from jdq.worker.encoder.cache import EncoderCache
@@ -58,7 +58,7 @@ def poolings_of(name: str, requested: Sequence[str]) -> ChosenPoolings:
     """The poolings of a job with this encoder, and why. Raises EncoderError."""
     if name.startswith(PREFIX):
         if set(requested) - {AUTO, CLS}:
-            raise UnsupportedEncoder(f"{name} has no tokens to take the mean of\n  try: --pooling cls")
+            raise UnsupportedEncoder(f"{name} has no tokens to average\n  try: --pooling cls")
         return ChosenPoolings(names=(CLS,), reason="the only one of this encoder")
     from jdq.worker.encoder.folder import find_folder
 

@@ -11,7 +11,7 @@ from jdq.worker.encoder.encoder import Encoder
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import read_files
 from jdq.worker.encoder.loading import build_encoder, stamp
-from jdq.worker.pooling import AUTO
+from jdq.worker.encoder.options import AUTO
 
 MAX_BYTES = 6 * 2**30  # three bart-large encoders in float32, with room
 

@@ -58,7 +58,7 @@ class Encoder:
         """
         if not tokens.lengths.all():
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
-            raise TokenizerMismatch(f"the tokenizer makes no token of the text at position {empty}")
+            raise TokenizerMismatch(f"the tokenizer finds no token in the text at position {empty}")
         features = np.empty((len(tokens), len(self.identity.poolings) * self.dim), dtype=np.float32)
         with open_forward_pool(self.network, len(tokens), len(tokens.ids)) as pool:
             for batch, states in self._passes(tokens, pool):

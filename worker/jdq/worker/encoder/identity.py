@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
+from jdq.worker.encoder.options import AUTO, PRECISIONS
 from jdq.worker.encoder.pooling import choose_poolings
 from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
-from jdq.worker.pooling import AUTO
-from jdq.worker.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
@@ -106,18 +105,20 @@ def read_files(folder: Path, *, max_length: int | None, precision: str, poolings
     return Files(folder=folder, structure=structure, tokenizer=tokenizer, identity=identity)
 
 
-def _limit(asked: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:
+def _limit(requested: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:
     """The length to truncate at, in tokens. Raises LimitTooLong beyond the positions, or where no text is left."""
     own = min([limit for limit in (positions, tokenizer.limit) if limit is not None] or [LIMIT_WITHOUT_POSITIONS])
-    if asked is None:
+    if requested is None:
         return own
-    if positions is not None and asked > positions:
-        raise LimitTooLong(f"the encoder has positions for {positions} tokens, not {asked}\n  try: --max-length {own}")
-    if asked < tokenizer.least_length:
+    if positions is not None and requested > positions:
         raise LimitTooLong(
-            f"{asked} tokens leave none for the text itself; at least {tokenizer.least_length} are needed"
+            f"the encoder has positions for {positions} tokens, not {requested}\n  try: --max-length {own}"
         )
-    return asked
+    if requested < tokenizer.least_length:
+        raise LimitTooLong(
+            f"{requested} tokens leave none for the text itself; at least {tokenizer.least_length} are needed"
+        )
+    return requested
 
 
 def _check_vocabulary(folder: Path, tokenizer: TextTokenizer, model_size: int) -> None:

@@ -18,11 +18,10 @@ from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.identity import Files, read_files
 from jdq.worker.encoder.linear import has_int8
+from jdq.worker.encoder.options import AUTO, automatic_precision
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokens import Tokens
-from jdq.worker.pooling import AUTO
-from jdq.worker.precision import automatic_precision
 
 LEAST_COSINE = 0.999  # what 8-bit precisions must reach to be worth their speed
 CANARY_TEXTS = (
@@ -103,7 +102,7 @@ def check_device(files: Files, device: str) -> None:
         )
     if precision == "float8" and shape is not None and (shape.dim % 16 or shape.ffn_dim % 16):
         raise UnsupportedEncoder(
-            f"float8 needs sizes that 16 divides, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
+            f"float8 needs sizes divisible by 16, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
         )
 
 
@@ -146,8 +145,8 @@ def _canary_texts(files: Files) -> Batch:
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """What shows that a folder's files were changed: name, size and modification time of each."""
-    found = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
-    return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in found))
+    files = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
+    return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in files))
 
 
 def _network(files: Files, device: str, precision: str) -> Network:

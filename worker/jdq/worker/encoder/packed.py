@@ -17,8 +17,8 @@ from torch import Tensor
 from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of, place, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
+from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
-from jdq.worker.pooling import CLS
 
 Norm = tuple[Tensor, Tensor]
 Read = Callable[[str], Tensor]

@@ -16,8 +16,8 @@ from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
 from jdq.worker.encoder.linear import Int8Linear, dtype_of
+from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.quiet import quiet_transformers
-from jdq.worker.pooling import CLS
 
 # Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)
@@ -119,7 +119,7 @@ def skeleton(folder: Path) -> tuple[nn.Module, nn.Module]:
     if not isinstance(getattr(config, "vocab_size", None), int):
         raise UnsupportedEncoder(f"{folder} is a {config.model_type} model, which does not read text")
     if _is_decoder(config):
-        raise UnsupportedEncoder(f"{config.model_type} is a decoder: its position 0 sees nothing but itself")
+        raise UnsupportedEncoder(f"{config.model_type} is a decoder: its position 0 sees only itself")
     with torch.device("meta"):
         network = _loading(AutoModel.from_config)(config, trust_remote_code=False)
     return network, encoder_of(network)
@@ -165,7 +165,7 @@ def _loading(load: Any) -> Any:
                 return load(source, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
             if "trust_remote_code" in str(error):
-                raise UnsafeWeights(f"{source} needs its own code to be run, which jdq never does") from error
+                raise UnsafeWeights(f"{source} needs its own code, which jdq never runs") from error
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UnsupportedEncoder(f"transformers cannot load this model: {first}") from error
 

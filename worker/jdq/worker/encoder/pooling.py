@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jdq.worker.encoder.errors import DamagedEncoder, UnsupportedEncoder
-from jdq.worker.pooling import AUTO, CLS, MEAN, POOLINGS
+from jdq.worker.encoder.options import AUTO, CLS, MEAN, POOLINGS
 
 CONFIG = "1_Pooling/config.json"
 MODE = "pooling_mode_"

@@ -107,21 +107,21 @@ def encoder_tensors(weights: Weights, shape: BartShape) -> dict[str, StoredTenso
     if len(roots) != 1:
         return None
     prefix = roots[0] + "encoder."
-    found = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
-    found.pop("version", None)
-    if not _complete_embedding(found, weights, roots[0]):
+    tensors = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
+    tensors.pop("version", None)
+    if not _complete_embedding(tensors, weights, roots[0]):
         return None
     expected = shape.tensors()
-    if found.keys() != expected.keys() or any(found[name].shape != expected[name] for name in expected):
+    if tensors.keys() != expected.keys() or any(tensors[name].shape != expected[name] for name in expected):
         return None
-    return found
+    return tensors
 
 
-def _complete_embedding(found: dict[str, StoredTensor], weights: Weights, root: str) -> bool:
+def _complete_embedding(tensors: dict[str, StoredTensor], weights: Weights, root: str) -> bool:
     """Add a token embedding that is stored under a shared name; False where two names disagree."""
-    own, shared = found.get("embed_tokens.weight"), weights.get(root + "shared.weight")
+    own, shared = tensors.get("embed_tokens.weight"), weights.get(root + "shared.weight")
     if own is not None and shared is not None:
         return own.dtype == shared.dtype and own.data == shared.data
     if shared is not None:
-        found["embed_tokens.weight"] = shared
+        tensors["embed_tokens.weight"] = shared
     return True

@@ -88,8 +88,8 @@ def _positions(config: Any) -> int | None:
 
 
 def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[str, StoredTensor] | None:
-    """The tensors found in the files under the model's own names, or None where one is not."""
-    found = {}
+    """The tensors tensors in the files under the model's own names, or None where one is not."""
+    tensors = {}
     for name, inside in names.items():
         spellings = [name, f"{network.base_model_prefix}.{name}"]
         if inside == "embed_tokens.weight":  # T5's, shared with its decoder
@@ -97,8 +97,8 @@ def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[s
         stored = next((weights[spelling] for spelling in spellings if spelling in weights), None)
         if stored is None:
             return None
-        found[inside] = stored
-    return found
+        tensors[inside] = stored
+    return tensors
 
 
 def _loaded(encoder: nn.Module) -> dict[str, StoredTensor]:

@@ -54,7 +54,7 @@ class TextTokenizer:
         self._encode = _Fast(tokenizer) if getattr(tokenizer, "is_fast", False) else _Slow(tokenizer)
         self._head, self._tail = _frame(self._encode)
         if len(self._head) + len(self._tail) == 0 and not self._encode(["a"], True)[0]:
-            raise TokenizerMismatch("the tokenizer makes no token of the text 'a'")
+            raise TokenizerMismatch("the tokenizer finds no token in the text 'a'")
 
     @property
     def behaviour(self) -> str:

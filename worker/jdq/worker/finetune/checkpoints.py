@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from jdq.store.publish import replace, sync
+from jdq.store.files.publish import replace, sync
 from jdq.worker.finetune.flush import flush_files
 
 MANIFEST = "jdq-seal.json"

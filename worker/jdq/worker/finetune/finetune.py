@@ -18,6 +18,7 @@ import torch
 
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import Files, read_files
+from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.tokens import Tokens
 from jdq.worker.finetune.batches import TokenRows
 from jdq.worker.finetune.errors import BadOption
@@ -33,7 +34,6 @@ from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 from jdq.worker.heads.predictors import apply_link
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
-from jdq.worker.precision import automatic_precision
 
 
 def finetune(
@@ -152,17 +152,17 @@ def _identity(task: _Task) -> str:
 
 
 def _measure(task: _Task) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     targets, pad_id = task.targets, task.files.tokenizer.pad_id
     task.model.to(task.device)
     for name, part in (("metrics", TEST), ("validation_metrics", VALIDATION)):
         rows = task.split.rows(part)
         if len(rows):
             logits = predict_logits(task.model, _take(task.tokens, rows), pad_id=pad_id, device=task.device)
-            found[name] = measure_logits(logits, targets.codes[rows], targets.classes)
+            metrics[name] = measure_logits(logits, targets.codes[rows], targets.classes)
             if part == TEST and not targets.multi_label:
-                found["intervals"] = bootstrap(targets.codes[rows].astype(np.int64), apply_link(logits, "softmax"))
-    return found
+                metrics["intervals"] = bootstrap(targets.codes[rows].astype(np.int64), apply_link(logits, "softmax"))
+    return metrics
 
 
 def _take(tokens: Tokens, rows: npt.NDArray[np.intp]) -> Tokens:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jdq.store.publish import sync
+from jdq.store.files.publish import sync
 
 
 def flush_files(folder: Path) -> None:

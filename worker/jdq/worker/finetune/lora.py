@@ -27,8 +27,8 @@ class LowRank(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         update: Tensor = X @ self.down.T @ self.up.T
-        found: Tensor = self.base(X)
-        return found + 2.0 * update
+        projected: Tensor = self.base(X)
+        return projected + 2.0 * update
 
     def merged(self) -> nn.Linear:
         with torch.no_grad():
@@ -40,10 +40,10 @@ def add_low_rank(model: nn.Module, rank: int) -> None:
     """Freezes all but the classifier, and adds an update to each query and value projection. Raises BadOption."""
     base = getattr(model, getattr(model, "base_model_prefix", ""), model)
     base.requires_grad_(False)
-    found = [name for name, module in base.named_modules() if name.endswith(TARGETS) and isinstance(module, nn.Linear)]
-    if not found:
+    names = [name for name, module in base.named_modules() if name.endswith(TARGETS) and isinstance(module, nn.Linear)]
+    if not names:
         raise BadOption(f"--lora: no attention weights that jdq knows by name in {type(model).__name__}")
-    for name in found:
+    for name in names:
         parent, _, child = name.rpartition(".")
         owner = base.get_submodule(parent)
         setattr(owner, child, LowRank(getattr(owner, child), rank))

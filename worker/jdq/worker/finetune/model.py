@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jdq.store.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
-from jdq.store.publish import sync
+from jdq.store.files.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
+from jdq.store.files.publish import sync
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
+from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
 from jdq.worker.finetune.batches import padded
@@ -25,7 +26,6 @@ from jdq.worker.finetune.record import RECORD, FineTuneRecord
 from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.heads.features import Check, no_check
 from jdq.worker.heads.predictors import Float32, apply_link, link_of
-from jdq.worker.precision import automatic_precision
 
 BATCH_TOKENS = 8192
 WEIGHT_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json")
@@ -89,7 +89,7 @@ def predict_logits(
     network.eval()
     ends = np.cumsum(tokens.lengths)
     order = np.argsort(-tokens.lengths, kind="stable")
-    found = np.empty((len(tokens), network.config.num_labels), dtype=np.float32)
+    logits = np.empty((len(tokens), network.config.num_labels), dtype=np.float32)
     start = 0
     in_bfloat16 = automatic_precision(device) == "bfloat16"
     with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=in_bfloat16):
@@ -97,10 +97,10 @@ def predict_logits(
             rows = order[start : start + max(1, BATCH_TOKENS // int(tokens.lengths[order[start]]))]
             ids, mask = padded([tokens.ids[ends[r] - tokens.lengths[r] : ends[r]] for r in rows], pad_id)
             inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-            found[rows] = forward_logits(network, inputs).cpu().numpy()
+            logits[rows] = forward_logits(network, inputs).cpu().numpy()
             start += len(rows)
             check(start, len(order))
-    return found
+    return logits
 
 
 def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
+from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows
 from jdq.worker.finetune.checkpoints import Spent, last_complete, read_manifest
@@ -21,7 +22,6 @@ from jdq.worker.finetune.watch import Watch
 from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.options import BEST_BY
 from jdq.worker.heads.predictors import apply_link, link_of
-from jdq.worker.precision import automatic_precision
 
 FINE_LOGGING_STEPS = 200
 
@@ -139,8 +139,8 @@ def _logits_only(logits: Any, _labels: Any) -> Any:
 def _metrics(classes: tuple[str, ...]) -> Any:
     def compute(prediction: Any) -> dict[str, float]:
         logits, targets = np.asarray(prediction.predictions, dtype=np.float32), np.asarray(prediction.label_ids)
-        found = measure_logits(logits, targets, classes)
-        return {name: value for name, value in found.items() if isinstance(value, float)}
+        metrics = measure_logits(logits, targets, classes)
+        return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
     return compute
 

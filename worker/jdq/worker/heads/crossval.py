@@ -29,7 +29,7 @@ def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int)
         for name, value in measure(predictor, context.X, context.targets, held_out).items():
             if name in SCORES and value is not None:
                 values.setdefault(name, []).append(value)
-    summary = {name: _summary(found) for name, found in values.items()}
+    summary = {name: _summary(per_fold) for name, per_fold in values.items()}
     return {"folds": folds, "metrics": summary}
 
 

@@ -123,7 +123,7 @@ def _build(recipe: _Recipe, params: dict[str, ParameterValue], context: FitConte
         own.setdefault("random_state", context.options.seed)
     if context.options.class_weight is not None:
         if "class_weight" not in known:
-            raise BadParameter(f"the head {context.options.head} takes no class weights")
+            raise BadParameter(f"the head {context.options.head} does not support class weights")
         own["class_weight"] = context.options.class_weight
     model = recipe.estimator(**own)
     if params["scale"]:
@@ -161,12 +161,12 @@ class EstimatorPredictor:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return self._all_classes(scores, absent=-1e4)
 
-    def _all_classes(self, found: npt.NDArray[Any], *, absent: float) -> Float32:
+    def _all_classes(self, scores: npt.NDArray[Any], *, absent: float) -> Float32:
         """With columns for the classes that no train row has."""
         if self.link == "sigmoid":
-            return found.astype(np.float32)
-        wide = np.full((len(found), self.outputs), absent, dtype=np.float32)
-        wide[:, self.estimator.classes_] = found
+            return scores.astype(np.float32)
+        wide = np.full((len(scores), self.outputs), absent, dtype=np.float32)
+        wide[:, self.estimator.classes_] = scores
         return wide
 
     def arrays(self) -> dict[str, Array]:

@@ -35,7 +35,7 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def save_head(head: TrainedHead) -> bytes:
-    """The file's bytes, for `jdq.store.publish.publish`."""
+    """The file's bytes, for `jdq.store.files.publish.publish`."""
     predictor = head.predictor
     content = _Content(predictor=predictor.kind, settings=predictor.settings(), record=head.record)
     text = msgspec.json.encode(content).decode()
@@ -120,7 +120,7 @@ def _predictor(content: _Content, arrays: Arrays) -> Predictor:
         from jdq.worker.heads.estimators import EstimatorPredictor
 
         return EstimatorPredictor.from_arrays(arrays, content.settings)
-    raise DamagedHead(f"this jdq knows no predictor {content.predictor!r}\n  try: a newer jdq")
+    raise DamagedHead(f"this version of jdq has no predictor {content.predictor!r}\n  try: a newer jdq")
 
 
 def _digest(text: str, arrays: Arrays) -> str:

@@ -29,9 +29,9 @@ def bootstrap(
     counts = np.bincount(cells, minlength=n_classes**2)
     occupied = np.flatnonzero(counts)
     draws = rng.multinomial(len(true), counts[occupied] / len(true), size=resamples)
-    found = {name: _quantiles(values) for name, values in _of_draws(draws, occupied, n_classes).items()}
+    intervals = {name: _quantiles(values) for name, values in _of_draws(draws, occupied, n_classes).items()}
     auc = _auc_draws(true, probabilities, rng, resamples)
-    return found | ({"roc_auc": _quantiles(auc)} if len(auc) else {})
+    return intervals | ({"roc_auc": _quantiles(auc)} if len(auc) else {})
 
 
 def _quantiles(values: npt.NDArray[Any]) -> Interval:
@@ -50,11 +50,11 @@ def _of_draws(
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
     f1 = _ratio(2 * hits, support + predicted)
     total, seen = support.sum(axis=1), (support + predicted) > 0
-    found = {"accuracy": hits.sum(axis=1) / total}
+    scores = {"accuracy": hits.sum(axis=1) / total}
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
-        found[name] = (values * support).sum(axis=1) / total
-        found["macro_" + name] = values.sum(axis=1) / seen.sum(axis=1)
-    return found
+        scores[name] = (values * support).sum(axis=1) / total
+        scores["macro_" + name] = values.sum(axis=1) / seen.sum(axis=1)
+    return scores
 
 
 def _sums(draws: npt.NDArray[np.int64], class_of_cell: npt.NDArray[np.intp], n_classes: int) -> npt.NDArray[np.float64]:
@@ -79,13 +79,13 @@ def _auc_draws(
     classes = [1] if probabilities.shape[1] == 2 else present.tolist()
     times = max(100, min(resamples, AUC_BUDGET // (len(true) * len(classes))))
     at_once = max(1, DRAWS_AT_ONCE // len(true))
-    found = []
+    aucs = []
     for start in range(0, times, at_once):
         even = np.full(len(true), 1 / len(true))
         weights = rng.multinomial(len(true), even, size=min(at_once, times - start)).astype(np.float64)
         per_class = np.stack([weighted_auc(true == c, probabilities[:, c], weights) for c in classes])
-        found.append(_mean_of_defined(per_class))
-    return np.concatenate(found)
+        aucs.append(_mean_of_defined(per_class))
+    return np.concatenate(aucs)
 
 
 def _mean_of_defined(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -137,7 +137,7 @@ def _fit_in_blocks(
 def _positive(params: dict[str, Any], name: str, default: float) -> float:
     value = params.get(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise BadParameter(f"logreg's {name} is a number above 0, not {value!r}")
+        raise BadParameter(f"logreg's {name} must be a number above 0, not {value!r}")
     return float(value)
 
 
@@ -154,7 +154,7 @@ def _row_weights(context: FitContext) -> npt.NDArray[np.float32] | None:
     if context.options.class_weight is None:
         return None
     if context.targets.multi_label:
-        raise BadParameter("out of core, multi-label targets take no class weights")
+        raise BadParameter("out of core, class weights are not supported for multi-label targets")
     present = context.present()
     weights = compute_class_weight(context.options.class_weight, classes=present, y=context.train_codes)
     by_class = np.zeros(len(context.targets.classes), dtype=np.float32)

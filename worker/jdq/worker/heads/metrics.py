@@ -78,13 +78,13 @@ def evaluate_sets(true: npt.NDArray[np.bool_], probabilities: Floats, classes: S
 
 
 def _averages(true: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    averages: dict[str, float] = {}
     for average, prefix in (("weighted", ""), ("macro", "macro_")):
         values = sk.precision_recall_fscore_support(true, predicted, average=average, zero_division=0)
-        found |= {
+        averages |= {
             prefix + name: float(value) for name, value in zip(("precision", "recall", "f1"), values, strict=False)
         }
-    return found
+    return averages
 
 
 def _balanced_accuracy(

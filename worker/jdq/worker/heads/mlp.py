@@ -1,6 +1,7 @@
 """The head `mlp`: a small torch net, Adam on the cross-entropy, early stopping on the validation part."""
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,10 +73,10 @@ def _checked(given: dict[str, ParameterValue]) -> dict[str, Any]:
     for name, value in params.items():
         integer = isinstance(DEFAULTS[name], int)
         number = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
-        if not number or float(value or 0) < (1 if integer else 0) or (name == "dropout" and float(value or 0) >= 1):
-            raise BadParameter(
-                f"mlp's {name} is a {'whole number from 1' if integer else 'number from 0'}, not {value!r}"
-            )
+        most = 1 if name == "dropout" else math.inf
+        if not number or not (1 if integer else 0) <= float(value or 0) < most:
+            wanted = "a whole number of at least 1" if integer else "a number of at least 0"
+            raise BadParameter(f"mlp's {name} must be {wanted}{' and below 1' if most == 1 else ''}, not {value!r}")
     return params
 
 
@@ -91,7 +92,7 @@ def _net(dim: int, outputs: int, params: dict[str, Any]) -> nn.Sequential:
 def _loss(context: FitContext) -> nn.Module:
     if context.targets.multi_label:
         if context.options.class_weight is not None:
-            raise BadParameter("the head mlp takes no class weights for multi-label targets")
+            raise BadParameter("the head mlp does not support class weights for multi-label targets")
         return nn.BCEWithLogitsLoss()
     if context.options.class_weight is None:
         return nn.CrossEntropyLoss()

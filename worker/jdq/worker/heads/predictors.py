@@ -40,11 +40,11 @@ class Predictor(Protocol):
 
 def predict_in_blocks(predictor: Predictor, X: Array) -> Float32:
     """Probabilities (rows, classes) of features of any float type, block by block."""
-    found = np.empty((X.shape[0], predictor.outputs), dtype=np.float32)
+    predicted = np.empty((X.shape[0], predictor.outputs), dtype=np.float32)
     for start in range(0, X.shape[0], BLOCK_ROWS):
         block = np.asarray(X[start : start + BLOCK_ROWS], dtype=np.float32)
-        found[start : start + BLOCK_ROWS] = predictor.predict_block(block)
-    return found
+        predicted[start : start + BLOCK_ROWS] = predictor.predict_block(block)
+    return predicted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -59,10 +59,10 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def installed_versions() -> dict[str, str]:
     """The versions of Python and of each package that can change a head's numbers."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in RECORDED_PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -89,7 +89,7 @@ def list_trials(
         names = [name for name in names if name not in without]
     drawn = _grid(names) if trials is None else _random(names, trials, np.random.default_rng(base.seed))
     options = [msgspec.structs.replace(base, head=head, params=params, cv=None) for head, params in drawn]
-    return [Trial(number=number, options=found) for number, found in enumerate(options)]
+    return [Trial(number=number, options=each) for number, each in enumerate(options)]
 
 
 def _grid(names: Sequence[str]) -> list[tuple[str, dict[str, ParameterValue]]]:
@@ -130,15 +130,15 @@ def score_trial(
     keys = row_keys(targets.rows) if keys is None else keys
     context = make_fit_context(X, targets, split, trial.options, keys, check)
     try:
-        found = cross_validate(context, keys, folds)["metrics"]
+        metrics = cross_validate(context, keys, folds)["metrics"]
     except HeadError as error:
         return TrialScore(number=trial.number, options=trial.options, folds=folds, error=str(error))
     return TrialScore(
         number=trial.number,
         options=trial.options,
         folds=folds,
-        scores={name: values["mean"] for name, values in found.items()},
-        spread={name: values["std"] for name, values in found.items()},
+        scores={name: values["mean"] for name, values in metrics.items()},
+        spread={name: values["std"] for name, values in metrics.items()},
         wall_time_s=round(time.perf_counter() - started, 4),
     )
 

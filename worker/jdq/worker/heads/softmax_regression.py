@@ -87,12 +87,12 @@ def _sigmoid_loss(scores: npt.NDArray[np.float32], true: npt.NDArray[Any]) -> tu
 def minimise(objective: Objective, *, max_iter: int, tol: float) -> tuple[Float64, Float64, int]:
     """Coefficients (outputs, dim), intercepts (outputs,) and iterations, to scikit-learn's tolerances."""
     dim, outputs = objective.X.shape[1], objective.outputs
-    found = minimize(
+    solution = minimize(
         objective.value_and_gradient,
         np.zeros((dim + 1) * outputs),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": max_iter, "gtol": tol, "ftol": 64 * np.finfo(np.float64).eps, "maxls": 50},
     )
-    W = found.x[: dim * outputs].reshape(dim, outputs)
-    return W.T, found.x[dim * outputs :], int(found.nit)
+    W = solution.x[: dim * outputs].reshape(dim, outputs)
+    return W.T, solution.x[dim * outputs :], int(solution.nit)

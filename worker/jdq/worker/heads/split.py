@@ -61,16 +61,16 @@ class Split:
     @classmethod
     def from_json(cls, parts: npt.ArrayLike, fields: Mapping[str, Any]) -> "Split":
         """The split as it was stored. Raises BadSplit where the parts do not match the digest."""
-        found = np.asarray(parts, dtype=np.uint8)
+        array = np.asarray(parts, dtype=np.uint8)
         split = cls(
-            parts=found,
+            parts=array,
             seed=int(fields["seed"]),
             test=float(fields["test"]),
             validation=float(fields["validation"]),
             distinct_texts=int(fields["distinct_texts"]),
             warnings=tuple(fields["warnings"]),
         )
-        if found.ndim != 1 or (found > TEST).any() or split.digest != fields["digest"]:
+        if array.ndim != 1 or (array > TEST).any() or split.digest != fields["digest"]:
             raise BadSplit(f"the stored split is damaged: its digest is {split.digest}, not {fields['digest']}")
         return split
 
@@ -139,9 +139,9 @@ def row_strata(targets: Targets) -> npt.NDArray[np.int64]:
 
 def group_strata(strata: npt.NDArray[np.int64], group_of: Rows, n_groups: int) -> npt.NDArray[np.int64]:
     """The rarest stratum among a text's rows: a text with two labels must not empty the rarer class."""
-    found = np.full(n_groups, np.iinfo(np.int64).max)
-    np.minimum.at(found, group_of, strata)
-    return found
+    lowest = np.full(n_groups, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, group_of, strata)
+    return lowest
 
 
 def _assign(

@@ -11,14 +11,14 @@ from jdq.worker.queue.jobbook import UnknownJob
 def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
     """Texts computed, reused and skipped, device and wall time in seconds; only the job's id where it is forgotten."""
     try:
-        found = runtime.jobbook.job(job)
+        extraction = runtime.jobbook.job(job)
     except UnknownJob:
         return {"job": job}
     return {
         "job": job,
-        "computed": found.counts.get("computed", 0),
-        "reused": found.counts.get("reused", 0),
-        "skipped": found.counts.get("skipped", 0),
-        "device_s": found.counts.get("device_ms", 0) / 1000,
-        "wall_time_s": round(found.wall_s or 0.0, 3),
+        "computed": extraction.counts.get("computed", 0),
+        "reused": extraction.counts.get("reused", 0),
+        "skipped": extraction.counts.get("skipped", 0),
+        "device_s": extraction.counts.get("device_ms", 0) / 1000,
+        "wall_time_s": round(extraction.wall_s or 0.0, 3),
     }

@@ -16,7 +16,7 @@ from jdq.store.trained import Models
 from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts, load
 from jdq.worker.encoder.errors import EncoderError, NotFiniteFeatures
 from jdq.worker.jobs.canary import check_canary
-from jdq.worker.jobs.plan import Plan, missing_in_any, planned_rows
+from jdq.worker.jobs.plan import Plan, estimated_tokens, missing_in_any, planned_rows
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.errors import WorkerSick
@@ -56,15 +56,24 @@ class KillingRows(EncoderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedChunk:
-    """The texts of a chunk that a feature space lacks. n_planned: texts of the chunk by its plan."""
+    """The texts of a chunk that a feature space lacks.
+
+    n_planned, estimated_tokens: texts of the chunk by its plan, and the plan's estimate of their tokens.
+    """
 
     encoder: FeatureEncoder
     spaces: tuple[Space, ...]
     n_planned: int
+    estimated_tokens: int
     rows: np.ndarray
     keys: np.ndarray
     texts: list[str]
     tokens: TokenizedTexts
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of its texts, after truncation."""
+        return int(np.minimum(self.tokens.n_tokens, self.spaces[0].definition.max_length).sum())
 
     def without(self, positions: Sequence[int] | np.ndarray) -> TokenizedChunk:
         """The chunk without the texts at these positions."""
@@ -103,7 +112,8 @@ class ExtractChunk:
         planned = planned_rows(self.context)
         version = runtime.version(spec.dataset, spec.version)
         spaces = tuple(map(runtime.space, self._digests()))
-        encoder = self._load([space.definition for space in spaces])
+        definitions = [space.definition for space in spaces]
+        encoder = self._load(definitions)
         keys = version.keys()[planned]
         lacking = missing_in_any(spaces, keys)
         texts = version.texts(planned[lacking])
@@ -111,6 +121,7 @@ class ExtractChunk:
             encoder=encoder,
             spaces=spaces,
             n_planned=len(planned),
+            estimated_tokens=int(estimated_tokens(version.n_bytes()[planned], definitions[0].max_length).sum()),
             rows=planned[lacking],
             keys=keys[lacking],
             texts=texts,
@@ -124,6 +135,7 @@ class ExtractChunk:
         alone after log2(n) deaths, and all others are stored.
         """
         self._check_canary(chunk)
+        held.report(chunk_tokens=chunk.n_tokens, chunk_estimated=chunk.estimated_tokens)
         if held.lease.attempt == 1:
             return encoded(chunk, held, partial(self._check_canary, chunk, now=True))
         chunk = chunk.without(np.flatnonzero(np.isin(chunk.rows, held.lease.rows)))
@@ -148,7 +160,8 @@ class ExtractChunk:
                 raise KillingRows(self.context.spec.dataset, computed.killers)
             if computed.bad_rows:
                 raise BadRows(self.context.spec.dataset, computed.bad_rows)
-        return Outcome(counts=counts_of(computed))
+        counts = counts_of(computed)
+        return Outcome(counts=counts | {f"device_ms_{self.context.runtime.worker}": counts["device_ms"]})
 
     def _check_canary(self, chunk: TokenizedChunk, *, now: bool = False) -> None:
         """Raises WorkerSick. now: although it was done lately."""
@@ -218,7 +231,7 @@ def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], objec
     bad_rows: list[int] = []
     while chunk.texts and features is None:
         try:
-            features = chunk.encoder.encode(chunk.tokens, after_batch=held.after_batch)
+            features = chunk.encoder.encode(chunk.tokens, after_batch=timed(held))
         except NotFiniteFeatures as error:
             is_sound()
             if len(error.positions) == n_texts >= SICK_TEXTS and held.lease.attempt == 1:
@@ -230,9 +243,22 @@ def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], objec
     return ComputedChunk(chunk=chunk, features=features, bad_rows=bad_rows, device_s=time.perf_counter() - began)
 
 
+def timed(held: HeldLease) -> Callable[[int, int], None]:
+    """Reports each forward pass, with the computing time so far: rates must not contain the time of loading."""
+    last = time.perf_counter()
+
+    def after_batch(texts: int, tokens: int) -> None:
+        nonlocal last
+        before, last = last, time.perf_counter()
+        held.live["device_s"] = held.live.get("device_s", 0.0) + last - before
+        held.after_batch(texts, tokens)
+
+    return after_batch
+
+
 def counts_of(computed: ComputedChunk) -> dict[str, int]:
     """What the chunk adds to its job's counts."""
-    chunk, n_tokens = computed.chunk, computed.chunk.tokens.n_tokens
+    chunk = computed.chunk
     limit, n_computed = chunk.spaces[0].definition.max_length, len(chunk.texts)
     n_bad = len(computed.bad_rows) + len(computed.killers)
     return {
@@ -240,9 +266,10 @@ def counts_of(computed: ComputedChunk) -> dict[str, int]:
         "computed": n_computed,
         "reused": chunk.n_planned - n_computed - n_bad,
         "skipped": n_bad,
-        "tokens": int(np.minimum(n_tokens, limit).sum()),
+        "tokens": chunk.n_tokens,
+        "estimated_done": chunk.estimated_tokens,
         "device_ms": round(1000 * computed.device_s),
-        "truncated": int((n_tokens > limit).sum()),
+        "truncated": int((chunk.tokens.n_tokens > limit).sum()),
         "unknown_tokens": int(chunk.tokens.n_unknown.sum()),
         f"path_{chunk.encoder.path}": n_computed,
     }

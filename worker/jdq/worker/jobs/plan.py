@@ -15,7 +15,7 @@ from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.config import Config
 from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
-from jdq.worker.precision import automatic_precision, device_kind
+from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -129,7 +129,12 @@ class Plan:
         reused = version.n_rows - len(rows)
         log.info("%d rows, %d to compute, %d chunks", version.n_rows, len(rows), n_chunks)
         return Outcome(
-            counts={"texts_total": version.n_rows, "texts_done": reused, "reused": reused},
+            counts={
+                "texts_total": version.n_rows,
+                "texts_done": reused,
+                "reused": reused,
+                "estimated_tokens": int(tokens.sum()),
+            },
             result=result,
             follow_up=FollowUpChunks(chunks=n_chunks, queue="gpu") if n_chunks else None,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.publish import make_folder, partial_beside, sync
+from jdq.store.files.publish import make_folder, partial_beside, sync
 from jdq.store.table.written import write_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.decision import predicted_labels
@@ -124,8 +124,8 @@ def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> 
     # Parts are in the order of each text's first row, texts in the order of their keys.
     place = np.empty(len(first), dtype=np.intp)
     place[np.argsort(first)] = np.arange(len(first))
-    found: np.ndarray = parts[place[text_of]]
-    return found
+    probabilities: np.ndarray = parts[place[text_of]]
+    return probabilities
 
 
 def write_table(path: Path, version: DatasetVersion, predictor: Predictor, held: HeldLease) -> Counter[str]:
@@ -158,12 +158,12 @@ def _records(
 
 def unused(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     """The names, with underscores appended to those that are columns of the table already."""
-    found: list[str] = []
+    free: list[str] = []
     for name in names:
-        while name in taken or name in found:
+        while name in taken or name in free:
             name += "_"
-        found.append(name)
-    return found
+        free.append(name)
+    return free
 
 
 def _blocks(version: DatasetVersion) -> Iterator[tuple[int, list[tuple[str, ...]]]]:

@@ -71,7 +71,7 @@ class SearchPlan:
             heads=self.search.heads or None,
         )
         if not trials:
-            raise BadParameter("no kind of head is left to try: those named take no class weights")
+            raise BadParameter("no kind of head is left to try: the given ones do not support class weights")
         return trials
 
     def publish(self, trials: list[Trial]) -> Outcome:

@@ -6,7 +6,9 @@ tokenized in one thread, and the previous one is written and committed in anothe
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from jdq.worker.process.chunk_work import ChunkWork
 from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS, WorkerSick
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, StopWork
 from jdq.worker.process.logs import working_on
+from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
 from jdq.worker.queue.scripts import TicketOrder
 
@@ -44,7 +47,10 @@ class _Chunk:
 
 
 class ChunkLoop:
-    """Works on one job's chunks for one ticket."""
+    """Works on one job's chunks for one ticket.
+
+    stall_s, on_cpu: see ProgressWatch.
+    """
 
     def __init__(
         self,
@@ -55,13 +61,16 @@ class ChunkLoop:
         send: Callable[[list[TicketOrder]], None],
         time_slice_s: float,
         heartbeat_s: float,
+        stall_s: float,
+        on_cpu: bool,
     ) -> None:
         self._ledger = ledger
         self._job = job
         self._work_for = work_for
         self._send = send
         self._ends = time.monotonic() + time_slice_s
-        self._heartbeat = LeaseHeartbeat(ledger, heartbeat_s=heartbeat_s)
+        self._watch = ProgressWatch(stall_s, interval_s=heartbeat_s, on_cpu=on_cpu)
+        self._heartbeat = LeaseHeartbeat(ledger, heartbeat_s=heartbeat_s, watch=self._watch, hangs=self._give_up)
         self._draining = False
 
     def run(self) -> None:
@@ -119,7 +128,7 @@ class ChunkLoop:
 
         This is the border between the work and the ledger, and the only place where any error is caught.
         """
-        with working_on(held.lease):
+        with working_on(held.lease), held.working():
             try:
                 held.check()
                 return step()
@@ -144,6 +153,19 @@ class ChunkLoop:
             self._heartbeat.forget(held)
             return None
 
+    def _give_up(self, leases: list[HeldLease]) -> None:
+        """Ends this process, whose work hangs, after its chunks went to others; called by the heartbeat's thread."""
+        reason = f"no progress for {self._watch.silent_s:.0f} s"
+        log.critical("%s; this process ends, and its worker is quarantined", reason)
+        faulthandler.dump_traceback(2)  # stderr, whatever Celery has made of sys.stderr
+        try:
+            self._ledger.quarantine(reason)
+            for held in leases:
+                release = self._ledger.release_after_fault if held.in_work else self._ledger.release
+                self._send(release(held.lease, reason))
+        finally:
+            os._exit(1)  # what could not be reported expires
+
     def _retry(self, held: HeldLease, error: Exception) -> None:
         log.exception("a fault; the chunk will be tried again")
         reason = "".join(traceback.format_exception_only(error)).strip()
@@ -154,7 +176,7 @@ class ChunkLoop:
         try:
             self._send(report())
         except redis.RedisError:
-            log.exception("the ledger does not take the report; the chunk is given up")
+            log.exception("the ledger rejects the report; the chunk is given up")
 
     def _stop(self, held: HeldLease, stop: StopWork) -> None:
         log.info("stopped: %s", type(stop).__name__)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
 
+from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.queue.ledger import Lease, Ledger
 from jdq.worker.queue.scripts import Verdict
 
@@ -38,16 +40,31 @@ _STOPS: dict[Verdict, type[StopWork]] = {"lost": LeaseLost, "cancelled": JobCanc
 class HeldLease:
     """A lease that the heartbeat renews: the work reports its progress here, and learns when to stop."""
 
-    def __init__(self, lease: Lease, renew: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, lease: Lease, renew: Callable[[], object] = lambda: None, progress: Callable[[], object] = lambda: None
+    ) -> None:
         self.lease = lease
         self._renew = renew
+        self._progress = progress
         self.verdict: Verdict = "ok"
         self.live: dict[str, Any] = {}
+        self.in_work = False
 
     def check(self) -> None:
-        """Raises StopWork when the work must stop. Call it between forward passes: it costs nothing."""
+        """Counts as progress; raises StopWork when the work must stop. Call it between forward passes: it is cheap."""
+        self._progress()
         if stop := _STOPS.get(self.verdict):
             raise stop(self.lease.job)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A thread works on the chunk; outside of it, the chunk only waits."""
+        self.in_work = True
+        try:
+            yield
+        finally:
+            self.in_work = False
+            self._progress()
 
     def after_batch(self, texts: int, tokens: int) -> None:
         """Adds a forward pass's texts and tokens to the progress, then checks."""
@@ -68,11 +85,23 @@ class HeldLease:
 
 
 class LeaseHeartbeat:
-    """Renews every lease that this process holds, until it is closed. A context manager."""
+    """Renews every lease that this process holds, until it is closed. A context manager.
 
-    def __init__(self, ledger: Ledger, *, heartbeat_s: float) -> None:
+    watch: sees whether the work on them goes on. hangs: called with the leases held when it does not.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        heartbeat_s: float,
+        watch: ProgressWatch,
+        hangs: Callable[[list[HeldLease]], object],
+    ) -> None:
         self._ledger = ledger
         self._heartbeat_s = heartbeat_s
+        self._watch = watch
+        self._hangs = hangs
         self._held: list[HeldLease] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -89,7 +118,7 @@ class LeaseHeartbeat:
 
     def hold(self, lease: Lease) -> HeldLease:
         """Renews the lease from now on."""
-        held = HeldLease(lease, self._renew)
+        held = HeldLease(lease, self._renew, self._watch.progress)
         with self._lock:
             self._held.append(held)
         return held
@@ -104,12 +133,21 @@ class LeaseHeartbeat:
         try:
             while not self._closed.wait(self._heartbeat_s):
                 self._renew()
+                self._look()
         finally:
             if not self._closed.is_set():
                 # Whatever it was: nobody renews the leases any more, so the work on them must not go on.
                 with self._lock:
                     for held in self._held:
                         held.verdict = "lost"
+
+    def _look(self) -> None:
+        with self._lock:
+            leases = list(self._held)
+        if not leases:
+            self._watch.progress()
+        if self._watch.look():
+            self._hangs(leases)
 
     def _renew(self) -> None:
         with self._lock:

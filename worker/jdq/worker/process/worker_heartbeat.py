@@ -18,8 +18,10 @@ import redis
 from kombu.exceptions import OperationalError
 
 from jdq.worker.process.devices import Gpu
+from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.self_test import Recovery, SelfTest
+from jdq.worker.queue.contract import PROTOCOL
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,9 @@ class WorkerHeartbeat(threading.Thread):
         self._condition = "starting"
         self._sick = ""
         self._recovery = Recovery(SelfTest(device), self._recover)
-        self._restart_child: Callable[[], object] = lambda: None
+        config = runtime.config
+        self._lease_watch = ProgressWatch(config.stall_s, interval_s=config.heartbeat_s, on_cpu=False)
+        self._end_child: Callable[[signal.Signals], object] = lambda _: None
         self._take_tickets: Callable[[bool], object] = lambda _: None
         self._started_at = time.time()
         self._stopping = threading.Event()
@@ -49,7 +53,7 @@ class WorkerHeartbeat(threading.Thread):
             self._run()
         finally:
             if not self._gone.is_set():
-                log.critical("the worker heartbeat ended; this worker ends, to be started again")
+                log.critical("the worker heartbeat ended; this worker exits, to be restarted")
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _run(self) -> None:
@@ -60,6 +64,7 @@ class WorkerHeartbeat(threading.Thread):
             self._try(self._send)
             if self._condition == "ready":
                 self._try(lambda: self._recovery.step(bool(self._sick)))
+                self._try(self._look_for_stray_process)
             if self._stopping.is_set() and not drained:
                 drained = self._try(self._runtime.ledger.drain)
             if time.monotonic() - reclaimed_at >= self._runtime.config.reclaim_s:
@@ -96,13 +101,13 @@ class WorkerHeartbeat(threading.Thread):
         """Returns the chunks of the working process immediately, so that another worker takes them."""
         self._try(lambda: self._end_process(pid, reason))
 
-    def ready(self, restart_child: Callable[[], object], take_tickets: Callable[[bool], object]) -> None:
+    def ready(self, end_child: Callable[[signal.Signals], object], take_tickets: Callable[[bool], object]) -> None:
         """Reports that the worker takes work from now on.
 
-        restart_child: replaces the working process. take_tickets: whether this worker consumes its queue; a quarantined
-        one would take others' tickets.
+        end_child: sends a signal to the working process, which is replaced when it ends. take_tickets: whether this
+        worker consumes its queue; a quarantined one would take others' tickets.
         """
-        self._restart_child = restart_child
+        self._end_child = end_child
         self._take_tickets = take_tickets
         self._condition = "ready"
         self._try(self._send)
@@ -128,6 +133,7 @@ class WorkerHeartbeat(threading.Thread):
             "started": self._started_at,
             "condition": self._condition,
             "version": version("jdq"),
+            "protocol": PROTOCOL,
         }
         sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
         if self._condition == "ready" and bool(sick) != bool(self._sick):
@@ -135,7 +141,7 @@ class WorkerHeartbeat(threading.Thread):
             self._take_tickets(not sick)
         if self._gpu and self._runtime.ledger.lease_gpu([self._gpu.uuid]) is None:
             # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
-            log.error("lost the lease of GPU %s; this worker ends, to be started again", self._gpu.uuid)
+            log.error("lost the lease of GPU %s; this worker exits, to be restarted", self._gpu.uuid)
             self._gpu = None
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -143,9 +149,20 @@ class WorkerHeartbeat(threading.Thread):
         """A fresh working process takes the place of the one that failed, once that holds no chunk."""
         if self._runtime.ledger.is_busy():
             return False
-        self._restart_child()
+        self._end_child(signal.SIGTERM)
         self._runtime.ledger.recover()
         return True
+
+    def _look_for_stray_process(self) -> None:
+        """Ends a working process that hangs so that not even its lease heartbeat runs: its leases have expired."""
+        if not self._runtime.ledger.has_stray_process():
+            self._lease_watch.progress()
+        if self._lease_watch.look():
+            reason = f"the working process has renewed no lease for {self._lease_watch.silent_s:.0f} s"
+            log.error("%s; it is killed, and this worker is quarantined", reason)
+            self._runtime.ledger.quarantine(reason)
+            self._end_child(signal.SIGKILL)
+            self._lease_watch.progress()
 
     def _end_process(self, pid: int, reason: str) -> None:
         returned, tickets = self._runtime.ledger.end_process(pid, reason)

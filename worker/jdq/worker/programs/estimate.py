@@ -21,12 +21,13 @@ from jdq.store.trained import Models
 from jdq.worker.config import Config, read_config
 from jdq.worker.encoder.by_name import poolings_of, space_of
 from jdq.worker.encoder.hashing import PREFIX, HashEncoder
+from jdq.worker.encoder.options import PRECISIONS
 from jdq.worker.jobs.plan import chunk_bounds, chunk_tokens, estimated_tokens, first_rows, missing_in_any
-from jdq.worker.precision import PRECISIONS
 from jdq.worker.queue.connection import BrokerUnreachable, checked, connect
 from jdq.worker.queue.contract import Extract, JobState
 from jdq.worker.queue.exit_codes import exit_on_error
-from jdq.worker.queue.jobbook import Job, JobBook
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.records import Job
 
 BATCH_TEXTS = 4096
 # The newest tell most about the devices of today.

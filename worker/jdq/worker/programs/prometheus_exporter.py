@@ -21,7 +21,8 @@ from jdq.worker.config import read_config
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import QUEUES, JobState
 from jdq.worker.queue.exit_codes import exit_on_error
-from jdq.worker.queue.jobbook import Job, JobBook, Worker
+from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.records import Job, Worker
 
 PORT = 9108
 
@@ -50,6 +51,7 @@ class LedgerCollector(Collector):
         yield jobs_by_state(jobs)
         yield chunks_by_state(jobs)
         yield workers_by_state(workers)
+        yield speeds(workers)
         yield from counts(jobs)
 
 
@@ -89,6 +91,16 @@ def workers_by_state(workers: Iterable[Worker]) -> Metric:
     family = GaugeMetricFamily("jdq_workers", "Workers, by queue and state.", labels=["queue", "state"])
     for (queue, state), number in sorted(numbers.items()):
         family.add_metric([queue, state], number)
+    return family
+
+
+def speeds(workers: Iterable[Worker]) -> Metric:
+    """``jdq_worker_tokens_per_second{worker}`` of workers that have encoded texts: a slow one stands out."""
+    text = "Tokens per second of device time of the worker's last encoded chunk."
+    family = GaugeMetricFamily("jdq_worker_tokens_per_second", text, labels=["worker"])
+    for worker in workers:
+        if worker.tokens_per_s is not None:
+            family.add_metric([worker.name], worker.tokens_per_s)
     return family
 
 

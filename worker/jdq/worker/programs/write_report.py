@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import MissingFeatures, StoreError
-from jdq.store.publish import replace
+from jdq.store.files.publish import replace
 from jdq.store.store import Store, open_store
 from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config

@@ -11,13 +11,17 @@ from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
+from jdq.worker.encoder.options import AUTO
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.heads.options import BEST_BY, HeadOptions
-from jdq.worker.pooling import AUTO as AUTO_POOLING
-from jdq.worker.precision import AUTO
 
 Queue: TypeAlias = Literal["gpu", "cpu"]
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
+
+
+# Of these messages. A worker refuses fields that it does not know, so any change of them is a new number. A client
+# submits nothing while a worker with another number lives; workers before 1 do not say theirs.
+PROTOCOL = 1
 
 
 class JobState(StrEnum):
@@ -51,7 +55,7 @@ class Extract(
     precision: str = AUTO
     storage_dtype: Literal["float16", "float32"] = "float16"
     on_error: Literal["fail", "skip"] = "fail"  # for a text without a finite feature
-    pooling: tuple[str, ...] = (AUTO_POOLING,)  # each a feature space; heads use the first by default
+    pooling: tuple[str, ...] = (AUTO,)  # each a feature space; heads use the first by default
 
 
 class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -158,6 +158,14 @@ class Ledger:
         """Whether a process of this worker is working on a job."""
         return bool(self.client.hexists("jdq:workers:busy", self.worker))
 
+    def has_stray_process(self) -> bool:
+        """Whether a process of this worker works on a job of which this worker holds no chunk."""
+        job: str | None = self.client.hget("jdq:workers:busy", self.worker)  # type: ignore[assignment]
+        if job is None:
+            return False
+        holders: list[str] = self.client.hvals(f"jdq:job:{job}:holders")  # type: ignore[assignment]
+        return all(msgspec.json.decode(holder)["worker"] != self.worker for holder in holders)
+
     def recover(self) -> None:
         """Puts this worker into service again."""
         pipe = self.client.pipeline()
@@ -186,7 +194,7 @@ class Ledger:
     def deregister(self, gpu: str | None = None) -> None:
         """Removes this worker, which was told to stop, and its lease of the GPU."""
         pipe = self.client.pipeline()
-        for name in ("", ":queue", ":busy", ":faults", ":sick"):
+        for name in ("", ":queue", ":busy", ":faults", ":sick", ":speed"):
             pipe.hdel(f"jdq:workers{name}", self.worker)
         pipe.hdel("jdq:workers:replies", f"{self.worker} next", f"{self.worker} commit")
         pipe.zrem("jdq:workers:seen", self.worker)

@@ -21,8 +21,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_death: int = 3
     max_halvings: int = 60
     max_delay_ms: int = 60_000  # after a fault
-    # A worker leaves a chunk that it failed to others for this long; after a death, others only go first.
-    avoid_ms: int = 600_000
+    # A worker leaves a chunk that it failed to others while one lives; after a death, others only go first.
     avoid_after_death_ms: int = 10_000
     sick_after: int = 3  # chunks that failed at their first attempt, in a row, quarantine their worker
     log_length: int = 500  # attempts and their reasons that a job keeps

@@ -18,7 +18,7 @@ class Channel(kombu_redis.Channel):
         try:
             return super()._brpop_read(**options)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            log.error("dropped an entry of a queue that is no message: %s: %s", type(error).__name__, error)
+            log.error("dropped an entry of a queue that is not a message: %s: %s", type(error).__name__, error)
             return True
 
 

@@ -147,17 +147,17 @@ def near_duplicates(
     framed = [["^ ^ " + texts[row] + " $ $" for row in rows] for rows in (test, train)]
     of_test, of_train = (hashing.transform(some) for some in framed)
     train_sizes = np.asarray(of_train.sum(axis=1)).ravel()
-    found = []
+    pairs = []
     for position, row in enumerate(test):
         shared = (of_train @ of_test[position].T).toarray().ravel()
         jaccard = shared / np.maximum(train_sizes + of_test[position].sum() - shared, 1)
         nearest = int(jaccard.argmax())
         if jaccard[nearest] >= least:
-            found.append((float(jaccard[nearest]), int(row), int(train[nearest])))
-    found.sort(key=lambda pair: (-pair[0], pair[1]))
-    return len(found), [
+            pairs.append((float(jaccard[nearest]), int(row), int(train[nearest])))
+    pairs.sort(key=lambda pair: (-pair[0], pair[1]))
+    return len(pairs), [
         Duplicate(test_row=a + 1, train_row=b + 1, similarity=s, test_text=texts[a], train_text=texts[b])
-        for s, a, b in found[:limit]
+        for s, a, b in pairs[:limit]
     ]
 
 
@@ -199,8 +199,8 @@ def learning_curve(context: FitContext, test_rows: npt.NDArray[np.intp], *, step
     for number, size in enumerate(sizes):
         context.check(number, len(sizes))
         part = dataclasses.replace(context, train=np.sort(order[:size]))
-        found = measure(fit(part).predictor, context.X, context.targets, test_rows)
-        points.append(LearningPoint(rows=size, accuracy=found["accuracy"], macro_f1=found["macro_f1"]))
+        metrics = measure(fit(part).predictor, context.X, context.targets, test_rows)
+        points.append(LearningPoint(rows=size, accuracy=metrics["accuracy"], macro_f1=metrics["macro_f1"]))
     return points
 
 

@@ -172,10 +172,10 @@ def _head_cost(store: Store, job: str) -> dict[str, Any]:
     from jdq.store.job_files import JobFiles, NoResult
 
     try:
-        found: dict[str, Any] = JobFiles(store.root).get_result(job)["extraction"]
+        extraction: dict[str, Any] = JobFiles(store.root).get_result(job)["extraction"]
     except (NoResult, KeyError):
         return {}
-    return found
+    return extraction
 
 
 def _fine_tune_cost(record: dict[str, Any]) -> dict[str, Any]:

@@ -59,19 +59,19 @@ def _values_at(grid: Any, curve: Curve, *, step: bool) -> Any:
     return np.interp(grid, curve.x, curve.y)
 
 
-def reliability_plot(found: Reliability) -> str:
+def reliability_plot(reliability: Reliability) -> str:
     with styled():
         figure = new_figure(4.7, 3.9)
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], color=OTHER, linewidth=1, linestyle=(0, (4, 4)))
-        filled = found.counts > 0
-        x, y = found.confidence[filled], found.accuracy[filled]
+        filled = reliability.counts > 0
+        x, y = reliability.confidence[filled], reliability.accuracy[filled]
         axes.vlines(x, x, y, color=WARM, alpha=0.5, linewidth=2)
-        sizes = 25 + 200 * found.counts[filled] / found.counts.sum()
+        sizes = 25 + 200 * reliability.counts[filled] / reliability.counts.sum()
         axes.scatter(x, y, s=sizes, color=ACCENT, zorder=3, edgecolor="white")
         axes.set(ylabel="how often right", xlim=(-0.02, 1.02), ylim=(-0.04, 1.06))
-        edges = (np.arange(len(found.counts)) + 0.5) / len(found.counts)
-        below.bar(edges, found.counts, width=0.85 / len(found.counts), color="#c9d8f5")
+        edges = (np.arange(len(reliability.counts)) + 0.5) / len(reliability.counts)
+        below.bar(edges, reliability.counts, width=0.85 / len(reliability.counts), color="#c9d8f5")
         below.set(xlabel="how sure (probability)", ylabel="texts")
         below.yaxis.get_major_locator().set_params(nbins=2, integer=True)
         return as_svg(figure)

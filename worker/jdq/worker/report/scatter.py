@@ -14,16 +14,16 @@ WIDTH, HEIGHT, MARGIN = 1000, 560, 18
 TITLE_CHARACTERS = 160
 
 
-def map_svg(found: Map, codes: npt.NDArray[np.int64], classes: Sequence[str], texts: Sequence[str]) -> str:
+def map_svg(feature_map: Map, codes: npt.NDArray[np.int64], classes: Sequence[str], texts: Sequence[str]) -> str:
     """`codes` and `texts` are of all rows. With more classes than colours, the most frequent get one."""
-    x, y = _scaled(found.points[:, 0], WIDTH), _scaled(-found.points[:, 1], HEIGHT)
+    x, y = _scaled(feature_map.points[:, 0], WIDTH), _scaled(-feature_map.points[:, 1], HEIGHT)
     colours = class_colours(codes, len(classes))
     # Rare classes last, so that they are on top.
-    order = np.argsort(-np.bincount(codes, minlength=len(classes))[codes[found.rows]], kind="stable")
+    order = np.argsort(-np.bincount(codes, minlength=len(classes))[codes[feature_map.rows]], kind="stable")
     radius = 4.2 if len(order) < 800 else 3.0
     points = []
     for i in order:
-        row = int(found.rows[i])
+        row = int(feature_map.rows[i])
         title = escape(f"{classes[codes[row]]} · row {row + 1}\n{shortened(texts[row], TITLE_CHARACTERS)}")
         place = f'cx="{x[i]:.1f}" cy="{y[i]:.1f}" r="{radius}"'
         points.append(f'<circle {place} fill="{colours[codes[row]]}"><title>{title}</title></circle>')

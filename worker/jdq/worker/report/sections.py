@@ -41,16 +41,16 @@ class Section:
 
 def without_gaps(made: Sequence[Section]) -> list[Section]:
     """The last of an odd run of narrow sections becomes wide, so that no half of the page is empty."""
-    found: list[Section] = []
+    arranged: list[Section] = []
     for section in [*made, None]:
         run = 0
-        while run < len(found) and not found[-1 - run].wide:
+        while run < len(arranged) and not arranged[-1 - run].wide:
             run += 1
         if (section is None or section.wide) and run % 2:
-            found[-1] = dataclasses.replace(found[-1], wide=True, lone=True)
+            arranged[-1] = dataclasses.replace(arranged[-1], wide=True, lone=True)
         if section is not None:
-            found.append(section)
-    return found
+            arranged.append(section)
+    return arranged
 
 
 def comparison(subject: Subject) -> Section | None:
@@ -115,17 +115,18 @@ def _class_row(row: dict[str, Any]) -> str:
 def feature_map_section(subject: Subject) -> Section | None:
     if subject.X is None or subject.multi_label or subject.X.shape[0] < 3 or subject.X.shape[1] < 2:
         return None
-    found = analysis.feature_map(subject.X)
-    drawing = map_svg(found, subject.codes, subject.classes, subject.texts)
+    feature_map = analysis.feature_map(subject.X)
+    drawing = map_svg(feature_map, subject.codes, subject.classes, subject.texts)
     colours = class_colours(subject.codes, len(subject.classes))
     named = [(name, colour) for name, colour in zip(subject.classes, colours, strict=True) if colour != OTHER]
     if len(named) < len(subject.classes):
         named.append((f"{len(subject.classes) - len(named)} other classes", OTHER))
     legend = "".join(f"<span><i class=swatch style='background:{c}'></i>{escape(n)}</span>" for n, c in named)
     by = "by UMAP: near points are texts with similar features; distances between groups mean little"
-    if found.explained:
-        by = f"on the first two principal components of the features ({sum(found.explained):.0%} of their variance)"
-    shown = f"{len(found.rows):,} of {subject.X.shape[0]:,}"
+    if feature_map.explained:
+        share = sum(feature_map.explained)
+        by = f"on the first two principal components of the features ({share:.0%} of their variance)"
+    shown = f"{len(feature_map.rows):,} of {subject.X.shape[0]:,}"
     text = f"Each point is a text: {shown}, {by}. Point at one to read it."
     body = Markup(f"{drawing}<div class=legend>{legend}</div>")
     return Section(title="Map of the features", text=text, body=body, wide=True)
@@ -150,9 +151,11 @@ def roc_section(subject: Subject) -> Section | None:
 
 
 def reliability_section(subject: Subject) -> Section | None:
-    found = analysis.reliability(subject)
-    text = f"On the dashed line, 80 % probable is correct 8 times in 10. Mean gap: {100 * found.error:.1f} points."
-    return Section(title="Calibration", text=text, body=Markup(plots.reliability_plot(found)))
+    reliability = analysis.reliability(subject)
+    text = (
+        f"On the dashed line, 80 % probable is correct 8 times in 10. Mean gap: {100 * reliability.error:.1f} points."
+    )
+    return Section(title="Calibration", text=text, body=Markup(plots.reliability_plot(reliability)))
 
 
 def learning(subject: Subject) -> Section | None:
@@ -178,27 +181,27 @@ def losses(subject: Subject) -> Section | None:
 
 
 def search(subject: Subject) -> Section | None:
-    found = subject.record.get("search")
-    if not found or not any(trial["score"] is not None for trial in found["trials"]):
+    record = subject.record.get("search")
+    if not record or not any(trial["score"] is not None for trial in record["trials"]):
         return None
     text = (
-        f"{len(found['trials'])} trials, each scored by {found['folds']}-fold cross-validation over the train part; "
+        f"{len(record['trials'])} trials, each scored by {record['folds']}-fold cross-validation over the train part; "
         "the best, in blue, was trained again and measured on the test part."
     )
     return Section(
-        title="Search", text=text, body=Markup(plots.search_plot(found["trials"], found["metric"])), wide=True
+        title="Search", text=text, body=Markup(plots.search_plot(record["trials"], record["metric"])), wide=True
     )
 
 
 def errors(subject: Subject) -> Section | None:
-    found = analysis.hardest_errors(subject)
+    mistakes = analysis.hardest_errors(subject)
     if subject.multi_label:
         return None
-    if not found:
+    if not mistakes:
         return Section(title="Errors", body=Markup("<p class=good>Every test text is correct.</p>"), wide=True)
     wrong = int((subject.probabilities.argmax(axis=1) != subject.test_codes).sum())
-    cards = "".join(_mistake(mistake) for mistake in found)
-    text = f"The {len(found)} of {wrong} errors with the highest predicted probability: hard texts, or wrong labels."
+    cards = "".join(_mistake(mistake) for mistake in mistakes)
+    text = f"The {len(mistakes)} of {wrong} errors with the highest predicted probability: hard texts, or wrong labels."
     return Section(title="Hardest errors", text=text, body=Markup(f"<div class=mistakes>{cards}</div>"), wide=True)
 
 

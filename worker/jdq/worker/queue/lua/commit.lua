@@ -19,6 +19,10 @@ end
 drop_lease(id, args.chunk)
 redis.call('HDEL', key(id, 'troubles'), args.chunk)
 redis.call('HDEL', 'jdq:workers:faults', args.worker)
+local tokens, device_ms = args.counts.tokens, args.counts.device_ms
+if tokens and device_ms and device_ms > 0 then
+  redis.call('HSET', 'jdq:workers:speed', args.worker, math.floor(1000 * tokens / device_ms))
+end
 for name, value in pairs(args.counts) do redis.call('HINCRBY', key(id), 'count:' .. name, value) end
 if args.result then redis.call('HSET', key(id), 'result', args.result) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)

@@ -25,7 +25,7 @@ local function check(valid, what)
 end
 
 -- What went wrong with a chunk so far: attempts that ended badly, `fault`, `expired` and `death` by cause, the step that the
--- furthest of them reached, and the workers that should leave the chunk to others until `avoid_until`.
+-- furthest of them reached, and the workers that leave the chunk to others: until when, or always if it is true.
 local function troubles(id, chunk)
   local text = redis.call('HGET', key(id, 'troubles'), chunk)
   return text and cjson.decode(text) or {attempts = 0, fault = 0, expired = 0, death = 0, workers = {}, rows = {}}
@@ -68,7 +68,8 @@ end
 -- Whether the worker must leave the chunk to another one of its queue, because it failed it.
 local function must_avoid(id, chunk, worker, queue)
   local trouble = troubles(id, chunk)
-  if not trouble.workers[worker] or now >= trouble.avoid_until then return false end
+  local avoids = trouble.workers[worker]
+  if not avoids or (avoids ~= true and now >= avoids) then return false end
   for _, name in ipairs(workers_of(queue)) do
     if not trouble.workers[name] then return true end
   end
@@ -249,8 +250,9 @@ local function add_trouble(id, chunk, cause, worker)
   trouble[cause] = trouble[cause] + 1
   trouble.halved = trouble.halved or live.texts_alone ~= nil
   if cause == 'death' and type(live.row) == 'number' then accuse(trouble, live.row) end
-  trouble.workers[worker] = true
-  trouble.avoid_until = now + (cause == 'fault' and limits.avoid_ms or limits.avoid_after_death_ms)
+  if trouble.workers[worker] ~= true then
+    trouble.workers[worker] = cause == 'fault' or now + limits.avoid_after_death_ms
+  end
   redis.call('HSET', key(id, 'troubles'), chunk, cjson.encode(trouble))
   return trouble, cause == 'death' and trouble.halved and limits.max_halvings or limits['max_' .. cause]
 end

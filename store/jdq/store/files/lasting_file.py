@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 import io
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+
+@contextmanager
+def writing_hdf5(file: IO[bytes], **options: int) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """An h5py.File that is written to the new `file`, and a function that raises the first OSError of writing it.
+
+    At the end it is raised in any case. Older tools read such files, and no flag in them says that they are open.
+    """
+    import h5py
+
+    lasting = LastingFile(file)
+    with h5py.File(lasting, "w", libver=("v108", "v110"), **options) as h5:
+        yield h5, lasting.raise_failure
+    lasting.raise_failure()
 
 
 class LastingFile:

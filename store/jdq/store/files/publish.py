@@ -16,12 +16,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from jdq.store.errors import StoreError
 
 Bytes = bytes | bytearray | memoryview
+Content = Bytes | Sequence[Bytes] | Callable[[IO[bytes]], object]
 PARTIAL = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
 # How the name of a folder begins whose removal is not finished.
 REMOVED = ".removed-"
@@ -32,7 +34,7 @@ AT_CWD, RENAME_NOREPLACE = -100, 1
 LARGEST_WRITE = 1 << 30
 
 
-def publish(path: Path, data: Bytes | Sequence[Bytes], *, make_folders: bool = True) -> bool:
+def publish(path: Path, data: Content, *, make_folders: bool = True) -> bool:
     """Write `data` to `path` unless it exists; True if it was written, False if it existed.
 
     Both answers are durable: the folder is fsynced in either case. Missing folders are made. Raises OSError, and then
@@ -40,30 +42,21 @@ def publish(path: Path, data: Bytes | Sequence[Bytes], *, make_folders: bool = T
     """
     if make_folders:
         make_folder(path.parent)
-    partial = _write_partial(path, data, durable=True)
-    try:
+    with _partial(path, data, durable=True) as partial:
         written = _link(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     sync(path.parent)
     return written
 
 
-def replace(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = True, make_folders: bool = True) -> None:
-    """Write `data` to `path`, in place of what is there: only for pointers and caches, never for shards.
+def replace(path: Path, data: Content, *, durable: bool = True, make_folders: bool = True) -> None:
+    """Write `data` to `path`, in place of what is there: only for pointers, caches and exports, never for shards.
 
     With `durable` False a power cut may leave the old file, or one of zeros: for caches that check themselves.
     """
     if make_folders:
         make_folder(path.parent)
-    partial = _write_partial(path, data, durable=durable)
-    try:
+    with _partial(path, data, durable=durable) as partial:
         partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
     if durable:
         sync(path.parent)
 
@@ -111,22 +104,25 @@ def is_partial(name: str) -> bool:
     return PARTIAL.fullmatch(name) is not None
 
 
-def _write_partial(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool) -> Path:
+@contextlib.contextmanager
+def _partial(path: Path, data: Content, *, durable: bool) -> Iterator[Path]:
+    """A new file beside `path` with this content; it is removed afterwards."""
     partial = partial_beside(path)
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:
-            write_all(fd, memoryview(piece).cast("B"))
-        if durable:
-            os.fsync(fd)
-    except BaseException:
+        with partial.open("x+b") as file:
+            if callable(data):
+                data(file)
+                file.flush()
+            else:
+                for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:
+                    write_all(file.fileno(), memoryview(piece).cast("B"))
+            if durable:
+                os.fsync(file.fileno())
+        yield partial
+    finally:
         # On a broken disk this fails, too: the first error is the one to report.
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise
-    finally:
-        os.close(fd)
-    return partial
 
 
 def write_all(fd: int, data: memoryview) -> None:

@@ -1,0 +1,448 @@
+-- The states of the ledger, explored inside the server: the scripts, their callers and the invariants, without a round trip.
+-- `sources`, defined before it, has the scripts by name, on the test's clock. ARGV: what to do, with what.
+-- A violated invariant is an error. See explore.py.
+
+local LEASE_MS, RECLAIM_MS = 60000, 5000
+local JOB, DEPENDENT, CHUNKS = 'j', 'd', 2 -- chunks of the follow-up
+local ENDED = {succeeded = true, failed = true, cancelled = true}
+
+-- What the database does not hold: what workers know, and what has happened.
+-- clock: the scripts'. held: by worker, {job, chunk, token}. lost: by worker, {job, token} of a next whose reply was lost.
+-- committed: by 'job/chunk', how often a commit was counted. released, ends: how often the dependent got a ticket from the
+-- end of the job, and a commit ended the job. tokens: how many were made.
+local world, workers
+
+local function check(holds, what)
+  if not holds then error('violated: ' .. what, 0) end
+end
+
+local compiled = {}
+local function call(name, args)
+  compiled[name] = compiled[name] or assert(loadstring('local ARGV = ...\n' .. sources[name], '@' .. name))
+  return compiled[name]({cjson.encode(args)})
+end
+
+local function key(job, part)
+  return 'jdq:job:' .. job .. (part and ':' .. part or '')
+end
+
+local function get(job, field)
+  return redis.call('HGET', key(job), field) or nil
+end
+
+local function token()
+  world.tokens = world.tokens + 1
+  return 'token-' .. world.tokens
+end
+
+local function set_clock(milliseconds)
+  world.clock = milliseconds
+  redis.call('SET', 'test:clock', string.format('%d', milliseconds))
+end
+
+-- The database as a value
+
+local function save()
+  local dump = {}
+  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do
+    dump[#dump + 1] = name
+    dump[#dump + 1] = redis.call('DUMP', name)
+  end
+  return dump, cmsgpack.pack(world)
+end
+
+local function restore(dump, packed)
+  redis.call('UNLINK', 'none', unpack(redis.call('KEYS', 'jdq:*')))
+  for i = 1, #dump, 2 do redis.call('RESTORE', dump[i], 0, dump[i + 1]) end
+  world = cmsgpack.unpack(packed)
+  set_clock(world.clock)
+end
+
+local function holder(held)
+  local text = redis.call('HGET', key(held.job, 'holders'), held.chunk)
+  return text and cjson.decode(text).token
+end
+
+local function holds(held)
+  return holder(held) == held.token
+end
+
+-- Left out: what no script reads, what is the same in all states, what an old token's reply was, and what decides only how
+-- many tickets a job gets and when, for here any worker may ask for a chunk at any time.
+local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true}
+for field in string.gmatch('kind spec priority wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
+local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, ['jdq:workers:busy'] = true}
+local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
+
+-- Time from now. What is over for 70 s is so for good, unless the clock is set; two hours from now is as far as three.
+local HOUR_MS = 3600000
+local function from_now(time)
+  local hours = math.floor((time - world.clock) / HOUR_MS + 0.5)
+  if math.abs(hours) > 1 then return hours > 0 and 'later' or 'earlier' end
+  return hours .. ' h ' .. math.max(-70000, time - world.clock - hours * HOUR_MS)
+end
+
+local function sorted(parts)
+  table.sort(parts)
+  return table.concat(parts, ' ')
+end
+
+-- A value of the database as text: times relative, tokens and workers by the names that `names` gives them.
+local function canonical(value, names)
+  if type(value) == 'table' then
+    local parts = {}
+    for field, inner in pairs(value) do
+      if not IGNORED[field] then parts[#parts + 1] = canonical(field, names) .. '=' .. canonical(inner, names) end
+    end
+    return '{' .. sorted(parts) .. '}'
+  end
+  local text = tostring(value)
+  if names[text] then return names[text] end
+  if #text < 6 then return text end
+  if string.sub(text, 1, 1) == '{' then return canonical(cjson.decode(text), names) end
+  if string.sub(text, 1, 6) == 'token-' then return 'old' end
+  return #text == 13 and tonumber(text) and from_now(tonumber(text)) or text
+end
+
+local kinds = {}
+local function read(name)
+  kinds[name] = kinds[name] or redis.call('TYPE', name).ok
+  if kinds[name] == 'set' then return redis.call('SMEMBERS', name), 1 end
+  return kinds[name] == 'hash' and redis.call('HGETALL', name) or redis.call('ZRANGE', name, 0, -1, 'WITHSCORES'), 2
+end
+
+-- As most keys stay as they are from one state to the next, their texts are kept. known: all that they depend on.
+local kept = {}
+local function as_text(name, names, known, values, step)
+  local raw = name .. known .. table.concat(values, ' ')
+  if kept[raw] then return kept[raw] end
+  local parts = {name}
+  for i = 1, #values, step do
+    if not IGNORED[values[i]] then
+      local text = canonical(values[i], names)
+      parts[#parts + 1] = step == 1 and text or text .. '=' .. canonical(values[i + 1], names)
+    end
+  end
+  kept[raw] = sorted(parts)
+  return kept[raw]
+end
+
+local function with_names(names, of_workers)
+  local parts, known = {}, {world.clock}
+  for _, worker in ipairs(workers) do
+    local held, lost = world.held[worker], world.lost[worker]
+    if held then names[held.token] = 'held by ' .. names[worker] end
+    if lost then names[lost.token] = 'lost by ' .. names[worker] end
+    local knows = held and held.job .. held.chunk .. tostring(holds(held)) or lost and 'lost ' .. lost.job or ''
+    parts[#parts + 1] = names[worker] .. ' knows ' .. knows
+    known[#known + 1] = names[worker] .. knows .. (held or lost or {token = ''}).token
+  end
+  known = table.concat(known, ' ')
+  for name, values in pairs(of_workers) do parts[#parts + 1] = as_text(name, names, known, values, 2) end
+  return sorted(parts)
+end
+
+-- Equal for states that no action can tell apart: two that are the same but for the names of the first two workers are one.
+local function digest()
+  local common, of_workers = {}, {}
+  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do
+    local part = string.match(name, '([^:]*)$')
+    if OF_WORKERS[part] then
+      of_workers[name] = read(name)
+    elseif not NO_STATE[name] and part ~= 'log' then
+      common[#common + 1] = as_text(name, {}, world.clock, read(name))
+    end
+  end
+  local one, other, names = {}, {}, {unpack(workers)}
+  names[1], names[2] = names[2], names[1]
+  for number, worker in ipairs(workers) do one[worker], other[worker] = worker, names[number] end
+  one, other = with_names(one, of_workers), with_names(other, of_workers)
+  local counts = canonical(world.committed, {}) .. world.ends .. world.released
+  return redis.sha1hex(sorted(common) .. counts .. (one < other and one or other))
+end
+
+-- Actions, by name
+
+local act = {}
+
+local function process_of(worker)
+  for number, name in ipairs(workers) do
+    if name == worker then return number end
+  end
+end
+
+local function hold(worker, leased, with)
+  world.held[worker] = {job = leased[1], chunk = leased[2], token = with}
+end
+
+local function ask_next(worker, job, with)
+  return call('next', {job = job, worker = worker, process = process_of(worker), queue = 'cpu', token = with, lease_ms = LEASE_MS})[1]
+end
+
+function act.heartbeat(worker)
+  call('heartbeat', {worker = worker, description = '{}', queue = 'cpu'})
+end
+
+function act.next(worker, job)
+  local with = token()
+  local leased = ask_next(worker, job, with)
+  if leased then hold(worker, leased, with) end
+end
+
+act['next, reply lost:'] = function(worker, job)
+  local with = token()
+  if ask_next(worker, job, with) then world.lost[worker] = {job = job, token = with} end
+end
+
+act['next again'] = function(worker)
+  local lost = world.lost[worker]
+  world.lost[worker] = nil
+  local leased = ask_next(worker, lost.job, lost.token)
+  check(leased, 'a repeated next gets its chunk')
+  hold(worker, leased, lost.token)
+end
+
+local function forget(worker)
+  local held = world.held[worker]
+  world.held[worker], world.lost[worker] = nil, nil
+  return held
+end
+
+function act.commit(worker)
+  local held = forget(worker)
+  local held_it = holds(held)
+  local args = {job = held.job, chunk = held.chunk, token = held.token, worker = worker, counts = {n = 1}}
+  if held.job == JOB and held.chunk == 0 then args.follow_up = {chunks = CHUNKS, queue = 'cpu'} end
+  local reply = call('commit', args)
+  local again = call('commit', args) -- redis-py does so when the reply is lost
+  check(cjson.encode(reply) == cjson.encode(again), 'a repeated commit gets the same reply')
+  check((reply[1] == 'lost') ~= held_it, 'only the present holder commits')
+  if not held_it then return end
+  local name = held.job .. '/' .. held.chunk
+  world.committed[name] = (world.committed[name] or 0) + 1
+  if held.job ~= JOB then return end
+  if reply[1] == 'last' then world.ends = world.ends + 1 end
+  for _, order in ipairs(reply[2]) do
+    if order[1] == DEPENDENT then world.released = world.released + 1 end
+  end
+end
+
+local function release(worker, what, delay_ms)
+  local held = forget(worker)
+  call('release', {job = held.job, chunk = held.chunk, token = held.token, what = what, reason = 'r', delay_ms = delay_ms})
+end
+
+function act.drain(worker) release(worker, 'drain', 0) end
+function act.fault(worker) release(worker, 'fault', 1000) end
+
+function act.fail(worker)
+  local held = forget(worker)
+  local held_it, before = holds(held), get(held.job, 'state')
+  call('fail', {job = held.job, chunk = held.chunk, token = held.token, error = '{"type":"E","message":"m"}'})
+  check(get(held.job, 'state') == (held_it and 'failed' or before), 'only the present holder fails a job')
+end
+
+function act.renew(worker)
+  local held = world.held[worker]
+  local verdict = call('renew', {worker = worker, lease_ms = LEASE_MS, leases = {held}})[1]
+  check((verdict == 'ok') == holds(held), 'a renewal tells the truth')
+  if verdict ~= 'ok' then forget(worker) end
+end
+
+-- The main process sees its child die, and reports it.
+function act.kill(worker)
+  forget(worker)
+  call('end_process', {worker = worker, what = 'death', reason = 'killed', process = process_of(worker)})
+end
+
+-- The machine is gone: nobody reports it.
+act.vanish = forget
+
+function act.idle(worker)
+  call('mark_idle', {worker = worker, job = JOB})
+end
+
+local function reclaim()
+  return call('reclaim', {lease_ms = LEASE_MS, reclaim_ms = RECLAIM_MS})[2]
+end
+act.reclaim = reclaim
+
+function act.clock(direction)
+  set_clock(world.clock + (direction == 'back' and -HOUR_MS or HOUR_MS))
+end
+
+-- 70 s pass while somebody looks at the leases every 5 s.
+function act.watch()
+  for _ = 1, 14 do
+    set_clock(world.clock + RECLAIM_MS)
+    reclaim()
+  end
+end
+
+function act.cancel() call('cancel', {job = JOB, token = token()}) end
+function act.retry() call('retry', {job = JOB, token = token()}) end
+
+local OF_HOLDER = {'commit', 'drain', 'fault', 'fail', 'renew', 'kill', 'vanish'}
+local OF_ALL = {{'clock', 'forward'}, {'clock', 'back'}, {'reclaim'}, {'watch'}, {'cancel'}, {'retry'}}
+
+-- Every action that is possible in this state: its name and arguments.
+local function actions()
+  local possible = {unpack(OF_ALL)}
+  local function add(...) possible[#possible + 1] = {...} end
+  for _, worker in ipairs(workers) do
+    add('heartbeat', worker)
+    if world.held[worker] then
+      for _, name in ipairs(OF_HOLDER) do add(name, worker) end
+    elseif world.lost[worker] then
+      add('next again', worker)
+      add('vanish', worker)
+    else
+      add('next', worker, JOB)
+      add('next', worker, DEPENDENT)
+      add('next, reply lost:', worker, JOB)
+      add('idle', worker)
+    end
+  end
+  return possible
+end
+
+-- Invariants
+
+local function check_job(job)
+  local total, done, fresh = tonumber(get(job, 'chunks_total')), tonumber(get(job, 'chunks_done')), tonumber(get(job, 'next'))
+  local places, somewhere, leases = {}, 0, redis.call('ZRANGE', key(job, 'leases'), 0, -1)
+  local function place(chunk)
+    check(not places[chunk], job .. ': a chunk is in one place')
+    places[chunk] = true
+    somewhere = somewhere + 1
+  end
+  for _, part in ipairs({'leases', 'returned', 'delayed'}) do
+    for _, chunk in ipairs(redis.call('ZRANGE', key(job, part), 0, -1)) do place(chunk) end
+  end
+  local committed = 0
+  for chunk = 0, total - 1 do
+    if world.committed[job .. '/' .. chunk] then
+      committed = committed + 1
+      place(tostring(chunk))
+    end
+  end
+  for chunk = 0, fresh - 1 do check(places[tostring(chunk)], job .. ': each chunk is somewhere') end
+  check(somewhere == fresh and fresh <= total, job .. ': no chunk that is not its own')
+  check(#leases == redis.call('HLEN', key(job, 'holders')), job .. ': each lease has a holder, and each holder a lease')
+  for _, chunk in ipairs(leases) do check(holder({job = job, chunk = chunk}), job .. ': the holder is the lease\'s') end
+  check(done == committed and tonumber(get(job, 'count:n') or 0) == done, job .. ': the counts are those of the commits')
+  local state, waits = get(job, 'state'), redis.call('EXISTS', key(job, 'after')) == 1
+  check((state == 'succeeded') == (done == total), job .. ': succeeded is all committed')
+  local open = ENDED[state] == nil and not waits
+  check((redis.call('SISMEMBER', 'jdq:open', job) == 1) == open, job .. ': open is ready and not ended')
+  check((redis.call('SISMEMBER', 'jdq:open:cpu:5', job) == 1) == open, job .. ': open by queue is open')
+  check(not ENDED[state] or #leases == 0, job .. ': an ended job has no lease')
+end
+
+local function check_all()
+  for _, times in pairs(world.committed) do check(times == 1, 'a chunk counts once') end
+  check(world.ends <= 1, 'a job ends once')
+  check(world.released <= 1, 'a dependent is started once')
+  check_job(JOB)
+  check_job(DEPENDENT)
+end
+
+local function is_over()
+  local over = ENDED[get(JOB, 'state')]
+  return over and (ENDED[get(DEPENDENT, 'state')] or redis.call('SCARD', 'jdq:open') == 0)
+end
+
+local function follow_ticket(worker, job)
+  forget(worker)
+  act.next(worker, job)
+  while world.held[worker] do
+    act.commit(worker)
+    act.next(worker, job)
+  end
+  redis.call('HDEL', 'jdq:workers:busy', worker)
+end
+
+-- By reclaims and the tickets that they order, all jobs end: workers know nothing and do nothing but follow tickets, and
+-- those in quarantine recover. States from which that is known are not followed again.
+local function check_liveness()
+  local passed = {}
+  for _ = 1, 60 do
+    for _, worker in ipairs(workers) do
+      forget(worker)
+      redis.call('HSET', 'jdq:workers:queue', worker, 'cpu')
+      redis.call('ZADD', 'jdq:workers:seen', string.format('%d', world.clock), worker)
+    end
+    redis.call('UNLINK', 'jdq:workers:busy', 'jdq:workers:sick', 'jdq:workers:faults')
+    local state = digest()
+    if is_over() or redis.call('SISMEMBER', 'explore:live', state) == 1 then
+      if #passed > 0 then redis.call('SADD', 'explore:live', unpack(passed)) end
+      return
+    end
+    passed[#passed + 1] = state
+    set_clock(world.clock + RECLAIM_MS)
+    for _, order in ipairs(reclaim()) do
+      for number = 1, math.min(order[3], #workers) do follow_ticket(workers[number], order[1]) end
+    end
+    check_all()
+  end
+  check(false, 'all jobs end')
+end
+
+-- What explore.py asks for
+
+local function attempt(path, work, ...)
+  local sound, problem = pcall(work, ...)
+  if not sound then error((type(problem) == 'table' and problem.err or problem) .. '; after: ' .. path, 0) end
+end
+
+local function perform(action)
+  act[action[1]](action[2], action[3])
+  check_all()
+end
+
+-- Takes so many states from one level's list, and adds those that one action leads to, and that are new, to the next one's.
+local function expand(level, most)
+  for _ = 1, most do
+    local packed = redis.call('LPOP', 'explore:' .. level)
+    if not packed then break end
+    local dump, before, path = unpack(cmsgpack.unpack(packed))
+    restore(dump, before)
+    for _, action in ipairs(actions()) do
+      restore(dump, before)
+      local to = path .. (path == '' and '' or ' | ') .. table.concat(action, ' ')
+      attempt(to, perform, action)
+      if redis.call('SADD', 'explore:seen', digest()) == 1 then
+        local reached, after = save()
+        redis.call('RPUSH', 'explore:' .. level + 1, cmsgpack.pack({reached, after, to}))
+        attempt(to, check_liveness)
+      end
+    end
+  end
+  return {redis.call('SCARD', 'explore:seen'), redis.call('LLEN', 'explore:' .. level)}
+end
+
+workers = cjson.decode(ARGV[2])
+if ARGV[1] == 'start' then
+  world = {held = {}, lost = {}, committed = {}, released = 0, ends = 0, tokens = 0}
+  set_clock(1700000000000)
+  redis.call('HSET', 'jdq:reclaim', 'at', string.format('%d', world.clock))
+  for _, job in ipairs({JOB, DEPENDENT}) do
+    local after = job == DEPENDENT and {JOB} or cjson.decode('[]')
+    call('create', {job = job, kind = 'k', spec = '{}', queue = 'cpu', priority = 5, after = after})
+  end
+  for _, worker in ipairs(workers) do act.heartbeat(worker) end
+  local dump, after = save()
+  redis.call('RPUSH', 'explore:0', cmsgpack.pack({dump, after, ''}))
+  redis.call('SADD', 'explore:seen', digest())
+elseif ARGV[1] == 'expand' then
+  return expand(ARGV[3], tonumber(ARGV[4]))
+else
+  world = cmsgpack.unpack(redis.call('GET', 'explore:world'))
+  if ARGV[1] == 'live' then
+    check_liveness()
+  else
+    perform(cjson.decode(ARGV[3]))
+  end
+end
+redis.call('SET', 'explore:world', cmsgpack.pack(world))
+return cjson.encode(actions())

@@ -1,0 +1,212 @@
+"""Jobs and workers as the ledger has them, read from their entries in Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+import redis
+
+from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, read_spec
+from jdq.worker.queue.limits import LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job failed; the message ends with the next step where one is known."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as the ledger has it. Times are seconds since 1970 on the server's clock."""
+
+    id: str
+    kind: str
+    state: JobState
+    spec: Spec | UnknownSpec
+    queue: str
+    created: float
+    started: float | None
+    ended: float | None
+    read_at: float  # when this was read
+    chunks_done: int
+    chunks_total: int
+    chunks_leased: int
+    waits_for: list[str]
+    counts: dict[str, int]
+    chunks_delayed: int  # they failed, and are retried soon
+    live: list[dict[str, Any]]  # progress of the leased chunks
+    workers: list[str]  # those that hold them
+    log: list[dict[str, Any]]  # attempts that did not end in a commit, with their reasons
+    result: dict[str, Any] | None
+    error: JobError | None
+
+    @property
+    def wall_s(self) -> float | None:
+        """Seconds from the first lease to the job's end, or to when this was read."""
+        if self.started is None:
+            return None
+        return (self.ended or self.read_at) - self.started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker as it describes itself.
+
+    `state` is starting, waiting (for a GPU), idle, busy, sick, stopping or dead; `reason` says why it is sick.
+    """
+
+    name: str
+    state: str
+    queue: str
+    host: str
+    pid: int
+    device: str
+    job: str | None
+    last_seen: float
+    started: float
+    version: str  # of its jdq; "-" if it does not say
+    protocol: int  # of its messages
+    tokens_per_s: int | None  # of the last chunk that its encoder computed
+    reason: str | None = None
+
+
+class _Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says about itself with each heartbeat; other versions may say more or less."""
+
+    queue: str = "-"
+    host: str = "-"
+    pid: int = 0
+    device: str = "-"
+    started: float = 0.0
+    condition: str = "ready"
+    version: str = "-"
+    protocol: int = 0
+
+
+def readable_job(job: str, now: float, part: list[Any]) -> Job:
+    """The job, or one that says that it cannot be read: one bad entry must not hide all others."""
+    try:
+        if errors := [reply for reply in part if isinstance(reply, redis.RedisError)]:
+            raise errors[0]
+        return _job(job, now, *part)
+    except (redis.ResponseError, KeyError, ValueError, TypeError) as error:
+        return _unreadable(job, now, f"{type(error).__name__}: {error}")
+
+
+def _unreadable(job: str, now: float, problem: str) -> Job:
+    message = f"its entries in Redis are not those of this version of jdq ({problem})\n  try: jdq workers"
+    return Job(
+        id=job,
+        kind=job.rpartition("-")[0] or "-",
+        state=JobState.UNREADABLE,
+        spec=UnknownSpec(problem=problem),
+        queue="-",
+        created=now,
+        started=None,
+        ended=None,
+        read_at=now,
+        chunks_done=0,
+        chunks_total=0,
+        chunks_leased=0,
+        chunks_delayed=0,
+        waits_for=[],
+        counts={},
+        live=[],
+        workers=[],
+        log=[],
+        result=None,
+        error=JobError(type="Unreadable", message=message),
+    )
+
+
+def _job(
+    job: str,
+    now: float,
+    fields: dict[str, str],
+    after: set[str],
+    holders: list[str],
+    live: list[str],
+    log: list[str],
+    delayed: int,
+) -> Job:
+    return Job(
+        id=job,
+        kind=fields["kind"],
+        state=JobState(fields["state"]),
+        spec=read_spec(fields["spec"]),
+        queue=fields["queue"],
+        created=float(fields["created"]) / 1000,
+        started=_seconds(fields.get("started")),
+        ended=_seconds(fields.get("ended")),
+        read_at=now,
+        chunks_done=int(fields["chunks_done"]),
+        chunks_total=int(fields["chunks_total"]),
+        chunks_leased=len(holders),
+        chunks_delayed=delayed,
+        waits_for=sorted(after),
+        counts={name[6:]: int(value) for name, value in fields.items() if name.startswith("count:")},
+        live=[msgspec.json.decode(text) for text in live],
+        workers=sorted({msgspec.json.decode(text)["worker"] for text in holders}),
+        log=[msgspec.json.decode(text) for text in log],
+        result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
+        error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
+    )
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    return None if milliseconds is None else float(milliseconds) / 1000
+
+
+T = TypeVar("T")
+
+
+def _lenient(text: str, kind: type[T], otherwise: T) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError:
+        return otherwise
+
+
+def worker_record(
+    name: str,
+    text: str,
+    *,
+    silent_s: float,
+    last_seen: float,
+    job: str | None,
+    draining: bool,
+    sick: str | None,
+    speed: str | None,
+) -> Worker:
+    """The worker that described itself so; one whose description no version of jdq wrote is shown as unreadable."""
+    described = _lenient(text, _Description, _Description(condition="unreadable"))
+    if silent_s > LIMITS.worker_timeout_ms / 1000:
+        state = "dead"
+    elif draining:
+        state = "stopping"
+    elif sick is not None:
+        state = "sick"
+    elif described.condition != "ready":
+        state = described.condition
+    else:
+        state = "busy" if job else "idle"
+    return Worker(
+        name=name,
+        state=state,
+        queue=described.queue,
+        host=described.host,
+        pid=described.pid,
+        device=described.device,
+        job=job if state != "dead" else None,
+        last_seen=last_seen,
+        started=described.started,
+        version=described.version,
+        protocol=described.protocol,
+        tokens_per_s=None if speed is None else int(speed),
+        reason=None if sick is None else str(_lenient(sick, dict[str, Any], {}).get("reason", sick)),
+    )
