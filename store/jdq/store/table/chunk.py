@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import pyarrow as pa
 
@@ -14,7 +13,6 @@ Record = tuple[int, list[str]]
 CHUNK_BYTES = 1 << 19
 # With fewer per column, a row group has more bytes about its columns than of them.
 COLUMN_BYTES, MOST_CHUNK_BYTES = 1 << 11, 12 << 20
-STEP = 16
 
 
 class Chunk:
@@ -66,15 +64,12 @@ def chunked(records: Iterator[Record]) -> Iterator[Chunk]:
         return
     most = chunk_bytes(len(record[1]))
     chunk: list[Record] = []
-    characters, step = 0, 1
-    while taken := list(islice(records, step)):
-        chunk += taken
-        size = sum(len(cell) for _, cells in taken for cell in cells)
-        characters += size
-        # Measuring each record is slow, and sixteen long ones may not fit in memory.
-        step = STEP if size < len(taken) * most // 64 else 1
+    characters = 0
+    for record in records:
+        chunk.append(record)
+        characters += sum(map(len, record[1]))
         if characters >= most:
             yield Chunk(chunk)
-            chunk, characters, step = [], 0, 1
+            chunk, characters = [], 0
     if chunk:
         yield Chunk(chunk)

@@ -71,21 +71,20 @@ def delimited_chunks(
     than 16 Mi characters.
     """
     csv.field_size_limit(CELL_CHARACTERS)  # process-wide; Python's default of 128 KiB is less than some real texts
-    lines = _Lines(_whole_lines(source, encoding, chunk_bytes(width)))
-    reader = _Reader(lines, delimiter, options)
+    lines = _Lines(_whole_lines(source, encoding, chunk_bytes(width)), delimiter, options)
     split = _Splitter(width, delimiter, quotes=options.quoting == "standard")
     has_begun = False
     try:
         _skip(lines, options.skip_lines)
         while data := lines.rest():
             if has_begun and (columns := split.columns(data)):
-                yield Chunk([], columns, line=reader.line)
-                reader.skip(len(columns[0]))
+                yield Chunk([], columns, line=lines.line)
+                lines.skip(len(columns[0]))
                 continue
             lines.put_back(data)
             records: list[Record] = []
             try:
-                records.extend(reader.records(one=not has_begun))
+                records.extend(lines.records(one=not has_begun))
             finally:
                 # Also those before a fault, for the advice about it.
                 yield Chunk(records)
@@ -93,24 +92,46 @@ def delimited_chunks(
     except UnicodeError:
         raise undecodable(source, encoding, options) from None
     except csv.Error as error:
-        raise _malformed(source, options, reader.line, reader.last_line, str(error)) from None
+        raise _malformed(source, options, lines.line, lines.last_line, str(error)) from None
 
 
-class _Reader:
-    """Python's csv reader. `line` is where the next record begins, and `last_line` what was read last."""
+class _Lines:
+    """The lines of a file, which comes in pieces of whole lines, and the records that csv makes of them.
 
-    def __init__(self, lines: _Lines, delimiter: str, options: TableOptions) -> None:
-        self._lines = lines
-        self._reader = csv.reader(lines, delimiter=delimiter, quoting=_QUOTING[options.quoting], strict=True)
-        self._unseen = options.skip_lines
-        self.line = self._unseen + 1
+    `line` is where the next record begins, and `last_line` what was read last.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], delimiter: str, options: TableOptions) -> None:
+        self._pieces = pieces
+        self._pending: deque[str] = deque()
+        self._reader = csv.reader(self, delimiter=delimiter, quoting=_QUOTING[options.quoting], strict=True)
+        self._unread = options.skip_lines  # by csv
+        self.line = self._unread + 1
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if not self._pending:
+            self.put_back(next(self._pieces))
+        return self._pending.popleft()
 
     @property
     def last_line(self) -> int:
-        return self._unseen + self._reader.line_num
+        return self._unread + self._reader.line_num
+
+    def rest(self) -> bytes:
+        """The rest of the piece, or the next one."""
+        rest = "".join(self._pending).encode()
+        self._pending.clear()
+        return rest or next(self._pieces, b"")
+
+    def put_back(self, piece: bytes) -> None:
+        self._pending.extend(io.StringIO(piece.decode(), newline=""))
 
     def skip(self, lines: int) -> None:
-        self._unseen += lines
+        """Go on behind so many lines of a piece that was taken out."""
+        self._unread += lines
         self.line += lines
 
     def records(self, *, one: bool) -> Iterator[Record]:
@@ -119,33 +140,8 @@ class _Reader:
             first, self.line = self.line, self.last_line + 1
             if cells:
                 yield first, cells
-            if one or not self._lines.pending:
+            if one or not self._pending:
                 return
-
-
-class _Lines:
-    """The lines of a file, in pieces of whole lines."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self.pending: deque[str] = deque()
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        if not self.pending:
-            self.put_back(next(self._pieces))
-        return self.pending.popleft()
-
-    def rest(self) -> bytes:
-        """The rest of the piece, or the next one."""
-        rest = "".join(self.pending).encode()
-        self.pending.clear()
-        return rest or next(self._pieces, b"")
-
-    def put_back(self, piece: bytes) -> None:
-        self.pending.extend(io.StringIO(piece.decode(), newline=""))
 
 
 def _whole_lines(source: Source, encoding: str, size: int) -> Iterator[bytes]:

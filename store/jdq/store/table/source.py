@@ -225,10 +225,7 @@ class _Guarded(io.RawIOBase):
         return len(data)
 
     def _count_line_ends(self, data: bytes) -> None:
-        both = data.count(b"\r\n") if b"\r" in data else 0
-        self.line_ends["CR"] += data.count(b"\r") - both
-        self.line_ends["LF"] += data.count(b"\n") - both
-        self.line_ends["CR LF"] += both
+        self.line_ends.update(line_ends(data))
         if self._after_return and data.startswith(b"\n"):
             self.line_ends.subtract(["CR", "LF"])
             self.line_ends["CR LF"] += 1
@@ -239,6 +236,12 @@ class _Guarded(io.RawIOBase):
         self._line_bytes = self._line_bytes + len(data) if end < 0 else len(data) - end
         if self._line_bytes > LINE_BYTES:
             raise TableError(f"{self._source.path} has a line of more than {LINE_BYTES:,} bytes: is it a table?")
+
+
+def line_ends(data: bytes) -> Counter[str]:
+    """How many there are of each kind."""
+    both = data.count(b"\r\n") if b"\r" in data else 0
+    return Counter({"CR": data.count(b"\r") - both, "LF": data.count(b"\n") - both, "CR LF": both})
 
 
 def open_source(file: str) -> Source:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,9 +17,9 @@ from jdq.store.table.findings import GARBLED, Findings, is_split, may_be_odd
 from jdq.store.table.options import TableError, TableOptions
 from jdq.store.table.options import columns as listed
 from jdq.store.table.part import Part
-from jdq.store.table.source import Source, open_source
+from jdq.store.table.source import Source, line_ends, open_source
 
-Row = tuple[str, ...]
+Row = list[str]
 # One column of strings for each of the table's names.
 Block = Sequence[pa.Array]
 
@@ -107,7 +106,6 @@ class _Rows:
         self._blank: list[Record] = []
         self._text = [columns.names.index(name) for name in columns.joined] or [columns.names.index(columns.text)]
         self._label = None if columns.label is None else columns.names.index(columns.label)
-        self._pick = _picker(columns)
         # In cells; those of the file that are in no cell end rows.
         self._line_ends: Counter[str] = Counter()
         self._count_line_ends(part.header)
@@ -136,11 +134,7 @@ class _Rows:
         return warnings
 
     def _count_line_ends(self, texts: Iterable[str]) -> None:
-        text = "\0".join(texts)
-        both = text.count("\r\n")
-        self._line_ends["CR"] += text.count("\r") - both
-        self._line_ends["LF"] += text.count("\n") - both
-        self._line_ends["CR LF"] += both
+        self._line_ends += line_ends("\0".join(texts).encode())
 
     def _ends_of_rows(self) -> list[str]:
         """The kinds of line ends between rows. With more than one, a cell that has a line end may lack its quotes."""
@@ -203,9 +197,9 @@ class _Rows:
             if any(mark in cell for mark in GARBLED):
                 findings.add_garbled(self._row, cell)
                 break
-        row = self._pick(fitted)
+        row = [fitted[place] for place in self._columns.places]
         if self._columns.joined:
-            row = (*row, JOINED_BY.join(row[place] for place in self._text if row[place].strip()))
+            row.append(JOINED_BY.join(row[place] for place in self._text if row[place].strip()))
         label = None if self._label is None else row[self._label]
         text = row[-1] if self._columns.joined else row[self._text[0]]
         return row if findings.add_row(self._row, text, label, self._options) else None
@@ -241,15 +235,6 @@ def open_table(file: str | Path | Sequence[str | Path], options: TableOptions | 
     files = [file] if isinstance(file, str | Path) else file
     sources: list[Source] = [open_source(name) for name in expand([str(name) for name in files])]
     return Table([Part(source, options) for source in sources], options)
-
-
-def _picker(columns: Columns) -> Callable[[list[str]], Row]:
-    places = columns.places
-    if places == tuple(range(columns.width)):
-        return tuple
-    if len(places) == 1:
-        return lambda cells: (cells[places[0]],)
-    return itemgetter(*places)
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:
