@@ -6,11 +6,13 @@ import csv
 import io
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jdq.store.table import TableError, TableOptions, open_table
+from jdq.store.table.chunk import Chunk, chunk_bytes, chunked
 from jdq.store.table.delimited import _Splitter
 from tests.written_tables import rows_of
 
@@ -98,3 +100,54 @@ def test_the_line_of_a_fault_is_right_wherever_it_is(
         (tmp_path / "data.csv").write_bytes((head + fault + above * 3).encode())
         with pytest.raises(TableError, match=fact):
             rows_of(open_table(tmp_path / "data.csv", TableOptions(unlabelled=True, skip_lines=skipped)))
+
+
+def test_a_chunk_is_rows_or_columns() -> None:
+    columns = [pa.array(["a", "b"]), pa.array(["1", ""])]
+    records = [(7, ["a", "1"]), (8, ["b", ""])]
+    by_columns, by_rows = Chunk([], columns, line=7), Chunk(records)
+    assert by_columns.records() == by_rows.records() == records
+    assert by_columns.columns(2) is columns
+    assert list(by_rows.columns(2)) == columns
+    assert [column.type for column in by_rows.columns(2)] == [pa.string(), pa.string()]
+    assert by_rows.records() == records
+    assert (by_columns.columns(3), Chunk(records).columns(1), Chunk([]).columns(0)) == ((), (), ())
+    assert Chunk([(1, ["a"]), (2, ["a", "b"])]).columns(2) == ()
+    assert Chunk([], columns).records()[0][0] == 0
+
+
+def test_records_are_chunked_by_their_characters_behind_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 10)
+    monkeypatch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+
+    def sizes(*cells: str) -> list[list[int]]:
+        return [[line for line, _ in chunk.records()] for chunk in chunked((n, [c]) for n, c in enumerate(cells))]
+
+    assert sizes("", " ", "name", "12345", "12345", "1234567890", "1", "123456789", "1") == [
+        *([0], [1], [2]),  # the first with something in a cell is the header
+        *([3, 4], [5], [6, 7], [8]),
+    ]
+    assert sizes("name", "1234567890") == [[0], [1]]
+    assert sizes("", "") == [[0], [1]]
+    assert sizes() == []
+
+
+def test_a_chunk_grows_with_the_columns_up_to_a_bound() -> None:
+    assert (chunk_bytes(1), chunk_bytes(256), chunk_bytes(257)) == (1 << 19, 1 << 19, 257 << 11)
+    assert chunk_bytes(20_000) == 12 << 20
+
+
+def test_a_table_of_several_chunks_counts_its_rows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that pyarrow divides, chunks that csv reads, and rows with a fault in between."""
+    monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 40)
+    monkeypatch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+    rows = [(f"text {n}", "xy"[n % 2]) for n in range(40)]
+    rows[20] = ('a "quote"', "x")
+    rows[30] = ("bad \ufffd", "y")
+    file = tmp_path / "data.csv"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("text", "label"), *rows])
+    table = open_table(file)
+    assert rows_of(table) == rows
+    assert table.warnings() == [f"{file}: row 31 may be in another encoding: 'bad \ufffd'"]
+    assert (table.findings.n_rows, dict(table.findings.classes)) == (40, {"x": 19, "y": 21})

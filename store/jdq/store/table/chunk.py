@@ -25,11 +25,10 @@ class Chunk:
 
     def records(self) -> list[Record]:
         """The records by rows."""
-        if not self._columns:
-            return self._records
-        return list(
-            enumerate(map(list, zip(*(column.to_pylist() for column in self._columns), strict=True)), self._line)
-        )
+        if not self._records and self._columns:
+            cells = zip(*(column.to_pylist() for column in self._columns), strict=True)
+            self._records = list(enumerate(map(list, cells), self._line))
+        return self._records
 
     def columns(self, width: int) -> Sequence[pa.Array]:
         """The cells by columns; none where not every record has `width` cells."""
