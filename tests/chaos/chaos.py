@@ -2,7 +2,9 @@
 
 The stack is the real one (`jdq up`): server, supervisor and workers as processes. Faults: kill -9 of a worker's main
 process, of the process that computes, and of the server; SIGSTOP of one process and of all, for longer than a lease;
-all connections cut; workers that raise, return NaN, or are ten times slower. One text in some jobs kills its process.
+all connections cut, and replies lost; a full disk, where this process may mount one; the scripts' clock set by an hour;
+workers that raise, hang, return NaN, are ten times slower, or compute with a flipped bit. One text in some jobs kills
+its process.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,10 +47,14 @@ SETTINGS = FAULTY | {
     "JDQ_RECLAIM_S": "1",
     "JDQ_CHUNK_TOKENS": "600",
     "JDQ_SELF_TEST_S": "0.001",  # before every chunk
+    "JDQ_STALL_S": "4",
 }
-SICK = ("raises", "nan", "slow")
+SICK = ("raises", "hangs", "nan", "slow", "flips")
 KILLER = 700  # the row whose text kills, from 1
-FAULTS = ("kill worker", "kill child", "kill server", "pause", "sleep", "cut connections", "sick worker")
+FAULTS = ["kill worker", "kill child", "kill server", "pause", "sleep", "cut connections", "sick worker"]
+FAULTS += ["lost replies", "full disk", "clock step"]
+DISK = "size=256m"
+HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -61,23 +68,26 @@ class Findings:
     wrong: int = 0
     ended_twice: int = 0
     without_end: int = 0
+    killers: int = 0
     killers_named: int = 0
     failed: list[str] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
-        return not (self.lost or self.wrong or self.ended_twice or self.without_end or self.failed)
+        unnamed = self.killers - self.killers_named
+        return not (self.lost or self.wrong or self.ended_twice or self.without_end or self.failed or unnamed)
 
 
 class Chaos:
     """One stack, its jobs, and the faults done to it."""
 
-    def __init__(self, stack: Stack, folder: Path, rng: random.Random) -> None:
+    def __init__(self, stack: Stack, folder: Path, rng: random.Random, *, own_disk: bool) -> None:
         self.stack = stack
         self.findings = Findings()
         self._folder = folder
         self._rng = rng
-        self._jobs: dict[str, tuple[str, list[str]]] = {}
+        self._faults = [fault for fault in FAULTS if own_disk or fault != "full disk"]
+        self._tables: dict[str, list[str]] = {}
         self._paused: list[tuple[float, psutil.Process]] = []
         self._sick: list[tuple[float, Path]] = []
         (stack.home / "sick").mkdir()
@@ -87,16 +97,16 @@ class Chaos:
         while sum(self.findings.faults.values()) < faults:
             while len(self._running()) < 2:
                 self._submit()
-            self._fault(self._rng.choice(FAULTS))
+            self._fault(self._rng.choice(self._faults))
             time.sleep(self._rng.uniform(0.2, 2.5))
             self._resume(time.monotonic())
         self._resume(float("inf"))
-        self._await_ends()
+        self._await_running()
         self._check()
         return self.findings
 
     def _submit(self) -> None:
-        number = len(self._jobs)
+        number = len(self._tables)
         # Half of the texts are another job's, too.
         texts = [f"text {n} of {number if n % 2 else 'all'} [slow]" for n in range(TEXTS)]
         file = self._folder / f"table{number}.csv"
@@ -104,8 +114,8 @@ class Chaos:
             texts[KILLER - 1] = f"text {KILLER} of {number} [kill]"
         file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
         arguments = ["submit", "extract", str(file), "--encoder", f"hash:{DIM}", "--on-error", "skip"]
-        job = self._patiently(*arguments).strip()
-        self._jobs[job] = (file.stem, texts)
+        self._tables[file.stem] = texts
+        self._patiently(*arguments)
 
     def _patiently(self, *arguments: str) -> str:
         """The command's output; while the server is away, again."""
@@ -132,6 +142,9 @@ class Chaos:
             "sleep": self._sleep,
             "sick worker": self._sicken,
             "cut connections": self._cut,
+            "lost replies": self._lose_replies,
+            "full disk": self._fill_disk,
+            "clock step": self._step_clock,
         }[fault]()
         self.findings.faults[fault] += bool(done)
 
@@ -186,10 +199,36 @@ class Chaos:
 
     def _sicken(self) -> bool:
         worker = f"gpu-{self._rng.randint(1, 3)}@{socket.gethostname()}"
-        file = self.stack.home / "sick" / worker
-        file.write_text(self._rng.choice(SICK))
-        self._sick.append((time.monotonic() + self._rng.uniform(1, 8), file))
+        self._for_a_while(worker, self._rng.choice(SICK))
         return True
+
+    def _lose_replies(self) -> bool:
+        self._for_a_while("replies", "")
+        return True
+
+    def _for_a_while(self, name: str, what: str) -> None:
+        file = self.stack.home / "sick" / name
+        file.write_text(what)
+        self._sick.append((time.monotonic() + self._rng.uniform(1, 8), file))
+
+    def _fill_disk(self) -> bool:
+        filler = self.stack.home / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 20))
+        time.sleep(self._rng.uniform(0.5, 4))
+        filler.unlink()
+        return True
+
+    def _step_clock(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self._client() as client:
+            client.incrby("test:clock-offset", self._rng.choice((HOUR_MS, -HOUR_MS)))
+            return True
+        return False
+
+    def _client(self) -> redis.Redis:
+        path = (self.stack.home / "run" / "socket").read_text()
+        return redis.Redis(unix_socket_path=path, decode_responses=True)
 
     def _resume(self, now: float) -> None:
         for due, file in list(self._sick):
@@ -205,16 +244,10 @@ class Chaos:
                     continue
 
     def _cut(self) -> bool:
-        path = (self.stack.home / "run" / "socket").read_text()
-        client = redis.Redis(unix_socket_path=path, decode_responses=True)
-        try:
+        with contextlib.suppress(redis.RedisError), self._client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
-        except redis.RedisError:
-            return False
-        return True
-
-    def _await_ends(self) -> None:
-        self._await_running()
+            return True
+        return False
 
     def _await_running(self) -> None:
         """Waits until no job runs; those that still do after three minutes are a finding."""
@@ -224,7 +257,8 @@ class Chaos:
     def _check(self) -> None:
         store = open_store(self.stack.home / "store")
         for job in self._jobs_now():
-            name, texts = self._jobs.get(job.id, ("", []))
+            name = str(job.spec.dataset)
+            texts = self._tables[name]
             self.findings.jobs += 1
             if not job.state.ended:
                 self.findings.without_end += 1
@@ -235,6 +269,7 @@ class Chaos:
             ends = self._patiently("logs", job.id).count("chunk committed (last)")
             self.findings.ended_twice += ends > 1
             killers = sum("[kill]" in text for text in texts)
+            self.findings.killers += killers
             self.findings.killers_named += job.counts.get("skipped", 0) == killers == 1
             self.findings.lost += job.counts.get("skipped", 0) != killers
             self.findings.lost += job.counts["texts_total"] - job.counts["texts_done"]
@@ -251,11 +286,25 @@ def make_chaos(faults: int, seed: int) -> Findings:
     """The findings of one run on a stack of its own."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder, **SETTINGS)
-        stack.run("up", "--gpu-workers", "3", "--cpu-workers", "1")
-        try:
-            return Chaos(stack, Path(folder), random.Random(seed)).run(faults)
-        finally:
-            stack.run("down")
+        with own_disk(stack.home) as mounted:
+            stack.run("up", "--gpu-workers", "3", "--cpu-workers", "1")
+            try:
+                return Chaos(stack, Path(folder), random.Random(seed), own_disk=mounted).run(faults)
+            finally:
+                stack.run("down")
+
+
+@contextlib.contextmanager
+def own_disk(folder: Path) -> Iterator[bool]:
+    """Gives the folder a small disk of its own, where this process may do so."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @click.command()
@@ -267,10 +316,12 @@ def main(faults: int, seed: int) -> None:
     began = time.monotonic()
     found = make_chaos(faults, seed)
     click.echo(f"{sum(found.faults.values())} faults in {time.monotonic() - began:.0f} s: {dict(found.faults)}")
-    click.echo(f"{found.jobs} jobs, {found.rows} rows checked; {found.killers_named} rows that kill found")
+    click.echo(
+        f"{found.jobs} jobs, {found.rows} rows checked; {found.killers_named} of {found.killers} rows that kill found"
+    )
     click.echo(
         f"lost {found.lost}, wrong {found.wrong}, ended twice {found.ended_twice}, "
-        f"without an end {found.without_end}, failed {len(found.failed)}"
+        f"without an end {found.without_end}, given up {len(found.failed)}"
     )
     for failure in found.failed:
         click.echo(f"  {failure}")

@@ -2,13 +2,16 @@
 
 Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text kills
 the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker is sick
-as the file says: `raises`, `nan`, `slow`, `hangs`, or `locks`. Only the `hash:` encoder is changed.
+as the file says: `raises`, `nan`, `slow`, `hangs`, `locks`, or `flips` (one bit, from the next canary texts on). Only
+the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists, one reply of Redis in twenty is lost. The clock
+of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import sys
 import time
@@ -20,7 +23,11 @@ from types import ModuleType
 from typing import Any
 
 SLOW_S = 0.02
+LOST_REPLIES = 0.05
 BATCH_TEXTS = 10  # so that an encoder of slow texts hears five times per second when to stop
+
+
+flips = False  # the worker's last canary texts were encoded with a flipped bit
 
 
 def sickness() -> str:
@@ -31,9 +38,12 @@ def sickness() -> str:
         return ""
 
 
-def suffer(text: str) -> bool:
-    """Does what the text and the sickness ask for; whether the feature is to be NaN."""
+def suffer(text: str, canaries: Sequence[str]) -> None:
+    """Does what the text and the sickness ask for."""
+    global flips
     sick = sickness()
+    if text in canaries:
+        flips = sick == "flips"
     if "[kill]" in text:
         os.kill(os.getpid(), signal.SIGKILL)
     if sick == "raises":
@@ -44,7 +54,15 @@ def suffer(text: str) -> bool:
         ctypes.PyDLL(None).sleep(3600)  # with Python's lock held: no thread of this process runs
     if "[slow]" in text:
         time.sleep(SLOW_S * (10 if sick == "slow" else 1))
-    return sick == "nan"
+
+
+def damaged(feature: Any) -> Any:
+    """The feature as a sick worker computes it."""
+    if sickness() == "nan":
+        return feature * float("nan")
+    if flips:
+        feature[0] = int(feature[0]) ^ 128
+    return feature
 
 
 class FaultyLoader(SourceFileLoader):
@@ -57,7 +75,10 @@ class FaultyLoader(SourceFileLoader):
         encode = faulty.HashEncoder.encode
 
         def hashed_feature(text: str, dim: int) -> Any:
-            return sound(text, dim) * (float("nan") if suffer(text) else 1)
+            from jdq.worker.jobs.canary import TEXTS
+
+            suffer(text, TEXTS)
+            return damaged(sound(text, dim))
 
         def encode_and_check(self: Any, tokens: Any, **options: Any) -> Any:
             from jdq.worker.encoder.errors import NotFiniteFeatures
@@ -71,6 +92,42 @@ class FaultyLoader(SourceFileLoader):
         faulty.HashEncoder.encode = encode_and_check
 
 
+class LossyLoader(SourceFileLoader):
+    """Loads redis-py's connection, which loses replies: the server ran the command, and the caller does not know."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        lossy: Any = module
+        read_response = lossy.AbstractConnection.read_response
+        lost = Path(os.environ.get("JDQ_HOME", "/nonexistent"), "sick", "replies")
+
+        def read_or_lose(self: Any, *arguments: Any, **options: Any) -> Any:
+            response = read_response(self, *arguments, **options)
+            if random.random() < LOST_REPLIES and lost.exists():
+                self.disconnect()
+                raise lossy.ConnectionError("a test lost the reply")
+            return response
+
+        lossy.AbstractConnection.read_response = read_or_lose
+
+
+class SteppedLoader(SourceFileLoader):
+    """Loads the ledger's scripts, on a clock that a test can step."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        scripts: Any = module
+        source = scripts._source
+
+        def stepped(name: str) -> str:
+            text: str = source(name)
+            clock = "math.floor(time[2] / 1000)\n"
+            assert clock in text
+            return text.replace(clock, f"{clock}now = now + tonumber(redis.call('GET', 'test:clock-offset') or 0)\n", 1)
+
+        scripts._source = stepped
+
+
 class ListedGpuLoader(SourceFileLoader):
     """Loads a module whose checks of GPUs pass, for hosts whose GPUs are only listed."""
 
@@ -81,8 +138,13 @@ class ListedGpuLoader(SourceFileLoader):
 
 def loader_of(fullname: str) -> type[SourceFileLoader] | None:
     """The loader that changes this module here, if any."""
-    if fullname == "jdq.worker.encoder.hashing":
-        return FaultyLoader
+    loaders: dict[str, type[SourceFileLoader]] = {
+        "jdq.worker.encoder.hashing": FaultyLoader,
+        "jdq.worker.queue.scripts": SteppedLoader,
+        "redis.connection": LossyLoader,
+    }
+    if fullname in loaders:
+        return loaders[fullname]
     checks = ("jdq.worker.process.readiness", "jdq.worker.encoder.self_test")
     if fullname in checks and os.environ.get("GPUS_ARE_LISTED"):
         return ListedGpuLoader

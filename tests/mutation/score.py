@@ -1,28 +1,38 @@
-"""Mutation testing with mutmut: `make mutants`, or `make mutants ROOM=store/jdq/store/spaces` for one folder or file.
+"""Mutation testing: `make mutants`, or `make mutants ROOM=store/jdq/store/spaces` for one folder or file.
 
-mutmut changes the sources one place at a time and runs the tests that reach the changed function; a change that no
-test notices survives. It knows one source root and the project has three, so each room is tested in a copy of the
-project whose `src/jdq` holds all three. The copy stays in .mutants/, with the survivors' diffs in survivors.diff.
+mutmut changes the sources one place at a time; the tests that run the changed function are run, and a change that no
+test notices survives. The survivors' diffs stay in .mutants/.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
+import ast
+import difflib
+import gc
 import os
-import shutil
-import signal
-import subprocess
+import random
 import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import coverage
+import msgspec
+import pytest
+from mutmut.mutation.file_mutation import create_mutations, deep_replace
+
+from tests.mutation.forks import answers, fails, must_pass, with_collected
+from tests.mutation.inside import sitecustomize
 
 PROJECT = Path(__file__).parents[2]
-ROOTS = ("store/jdq", "worker/jdq", "cli/jdq")
+INSIDE = Path(__file__).parent / "inside"
 # The folders that are scored, each with the tests nearest to it; of these a mutant runs those that reach it.
 ROOMS = {
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
@@ -37,26 +47,73 @@ ROOMS = {
     "worker/jdq/worker/encoder": ["tests/encoder"],
     "worker/jdq/worker/heads": ["tests/heads"],
     "worker/jdq/worker/process": ["tests/process", "tests/jobs/test_chunk_loop.py", "tests/monitoring"],
-    "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop.py"],
+    "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop.py", "tests/cli/test_exit_codes.py"],
 }
 LEAST = 0.85
-# What mutmut's exit codes mean: pytest failed, crashed, or ran out of time; else the mutant survived.
-KILLED = {1, 3, 24, 36, 152, 255, -24, -11, -9, -6}
+# The tests of one mutant, fastest first, take no longer than this in all: a survivor must not cost a run of its room.
+BUDGET_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One change of a function: its name in its module, its lines, and the first of them that changed."""
+
+    path: Path
+    source: str
+    module: str
+    function: str
+    lines: range
+    line: int
+    diff: tuple[str, ...] = ()
+
+    @property
+    def becomes(self) -> str:
+        """The lines that it puts in, without their indentation."""
+        return " ".join(line[1:].strip() for line in self.diff if line.startswith("+"))
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """As equivalent.toml names it."""
+        return f"{self.module}.{self.function}", self.becomes
+
+
+class Control(msgspec.Struct):
+    """A run of the tests without a mutant: how long each takes, and the tests that run each line."""
+
+    seconds: dict[str, float]
+    tests_of: dict[str, dict[int, list[str]]]  # by file and line
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Those that run the mutant's function, first those that run its line, the fastest first, within the budget.
+
+        Where none does in the tests' own process: the tests in the file that is named for the module.
+        """
+        tests_of = self.tests_of.get(str(mutant.path), {})
+        reach = {test for line in mutant.lines for test in tests_of.get(line, ())}
+        named = f"/test_{mutant.module.rpartition('.')[2]}.py::"
+        reach = reach or {test for test in self.seconds if named in test}
+        nearest = set(tests_of.get(mutant.line, ()))
+        left = BUDGET_S
+        kept: list[str] = []
+        for test in sorted(reach, key=lambda test: (test not in nearest, self.seconds[test])):
+            left -= self.seconds[test]
+            if left > 0 or not kept:
+                kept.append(test)
+        return kept
+
+
+@dataclass(slots=True)
 class Score:
     """What became of the mutants of one room."""
 
-    killed: int
-    survived: int
-    equivalent: int
-    wall_s: float
+    killed: int = 0
+    equivalent: int = 0
+    survivors: list[Mutant] = field(default_factory=list)
 
     @property
     def share(self) -> float:
         """Killed mutants among those that change what the code does, 0.0 to 1.0."""
-        return self.killed / max(1, self.killed + self.survived)
+        return self.killed / max(1, self.killed + len(self.survivors))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,150 +121,173 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation.score", description=__doc__)
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"folder or file in one of: {', '.join(ROOMS)}")
     parser.add_argument("--children", type=int, default=os.cpu_count(), help="mutants tested at the same time")
+    parser.add_argument("--sample", type=int, default=sys.maxsize, help="as many mutants of each file, at random")
     options = parser.parse_args(arguments)
+    os.chdir(PROJECT)
+    os.environ |= {"PYTHONPATH": str(INSIDE), "OMP_NUM_THREADS": "1"}
     scores = []
-    for room in options.rooms or ROOMS:
-        scores.append(score := tested(room.rstrip("/"), options.children))
-        print(  # noqa: T201
-            f"{room}: {score.share:.2f} ({score.killed} killed, {score.survived} survived, "
-            f"{score.equivalent} equivalent; {score.wall_s:.0f} s)",
-            flush=True,
-        )
+    for folder, rooms in by_folder(options.rooms or ROOMS).items():
+        scores += tested(folder, rooms, options.children, options.sample)
     return int(any(score.share < LEAST for score in scores))
 
 
-def tested(room: str, children: int) -> Score:
-    """Test all mutants of a room, or of a file in it."""
-    folder = next((folder for folder in ROOMS if room == folder or room.startswith(f"{folder}/")), None)
-    if folder is None or not (PROJECT / room).exists():
-        raise SystemExit(f"{room} is not in one of {', '.join(ROOMS)}")
-    stage = copied(PROJECT / ".mutants" / room.replace("/", "."))
-    tests = [str(file.relative_to(stage)) for pattern in ROOMS[folder] for file in sorted(stage.glob(pattern))]
-    configure(stage, room, tests)
-    began = time.monotonic()
-    run_mutmut(stage, children)
-    return counted(stage, time.monotonic() - began)
+def by_folder(rooms: Iterable[str]) -> dict[str, list[str]]:
+    """The rooms by the folder whose tests are theirs."""
+    folders: dict[str, list[str]] = {}
+    for room in (room.rstrip("/") for room in rooms):
+        folder = next((folder for folder in ROOMS if room == folder or room.startswith(f"{folder}/")), None)
+        if folder is None or not (PROJECT / room).exists():
+            raise SystemExit(f"{room} is not in one of {', '.join(ROOMS)}")
+        folders.setdefault(folder, []).append(room)
+    return folders
 
 
-def copied(stage: Path) -> Path:
-    """A fresh copy of the project's files, tracked or new, with all three source roots in src."""
-    shutil.rmtree(stage, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
+def tested(folder: str, rooms: list[str], children: int, sample: int) -> list[Score]:
+    """Tests the mutants of these files of a folder, or of the folder itself, and prints the scores."""
+    files = [str(file) for pattern in ROOMS[folder] for file in sorted(PROJECT.glob(pattern))]
+    listed, scores = equivalents(), []
+
+    def work(session: pytest.Session) -> None:
+        control = Recorder(PROJECT / folder).control(session)
+        for room in rooms:
+            score, began = Score(), time.monotonic()
+            for path in [PROJECT / room] if room.endswith(".py") else sorted((PROJECT / room).rglob("*.py")):
+                every = list(mutants(path))
+                every = random.Random(0).sample(every, min(sample, len(every)))
+                pending = [mutant for mutant in every if mutant.key not in listed]
+                score.equivalent += len(every) - len(pending)
+                for mutant, killed in outcomes(session, pending, control, children):
+                    score.killed += killed
+                    score.survivors += [] if killed else [mutant]
+            report(room, score, time.monotonic() - began)
+            scores.append(score)
+
+    with_collected(files, work)
+    return scores
+
+
+def report(room: str, score: Score, seconds: float) -> None:
+    """Prints the score, and writes the survivors' diffs."""
+    print(  # noqa: T201
+        f"{room}: {score.share:.2f} ({score.killed} killed, {len(score.survivors)} survived, "
+        f"{score.equivalent} equivalent; {seconds:.0f} s)",
+        flush=True,
     )
-    for name in listed.stdout.splitlines():
-        target = stage / in_one_root(name)
-        if (PROJECT / name).is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, target)
-    (stage / "mutants" / "src").mkdir(parents=True)  # Python remembers of sys.path what was not there at its start
-    return stage
+    diffs = "\n".join("\n".join([f"# {mutant.key[0]}", *mutant.diff, ""]) for mutant in score.survivors)
+    (PROJECT / ".mutants" / f"{room.replace('/', '.')}.diff").write_text(diffs, encoding="utf-8")
 
 
-def in_one_root(path: str) -> str:
-    """Where a file of the project is in its copy."""
-    for root in ROOTS:
-        if path.startswith(f"{root}/"):
-            return f"src/jdq/{path.removeprefix(root + '/')}"
-    return path
+def mutants(path: Path) -> Iterator[Mutant]:
+    """All changes of the file that mutmut knows, inside functions."""
+    code = path.read_text(encoding="utf-8")
+    tree, mutations, _, _ = create_mutations(str(path), code)
+    module = ".".join(path.relative_to(PROJECT).with_suffix("").parts[1:])
+    for mutation in mutations:
+        source = deep_replace(tree, mutation.original_node, mutation.mutated_node).code  # type: ignore[union-attr]
+        old, new = code.splitlines(), source.splitlines()
+        line = next(n for n, (a, b) in enumerate(zip_longest(old, new), 1) if a != b)
+        function, lines = function_at(code, line)
+        if mutation.contained_by_top_level_function is not None and function:
+            diff = tuple(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+            yield Mutant(path=path, source=source, module=module, function=function, lines=lines, line=line, diff=diff)
 
 
-def configure(stage: Path, room: str, tests: list[str]) -> None:
-    """Add mutmut's settings to the copy's pyproject.toml."""
-    mutated = in_one_root(f"{room}/") + "*" if (PROJECT / room).is_dir() else in_one_root(room)
-    others = sorted(entry.name for entry in stage.iterdir() if entry.name not in ("src", "pyproject.toml", "tests"))
-    settings = {
-        "source_paths": ["src"],
-        "only_mutate": [mutated],
-        "also_copy": others,
-        "pytest_add_cli_args_test_selection": tests,
-        # Examples that are always the same: a mutant is killed in every run or in none.
-        "pytest_add_cli_args": [
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "fastest_first",
-            "--hypothesis-seed=0",
-            "-m",
-            "not slow",
-        ],
-        # torch's threads do not survive a fork of the process that has run tests.
-        "process_isolation": "forkserver",
-        "timeout_multiplier": 5.0,
-        "timeout_constant": 2.0,
-        "use_git_change_detection": False,
+def function_at(code: str, line: int) -> tuple[str, range]:
+    """Name and lines of the function or method at the line; no name where there is none."""
+    name, body = "", ast.parse(code).body
+    while True:
+        node = next((node for node in body if node.lineno <= line <= (node.end_lineno or 0)), None)
+        if isinstance(node, ast.FunctionDef):
+            return f"{name}{node.name}", range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+        if not isinstance(node, ast.ClassDef):
+            return "", range(0)
+        name, body = f"{name}{node.name}.", node.body
+
+
+class Recorder:
+    """A pytest plugin that measures a run without a mutant."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seconds: dict[str, float] = {}
+        self._coverage = coverage.Coverage(data_file=None, include=[f"{folder}/*"], config_file=False)
+        self._coverage.set_option("run:disable_warnings", ["no-data-collected"])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Times a test with its fixtures, and counts the lines that it runs as its own."""
+        self._coverage.switch_context(item.nodeid)
+        began = time.monotonic()
+        result = yield
+        self.seconds[item.nodeid] = time.monotonic() - began
+        return result
+
+    def control(self, session: pytest.Session) -> Control:
+        """Runs all tests in a fork, where they must pass."""
+        with tempfile.NamedTemporaryFile() as result:
+            must_pass(lambda: self._run(session, Path(result.name)))
+            return msgspec.json.decode(result.read(), type=Control)
+
+    def _run(self, session: pytest.Session, result: Path) -> bool:
+        session.config.pluginmanager.register(self)
+        self._coverage.start()
+        failed = fails(session, session.items)
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        tests_of = {file: data.contexts_by_lineno(file) for file in data.measured_files()}
+        result.write_bytes(msgspec.json.encode(Control(seconds=self.seconds, tests_of=tests_of)))
+        return failed
+
+
+def outcomes(
+    session: pytest.Session, pending: list[Mutant], control: Control, children: int
+) -> Iterator[tuple[Mutant, bool]]:
+    """Each mutant, and whether a test noticed it. The first one's function as it is, put in as a mutant, must pass."""
+    items = {item.nodeid: item for item in session.items}
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+
+        def call(mutant: Mutant) -> tuple[Mutant, Callable[[], bool], float]:
+            tests = control.tests(mutant)
+
+            def work() -> bool:
+                substitute(mutant, Path(folder) / f"{os.getpid()}.py")
+                return fails(session, [items[test] for test in tests])
+
+            return mutant, work, 15 + 5 * sum(control.seconds[test] for test in tests)
+
+        for mutant in pending[:1]:
+            must_pass(call(replace(mutant, source=mutant.path.read_text(encoding="utf-8")))[1])
+        yield from answers(map(call, pending), children)
+
+
+def functions_of(path: Path, name: str) -> list[FunctionType]:
+    """The live functions of the file that have this qualified name, or are inside of one that has it."""
+    functions = (found for found in gc.get_objects() if isinstance(found, FunctionType))
+    functions = (function for function in functions if function.__code__.co_filename == str(path))
+    return [function for function in functions if f"{function.__qualname__}.".startswith(f"{name}.")]
+
+
+def substitute(mutant: Mutant, file: Path) -> None:
+    """Lets the function of this process, and of the processes that it starts, be the mutant."""
+    path = mutant.path
+    file.write_text(mutant.source, encoding="utf-8")
+    os.environ |= {sitecustomize.MUTATED: str(path), sitecustomize.MUTANT: str(file)}
+    originals = functions_of(path, mutant.function)
+    namespace = {"__name__": mutant.module, "__file__": str(path)}
+    exec(compile(mutant.source, str(path), "exec", dont_inherit=True), namespace)
+    mutated = {
+        function.__qualname__: function
+        for function in functions_of(path, mutant.function)
+        if function.__globals__ is namespace
     }
-    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-    with (stage / "pyproject.toml").open("a", encoding="utf-8") as stream:
-        stream.write("\n".join(["", "[tool.mutmut]", *lines, ""]))
-
-
-def run_mutmut(stage: Path, children: int) -> None:
-    """Run it in a process group of its own, which ends with it: servers of tests that ran out of time stay behind."""
-    paths = [str(stage / "tests" / "mutation" / "inside"), str(stage / "mutants" / "src")]
-    program = "from mutmut.__main__ import cli; cli()"
-    command = [sys.executable, "-c", program, "run", "--max-children", str(children)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    with (stage / "mutmut.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=stage,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    if code:
-        said = (stage / "mutmut.log").read_text(errors="replace")
-        raise SystemExit(f"{said[-4000:]}\nmutmut ended with {code}; all that it said: {stage / 'mutmut.log'}")
-
-
-def counted(stage: Path, wall_s: float) -> Score:
-    """The score of what mutmut has written down; the survivors' diffs go to survivors.diff."""
-    killed = equivalent = 0
-    survivors = []
-    listed = equivalents()
-    for name, code, diff in results(stage):
-        if code in KILLED:
-            killed += 1
-        elif (name.partition("__mutmut_")[0], added_line(diff)) in listed:
-            equivalent += 1
-        else:
-            survivors.append(f"# {name}\n{diff}\n")
-    (stage / "survivors.diff").write_text("\n".join(survivors), encoding="utf-8")
-    return Score(killed=killed, survived=len(survivors), equivalent=equivalent, wall_s=wall_s)
-
-
-def results(stage: Path) -> Iterator[tuple[str, int | None, str]]:
-    """(name, exit code, diff) of each mutant; no diff of those that were killed."""
-    from mutmut.mutation.diff_apply import get_diff_for_mutant
-
-    with contextlib.chdir(stage):
-        for meta in sorted(Path("mutants/src").rglob("*.meta")):
-            source = meta.relative_to("mutants").with_suffix("")
-            for name, code in json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].items():
-                yield name, code, "" if code in KILLED else get_diff_for_mutant(name, path=source)
-
-
-def added_line(diff: str) -> str:
-    """The lines that the mutant puts in, without their indentation."""
-    added = [line[1:].strip() for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
-    return " ".join(added)
+    for original in originals:
+        changed = mutated[original.__qualname__]
+        original.__code__ = changed.__code__
+        original.__defaults__, original.__kwdefaults__ = changed.__defaults__, changed.__kwdefaults__
 
 
 def equivalents() -> set[tuple[str, str]]:
     """(function, line as the mutant has it) of the mutants that behave as the original does."""
-    listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8"))
+    listed: dict[str, Any] = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8"))
     return {(mutant["function"], mutant["becomes"]) for mutant in listed.get("mutant", [])}
 
 

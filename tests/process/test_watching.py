@@ -134,3 +134,67 @@ def test_a_worker_whose_heartbeat_thread_breaks_ends() -> None:
     )
     assert done.returncode in (7, -signal.SIGTERM)
     assert "the worker heartbeat ended" in done.stderr
+
+
+class Device:
+    """A self-test that answers immediately, and a clock."""
+
+    def __init__(self) -> None:
+        self.runs = False
+        self.now = 1000.0
+        self.answer = "self-test: broken"
+        self.began: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def begin(self) -> None:
+        self.began.append(self.now)
+
+    def finding(self) -> str:
+        return self.answer
+
+    def pauses(self, recovery: Recovery, seconds: int) -> list[float]:
+        """Between the tests of a worker that is sick for so long."""
+        self.began.clear()
+        for _ in range(seconds):
+            recovery.step(True)
+            self.now += 1
+        return [after - before for before, after in pairwise(self.began)]
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    device = Device()
+    monkeypatch.setattr(self_test, "time", device)
+    return device
+
+
+def test_a_broken_device_is_tested_at_intervals_that_double_up_to_ten_minutes(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    recovery = Recovery(device, lambda: True)  # type: ignore[arg-type]
+    assert device.pauses(recovery, 2500) == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+    assert caplog.messages[:2] == ["self-test: broken; tested again in 10 s", "self-test: broken; tested again in 20 s"]
+
+
+def test_a_device_that_relapses_soon_is_tested_later_each_time_and_after_a_sound_time_is_trusted_again(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    device.answer = ""
+    answers: list[bool] = []
+    recovery = Recovery(device, lambda: answers.append(True) or True)  # type: ignore[arg-type, func-returns-value]
+    assert device.pauses(recovery, 75) == [10, 20, 40]
+    assert len(answers) == 4
+    assert set(caplog.messages) == {"the device passed its self-test; this worker takes work again"}
+    device.now += 80 + 601
+    assert device.pauses(recovery, 35) == [10, 20]
+
+
+def test_a_worker_that_is_not_sick_is_not_tested(device: Device) -> None:
+    recovery = Recovery(device, lambda: True)  # type: ignore[arg-type]
+    recovery.step(False)
+    assert device.began == []
+    device.runs = True  # a test that began while it was sick
+    recovery.step(False)
+    assert device.began == []

@@ -15,6 +15,7 @@ class DroppingProxy:
     def __init__(self, path: Path, server: Path) -> None:
         self.path = path
         self.drops = 0
+        self.accepts = float("inf")  # so many connections; the others are closed
         self._server = server
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -24,6 +25,10 @@ class DroppingProxy:
     def _accept(self) -> None:
         while True:
             client, _ = self._listener.accept()
+            self.accepts -= 1
+            if self.accepts < 0:
+                client.close()
+                continue
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

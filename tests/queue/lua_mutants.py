@@ -1,7 +1,7 @@
 """Removes every line of the Lua scripts in turn, and prints those that no test misses.
 
-``python -m tests.queue.lua_mutants``. Each mutant is tested in a fork of this process, which has imported all that the
-tests need: by the tests of the queue, and if they pass, by the exploration of its states.
+``python -m tests.queue.lua_mutants``. Each mutant meets the tests of the queue, and if they pass, the exploration of
+its states.
 """
 
 from __future__ import annotations
@@ -9,30 +9,39 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from tests.mutation.forks import answers, fails, must_pass, with_collected
 from tests.queue.explore import Explorer, Violated, explore
 from tests.redis_server import RedisServer
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "worker" / "jdq" / "worker" / "queue" / "lua"
 DEPTH = 5
+LIMIT_S = 300
 # Lines that change no behaviour that anybody could see, with the reason.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "return false": "at the end of a function whose callers only ask whether the answer is true",
+    "trouble.row = nil": "a text that is left out from then on is never accused again",
+    "return nil": "at the end of a function, which returns nil anyway",
+}
+
+Mutant = tuple[Path, int, str]
 
 
-def mutants(scripts: tuple[str, ...]) -> Iterator[tuple[Path, int, str]]:
+def mutants(scripts: tuple[str, ...]) -> Iterator[Mutant]:
     """The file, number and text of each line to remove; lines without code of their own are left out."""
     for path in sorted(FOLDER.glob("*.lua")):
         if scripts and path.stem not in scripts:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip() and not line.strip().startswith("--") and line.strip() not in ("end", "end)", "}"):
-                yield path, number, line.strip()
+            code = line.strip()
+            if code and not code.startswith("--") and code not in ("end", "end)", "}") and code not in EQUIVALENT:
+                yield path, number, code
 
 
 def remove(path: Path, number: int) -> None:
@@ -47,11 +56,8 @@ def remove(path: Path, number: int) -> None:
     Path.read_text = read_text  # type: ignore[method-assign]
 
 
-def is_noticed() -> bool:
-    """Whether a test of the queue fails, or the exploration finds a violation."""
-    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout=60", "--deselect", "tests/queue/test_explore.py"]
-    if pytest.main([*options, str(PROJECT / "tests" / "queue")]):
-        return True
+def violates() -> bool:
+    """Whether the exploration finds a violation."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         server = RedisServer(Path(folder)).start()
         try:
@@ -63,37 +69,35 @@ def is_noticed() -> bool:
     return False
 
 
-def is_caught(path: Path, number: int) -> bool:
-    """The same of the mutant, in a fork."""
-    child = os.fork()
-    if not child:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        caught = True
-        try:
-            remove(path, number)
-            caught = is_noticed()
-        finally:
-            os._exit(caught)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+def is_caught(session: pytest.Session, mutant: Mutant) -> bool:
+    """Whether a test of the queue fails, or the exploration finds a violation."""
+    remove(*mutant[:2])
+    return fails(session, session.items) or violates()
 
 
 @click.command()
 @click.argument("scripts", nargs=-1)
-def main(scripts: tuple[str, ...]) -> None:
+@click.option("--children", type=int, default=os.cpu_count(), help="Mutants tested at the same time.")
+def main(scripts: tuple[str, ...], children: int) -> None:
     """Exit code 1 where the tests miss a removed line of SCRIPTS, or of all."""
     os.chdir(PROJECT)
-    caught, missed = 0, 0
-    for path, number, line in mutants(scripts):
-        if line in EQUIVALENT:
-            continue
-        if is_caught(path, number):
-            caught += 1
-        else:
-            missed += 1
-            click.echo(f"{path.stem}:{number}: {line}")
-    click.echo(f"{caught} of {caught + missed} removed lines caught, {len(EQUIVALENT)} equivalent")
+    caught: list[Mutant] = []
+    missed: list[Mutant] = []
+
+    def work(session: pytest.Session) -> None:
+        def calls() -> Iterator[tuple[Mutant, Callable[[], bool], float]]:
+            for mutant in mutants(scripts):
+                yield mutant, lambda mutant=mutant: is_caught(session, mutant), LIMIT_S  # type: ignore[misc]
+
+        must_pass(lambda: fails(session, session.items))
+        for mutant, noticed in answers(calls(), children):
+            (caught if noticed else missed).append(mutant)
+            if not noticed:
+                click.echo(f"{mutant[0].stem}:{mutant[1]}: {mutant[2]}")
+
+    files = sorted(str(path) for path in Path("tests/queue").glob("test_*.py") if path.stem != "test_explore")
+    with_collected(files, work)
+    click.echo(f"{len(caught)} of {len(caught) + len(missed)} removed lines caught, {len(EQUIVALENT)} equivalent")
     sys.exit(1 if missed else 0)
 
 

@@ -47,6 +47,7 @@ def test_a_broken_job_ends_with_its_reason_and_stops_reclaiming_for_no_other(
     assert ledger.next(job) is None
     assert not client.sismember("jdq:open", job)
     assert jobbook.job(dependent).state is JobState.FAILED
+    assert not client.exists(f"jdq:job:{job}:dependents")
 
 
 def test_a_broken_urgent_job_does_not_keep_workers_from_others(
@@ -81,6 +82,7 @@ def test_one_dependent_that_is_broken_keeps_no_other_from_its_start(
     client.set(f"jdq:job:{dependents[1]}:after", "text")
     tickets = ledger.commit(taken(ledger, job), Outcome()).tickets
     assert sorted(order.job for order in tickets) == sorted([dependents[0], dependents[2]])
+    assert not client.exists(f"jdq:job:{job}:dependents")
     assert jobbook.job(job).state is JobState.SUCCEEDED
 
 

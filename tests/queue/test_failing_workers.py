@@ -12,7 +12,7 @@ from tests.queue.conftest import SPEC, Clock
 from tests.queue.test_ledger import planned, taken, watched
 
 LedgerOf = Callable[..., Ledger]
-PID = os.getpid()
+
 DESCRIPTION = {"queue": "cpu", "host": "h", "pid": 1, "device": "cpu", "started": 0}
 
 
@@ -73,7 +73,7 @@ def test_a_worker_never_takes_again_what_it_failed_while_another_lives_however_b
         clock.pass_s(3600)
         alive(bad, good)
         assert bad.next(job) is None
-    bad.end_process(PID, "killed by SIGKILL")  # of a process that holds nothing
+    bad.end_process(os.getpid(), "killed by SIGKILL")  # of a process that holds nothing
     clock.pass_s(20)
     bad.heartbeat(DESCRIPTION)
     assert taken(bad, job).attempt == 2
@@ -84,7 +84,7 @@ def test_after_a_death_others_only_go_first(jobbook: JobBook, ledger_of: LedgerO
     job = planned(jobbook, b, 1)
     alive(a, b)
     taken(a, job)
-    a.end_process(PID, "killed by SIGKILL")
+    a.end_process(os.getpid(), "killed by SIGKILL")
     assert a.next(job) is None
     clock.pass_s(10)
     alive(a, b)
@@ -92,7 +92,7 @@ def test_after_a_death_others_only_go_first(jobbook: JobBook, ledger_of: LedgerO
     clock.pass_s(2)
     alive(a, b)
     taken(b, job)
-    b.end_process(PID, "killed by SIGKILL")
+    b.end_process(os.getpid(), "killed by SIGKILL")
     c = ledger_of("c")
     clock.pass_s(10)
     alive(a, b, c)
@@ -168,7 +168,7 @@ def test_the_chunks_of_a_process_that_died_are_pending_immediately_with_the_reas
     job = planned(jobbook, other, 4)
     alive(ledger, other)
     first, second, kept = taken(ledger, job), taken(ledger, job), taken(other, job)
-    returned, tickets = ledger.end_process(PID, "killed by SIGKILL (out of memory?)")
+    returned, tickets = ledger.end_process(os.getpid(), "killed by SIGKILL (out of memory?)")
     assert (returned, {order.job for order in tickets}) == (2, {job})
     assert {taken(other, job).chunk, taken(other, job).chunk} == {first.chunk, second.chunk}
     assert other.renew([(kept, None)]) == ["ok"]
@@ -181,12 +181,12 @@ def test_a_death_convicts_only_a_chunk_that_ran_alone(jobbook: JobBook, ledger_o
     job = planned(jobbook, ledger, 2)
     for _ in range(5):
         taken(ledger, job), taken(ledger, job)
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
     assert taken(ledger, job).deaths == 0
     for deaths in range(1, 3):
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
         assert taken(ledger, job).deaths == deaths
-    ledger.end_process(PID, "killed by SIGKILL")
+    ledger.end_process(os.getpid(), "killed by SIGKILL")
     error = jobbook.job(job).error
     assert error is not None
     assert error.message == "chunk 1 killed its worker 3 times; the last time: killed by SIGKILL"
@@ -201,7 +201,7 @@ def test_a_row_that_killed_its_worker_twice_while_alone_is_named_and_the_count_s
         lease = taken(ledger, job)
         assert (lease.deaths, lease.rows) == (n, ())
         ledger.renew([(lease, {"texts_alone": 8} | ({} if row is None else {"row": row}))])
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
     lease = taken(ledger, job)
     assert (lease.deaths, lease.rows, lease.attempt) == (0, (7,), 9)
 
@@ -225,7 +225,7 @@ def test_a_worker_whose_processes_die_at_three_chunks_in_a_row_is_quarantined(
         assert bad.heartbeat(DESCRIPTION) == ""
         taken(bad, job)
         assert bad.is_busy()
-        bad.end_process(PID, "killed by SIGSEGV")
+        bad.end_process(os.getpid(), "killed by SIGSEGV")
         assert not bad.is_busy()
     assert bad.heartbeat(DESCRIPTION) == "killed by SIGSEGV"
 
@@ -236,7 +236,7 @@ def test_a_chunk_that_kills_again_and_again_quarantines_nobody(jobbook: JobBook,
     for _ in range(6):
         lease = taken(ledger, job)
         ledger.renew([(lease, {"texts_alone": 8})])
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
     assert ledger.heartbeat(DESCRIPTION) == ""
 
 
@@ -247,7 +247,7 @@ def test_a_process_whose_death_fails_the_job_with_its_first_chunk_ends_it_once(
     job = planned(jobbook, ledger, 2)
     for _ in range(10):
         taken(ledger, job), taken(ledger, job)
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
     failed = jobbook.job(job)
     assert failed.error is not None
     assert "chunk 1 lost its worker 10 times" in failed.error.message
@@ -277,7 +277,7 @@ def test_a_chunk_that_is_halved_is_not_given_up_for_a_death_before_its_first_par
         lease = taken(ledger, job)
         if death < 5:
             ledger.renew([(lease, {"texts_alone": 8})])
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
     assert taken(ledger, job).deaths == 20
 
 
@@ -295,5 +295,5 @@ def test_a_chunk_that_is_halved_is_given_up_after_three_faults_and_sixty_deaths(
     for _ in range(60):
         lease = taken(ledger, deadly)
         ledger.renew([(lease, {"texts_alone": 8})])
-        ledger.end_process(PID, "killed by SIGKILL")
+        ledger.end_process(os.getpid(), "killed by SIGKILL")
     assert jobbook.job(deadly).state is JobState.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
+from jdq.cli.client import Client
 from jdq.worker.config import read_config
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import JobState
@@ -106,3 +107,17 @@ def test_a_repeated_release_and_a_repeated_fault_count_once(
     assert proxy.drops == 0
     found = jobbook.job(job)
     assert (found.chunks_delayed, len(found.log)) == (1, 1)
+
+
+def test_a_submitted_job_whose_tickets_are_lost_is_no_error(
+    proxy: DroppingProxy, jobbook: JobBook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JDQ_HOME", "/nonexistent")
+    monkeypatch.setenv("JDQ_BROKER_URL", f"redis+socket://{proxy.path}")
+    proxy.accepts = 1  # the ledger's connection, and none of Celery's
+    client = Client()
+    job = client.submit(SPEC)
+    client.redis.close()
+    assert "workers could not be woken and will find the job by themselves" in capsys.readouterr().err
+    proxy.accepts = 10
+    assert jobbook.job(job).state is JobState.QUEUED

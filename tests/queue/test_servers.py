@@ -53,6 +53,8 @@ def test_a_server_that_is_too_old_is_refused(version: str) -> None:
         ("redis://u:secret@h", "redis://u:***@h"),
         ("redis://h/0?password=secret&db=1", "redis://h/0?password=***&db=1"),
         ("redis://h/0?db=1&ssl_keyfile_PASSWORD=secret", "redis://h/0?db=1&ssl_keyfile_PASSWORD=***"),
+        ("redis://u:a@b:c@h", "redis://u:***@h"),
+        ("redis://u:secret:with:colons@h", "redis://u:***@h"),
         ("redis://h/0", "redis://h/0"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.output import say
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
@@ -84,9 +85,12 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
 
     if job.kind != "predict":
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
-    source = JobFiles(client.store.root).folder(job.id) / "predictions.csv"
+    files = JobFiles(client.store.root)
+    source = files.folder(job.id) / "predictions.csv"
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
+    if source.with_suffix(".json").exists():  # older jdq wrote none
+        files.check(source.with_suffix(".json"))
     write_table(read_records(source), target, numbers_from=probability_columns(next(iter(read_records(source)))))
 
 
@@ -109,7 +113,7 @@ def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_fro
         partial.replace(target.path)
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"wrote {target.path}", err=True)
+    say(f"wrote {target.path}", err=True)
 
 
 def probability_columns(header: Sequence[str]) -> int:

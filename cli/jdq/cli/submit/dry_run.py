@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from jdq.cli.client import BadRequest
-from jdq.cli.output import counted, duration, json_option, print_json, print_table
-from jdq.cli.programs import missing_packages, output_of_program
+from jdq.cli.output import counted, duration, json_option, print_json, print_table, say
+from jdq.cli.programs import missing_packages, program_output
 from jdq.cli.submit.data import imported
 
 if TYPE_CHECKING:
@@ -89,28 +89,26 @@ def _estimate(version: DatasetVersion, spec: Extract) -> dict[str, Any] | None:
     if not spec.encoder.startswith("hash:") and missing_packages():
         return None
     arguments = [str(version.path), msgspec.json.encode(spec).decode()]
-    found: dict[str, Any] = msgspec.json.decode(output_of_program("jdq.worker.programs.estimate", arguments))
+    found: dict[str, Any] = msgspec.json.decode(program_output("jdq.worker.programs.estimate", arguments))
     return found
 
 
 def _print_table_facts(facts: dict[str, Any]) -> None:
-    click.echo(f"columns: {', '.join(facts['columns'])}")
-    click.echo(
-        f"{counted(facts['rows'], 'row')}, {counted(facts['texts'], 'different text')}, {facts['repeated']:,} repeated"
-    )
+    say(f"columns: {', '.join(facts['columns'])}")
+    say(f"{counted(facts['rows'], 'row')}, {counted(facts['texts'], 'different text')}, {facts['repeated']:,} repeated")
     if left_out := facts["empty_rows"] + facts["skipped_rows"]:
-        click.echo(f"left out: {counted(left_out, 'row')} without a text")
+        say(f"left out: {counted(left_out, 'row')} without a text")
     if classes := sorted(facts["classes"].items(), key=lambda label: -label[1]):
         print_table([facts["label_column"], "rows"], [[label, f"{rows:,}"] for label, rows in classes[:SHOWN_CLASSES]])
         if len(classes) > SHOWN_CLASSES:
-            click.echo(f"and {len(classes) - SHOWN_CLASSES:,} more")
+            say(f"and {len(classes) - SHOWN_CLASSES:,} more")
 
 
 def _print_extraction(found: dict[str, Any] | None) -> None:
     if found is None:
         missing = " and ".join(missing_packages())
-        click.echo(f"token lengths, stored texts, time and price are not known without {missing}")
-        click.echo("  try: pip install 'jdq[worker]'")
+        say(f"token lengths, stored texts, time and price are not known without {missing}")
+        say("  try: pip install 'jdq[worker]'")
         return
     most = max(texts for _, texts in found["token_lengths"])
     print_table(
@@ -118,13 +116,11 @@ def _print_extraction(found: dict[str, Any] | None) -> None:
         [[f"<= {end:,}", f"{texts:,}", "#" * -(-BAR * texts // most)] for end, texts in found["token_lengths"]],
     )
     if found["truncated"]:
-        click.echo(
-            f"longer than {found['max_length']:,} tokens, to be truncated: {counted(found['truncated'], 'text')}"
-        )
+        say(f"longer than {found['max_length']:,} tokens, to be truncated: {counted(found['truncated'], 'text')}")
     to_compute = f"{counted(found['to_compute'], 'text')} to compute with {found['encoder']}"
     in_chunks = f"{counted(found['tokens'], 'token')} in {counted(found['chunks'], 'chunk')}"
-    click.echo(f"{found['stored']:,} stored, {to_compute}: {in_chunks}")
-    click.echo(f"time: {_time(found)}; price: {_price(found)}")
+    say(f"{found['stored']:,} stored, {to_compute}: {in_chunks}")
+    say(f"time: {_time(found)}; price: {_price(found)}")
 
 
 def _time(found: dict[str, Any]) -> str:

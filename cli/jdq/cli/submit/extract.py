@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.submit.data import data_argument, encoder_name, import_file, read_options, table_options
+from jdq.cli.submit.checks import checked_encoder
+from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
 from jdq.cli.submit.dry_run import Show, dry_run_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
@@ -92,7 +93,7 @@ def extract(
 
     client = Client()
     options = read_options(table, unlabelled=unlabelled)
-    encoder = encoder_name(encoder or client.config.encoder)
+    encoder = checked_encoder(client, encoder or client.config.encoder)
 
     def spec_for(version: DatasetVersion) -> Extract:
         return Extract(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import Client
+from jdq.cli.output import say
 from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
 from jdq.cli.submit.dry_run import Show, dry_run_options
 
@@ -33,4 +34,4 @@ def import_table(
         dry_run(data, name, options, None)
         return
     version = import_file(Client(), data, name=name, options=options)
-    click.echo(f"{version.name} {version.version}")
+    say(f"{version.name} {version.version}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
@@ -20,6 +21,11 @@ class Channel(kombu_redis.Channel):
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             log.error("dropped an entry of a queue that is not a message: %s: %s", type(error).__name__, error)
             return True
+
+    def _get_pool(self, asynchronous: bool = False) -> object:
+        if self.connection is None:  # closed while its connection broke: a fault of the network, not of ours
+            raise redis.ConnectionError("the connection of the channel is closed")
+        return super()._get_pool(asynchronous=asynchronous)
 
 
 class Transport(kombu_redis.Transport):

@@ -146,7 +146,6 @@ local function end_broken(id, reason)
   redis.pcall('HSET', key(id), 'state', 'failed', 'ended', now, 'error',
     cjson.encode({type = 'BrokenJob', message = 'its entries in Redis cannot be used: ' .. tostring(reason)}))
   local dependents = redis.pcall('SMEMBERS', key(id, 'dependents'))
-  if dependents.err then return end
   redis.call('UNLINK', key(id, 'dependents'))
   for _, other in ipairs(dependents) do finish(other, 'failed', dependency_failed(id, 'failed')) end
 end

@@ -1,0 +1,132 @@
+"""What a script must not leave behind, order twice, or do to a job that it does not concern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.jobbook import JobBook, NotRetried, UnknownJob
+from jdq.worker.queue.ledger import Ledger, Outcome
+from jdq.worker.queue.scripts import FollowUpChunks
+from tests.queue.conftest import SPEC, Clock
+from tests.queue.test_ledger import DONE, planned, taken, watched
+
+LedgerOf = Callable[..., Ledger]
+
+
+def test_a_committed_chunk_leaves_neither_its_troubles_nor_its_progress(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    ledger.release_after_fault(taken(ledger, job), "OSError: a cable")
+    clock.pass_s(2)
+    lease = taken(ledger, job)
+    ledger.renew([(lease, {"texts": 5})])
+    assert client.hlen(f"jdq:job:{job}:troubles") == 1
+    assert jobbook.job(job).live == [{"texts": 5}]
+    ledger.commit(lease, DONE)
+    assert client.hlen(f"jdq:job:{job}:troubles") == 0
+    assert jobbook.job(job).live == []
+
+
+def test_a_job_that_goes_on_on_another_queue_is_listed_there_only(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    assert client.smembers("jdq:open:cpu:5") == {job}
+    ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=2, queue="gpu")))
+    assert client.smembers("jdq:open:cpu:5") == set()
+    assert client.smembers("jdq:open:gpu:5") == {job}
+
+
+def test_a_job_that_fails_while_its_leases_expire_keeps_the_reason(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 3)
+    for _ in range(9):
+        assert taken(ledger, job).chunk == 1
+        assert watched(ledger, clock, 60) == 1
+    assert [taken(ledger, job).chunk for _ in range(3)] == [1, 2, 3]
+    assert watched(ledger, clock, 60) == 1  # the job ends with the first of the three
+    error = jobbook.job(job).error
+    assert error is not None
+    assert (error.type, "lost its worker 10 times" in error.message) == ("GaveUp", True)
+
+
+def test_a_job_without_pending_chunks_gets_no_tickets(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    lease = taken(ledger, job)
+    for _ in range(10):
+        clock.pass_s(5)
+        assert ledger.reclaim_expired() == (0, [])
+        ledger.renew([(lease, None)])
+
+
+def test_an_idle_worker_is_sent_one_ticket_though_several_jobs_lack_one(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    ledger.heartbeat({"queue": "cpu"})
+    for _ in range(3):
+        jobbook.create(SPEC)
+    assert sum(order.count for order in ledger.reclaim_expired()[1]) == 1
+
+
+def test_only_a_failed_or_cancelled_job_is_retried(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("a")
+    with pytest.raises(UnknownJob):
+        jobbook.retry("nope")
+    with pytest.raises(UnknownJob):
+        jobbook.job("nope")
+    job, _ = jobbook.create(SPEC)
+    with pytest.raises(NotRetried, match=f"^job {job} is running: only a failed or cancelled job can be retried$"):
+        jobbook.retry(job)
+    ledger.commit(taken(ledger, job), DONE)
+    with pytest.raises(NotRetried, match="is succeeded"):
+        jobbook.retry(job)
+    assert jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_a_retry_is_in_the_jobs_log(jobbook: JobBook) -> None:
+    job, _ = jobbook.create(SPEC)
+    jobbook.cancel(job)
+    jobbook.retry(job)
+    assert [event["what"] for event in jobbook.job(job).log] == ["retry"]
+
+
+def test_the_chunk_at_which_a_job_was_given_up_is_tried_again_after_a_retry(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 2)
+    for _ in range(3):
+        lease = taken(ledger, job)
+        assert lease.chunk == 1
+        ledger.release_after_fault(lease, "OSError: a cable")
+        clock.pass_s(60)
+    assert jobbook.job(job).state is JobState.FAILED
+    ledger.recover()
+    jobbook.retry(job)
+    assert [taken(ledger, job).chunk for _ in range(2)] == [1, 2]
+
+
+def test_a_worker_that_leaves_a_job_sends_a_ticket_for_a_chunk_that_was_returned(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger, other = ledger_of("a"), ledger_of("b")
+    job = planned(jobbook, ledger, 1)
+    ledger.release(taken(ledger, job), "told to stop")
+    assert [order.count for order in ledger.mark_idle(job)] == [1]
+    for worker in (ledger, other):
+        worker.heartbeat({"queue": "cpu"})
+    ledger.release_after_fault(taken(ledger, job), "OSError: a cable")
+    clock.pass_s(1)
+    assert ledger.mark_idle(job) == []
+    assert [order.count for order in other.mark_idle(job)] == [1]
