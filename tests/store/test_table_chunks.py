@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jdq.store.table import TableError, TableOptions, open_table
-from jdq.store.table.chunk import Chunk, chunk_bytes, chunked
+from jdq.store.table.chunk import Chunk, as_columns, chunk_bytes, chunked
 from jdq.store.table.delimited import _Splitter
 from tests.written_tables import rows_of
 
@@ -114,6 +114,9 @@ def test_a_chunk_is_rows_or_columns() -> None:
     assert (by_columns.columns(3), Chunk(records).columns(1), Chunk([]).columns(0)) == ((), (), ())
     assert Chunk([(1, ["a"]), (2, ["a", "b"])]).columns(2) == ()
     assert Chunk([], columns).records()[0][0] == 0
+    for ragged in (lambda: as_columns([["a"], ["a", "b"]]), Chunk([], [*columns, pa.array(["c"])]).records):
+        with pytest.raises(ValueError, match="zip"):
+            ragged()
 
 
 def test_records_are_chunked_by_their_characters_behind_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
