@@ -71,7 +71,7 @@ LEASE = Lease(job="j", chunk=0, token="t", attempt=1, spec_json="{}")
 )
 def test_a_verdict_stops_the_work_for_its_reason(verdict: Verdict, stop: type[StopWork] | None) -> None:
     held = HeldLease(LEASE)
-    assert stopped(held) is None
+    assert (held.verdict, stopped(held)) == ("ok", None)
     held.verdict = verdict
     assert stopped(held) is stop
 
