@@ -110,8 +110,12 @@ def mapped_beside(folder: Path, features: np.ndarray) -> np.memmap:
 
 
 def scan(folder: Path, rounds: int) -> list[Line]:
+    return [*scan_of(folder / "8", 8, SHARD_ROWS, rounds), *scan_of(folder / "100", 100, 1311, rounds)]
+
+
+def scan_of(folder: Path, shards: int, shard_rows: int, rounds: int) -> list[Line]:
     space = open_store(folder / "s").space(definition(DIM))
-    keys, features = fill(space, 131_072, SHARD_ROWS)
+    keys, features = fill(space, shards * shard_rows, shard_rows)
     raw = mapped_beside(folder, features)
     start = time.perf_counter()
     rows = Space(space.path).rows(keys)
@@ -124,7 +128,7 @@ def scan(folder: Path, rounds: int) -> list[Line]:
     )
     size = features.nbytes / 1e9
     note = f"{size / ours:.1f} and {size / theirs:.1f} GB/s; first scan, with look-up and digests, {first:.3f} s"
-    return [Line(what="warm scan, 8 shards, against np.memmap", value=share, target=0.95, unit="x", note=note)]
+    return [Line(what=f"warm scan, {shards} shards, against np.memmap", value=share, target=0.95, unit="x", note=note)]
 
 
 def gather(folder: Path, rounds: int) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from click.testing import CliRunner, Result
 
 from jdq.cli.main import cli
 from jdq.cli.output import clock, duration, print_table
+from jdq.worker.queue.contract import PROTOCOL
+from tests.cli.conftest import CommandLine
+from tests.conftest import PROJECT
 
 
 def run(home: Path, *arguments: str, **settings: str) -> Result:
@@ -102,3 +106,44 @@ def test_a_moment_is_local_time_with_its_offset() -> None:
 def test_tables_are_aligned_and_have_no_space_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["a", "long name"], [["wide cell", "x"], ["y", ""]])
     assert capsys.readouterr().out == "a          long name\nwide cell  x\ny\n"
+
+
+ESCAPE = "\x1b[31m\x9b2J\x07"
+
+
+def test_labels_and_names_with_escape_sequences_never_reach_the_terminal(jdq: CommandLine) -> None:
+    rows = "".join(f"text number {n} of {'ab'[n % 2]},{ESCAPE}{'ab'[n % 2]}\n" for n in range(40))
+    file = jdq.file(f"text,the {ESCAPE}label\n{rows}", f"{ESCAPE}.csv")
+    options = ("--label-column", f"the {ESCAPE}label", "--name", "hostile")
+    extraction = jdq.submit("extract", file, "--encoder", "hash:16", *options)
+    assert jdq.workplace.worked(extraction).state == "succeeded"
+    head = jdq.submit("train-head", "hostile")
+    assert jdq.workplace.worked(head).state == "succeeded"
+    heartbeat = jdq.workplace.runtime("cpu", f"w{ESCAPE}").ledger.heartbeat
+    heartbeat({"queue": "cpu", "device": ESCAPE, "protocol": PROTOCOL, "version": ESCAPE})
+    jdq.workplace.jobbook.settle_precision(ESCAPE)
+    commands: list[tuple[str, ...]] = [
+        ("status", head),
+        ("result", head),
+        ("heads", "show", head),
+        ("heads", "ls"),
+        ("compare", "hostile"),
+        ("store", "ls"),
+        ("store", "show", "hostile"),
+        ("workers",),
+        ("config", "show"),
+        ("top", "--once"),
+        ("jobs",),
+        ("submit", "extract", file, "--encoder", "hash:16", "--label-column", "nowhere"),
+        ("submit", "extract", file, "--encoder", "hash:16", *options),
+    ]
+    for command in commands:
+        ran = jdq.run_to_any_end(*command)
+        assert not set("\x1b\x9b\x07") & set(ran.output), (command, ran.output)
+
+
+def test_only_one_function_prints_for_people() -> None:
+    sources = {path.name: path.read_text() for path in (PROJECT / "cli" / "jdq" / "cli").rglob("*.py")}
+    prints = re.compile(r"click\.s?echo\(|^ *print\(", re.MULTILINE)
+    printing = {name for name, source in sources.items() if prints.search(source)}
+    assert printing == {"output.py", "supervisor.py"}  # the supervisor writes to its log

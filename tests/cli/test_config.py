@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from jdq.cli.main import cli
 from jdq.worker.config import Config, ConfigError, read_config, unknown_variables
+from tests.cli.conftest import CommandLine
 from tests.conftest import PROJECT
 
 
@@ -98,3 +101,42 @@ def test_compose_passes_every_setting_that_is_not_fixed_in_the_images() -> None:
     passed = set(re.findall(r"^ +(JDQ_\w+):", (PROJECT / "compose.yaml").read_text(encoding="utf-8"), re.MULTILINE))
     settings = {f"JDQ_{name.upper()}" for name in Config.__struct_fields__} - {"JDQ_HOME", "JDQ_STORE", "JDQ_EMBEDDED"}
     assert settings <= passed
+
+
+def shown(home: Path, **environment: str) -> dict[str, tuple[Any, str]]:
+    """What `jdq config show --json` says: setting -> value, source."""
+    ran = CliRunner(env={"JDQ_HOME": str(home), **environment}).invoke(cli, ["config", "show", "--json"])
+    assert ran.exit_code == 0, ran.output
+    return {each["name"]: (each["value"], each["source"]) for each in json.loads(ran.stdout)["settings"]}
+
+
+def test_config_show_names_the_source_of_each_value(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('encoder = "hash:8"\nreap_s = 7\nlease_s = 90\nstore = "/tmp/a"', encoding="utf-8")
+    found = shown(tmp_path, JDQ_LEASE_S="30")
+    assert set(found) == set(Config.__struct_fields__) - {"embedded"}
+    assert found["lease_s"] == (30.0, "JDQ_LEASE_S")
+    assert found["encoder"] == ("hash:8", f"{file}: encoder")
+    assert found["reclaim_s"] == (7.0, f"{file}: reap_s")
+    assert found["device"] == ("auto", "default")
+    assert found["home"] == (str(tmp_path), "JDQ_HOME")
+    assert found["store"] == ("/tmp/a", f"{file}: store")
+    assert shown(tmp_path, JDQ_STORE="/tmp/b")["store"] == ("/tmp/b", "JDQ_STORE")
+    file.unlink()
+    assert shown(tmp_path)["store"] == (str(tmp_path / "store"), "default")
+
+
+def test_config_show_masks_passwords_and_needs_no_redis(tmp_path: Path) -> None:
+    url = "redis://jdq:secret@127.0.0.1:1/0?password=secret"
+    ran = CliRunner(env={"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": url}).invoke(cli, ["config", "show"])
+    assert (ran.exit_code, "secret" in ran.output) == (0, False)
+    [row] = [line.split() for line in ran.stdout.splitlines() if line.startswith("broker_url")]
+    assert row == ["broker_url", "redis://jdq:***@127.0.0.1:1/0?password=***", "JDQ_BROKER_URL"]
+    assert "precision auto:" not in ran.stdout
+    assert re.search(r"^lease_s +60 +default$", ran.stdout, re.MULTILINE)
+
+
+def test_config_show_says_what_precision_auto_means(jdq: CommandLine) -> None:
+    jdq.workplace.jobbook.settle_precision("bfloat16")
+    assert "precision auto: bfloat16\n" in jdq.run("config", "show").stdout
+    assert jdq.json("config", "show")["automatic_precision"] == "bfloat16"

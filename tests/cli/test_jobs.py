@@ -16,7 +16,7 @@ def test_jobs_are_listed_newest_first_and_can_be_narrowed(jdq: CommandLine) -> N
     assert [job["job"] for job in jdq.json("jobs", "--limit", "1")] == [second]
     assert [job["job"] for job in jdq.json("jobs", "--state", "succeeded")] == [first]
     lines = jdq.run("jobs").stdout.splitlines()
-    assert lines[0].split() == ["job", "state", "dataset", "texts", "time", "submitted"]
+    assert lines[0].split() == ["job", "state", "dataset", "done", "time", "submitted"]
     assert "40/40" in lines[2]
 
 
@@ -127,7 +127,6 @@ def test_the_screen_shows_running_jobs_before_ended_ones(jdq: CommandLine) -> No
     ended = jdq.extracted()
     waiting = jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
     shown = CommandLine(jdq.workplace, {"COLUMNS": "200"}).run("top", "--once").stdout
-    assert shown.index("workers") < shown.index("jobs")
     assert shown.index(waiting) < shown.index(ended)
     assert "40/40 texts" in shown
 
@@ -166,13 +165,16 @@ def test_a_text_is_classified_on_this_machine(jdq: CommandLine, capfd: pytest.Ca
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_table_that_was_cleaned_away_is_said(jdq: CommandLine) -> None:
+def test_a_table_that_was_changed_or_cleaned_away_is_said(jdq: CommandLine) -> None:
     jdq.extracted()
     head = jdq.trained()
     job = jdq.submit("predict", jdq.file(TABLE, "new.csv"), "--head", head)
     jdq.workplace.worked(job)
-    for table in jdq.workplace.store.root.rglob("predictions.csv"):
-        table.unlink()
+    (table,) = jdq.workplace.store.root.rglob("predictions.csv")
+    table.write_text(table.read_text().replace("text", "next", 1))
+    changed = jdq.run_to_any_end("result", job, "--to", str(jdq.workplace.folder / "changed.csv"))
+    assert changed.exit_code and "predictions.csv: it has changed since it was written" in changed.stderr
+    table.unlink()
     target = jdq.workplace.folder / "out.csv"
     assert "it was removed" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()

@@ -103,6 +103,81 @@ def test_a_head_needs_features(jdq: CommandLine) -> None:
     assert f"{job}, cancelled" in jdq.run("submit", "train-head", code=2).stderr
 
 
+def test_a_head_is_trained_on_the_last_extraction_that_succeeded(jdq: CommandLine) -> None:
+    good = jdq.extracted()
+    failed = jdq.submit("extract", jdq.file(), "--encoder", "/no/such/folder")
+    assert jdq.workplace.worked(failed).state == "failed"
+    found = jdq.run("submit", "train-head")
+    assert f"the last extraction, {failed}, failed; the features are those of {good}" in found.stderr
+    spec = jdq.json("status", found.stdout.strip())["spec"]
+    assert spec["space"] == jdq.json("result", good)["space"]
+
+
+def test_a_space_that_is_named_needs_no_extraction_that_succeeded(jdq: CommandLine) -> None:
+    space = jdq.json("result", jdq.extracted())["space"]
+    jdq.workplace.client.flushall()
+    waiting = jdq.submit("extract", jdq.file(TABLE + "one more,a\n"), "--encoder", "hash:8", "--name", "table")
+    for words in (("table",), ()):
+        status = jdq.json("status", jdq.submit("train-head", *words, "--space", space[:6]))
+        assert (status["spec"]["space"], status["waits_for"]) == (space, [])
+    versions = {v.version: v for v in jdq.workplace.store.datasets.list()}
+    named = jdq.json("status", jdq.submit("train-head", "table", "--space", space))["version"]
+    assert [made.space for made in versions[named].spaces()] == [space]
+    jdq.run("cancel", waiting)
+    jdq.submit("train-head", "table", "--space", space)
+
+
+def test_features_in_the_store_serve_where_every_extraction_of_the_queue_failed(jdq: CommandLine) -> None:
+    jdq.extracted()
+    jdq.workplace.client.flushall()
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:8")
+    jdq.run("cancel", job)
+    found = jdq.run("submit", "train-head")
+    assert f"{job}, cancelled; the features are those of hash:16 in the store" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoder", "word", "code"),
+    [
+        ("hash:none", "try: hash:64", 2),
+        ("a/b/c", "neither a folder nor a name on the hub", 2),
+        ("./nothing", "neither a folder nor a name on the hub", 2),
+        ("fine-tune-nonenone", "no model has the id 'fine-tune-nonenone'", 4),
+        ("{folder}", "has no config.json", 2),
+        ("{folder}/table.csv", "is a file", 2),
+    ],
+)
+def test_an_encoder_that_cannot_be_one_is_refused_before_anything_is_stored(
+    jdq: CommandLine, encoder: str, word: str, code: int
+) -> None:
+    file = jdq.file()
+    for command in ("extract", "fine-tune"):
+        asked = encoder.format(folder=jdq.workplace.folder)
+        assert word in jdq.run("submit", command, file, "--encoder", asked, code=code).stderr
+    assert jdq.workplace.store.datasets.names() == []
+
+
+def test_a_folder_must_exist_only_where_the_workers_are_on_this_machine(jdq: CommandLine, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+    from typing import Any
+
+    from jdq.cli.client import BadRequest
+    from jdq.cli.submit.checks import check_classifiers, checked_encoder
+    from jdq.worker.config import read_config
+    from jdq.worker.heads.errors import UnknownHead
+
+    config = read_config({"JDQ_HOME": str(tmp_path), "JDQ_CLASSIFIERS": "a.B"})
+    here: Any = SimpleNamespace(config=config)
+    with pytest.raises(BadRequest, match="no folder /no/such/folder"):
+        checked_encoder(here, "/no/such/folder")
+    check_classifiers(config, ["logreg", "a.B"])
+    with pytest.raises(UnknownHead, match=r"a\.C is not allowed"):
+        check_classifiers(config, ["a.C"])
+    elsewhere = read_config(jdq.workplace.environment)
+    check_classifiers(elsewhere, ["a.C"])
+    assert checked_encoder(SimpleNamespace(config=elsewhere), "/no/such/folder") == "/no/such/folder"  # type: ignore[arg-type]
+
+
 def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgotten(jdq: CommandLine) -> None:
     jdq.extracted()
     jdq.workplace.runtime("cpu").ledger.client.flushall()
@@ -123,6 +198,11 @@ def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgo
         (("--param", "C"), "C", 2),
         (("--space", "0" * 12), "0" * 12, 4),
         (("--label-column", "nope"), "nope", 2),
+        (("--param", "c=1"), "logreg has no parameter c; it has: C, dual", 2),
+        (("--head", "knn", "--param", "n_neighbors=0"), "must be a whole number of at least 1, not 0", 2),
+        (("--param", "C=-1"), "must be a number above 0, not -1", 2),
+        (("--param", "scale=yes"), "must be true or false, not 'yes'", 2),
+        (("--search", "--metric", "f2"), "no metric 'f2'; there are: accuracy", 2),
         (("--version", "f" * 12), "try: jdq", 4),
     ],
 )
@@ -265,6 +345,7 @@ def test_an_encoder_that_is_a_folder_is_found_by_workers_elsewhere(
 ) -> None:
     monkeypatch.chdir(jdq.workplace.folder)
     Path("my-encoder").mkdir()
+    Path("my-encoder/config.json").write_text("{}")
     job = jdq.submit("extract", jdq.file(), "--encoder", "my-encoder")
     assert jdq.json("status", job)["spec"]["encoder"] == str(jdq.workplace.folder / "my-encoder")
 

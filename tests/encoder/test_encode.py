@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jdq.worker.encoder.batch import MOST_TEXTS, Batch, count_within, longest_first, pack
-from jdq.worker.encoder.budget import CPU_TOKENS, PASSES_UNTIL_GROWTH, TokenBudget
+from jdq.worker.encoder.budget import CPU_TOKENS, PASSES_UNTIL_GROWTH, TokenBudget, is_out_of_memory, release_memory
 from jdq.worker.encoder.cache import EncoderCache
 from jdq.worker.encoder.encoder import Encoder
-from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, UnsupportedEncoder
+from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, TokenizerMismatch, UnsupportedEncoder
 from jdq.worker.encoder.forward_pool import open_forward_pool
 from jdq.worker.encoder.loading import load_encoder
 from tests.encoder.conftest import random_tokens
@@ -261,3 +261,96 @@ def test_the_encoders_in_memory_stay_within_the_bound(tiny: Path, tmp_path: Path
     assert cache.size_bytes == 2 * one
     assert cache.get(str(folders[2]), max_length=None, precision="float32", device="cpu") is loaded[2]
     assert cache.get(str(folders[0]), max_length=None, precision="float32", device="cpu") is not loaded[0]
+
+
+def test_the_least_recently_used_encoder_leaves_memory_first(tiny: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(tiny, tmp_path / str(n)) for n in range(3)]
+    cache = EncoderCache(max_bytes=2 * load_encoder(str(tiny)).network.size_bytes)
+
+    def get(number: int) -> Encoder:
+        return cache.get(str(folders[number]), max_length=None, precision="float32", device="cpu")
+
+    first, second = get(0), get(1)
+    assert get(0) is first
+    get(2)
+    assert get(0) is first
+    assert get(1) is not second
+
+
+def test_an_encoder_larger_than_the_bound_stays_by_itself_and_changed_files_leave_memory(
+    tiny: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "copy")
+    cache = EncoderCache(max_bytes=0)
+    one = cache.get(str(folder), max_length=None, precision="float32", device="cpu")
+    assert cache.get(str(folder), max_length=None, precision="float32", device="cpu") is one
+    large = EncoderCache()
+    for text in ("first", "second"):
+        (folder / "README.md").write_text(text)
+        large.get(str(folder), max_length=None, precision="float32", device="cpu")
+    assert large.size_bytes == one.network.size_bytes
+
+
+def test_a_budget_is_never_below_one_token() -> None:
+    budget = TokenBudget(10)
+    budget.halve_below(1)
+    assert budget.tokens == 1
+
+
+def test_only_errors_of_memory_are_taken_for_them() -> None:
+    assert all(is_out_of_memory(error or torch.OutOfMemoryError()) for error in OUT_OF_MEMORY)
+    for other in (RuntimeError("out of cheese"), OSError("CUDA error: out of memory"), ValueError()):
+        assert not is_out_of_memory(other)
+
+
+@pytest.mark.parametrize(("device", "emptied"), [("cpu", 0), ("cuda:0", 1)])
+def test_memory_that_pytorch_keeps_for_itself_is_freed_on_a_gpu(
+    device: str, emptied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(None))
+    release_memory(RuntimeError(), device)
+    assert len(calls) == emptied
+
+
+@pytest.mark.parametrize(
+    ("budget", "passes"), [(10_000, [500] * 4), (500, [500] * 4), (300, [200] * 10), (100, [100] * 20)]
+)
+def test_passes_side_by_side_are_equally_long(tiny: Path, budget: int, passes: list[int]) -> None:
+    """20 texts of 100 tokens on four cores: one round of 500 tokens each, or as many as the budget needs."""
+    network = SmallMemory(10_000)
+    reported: list[int] = []
+    with passes_at_a_time(4):
+        with_network(load_encoder(str(tiny)), network, budget).encode(
+            random_tokens([100] * 20), after_batch=lambda texts, tokens: reported.append(tokens)
+        )
+    assert reported == passes
+
+
+@pytest.mark.parametrize(
+    ("device", "texts", "tokens", "count", "ahead"),
+    [
+        ("cpu", 9, 10_000, 4, 5),
+        ("cpu", 3, 10_000, 3, 4),
+        ("cpu", 9, 256, 2, 3),
+        ("cpu", 9, 255, 1, 1),
+        ("cpu", 1, 10_000, 1, 1),
+        ("cuda:0", 9, 10_000, 1, 2),
+    ],
+)
+def test_there_are_as_many_passes_at_a_time_as_the_work_needs(
+    device: str, texts: int, tokens: int, count: int, ahead: int
+) -> None:
+    network = SmallMemory(10_000)
+    network.device = device
+    threads = torch.get_num_threads()
+    with passes_at_a_time(4), open_forward_pool(network, texts, tokens) as pool:
+        assert (pool.count, pool.ahead) == (count, ahead)
+        assert torch.get_num_threads() == (1 if count > 1 else threads)
+
+
+def test_an_empty_text_without_special_tokens_is_named(tiny: Path) -> None:
+    tokens = random_tokens([3, 4])
+    empty = dataclasses.replace(tokens, lengths=np.array([3, 0]))
+    with pytest.raises(TokenizerMismatch, match=r"^the tokenizer finds no token in the text at position 1$"):
+        load_encoder(str(tiny)).encode(empty)

@@ -141,7 +141,7 @@ def test_bfloat16_on_the_cpu_points_the_same_way(tiny: Path, reference: Referenc
 
 
 def packed_of(folder: Path, precision: str) -> PackedBart:
-    """The packed network alone, also in a precision that load_encoder gives to a GPU only."""
+    """The packed network by itself, also in a precision that load_encoder gives to a GPU only."""
     structure = read_structure(folder)
     assert structure.shape is not None
     tensors = structure.tensors
@@ -173,17 +173,19 @@ def test_8_bit_precisions_are_refused_where_they_turn_the_features(
 
 
 def text_by_text(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, k_edges: Tensor, longest_q: int, longest_k: int
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, longest_q: int, longest_k: int
 ) -> Tensor:
     """What CUDA's variable-length kernel computes and asks for, text by text on the CPU."""
-    assert cu_seqlens_q.dtype == k_edges.dtype == torch.int32
-    assert len(cu_seqlens_q) == len(k_edges)
+    assert cu_seqlens_q.dtype == cu_seqlens_k.dtype == torch.int32
+    assert len(cu_seqlens_q) == len(cu_seqlens_k)
     assert cu_seqlens_q.diff().max() == longest_q
-    assert k_edges.diff().max() == longest_k
-    assert (int(cu_seqlens_q[-1]), int(k_edges[-1])) == (len(q), len(k))
+    assert cu_seqlens_k.diff().max() == longest_k
+    assert (int(cu_seqlens_q[-1]), int(cu_seqlens_k[-1])) == (len(q), len(k))
     assert all(part.stride(-1) == 1 for part in (q, k, v))
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    pairs = zip(cu_seqlens_q.tolist(), cu_seqlens_q[1:].tolist(), k_edges.tolist(), k_edges[1:].tolist(), strict=False)
+    pairs = zip(
+        cu_seqlens_q.tolist(), cu_seqlens_q[1:].tolist(), cu_seqlens_k.tolist(), cu_seqlens_k[1:].tolist(), strict=False
+    )
     for q_start, q_end, k_start, k_end in pairs:
         parts = (q[q_start:q_end], k[k_start:k_end], v[k_start:k_end])
         query, key, value = (part.transpose(0, 1) for part in parts)

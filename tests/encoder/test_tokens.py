@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch
+from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, UnsafeWeights
 from jdq.worker.encoder.loading import load_encoder
-from jdq.worker.encoder.tokens import Tokens, load_tokenizer
+from jdq.worker.encoder.tokens import TextTokenizer, Tokens, load_tokenizer
 from tests.encoder.conftest import Reference, SaveModel
 
 SPECIAL = ["ends </s> here", "<s>starts", "a <mask> b", "<pad><pad>", "<unk>", "</s>"]
@@ -114,3 +115,80 @@ def test_a_limit_beyond_the_positions_or_below_one_token_is_refused(tiny: Path) 
         load_encoder(str(tiny), max_length=2_000)
     with pytest.raises(LimitTooLong, match="at least 3 are needed"):
         load_encoder(str(tiny), max_length=2)
+
+
+class Words:
+    """A tokenizer in Python: a token per word, framed by <s> <t> and </s>."""
+
+    def __init__(self, **changed: object) -> None:
+        self.pad_token_id: int | None = 9
+        self.unk_token_id: int | None = 3
+        self.all_special_ids = [0, 1, 2, 9]
+        self.model_max_length = 1e30
+        self.frame = ([0, 1], [2])
+        for name, value in changed.items():
+            setattr(self, name, value)
+
+    def __len__(self) -> int:
+        return 10
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"<s>": 0, "<t>": 1, "</s>": 2, "?": 3, "a": 4, "b": 5, "<pad>": 9}
+
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
+        assert split_special_tokens
+        plain = [{"a": 4, "b": 5}.get(word, 3) for word in text.split()]
+        return [*self.frame[0], *plain, *self.frame[1]] if add_special_tokens else plain
+
+
+def test_a_tokenizer_in_python_is_framed_truncated_and_counted_as_the_others() -> None:
+    tokenizer = TextTokenizer(Words())
+    tokens = tokenizer.tokenize(["a b", "a x b y", "a", ""], 5)
+    assert ids_of(tokens) == [[0, 1, 4, 5, 2], [0, 1, 4, 3, 2], [0, 1, 4, 2], [0, 1, 2]]
+    assert tokens.n_tokens.tolist() == [5, 7, 4, 3]
+    assert tokens.n_unknown.tolist() == [0, 2, 0, 0]
+    assert tokens.n_unknown.dtype == np.uint32
+    assert tokens.n_truncated == 1
+    assert tokenizer.least_length == 4
+    assert (tokenizer.pad_id, tokenizer.vocabulary_size, tokenizer.highest_id, tokenizer.limit) == (9, 10, 5, None)
+    assert json.loads(tokenizer.behaviour) == {"class": "Words", "vocabulary": Words().get_vocab()}
+
+
+def test_a_tokenizer_may_lack_padding_unknown_words_and_frames() -> None:
+    bare = TextTokenizer(Words(pad_token_id=None, unk_token_id=None, frame=([], [])))
+    assert (bare.pad_id, bare.least_length) == (0, 1)
+    assert bare.tokenize(["x"], 3).n_unknown.tolist() == [0]
+
+
+@pytest.mark.parametrize(("own", "limit"), [(512, 512), (999_999, 999_999), (1_000_000, None), (None, None)])
+def test_a_tokenizers_own_limit_counts_unless_it_means_none(own: int | None, limit: int | None) -> None:
+    assert TextTokenizer(Words(model_max_length=own)).limit == limit
+
+
+def test_a_tokenizer_that_finds_no_token_or_changes_the_text_is_refused() -> None:
+    class Nothing(Words):
+        def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
+            return []
+
+    class Other(Words):
+        def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
+            return [0, 5, 2] if add_special_tokens else [4]
+
+    with pytest.raises(TokenizerMismatch, match=r"^the tokenizer finds no token in the text 'a'$"):
+        TextTokenizer(Nothing())
+    with pytest.raises(TokenizerMismatch, match=r"^the tokenizer changes a text's own tokens when it adds"):
+        TextTokenizer(Other())
+
+
+def test_a_tokenizer_that_cannot_be_read_or_needs_its_own_code_is_refused(tiny: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(tiny, tmp_path / "damaged")
+    (damaged / "tokenizer.json").write_text("{")
+    with pytest.raises(TokenizerMismatch, match=rf"^the tokenizer of {damaged} cannot be loaded: "):
+        load_tokenizer(damaged)
+    coded = shutil.copytree(tiny, tmp_path / "coded")
+    config = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (coded / "tokenizer_config.json").write_text(json.dumps(config))
+    (coded / "config.json").write_text('{"model_type": "own"}')
+    (coded / "own.py").write_text("raise SystemExit('the code was run')")
+    with pytest.raises(UnsafeWeights, match=rf"^the tokenizer of {coded} needs its own code, which jdq never runs$"):
+        load_tokenizer(coded)

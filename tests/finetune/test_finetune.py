@@ -35,6 +35,18 @@ def test_it_learns_and_says_how_well(done: tuple[Path, Any]) -> None:
     json.dumps(msgspec.to_builtins(record), allow_nan=False)
 
 
+def test_a_line_is_logged_for_each_validation_and_for_some_steps(
+    case: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "jdq.worker.finetune"):
+        record = case.run(tmp_path, epochs=2)
+    lines = [entry.getMessage() for entry in caplog.records]
+    validations = [line for line in lines if line.startswith("validation after epoch ")]
+    assert [line.split()[3] for line in validations] == ["1.00,", "2.00,"]
+    assert all("loss " in line and "macro_f1 " in line for line in validations)
+    assert f"step {record.steps}/{record.steps}, epoch 2.00, loss " in "\n".join(lines)
+
+
 def test_the_folder_is_a_plain_hugging_face_folder(case: Any, done: tuple[Path, Any]) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

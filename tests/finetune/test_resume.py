@@ -92,7 +92,7 @@ def test_a_stop_on_request_saves_a_checkpoint_first(case: Any, tmp_path: Path, u
     assert_equal_weights(tmp_path, undisturbed[1])
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no manifest", "no file"])
+@pytest.mark.parametrize("damage", ["truncated", "no manifest", "no file", "flipped bit"])
 def test_an_incomplete_checkpoint_is_skipped(case: Any, tmp_path: Path, undisturbed: Any, damage: str) -> None:
     with pytest.raises(Killed):
         case.run(tmp_path, checkpoint_every_s=0.0, report=stop_at(6, Killed))
@@ -104,6 +104,10 @@ def test_an_incomplete_checkpoint_is_skipped(case: Any, tmp_path: Path, undistur
         os.truncate(optimizer, optimizer.stat().st_size // 2)
     elif damage == "no manifest":
         (newest / MANIFEST).unlink()
+    elif damage == "flipped bit":
+        data = bytearray(optimizer.read_bytes())
+        data[len(data) // 2] ^= 1
+        optimizer.write_bytes(data)
     else:
         optimizer.unlink()
     steps: list[int] = []

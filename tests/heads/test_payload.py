@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from typing import Any
 
@@ -14,10 +15,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
 
 from jdq.worker.heads import payload
 from jdq.worker.heads.errors import BadParameter, UnsafeHead
-from jdq.worker.heads.payload import _check_trees, _follows, _trees, dump_estimator, load_estimator
+from jdq.worker.heads.payload import SVM_ARRAYS, _check_trees, _follows, _trees, dump_estimator, load_estimator
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(80, 4)), np.arange(80) % 3
@@ -166,3 +168,54 @@ def test_only_the_checked_types_are_trusted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(payload, "CHECKED_TYPES", set())
     with pytest.raises(UnsafeHead, match=r"types that no head needs: sklearn.tree._tree.Tree$"):
         load_estimator(data, dim=4)
+
+
+def svc(**changed: Any) -> SVC:
+    """A support vector machine of three classes with changed attributes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = SVC(probability=True, random_state=0).fit(X, Y)
+    vars(found).update(changed)
+    return found
+
+
+SOUND = svc()
+SHORTER = {name: getattr(SOUND, name)[:-1] for name in SVM_ARRAYS}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({name: value} for name, value in SHORTER.items()),
+        {"_dual_coef_": SOUND._dual_coef_[:, :5]},
+        {"support_vectors_": SOUND.support_vectors_[:, :2].copy()},
+        {"classes_": np.arange(4)},
+        {"classes_": [0, 1, 2]},
+        {"_n_support": SOUND._n_support + np.array([1, 0, -1], dtype=np.int32)[::-1] * 100},
+        {"_n_support": SOUND._n_support + 1},
+        {"_probA": SOUND._probA[:2], "_probB": SOUND._probB[:2]},
+        {"_sparse": True},
+        {"_impl": "epsilon_svr"},
+        {"kernel": "precomputed"},
+    ],
+    ids=lambda changed: " ".join(changed),
+)
+def test_support_vectors_that_do_not_fit_together_are_refused(changed: dict[str, Any]) -> None:
+    data = dump_estimator(OneVsRestClassifier(SVC()).fit(X, Y))
+    load_estimator(data, dim=4)
+    with pytest.raises(UnsafeHead, match="the support vectors of the head do not fit its other arrays"):
+        load_estimator(dump_estimator(make_pipeline(svc(**changed))), dim=4)
+
+
+def test_sound_support_vectors_come_back() -> None:
+    no_probabilities = SVC().fit(X, Y % 2)
+    for estimator in (SOUND, no_probabilities):
+        found = load_estimator(dump_estimator(estimator), dim=4)
+        assert (found.decision_function(X) == estimator.decision_function(X)).all()
+
+
+def test_an_attribute_that_is_missing_is_refused() -> None:
+    changed = svc()
+    del changed.classes_
+    with pytest.raises(UnsafeHead, match="do not fit"):
+        load_estimator(dump_estimator(changed), dim=4)

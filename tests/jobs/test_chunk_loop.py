@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from jdq.worker.process.chunk_loop import ChunkLoop
-from jdq.worker.process.lease_heartbeat import HeldLease
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import Extract, JobState, Predict
 from jdq.worker.queue.ledger import Lease, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
@@ -158,12 +158,14 @@ def test_a_chunk_that_was_tried_before_runs_alone(workplace: Workplace) -> None:
             time.sleep(0.3)  # in which a look-ahead would take the next chunk
             leased.append(workplace.jobbook.job(job).chunks_leased)
 
-    def slowly() -> Outcome:
-        time.sleep(0.2)
+    def slowly(lease: Lease) -> Outcome:
+        time.sleep(0.2)  # in which the loop would take the next chunk
+        if lease.attempt == 2:
+            leased.append(workplace.jobbook.job(job).chunks_leased)
         return Outcome()
 
-    loop(workplace, job, lambda lease: Work(fails_once, slowly))
-    assert leased == [1, 1]
+    loop(workplace, job, lambda lease: Work(fails_once, lambda: slowly(lease)))
+    assert leased == [1, 1, 1]
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
 
 
@@ -206,7 +208,7 @@ if os.fork():
     os._exit(0)
 ledger = Runtime(read_config(), worker="orphan", queue="cpu").ledger
 watch = ProgressWatch(60, interval_s=0.05, on_cpu=True)
-with LeaseHeartbeat(ledger, heartbeat_s=0.05, watch=watch, hangs=print) as heartbeat:
+with LeaseHeartbeat(ledger, heartbeat_s=0.05, watch=watch, hangs=print, ignores_stop=print) as heartbeat:
     held = heartbeat.hold(ledger.next(sys.argv[1]))
     print("held", flush=True)
     try:
@@ -266,7 +268,7 @@ class Work:
 runtime = Runtime(read_config(), worker="hangs", queue="cpu")
 ChunkLoop(
     runtime.ledger, sys.argv[1], work_for=lambda lease: Work(lease.chunk), send=lambda orders: None,
-    time_slice_s=60, heartbeat_s=0.1, stall_s=0.5, on_cpu=False,
+    time_slice_s=60, heartbeat_s=0.1, stall_s=float(sys.argv[2]), on_cpu=False,
 ).run()
 """
 
@@ -275,7 +277,7 @@ def test_a_chunk_that_hangs_goes_to_others_and_its_process_and_worker_are_taken_
     workplace: Workplace,
 ) -> None:
     job = planned(workplace, 2)
-    command = [sys.executable, "-c", HANGING, job]
+    command = [sys.executable, "-c", HANGING, job, "0.5"]
     environment = os.environ | workplace.environment
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
@@ -290,6 +292,46 @@ def test_a_chunk_that_hangs_goes_to_others_and_its_process_and_worker_are_taken_
     make_due(workplace, job, chunk=1)
     run(workplace, job, nothing)
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("how", ["cancel", "drain"])
+def test_a_process_whose_work_does_not_look_whether_it_must_stop_ends_within_seconds(
+    workplace: Workplace, how: str
+) -> None:
+    job = planned(workplace, 2)
+    command = [sys.executable, "-c", HANGING, job, "600"]
+    with subprocess.Popen(command, env=os.environ | workplace.environment, stderr=subprocess.DEVNULL) as process:
+        until(lambda: workplace.jobbook.job(job).chunks_leased == 2, within_s=20)
+        workplace.jobbook.cancel(job) if how == "cancel" else workplace.client.sadd("jdq:workers:drain", "hangs")
+        began = time.monotonic()
+        assert process.wait(20) == 1
+        assert 4 < time.monotonic() - began < 9
+    found = workplace.jobbook.job(job)
+    assert (found.chunks_leased, found.chunks_delayed) == (0, 0)
+    assert [event["what"] for event in found.log] == ([] if how == "cancel" else ["drain", "drain"])
+    assert workplace.client.hkeys("jdq:workers:sick") == []
+
+
+def test_work_that_looks_rarely_is_granted_some_more_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    held = HeldLease(Lease(job="j", chunk=0, token="t", attempt=1, spec_json="{}"))
+    with held.working():
+        for _ in range(3):
+            held.check()
+            now[0] += 4
+        held.tell("drain")
+        now[0] += 11
+        held.tell("drain")
+        assert not held.ignores_stop
+        now[0] += 2
+        assert held.ignores_stop
+        with pytest.raises(Draining):
+            held.check()
+        assert not held.ignores_stop  # it saves a checkpoint
+    with held.working():
+        now[0] += 100
+    assert not held.ignores_stop  # nothing works on it
 
 
 def test_work_that_reports_or_computes_on_the_cpu_does_not_hang(workplace: Workplace) -> None:

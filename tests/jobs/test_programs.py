@@ -15,6 +15,7 @@ import redis
 from click.testing import CliRunner
 
 from jdq.store.trained import Heads
+from jdq.worker.programs.classifier import load_classifier
 from jdq.worker.programs.health import health
 from jdq.worker.programs.predict_text import predict, probabilities_of
 from jdq.worker.programs.prometheus_exporter import chunks_by_state, counts, export, jobs_by_state, workers_by_state
@@ -90,7 +91,7 @@ def test_a_head_whose_encoder_has_changed_classifies_nothing(
     space_of = by_name.space_of
     monkeypatch.setattr(by_name, "space_of", lambda name, **options: space_of("hash:17", **options))
     with pytest.raises(WrongFeatures, match="the head was trained in the feature space"):
-        probabilities_of("posting number 4", path)
+        probabilities_of("posting number 4", load_classifier(path))
 
 
 def test_a_file_that_is_no_head_is_an_error_with_its_name(workplace: Workplace) -> None:

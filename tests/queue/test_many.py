@@ -34,15 +34,37 @@ def test_a_worker_that_is_seen_but_takes_nothing_collects_no_tickets(
     jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
 ) -> None:
     ledger = ledger_of("stuck")
-    jobbook.create(SPEC)
-    sent = 0
-    for _ in range(0, 3600, 5):
+    for _ in range(20):
+        jobbook.create(SPEC)
+
+    def sent_in(seconds: int) -> int:
+        sent = 0
+        for _ in range(0, seconds, 60):
+            clock.pass_s(60)
+            ledger.heartbeat({"queue": "cpu"})
+            for order in ledger.reclaim_expired()[1]:
+                sent += order.count
+                client.lpush("cpu", *["ticket"] * order.count)  # as kombu does with priority 0
+        return sent
+
+    assert sent_in(86_400) == 20
+    client.ltrim("cpu", 0, 16)  # it takes three, and is stuck again
+    assert sent_in(86_400) == 3
+
+
+def test_a_job_that_no_busy_worker_takes_gets_tickets_at_intervals_that_double(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    ledger = ledger_of("busy")
+    taken(ledger, jobbook.create(SPEC)[0])
+    job, _ = jobbook.create(SPEC)
+    sent = []
+    for second in range(0, 3600, 5):
         clock.pass_s(5)
         ledger.heartbeat({"queue": "cpu"})
-        for order in ledger.reclaim_expired()[1]:
-            sent += order.count
-            client.lpush("cpu", *["ticket"] * order.count)  # as kombu does with priority 0
-    assert 5 <= sent <= 12
+        sent += [second for order in ledger.reclaim_expired()[1] if order.job == job]
+    assert 5 <= len(sent) <= 12
+    assert sent[-1] - sent[-2] == 600
 
 
 def test_each_gpu_is_leased_by_one_worker_which_keeps_it_until_it_is_silent(

@@ -76,7 +76,8 @@ def test_a_fine_tune_killed_at_a_step_goes_on_by_itself_and_ends_as_the_undistur
         children = subprocess.run(["pgrep", "-P", str(worker["pid"])], capture_output=True, text=True, check=False)
         for pid in (worker["pid"], *map(int, children.stdout.split())):
             os.kill(pid, signal.SIGKILL)
-    status = json.loads(trainers.run("watch", job, "--json").stdout)
+    trainers.run("watch", job)
+    status = trainers.json("status", job)
     assert status["state"] == "succeeded"
     reasons = [attempt["reason"] for attempt in status["attempts"]]
     assert len(reasons) == 2, reasons
@@ -100,7 +101,8 @@ def test_a_stopped_stack_saves_a_checkpoint_and_the_next_one_goes_on(table: Path
             assert time.monotonic() - began < 15
             assert list((stack.home / "store" / "runs" / job).glob("checkpoints/*/checkpoint-*/jdq-seal.json"))
             stack.run("up")
-            status = json.loads(stack.run("watch", job, "--json").stdout)
+            stack.run("watch", job)
+            status = stack.json("status", job)
             assert status["state"] == "succeeded"
             assert stack.json("result", job)["resumed"] == 1
         finally:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.stack.conftest import JDQ, Stack
+from tests.stack.test_queue import submitted
 from tests.waiting import until
 
 
@@ -50,15 +51,53 @@ def test_up_twice_is_harmless_and_down_leaves_nothing_running(stack: Stack) -> N
     assert "try: jdq up" in stack.run("workers", code=3).stderr
 
 
-def test_what_a_killed_supervisor_left_does_not_stop_the_next_up(stack: Stack) -> None:
-    stack.run("up", "--cpu-workers", "0")
+def kill_supervisor(stack: Stack) -> None:
     supervisor = next(p for p in processes_of(stack) if "jdq.cli.stack.supervisor" in p.cmdline())
-    before = {p.pid for p in processes_of(stack)}
     supervisor.kill()
     supervisor.wait(5)
-    stack.run("up", "--cpu-workers", "0")
-    assert before.isdisjoint(p.pid for p in processes_of(stack))
-    assert [w["state"] for w in stack.json("workers") if w["queue"] == "gpu"] == ["idle"]
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    """The processes that the supervisor has written down."""
+    children = json.loads(state_of(stack))["children"]
+    return {name: child["pid"] for name, child in children.items()}
+
+
+def test_up_takes_over_what_a_killed_supervisor_left_and_running_chunks_continue(stack: Stack, tmp_path: Path) -> None:
+    stack.run("up", "--gpu-workers", "2")
+    before = pids(stack)
+    job = submitted(stack, tmp_path, "table", [f"text {n} [slow]" for n in range(300)])
+    until(lambda: stack.json("status", job)["workers"])
+    kill_supervisor(stack)
+    psutil.Process(before["cpu-1"]).kill()
+    said = stack.run("up", "--gpu-workers", "2").stderr
+    assert "took over redis, gpu-1, gpu-2, which" in said
+    after = pids(stack)
+    assert {name for name in before if before[name] != after[name]} == {"cpu-1"}
+    stack.run("watch", job)
+    assert stack.json("status", job)["attempts"] == []
+
+    psutil.Process(after["gpu-1"]).kill()
+    until(lambda: pids(stack)["gpu-1"] != after["gpu-1"], why="the new supervisor restarts what it took over")
+    kill_supervisor(stack)
+    stack.run("up", "--gpu-workers", "1")
+    assert set(pids(stack)) == {"redis", "gpu-1", "cpu-1"}
+    assert after["gpu-2"] not in [process.pid for process in processes_of(stack)]
+    stack.run("down")
+    assert processes_of(stack) == []
+
+
+def test_a_server_that_was_left_without_its_socket_is_replaced_and_its_jobs_are_kept(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.run("up", "--gpu-workers", "0")
+    before = pids(stack)
+    job = submitted(stack, tmp_path, "table", ["a text", "another"])
+    kill_supervisor(stack)
+    Path((stack.home / "run" / "socket").read_text()).unlink()
+    assert "took over cpu-1, which" in stack.run("up", "--gpu-workers", "0").stderr
+    assert pids(stack)["redis"] != before["redis"]
+    assert stack.json("status", job)["state"] in ("queued", "running")
 
 
 def test_a_stale_socket_and_state_file_do_not_stop_the_next_up(stack: Stack) -> None:

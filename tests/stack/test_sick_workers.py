@@ -104,3 +104,33 @@ def test_a_worker_that_hangs_is_quarantined_and_its_chunk_done_by_another(
     (stack.home / "sick" / name).unlink()
     hasty.run("watch", job)
     until(lambda: worker(hasty, "gpu-1")["state"] == "idle", within_s=40, why="it is sound again")
+
+
+def test_a_cancel_frees_a_worker_within_seconds_also_where_its_work_cannot_look(stack: Stack, tmp_path: Path) -> None:
+    stack.run("up")
+    name = worker(stack, "gpu-1")["name"]
+    (stack.home / "sick").mkdir()
+    (stack.home / "sick" / name).write_text("hangs", encoding="utf-8")
+    job = submitted(stack, tmp_path, "table", [f"text {n}" for n in range(500)])
+    until(lambda: stack.json("status", job)["workers"] == [name])
+    (stack.home / "sick" / name).unlink()
+    stack.run("cancel", job)
+    other = submitted(stack, tmp_path, "other", [f"another text {n}" for n in range(50)])
+    until(lambda: stack.json("status", other)["state"] == "succeeded", within_s=25)
+    assert worker(stack, "gpu-1")["state"] == "idle"
+
+
+def test_down_releases_a_chunk_whose_work_cannot_look(stack: Stack, tmp_path: Path) -> None:
+    stack.run("up")
+    name = worker(stack, "gpu-1")["name"]
+    (stack.home / "sick").mkdir()
+    (stack.home / "sick" / name).write_text("hangs", encoding="utf-8")
+    job = submitted(stack, tmp_path, "table", [f"text {n}" for n in range(500)])
+    until(lambda: stack.json("status", job)["workers"] == [name])
+    stack.run("down")
+    (stack.home / "sick" / name).unlink()
+    stack.run("up")
+    stack.run("watch", job)
+    attempts = stack.json("status", job)["attempts"]
+    assert {attempt["what"] for attempt in attempts} == {"drain"}
+    assert "the work did not stop" in attempts[0]["reason"]

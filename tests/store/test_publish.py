@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jdq.store.errors import StoreError
+from jdq.store.files import publish as publishing
 from jdq.store.files.publish import NO_LINKS, is_partial, publish, remove, replace, require_file_system
 from jdq.store.store import open_store
 
@@ -40,7 +41,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     def full(_: int, __: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "writev", full)
     for write in (publish, replace):
         with pytest.raises(OSError, match="No space left"):
             write(tmp_path / "file", b"data")
@@ -48,10 +49,22 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
-    publish(tmp_path / "file", b"0123456789")
+    monkeypatch.setattr(os, "writev", lambda fd, data: os.write(fd, b"".join(data)[:3]))
+    publish(tmp_path / "file", [b"0", b"", b"12345", b"6789"])
     assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_more_than_a_system_takes_is_written_in_several_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, writev = [], os.writev
+    monkeypatch.setattr(publishing, "LARGEST_WRITE", 4)
+
+    def noting(fd: int, data: list[memoryview]) -> int:
+        sizes.append(sum(map(len, data)))
+        return writev(fd, data)
+
+    monkeypatch.setattr(os, "writev", noting)
+    publish(tmp_path / "file", [b"012345", b"67", b"89"])
+    assert (tmp_path / "file").read_bytes() == b"0123456789" and sizes == [4, 2, 4]
 
 
 def test_file_folder_and_parents_are_flushed_before_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,8 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import click
-
+from jdq.cli.output import say
 from jdq.worker.config import Config, read_config
-from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
     import redis
@@ -64,12 +62,14 @@ class Client:
 
     def job(self, job: str) -> Job:
         """The job with this id; raises UnknownJob with a message for the user."""
+        from jdq.store.errors import did_you_mean
         from jdq.worker.queue.jobbook import UnknownJob
 
         try:
             return self.jobbook.job(job)
         except UnknownJob:
-            raise UnknownJob(f"no job has the id {job!r}\n  try: jdq jobs") from None
+            nearest = did_you_mean(job, self.jobbook.ids())
+            raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
     def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
@@ -81,7 +81,7 @@ class Client:
         job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         self._send(tickets)
         for warning in warnings(living, spec):
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
         return job
 
     def retry(self, job: str) -> None:
@@ -110,7 +110,7 @@ class Client:
         try:
             send_tickets(celery_app(self.config), tickets)
         except OperationalError as error:
-            click.echo(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
+            say(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:
@@ -130,7 +130,7 @@ def check_protocol(workers: Sequence[Worker]) -> None:
 def warnings(workers: Sequence[Worker], spec: Spec) -> Iterator[str]:
     """What may keep the living workers from doing the job as expected."""
     if others := sorted({worker.version for worker in workers} - {"-", version("jdq")}):
-        yield f"workers run jdq {plain(', '.join(others))}, this is {version('jdq')}; see jdq workers"
+        yield f"workers run jdq {', '.join(others)}, this is {version('jdq')}; see jdq workers"
     served = {worker.queue for worker in workers if worker.state != "sick"}
     for queue in spec.queues:
         if queue not in served:

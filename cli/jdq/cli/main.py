@@ -10,13 +10,17 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest
+from jdq.cli.doctor import doctor
 from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
+from jdq.cli.output import say
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
+from jdq.cli.stack.settings import config
 from jdq.cli.store import store
 from jdq.cli.submit import submit
+from jdq.cli.submit.evaluating import evaluate
 from jdq.cli.submit.importing import import_table
 from jdq.cli.trained.compare import compare
 from jdq.cli.trained.heads import heads
@@ -56,9 +60,9 @@ class Sections(click.Group):
     sections={
         "Submit": (submit, import_table, model),
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
-        "Results": (jobs.result, heads, models, compare, report, predict),
+        "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, stack.workers, top),
+        "Stack": (stack.up, stack.down, stack.workers, top, doctor, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",
@@ -74,7 +78,7 @@ def cli() -> None:
     jdq result JOB                          print the result
     """
     for warning in unknown_variables(os.environ):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def main() -> None:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import datetime
+import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from jdq.worker.queue.exit_codes import plain
+from jdq.worker.queue.exit_codes import plain, plain_lines
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Lines for people on stdout, or stderr, wrapped at words on a terminal.
+
+    What a label or a file name could tell the terminal is escaped.
+    """
+    if (sys.stderr if err else sys.stdout).isatty():
+        from jdq.cli.terminal import console
+
+        console(stderr=err).print(plain_lines(text))
+    else:
+        click.echo(plain_lines(text), err=err)
 
 
 def print_json(value: Any) -> None:
@@ -28,11 +43,22 @@ def print_json_line(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Aligned columns on stdout, plain text, so that pipes work."""
+    """A table on stdout; into a pipe plain aligned columns, whatever the width."""
     rows = [[plain(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(str(cell)) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+    if sys.stdout.isatty():
+        from jdq.cli.terminal import console, table
+
+        terminal = console()
+        terminal.print(table(columns, rows, width=terminal.width))
+        return
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
-        click.echo("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def moment(seconds: float | None) -> str:
+    """A time in seconds since 1970: on a terminal as `ago` says it, else as date and time, for other programs."""
+    return ago(seconds, time.time()) if sys.stdout.isatty() else clock(seconds)
 
 
 def clock(seconds: float | None) -> str:
@@ -40,6 +66,20 @@ def clock(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def ago(seconds: float | None, now: float) -> str:
+    """A time as 12 s ago, 5 min ago or 3 h ago, and before the last day as local date and time."""
+    if seconds is None:
+        return "-"
+    age = max(0, round(now - seconds))
+    if age < 60:
+        return f"{age} s ago"
+    if age < 3600:
+        return f"{age // 60} min ago"
+    if age < 86_400:
+        return f"{age // 3600} h ago"
+    return clock(seconds)[:16]
 
 
 def duration(seconds: float | None) -> str:

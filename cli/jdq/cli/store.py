@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, print_json, print_table, size
+from jdq.cli.output import json_option, print_json, print_table, say, size
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def list_(as_json: bool) -> None:
     if summary.datasets:
         print_table(["dataset", "version", "rows", "label", "classes", "features"], list(map(_row, summary.datasets)))
     if summary.spaces:
-        click.echo()
+        say()
         print_table(["space", "encoder", "dim", "rows", "shards", "size"], list(map(_space_row, summary.spaces)))
     if not summary.datasets and not summary.spaces:
-        click.echo(f"the store {summary.root} is empty", err=True)
+        say(f"the store {summary.root} is empty", err=True)
     for damage in summary.damaged:
-        click.echo(damage, err=True)
+        say(damage, err=True)
 
 
 @store.command()
@@ -143,9 +143,9 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
         return
     for kind in ("leftovers", "replaced", "unused", "quarantined"):
         for path in getattr(report, kind):
-            click.echo(f"{kind}: {path}")
+            say(f"{kind}: {path}")
     verb = "would remove" if dry_run else "removed"
-    click.echo(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
+    say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
 
 
 @store.command()
@@ -170,11 +170,9 @@ def compact(space: str | None, as_json: bool) -> None:
         print_json([asdict(report) for report in reports])
         return
     for report in reports:
-        click.echo(
-            f"{report.space}: {len(report.merged)} shards merged into {len(report.published)}, {report.rows} rows"
-        )
+        say(f"{report.space}: {len(report.merged)} shards merged into {len(report.published)}, {report.rows} rows")
         for name in report.damaged:
-            click.echo(f"shard {name} is damaged and was skipped\n  try: jdq store verify --repair", err=True)
+            say(f"shard {name} is damaged and was skipped\n  try: jdq store verify --repair", err=True)
 
 
 @store.command()
@@ -210,7 +208,7 @@ def export(
         export_table(
             table, path, label_column=label_column, overwrite=force, after_block=lambda rows: bar.update(rows - bar.pos)
         )
-    click.echo(path)
+    say(str(path))
 
 
 @store.command()
@@ -226,16 +224,16 @@ def rm(dataset: str, version: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"dataset": dataset, "versions": removed})
     else:
-        click.echo(f"removed {dataset} {', '.join(removed)}")
+        say(f"removed {dataset} {', '.join(removed)}")
 
 
 def _print_verify(report: VerifyReport) -> None:
     for finding in report.findings:
-        click.echo(f"{finding.kind}: {finding.path}: {finding.fact}")
-        click.echo(f"  {finding.repaired or 'not repaired'}")
+        say(f"{finding.kind}: {finding.path}: {finding.fact}")
+        say(f"  {finding.repaired or 'not repaired'}")
     for finding in report.incomplete:
-        click.echo(f"{finding.kind}: {finding.path}: {finding.fact}")
-    click.echo(
+        say(f"{finding.kind}: {finding.path}: {finding.fact}")
+    say(
         f"{'sound' if report.sound else f'{len(report.findings)} findings'}: {report.spaces} feature spaces, "
         f"{report.shards} shards, {report.rows} rows, {size(report.size_bytes)}, {report.datasets} dataset versions"
     )
@@ -272,12 +270,12 @@ def _print_record(record: dict[str, object]) -> None:
     """One field per line, as `name: value`."""
     for name, value in record.items():
         if isinstance(value, dict):
-            click.echo(f"{name}: {', '.join(f'{key} {each}' for key, each in value.items()) or '-'}")
+            say(f"{name}: {', '.join(f'{key} {each}' for key, each in value.items()) or '-'}")
         elif isinstance(value, list):
             lines = [", ".join(f"{key} {each}" for key, each in item.items()) for item in value]
-            click.echo(f"{name}: {'; '.join(lines) or '-'}")
+            say(f"{name}: {'; '.join(lines) or '-'}")
         else:
-            click.echo(f"{name}: {'-' if value is None else value}")
+            say(f"{name}: {'-' if value is None else value}")
 
 
 def _uses(version: DatasetVersion, space: str) -> bool:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Self
 
 # After a repair has quarantined the damaged shards, an extraction finds their rows missing.
 REPAIR = "repair the store, then extract the dataset again\n  try: jdq store verify --repair"
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """`; did you mean NAME?` with the nearest of the known names; empty where none is near."""
+    nearest = get_close_matches(name, known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 class StoreError(Exception):
@@ -111,12 +119,30 @@ class DuplicateKeys(StoreError):
 
 
 @dataclass(eq=False)
-class CannotWrite(StoreError):
-    """The operating system refused a write; nothing was published."""
+class Refused(StoreError):
+    """The operating system refused a call on a file: why."""
 
     path: Path
     errno: int
     reason: str
+
+    @classmethod
+    def by(cls, error: OSError, path: Path) -> Self:
+        """The error of a call on `path`."""
+        return cls(path, error.errno or 0, error.strerror or str(error))
+
+
+class CannotRead(Refused):
+    """A file, which need not be damaged, could not be opened or mapped, or a folder not be listed."""
+
+    def __str__(self) -> str:
+        fact = f"cannot read {self.path}: {self.reason} (errno {self.errno})"
+        # A system allows about 65,000 maps per process.
+        return f"{fact}\n  try: jdq store compact" if self.errno == errno.ENOMEM else fact
+
+
+class CannotWrite(Refused):
+    """A write failed; nothing was published."""
 
     def __str__(self) -> str:
         fact = f"cannot write {self.path}: {self.reason} (errno {self.errno}); nothing was published"

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from jdq.store.errors import StoreError
-from jdq.store.files.digests import UnreadableFile, array_pieces, read_array, read_json, to_json
-from jdq.store.files.publish import publish
+from jdq.store.files.digests import (
+    UnreadableFile,
+    array_pieces,
+    check_file,
+    file_digest,
+    read_array,
+    read_json,
+    to_json,
+)
+from jdq.store.files.publish import publish, replace
 
 # Job ids come from the network and become folder names.
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESULT = "result"
+
+T = TypeVar("T")
 
 
 class InvalidJob(StoreError):
@@ -49,13 +59,7 @@ class JobFiles:
 
     def get_json(self, job: str, name: str) -> dict[str, Any]:
         """The named JSON object. Raises NoResult."""
-        path = self._named(job, name, "json")
-        try:
-            return read_json(path, dict[str, Any])
-        except FileNotFoundError:
-            raise NoResult(f"job {job} has no {name} in the store\n  try: jdq status {job}") from None
-        except UnreadableFile as error:
-            raise NoResult(f"the {name} of job {job} is damaged: {error}") from None
+        return self._read(job, self._named(job, name, "json"), name, lambda path: read_json(path, dict[str, Any]))
 
     def put_array(self, job: str, name: str, array: np.ndarray) -> bool:
         """Store a named array of a job; False where it already exists, and is kept. ValueError for objects."""
@@ -63,29 +67,41 @@ class JobFiles:
 
     def get_array(self, job: str, name: str) -> np.ndarray:
         """The array, memory-mapped and read-only. Raises NoResult."""
-        path = self._named(job, name, "npy")
-        try:
-            return read_array(path)
-        except FileNotFoundError:
-            raise NoResult(f"job {job} has no array {name!r} in the store\n  try: jdq status {job}") from None
-        except UnreadableFile as error:
-            raise NoResult(f"array {name!r} of job {job} is damaged: {error}") from None
+        return self._read(job, self._named(job, name, "npy"), f"array {name!r}", read_array)
 
     def paths(self) -> list[Path]:
         """The stored objects and arrays of all jobs."""
         paths = [path for path in self._folder.glob("[!.]*/*") if path.suffix in (".json", ".npy")]
         return sorted(path for path in paths if NAME.fullmatch(path.stem))
 
-    @staticmethod
-    def check(path: Path) -> None:
-        """Compare one of `paths` with its digest. Raises FileNotFoundError, UnreadableFile."""
-        read_json(path, dict[str, Any]) if path.suffix == ".json" else read_array(path)
+    def check(self, path: Path) -> None:
+        """Compare one of `paths` with its digest, and the table that it describes, unless that was removed.
+
+        Raises FileNotFoundError, UnreadableFile.
+        """
+        value = read_json(path, dict[str, Any]) if path.suffix == ".json" else read_array(path)
+        table = path.with_suffix(".csv")
+        if isinstance(value, dict) and "table_digest" in value and table.exists():
+            check_file(table, str(value["table_digest"]))
+
+    def describe_table(self, table: Path) -> None:
+        """Note the digest of a job's finished table `<name>.csv` in `<name>.json`, for `check`."""
+        replace(table.with_suffix(".json"), to_json({"table_digest": file_digest(table)}))
 
     def folder(self, job: str) -> Path:
         """The folder of the job's files: the above, checkpoints, and tables that it wrote. It may not exist."""
         if not JOB.fullmatch(job):
             raise InvalidJob(f"{job[:80]!r} cannot be a job id")
         return self._folder / job
+
+    @staticmethod
+    def _read(job: str, path: Path, what: str, read: Callable[[Path], T]) -> T:
+        try:
+            return read(path)
+        except FileNotFoundError:
+            raise NoResult(f"job {job} has no {what} in the store\n  try: jdq status {job}") from None
+        except UnreadableFile as error:
+            raise NoResult(f"the {what} of job {job} is damaged: {error}") from None
 
     def _named(self, job: str, name: str, ending: str) -> Path:
         if not NAME.fullmatch(name):

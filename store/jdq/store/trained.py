@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.errors import CannotWrite, StoreError, did_you_mean
 from jdq.store.files.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
 from jdq.store.files.publish import partial_beside, publish, remove
 from jdq.store.job_files import JOB
@@ -38,7 +38,8 @@ class UnknownTrained(StoreError):
         command = {"head": "jdq submit train-head", "model": "jdq submit fine-tune data.csv"}[self.kind]
         if not self.known:
             return f"no {self.kind} has the id {self.wanted!r}: the store has none yet\n  try: {command}"
-        return f"no {self.kind} has the id {self.wanted!r}\n  try: jdq {self.kind}s ls"
+        nearest = did_you_mean(self.wanted, self.known)
+        return f"no {self.kind} has the id {self.wanted!r}{nearest}\n  try: jdq {self.kind}s ls"
 
 
 class DamagedRecord(StoreError):
@@ -99,7 +100,7 @@ class TrainedStore(ABC):
             partial.rename(target)
         except OSError as error:
             self.check(job)  # perhaps reading failed
-            raise CannotWrite(target, error.errno or 0, error.strerror or str(error)) from error
+            raise CannotWrite.by(error, target) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if partial.is_file():

@@ -11,7 +11,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -85,6 +85,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.home / "run"
 
 
+class Setting(NamedTuple):
+    """A setting's value and where it comes from: a variable of the environment, config.toml, or `default`."""
+
+    name: str
+    value: Any
+    source: str
+
+
+DEFAULT = "default"
 # Setting -> the name that it had before, which is still read.
 _OLD_NAMES = {"heartbeat_s": "beat_s", "reclaim_s": "reap_s", "time_slice_s": "turn_s"}
 # Variables that are no settings of Config: of compose.yaml and docker/, of the workers themselves, of the tests.
@@ -94,7 +103,8 @@ _OTHER_VARIABLES = """
     JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
     JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION
     JDQ_LEASED_GPU JDQ_WORKER_NAME
-    JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_POWER_CUTS JDQ_RACE_SECONDS JDQ_TEST_DATA
+    JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_MUTANT_FILE JDQ_MUTATED_FILE JDQ_POWER_CUTS
+    JDQ_RACE_SECONDS JDQ_TEST_DATA
 """.split()  # noqa: SIM905 - a literal list would take a line per name
 
 
@@ -105,7 +115,7 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
     """
     env = os.environ if environment is None else environment
     home = jdq_home(env)
-    settings = dict(_settings(env, home / "config.toml"))
+    settings = {name: value for name, _, value in _settings(env, home / "config.toml")}
     embedded = "broker_url" not in settings
     defaults = {"broker_url": f"redis+socket://{socket_path(home)}", "host": socket.gethostname()}
     config = Config(home=home, store=store_root(environment=env), embedded=embedded, **defaults | settings)
@@ -115,6 +125,21 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
             "a lease would expire between two heartbeats"
         )
     return config
+
+
+def settings(environment: Mapping[str, str] | None = None) -> list[Setting]:
+    """Every setting as `read_config` has it; raises the same errors."""
+    env = os.environ if environment is None else environment
+    config = read_config(env)
+    file = config.home / "config.toml"
+    sources = {name: source for name, source, _ in _settings(env, file)}
+    sources |= {"store": f"{file}: store"} if "store" in _read_file(file) else {}
+    sources |= {name: _variable(name) for name in ("home", "store") if env.get(_variable(name))}
+    names = [name for name in Config.__struct_fields__ if name != "embedded"]
+    return [
+        Setting(name, msgspec.to_builtins(getattr(config, name), enc_hook=str), sources.get(name, DEFAULT))
+        for name in names
+    ]
 
 
 def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
@@ -152,15 +177,15 @@ def _types() -> dict[str, Any]:
     return {name: kind for name, kind in fields.items() if name not in ("home", "store", "embedded")}
 
 
-def _settings(env: Mapping[str, str], path: Path) -> Iterator[tuple[str, Any]]:
-    """Each setting that is given, converted."""
+def _settings(env: Mapping[str, str], path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Each setting that is given, where, and its value, converted."""
     file = _read_file(path)
     for name, kind in _types().items():
         names = [name, *([_OLD_NAMES[name]] if name in _OLD_NAMES else [])]
         given = [(_variable(each), env[_variable(each)]) for each in names if env.get(_variable(each))]
         given += [(f"{path}: {each}", file[each]) for each in names if each in file]
         if given:
-            yield name, _converted(*given[0], kind)
+            yield name, given[0][0], _converted(*given[0], kind)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from jdq.cli.jobs.progress import progress_of
 from jdq.cli.jobs.summary import details
 from jdq.cli.output import duration
+from jdq.worker.queue.exit_codes import plain_lines
 from jdq.worker.queue.records import Job
 
 
@@ -42,4 +43,4 @@ class JobBar(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield Text(details(self._job))
+        yield Text(plain_lines(details(self._job)))

@@ -5,22 +5,24 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import JOB
 from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
-from jdq.cli.output import clock, duration, json_option, print_json, print_table
+from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.exit_codes import ExitCode, plain, plain_lines
+from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @json_option
 def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
@@ -31,16 +33,21 @@ def status(job: str, as_json: bool) -> None:
     if as_json:
         print_json(describe_job(known))
         return
-    click.echo(summary(known))
-    click.echo(f"  {known.kind} of dataset {known.spec.dataset} {known.spec.version}, submitted {clock(known.created)}")
-    click.echo(f"  {known.chunks_done} of {known.chunks_total} chunks done, {known.chunks_leased} running")
-    for worker in known.workers:
-        click.echo(f"  running on {worker}")
-    for event in known.log:
+    say(summary(known))
+    for line in _about(known):
+        say(f"  {line}")
+
+
+def _about(job: Job) -> Iterator[str]:
+    yield f"{job.kind} of dataset {job.spec.dataset} {job.spec.version}, submitted {moment(job.created)}"
+    yield f"{job.chunks_done} of {job.chunks_total} chunks done, {job.chunks_leased} running"
+    for worker in job.workers:
+        yield f"running on {worker}"
+    for event in job.log:
         where = f"chunk {event['chunk']}, attempt {event['attempt']}, " if "chunk" in event else ""
-        click.echo(f"  {where}{clock(event['at'] / 1000)}: {plain(event['reason'])}")
-    if known.error:
-        click.echo(f"  {plain_lines(known.error.message)}")
+        yield f"{where}{moment(event['at'] / 1000)}: {event['reason']}"
+    if job.error:
+        yield job.error.message
 
 
 @click.command()
@@ -52,7 +59,7 @@ def status(job: str, as_json: bool) -> None:
 @json_option
 def jobs(limit: int, state: str | None, since: str | None, as_json: bool) -> None:
     """List jobs, newest first."""
-    known = Client().jobbook.jobs(since=_moment(since) if since else None)
+    known = Client().jobbook.jobs(since=_since(since) if since else None)
     _list([job for job in known if state in (None, job.state)][:limit], as_json)
 
 
@@ -65,26 +72,26 @@ def failed(as_json: bool) -> None:
         _list(of_state, as_json)
         return
     for job in of_state:
-        click.echo(f"{job.id}  {job.kind} of {job.spec.dataset}, {clock(job.ended)}")
+        say(f"{job.id}  {job.kind} of {job.spec.dataset}, {moment(job.ended)}")
         for line in (job.error.message if job.error else "").splitlines():
-            click.echo(f"  {plain(line)}")
+            say(f"  {line}")
 
 
 def _list(listed: list[Job], as_json: bool) -> None:
-    from jdq.cli.jobs.progress import describe_job, progress_of, state_text
+    from jdq.cli.jobs.progress import describe_job, state_text
+    from jdq.cli.jobs.summary import done_text
 
     if as_json:
         print_json([describe_job(job) for job in listed])
         return
-    rows = []
-    for job in listed:
-        progress = progress_of(job)
-        texts = "-" if progress.texts_total is None else f"{progress.texts_done:,}/{progress.texts_total:,}"
-        rows.append([job.id, state_text(job), job.spec.dataset, texts, duration(job.wall_s), clock(job.created)])
-    print_table(["job", "state", "dataset", "texts", "time", "submitted"], rows)
+    rows = [
+        [job.id, state_text(job), job.spec.dataset, done_text(job) or "-", duration(job.wall_s), moment(job.created)]
+        for job in listed
+    ]
+    print_table(["job", "state", "dataset", "done", "time", "submitted"], rows)
 
 
-def _moment(text: str) -> float:
+def _since(text: str) -> float:
     """A date, or an age, as seconds since 1970."""
     units = {"m": 60, "h": 3600, "d": 86400}
     try:
@@ -96,7 +103,7 @@ def _moment(text: str) -> float:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @json_option
 def watch(job: str, as_json: bool) -> None:
     """Show a live progress bar of JOB.
@@ -108,13 +115,13 @@ def watch(job: str, as_json: bool) -> None:
 
     ended = watch_job(Client(), job, as_json=as_json)
     if ended.error:
-        click.echo(f"jdq: {plain_lines(ended.error.message)}", err=True)
+        say(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @target_options("File for a prediction's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
 def result(job: str, to: Target | None, as_json: bool) -> None:
@@ -130,9 +137,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
     if not ended.state.ended:
         raise BadRequest(f"job {job} is {ended.state}; it has no result yet\n  try: jdq watch {job}")
     if ended.state != JobState.SUCCEEDED:
-        click.echo(
-            f"jdq: job {job} {ended.state}" + (f": {plain_lines(ended.error.message)}" if ended.error else ""), err=True
-        )
+        say(f"jdq: job {job} {ended.state}" + (f": {ended.error.message}" if ended.error else ""), err=True)
         sys.exit(ExitCode.FAILED)
     if to is not None:
         copy_table(client, ended, to)
@@ -145,18 +150,18 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 def cancel(job: str) -> None:
     """Cancel JOB; computed features are kept."""
     client = Client()
     client.job(job)
     if not client.jobbook.cancel(job):
         raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
-    click.echo(f"{job} cancelled", err=True)
+    say(f"{job} cancelled", err=True)
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 def retry(job: str) -> None:
     """Retry a failed or cancelled JOB.
 
@@ -165,4 +170,4 @@ def retry(job: str) -> None:
     client = Client()
     client.job(job)
     client.retry(job)
-    click.echo(job)
+    say(job)

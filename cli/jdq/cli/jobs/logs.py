@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
-from jdq.worker.queue.exit_codes import plain_lines
+from jdq.cli.ids import JOB
+from jdq.cli.output import say
 
 if TYPE_CHECKING:
     import redis
@@ -16,7 +17,7 @@ WAIT_MS = 1000
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=JOB)
 @click.option("-f", "--follow", is_flag=True, help="Print new lines until the job ends.")
 def logs(job: str, follow: bool) -> None:
     """Print the log lines of JOB.
@@ -36,7 +37,7 @@ def logs(job: str, follow: bool) -> None:
         ended = client.job(job).state.ended
         # Read after the state, so that the last lines are not missed; a short wait, so that the end is seen.
         for entry, line in _lines(client.redis, stream, last, block=WAIT_MS if follow and not ended else None):
-            click.echo(plain_lines(line))
+            say(line)
             last = entry
         if not follow or ended:
             return

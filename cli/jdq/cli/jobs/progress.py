@@ -192,6 +192,7 @@ def describe_result(job: Job) -> dict[str, Any]:
             "skipped": job.counts.get("skipped", 0),
             "truncated": job.counts.get("truncated", 0),
             "unknown_tokens": job.counts.get("unknown_tokens", 0),
+            "tokens_before_truncation": job.counts.get("tokens_before_truncation", progress.tokens),
             "paths": sorted(name[5:] for name in job.counts if name.startswith("path_")),
             "tokens": progress.tokens,
             "texts_per_s": progress.texts_per_s,

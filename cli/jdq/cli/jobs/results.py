@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from jdq.cli.jobs.progress import describe_result
-from jdq.cli.output import duration, print_json, print_table
+from jdq.cli.output import duration, print_json, print_table, say
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
@@ -33,67 +31,72 @@ def print_result(job: Job) -> None:
 
 def _print_extract(record: dict[str, Any]) -> None:
     by = f" by the {' and '.join(record['paths'])} path" if record["paths"] and record["computed"] else ""
-    click.echo(f"{record['computed']:,} computed{by}, {record['reused']:,} reused")
+    say(f"{record['computed']:,} computed{by}, {record['reused']:,} reused")
     if record["skipped"]:
-        click.echo(f"{record['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
-    if record["unknown_tokens"] > UNKNOWN_SHARE * record["tokens"]:
-        share = record["unknown_tokens"] / record["tokens"]
-        click.echo(
-            f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True
-        )
+        say(f"{record['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
+    # Unknown tokens are counted in whole texts; jobs of older workers counted all tokens only after truncation.
+    tokens = max(record["tokens_before_truncation"], record["unknown_tokens"])
+    if record["unknown_tokens"] > UNKNOWN_SHARE * tokens:
+        share = record["unknown_tokens"] / tokens
+        say(f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True)
     if record["truncated"]:
-        click.echo(f"{record['truncated']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
-    click.echo(f"dataset {record['dataset']} {record['version']}, {record['rows']:,} rows x {record['dim']}")
+        say(f"{record['truncated']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
+    say(f"dataset {record['dataset']} {record['version']}, {record['rows']:,} rows x {record['dim']}")
     for pooling, space in record.get("spaces", {"cls": record["space"]}).items():
-        click.echo(f"feature space {space} ({record['encoder']}, {record['precision']}, {pooling})")
+        say(f"feature space {space} ({record['encoder']}, {record['precision']}, {pooling})")
     if reason := record.get("pooling_reason"):
-        click.echo(f"pooling {record['pooling']}: {reason}")
-    click.echo(f"took {duration(record['wall_s'])}")
+        say(f"pooling {record['pooling']}: {reason}")
+    say(f"took {duration(record['wall_s'])}")
 
 
 def print_head(record: dict[str, Any]) -> None:
     """Prints a head: its record, with its id as `head_id`."""
     origin = record["origin"]
-    click.echo(f"head {record['head_id']} ({record['head']}) on {origin['dataset']} {origin['dataset_version']}")
+    say(f"head {record['head_id']} ({record['head']}) on {origin['dataset']} {origin['dataset_version']}")
     if record["params"]:
-        click.echo("parameters: " + ", ".join(f"{name}={value}" for name, value in record["params"].items()))
+        say("parameters: " + ", ".join(f"{name}={value}" for name, value in record["params"].items()))
     if search := record.get("search"):
         best = search["trials"][0]["score"]
-        click.echo(f"the best of {len(search['trials'])} trials: {search['metric']} {best:.3f} in cross-validation")
+        say(f"the best of {len(search['trials'])} trials: {search['metric']} {best:.3f} in cross-validation")
     _print_measured(record)
     if cv := record.get("cv"):
         scores = cv["metrics"]["macro_f1"]
-        click.echo(f"{cv['folds']}-fold cross-validation: macro-F1 {scores['mean']:.3f} +- {scores['std']:.3f}")
+        say(f"{cv['folds']}-fold cross-validation: macro-F1 {scores['mean']:.3f} +- {scores['std']:.3f}")
 
 
 def print_model(record: dict[str, Any]) -> None:
     """Prints a fine-tune: its record, with its id as `model_id`."""
     origin, options = record["origin"], record["options"]
-    click.echo(f"model {record['model_id']} on {origin['dataset']} {origin['dataset_version']}")
+    say(f"model {record['model_id']} on {origin['dataset']} {origin['dataset_version']}")
     resumed = f", resumed {record['resumed']} times" if record["resumed"] else ""
     trained = f"{record['steps']:,} steps in {duration(record['training_time_s'])} on {record['device']}{resumed}"
-    click.echo(f"fine-tuned from {options['encoder']}: {trained}; the best at step {record['best_step']:,}")
+    say(f"fine-tuned from {options['encoder']}: {trained}; the best at step {record['best_step']:,}")
     if record["n_cut"]:
-        click.echo(f"{record['n_cut']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
+        say(f"{record['n_cut']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
     _print_measured(record)
 
 
 def _print_measured(record: dict[str, Any]) -> None:
     metrics = record["metrics"]
     scores = f"accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
-    click.echo(f"test part: {metrics['rows']:,} rows, {scores}")
+    say(f"test part: {metrics['rows']:,} rows, {scores}")
+    print_classes(metrics)
+    for warning in (*record.get("warnings", []), *metrics["notes"]):
+        say(f"warning: {warning}", err=True)
+
+
+def print_classes(metrics: dict[str, Any]) -> None:
+    """Prints a row for each class."""
     rows = [
         [of["label"], f"{of['precision']:.3f}", f"{of['recall']:.3f}", f"{of['f1']:.3f}", str(of["support"])]
         for of in metrics["per_class"]
     ]
     print_table(["class", "precision", "recall", "F1", "rows"], rows)
-    for warning in (*record.get("warnings", []), *metrics["notes"]):
-        click.echo(f"warning: {warning}", err=True)
 
 
 def _print_predictions(record: dict[str, Any]) -> None:
     by = record["head_id"] or record["model_id"]
-    click.echo(f"{record['rows']:,} rows of {record['dataset']} {record['version']} classified by {by}")
-    click.echo(f"{record['computed']:,} texts computed, {record['reused']:,} reused, in {duration(record['wall_s'])}")
+    say(f"{record['rows']:,} rows of {record['dataset']} {record['version']} classified by {by}")
+    say(f"{record['computed']:,} texts computed, {record['reused']:,} reused, in {duration(record['wall_s'])}")
     print_table(["label", "rows"], [[label, f"{rows:,}"] for label, rows in record["predicted"].items()])
-    click.echo(f"the table: jdq result {record['job']} --to out.csv", err=True)
+    say(f"the table: jdq result {record['job']} --to out.csv", err=True)

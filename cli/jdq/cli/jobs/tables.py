@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.output import say
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
@@ -86,9 +87,12 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
     target.check()
     if job.kind != "predict":
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
-    source = JobFiles(client.store.root).folder(job.id) / "predictions.csv"
+    files = JobFiles(client.store.root)
+    source = files.folder(job.id) / "predictions.csv"
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
+    if source.with_suffix(".json").exists():  # older jdq wrote none
+        files.check(source.with_suffix(".json"))
     records = _safe(read_records(source)) if target.excel_safe else read_records(source)
     if target.path == STDOUT:
         sys.stdout.reconfigure(encoding="utf-8-sig" if target.bom else "utf-8", newline="")  # type: ignore[union-attr]
@@ -103,7 +107,7 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
         partial.replace(target.path)
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"wrote {target.path}", err=True)
+    say(f"wrote {target.path}", err=True)
 
 
 def probability_columns(header: Sequence[str]) -> int:

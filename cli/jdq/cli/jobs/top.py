@@ -2,80 +2,103 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jdq.cli.client import Client
-from jdq.worker.queue.contract import JobState
+from jdq.cli.output import print_table, say
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-    from jdq.worker.queue.jobbook import JobBook
-    from jdq.worker.queue.records import Job
+    from jdq.cli.jobs.board import Board
+    from jdq.cli.jobs.overview import Overview
 
 REFRESH_S = 1.0
 RECENT_S = 86_400
-SHOWN = 15
+LOG_LINES = 500
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Print the screen once and exit.")
 def top(once: bool) -> None:
-    """Show workers and jobs live, until Ctrl-C."""
-    from rich.console import Console
+    """Show workers and jobs live.
+
+    Jobs that were submitted in the last day, and older ones that are being worked on. Keys: arrows, PgUp and PgDn
+    select a job, l shows its log, c cancels it, s sorts, q quits. Into a pipe, everything is printed once.
+    """
+    client = Client()
+    if once or not sys.stdout.isatty() or not sys.stdin.isatty():
+        _print(_read(client))
+    else:
+        _run(client)
+
+
+def _print(overview: Overview) -> None:
+    from jdq.cli.jobs.overview import JOB_COLUMNS, ORDERS, WORKER_COLUMNS, head_lines, job_row, worker_row
+
+    for line in head_lines(overview):
+        say(line)
+    if overview.workers:
+        say("")
+        print_table(WORKER_COLUMNS, [worker_row(worker, overview) for worker in overview.workers])
+    if overview.jobs:
+        say("")
+        print_table(JOB_COLUMNS, [job_row(job) for job in sorted(overview.jobs, key=ORDERS["state"])])
+
+
+def _run(client: Client) -> None:
     from rich.live import Live
 
-    jobbook = Client().jobbook
-    if once:
-        Console().print(_screen(jobbook))
-        return
-    with Live(_screen(jobbook), screen=True, auto_refresh=False) as live:
+    from jdq.cli.jobs.board import Board
+    from jdq.cli.jobs.keyboard import Keyboard
+    from jdq.cli.terminal import console
+
+    board = Board(cancel=client.jobbook.cancel, logs=lambda job: _last_lines(client, job))
+    board.overview = _read(client)
+    stopped = threading.Event()
+    reader = threading.Thread(target=_keep_reading, args=(client, board, stopped), daemon=True)
+    terminal = console()
+    with Keyboard() as keyboard, Live(console=terminal, screen=True, auto_refresh=False) as live:
+        reader.start()
+        while not board.finished:
+            live.update(board.frame(terminal.width, terminal.height), refresh=True)
+            if key := keyboard.read(timeout_s=REFRESH_S / 2):
+                board.press(key)
+    stopped.set()
+
+
+def _keep_reading(client: Client, board: Board, stopped: threading.Event) -> None:
+    """Reading a thousand jobs takes longer than a key may wait."""
+    import redis
+
+    from jdq.cli.jobs.machine import Machine
+    from jdq.cli.jobs.overview import tokens_of
+
+    machine = Machine(client.config.host)
+    while not stopped.wait(REFRESH_S):
         try:
-            while True:
-                time.sleep(REFRESH_S)
-                live.update(_screen(jobbook), refresh=True)
-        except KeyboardInterrupt:
-            return
+            board.overview = _read(client, machine)
+            board.throughput.add(time.monotonic(), tokens_of(board.overview.jobs))
+            board.problem = None
+        except redis.RedisError as error:
+            board.problem = f"no answer from Redis: {error}"
 
 
-def _screen(jobbook: JobBook) -> RenderableType:
-    from rich.console import Group
+def _read(client: Client, machine: Any = None) -> Overview:
+    from jdq.cli.jobs.overview import Overview
 
-    workers = _table("workers", "worker", "state", "queue", "device", "job")
-    for worker in jobbook.workers():
-        workers.add_row(worker.name, worker.state, worker.queue, worker.device, worker.job or "")
-    jobs = _table("jobs", "job", "state", "dataset", "done", "rate", "ETA")
-    for job in _order(jobbook.jobs(since=time.time() - RECENT_S))[:SHOWN]:
-        jobs.add_row(*_row(job))
-    return Group(workers, jobs)
+    jobs = client.jobbook.jobs(since=time.time() - RECENT_S)
+    workers = client.jobbook.workers()
+    older = {worker.job for worker in workers if worker.job} - {job.id for job in jobs}
+    jobs += [client.job(job) for job in sorted(older)]
+    return Overview(jobs=jobs, workers=workers, use=machine.use(workers) if machine else {})
 
 
-def _table(title: str, *columns: str) -> Table:
-    from rich.table import Table
+def _last_lines(client: Client, job: str) -> list[str]:
+    from jdq.worker.queue.jobbook import lines_key
 
-    table = Table(title=title, title_justify="left", expand=True, box=None, header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
-
-
-def _order(jobs: list[Job]) -> list[Job]:
-    """Running jobs first, then queued, then ended ones; newest first within each."""
-    rank = {JobState.RUNNING: 0, JobState.QUEUED: 1}
-    return sorted(jobs, key=lambda job: (rank.get(job.state, 2), -job.created))
-
-
-def _row(job: Job) -> list[str]:
-    from jdq.cli.jobs.progress import progress_of, state_text
-    from jdq.cli.output import duration
-
-    progress = progress_of(job)
-    done = f"{job.chunks_done}/{job.chunks_total} chunks"
-    if progress.texts_total is not None:
-        done = f"{progress.texts_done:,}/{progress.texts_total:,} texts"
-    rate = f"{progress.tokens_per_s:,.0f} tokens/s" if progress.tokens_per_s else ""
-    return [job.id, state_text(job), job.spec.dataset, done, rate, duration(progress.eta_s)]
+    entries: Any = client.redis.xrevrange(lines_key(job), count=LOG_LINES)
+    return [fields["line"] for _, fields in reversed(entries)]

@@ -7,11 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import click
-
 from jdq.cli.jobs.progress import describe_job
 from jdq.cli.jobs.summary import doing_text, summary
-from jdq.cli.output import print_json_line
+from jdq.cli.output import print_json_line, say
 
 if TYPE_CHECKING:
     from jdq.cli.client import Client
@@ -31,7 +29,7 @@ def watch_job(client: Client, job_id: str, *, as_json: bool = False) -> Job:
         return _watched(client, job_id, as_json=as_json)
     except KeyboardInterrupt:
         said = f"job {job_id} goes on\n  to come back: jdq watch {job_id}\n  to end it: jdq cancel {job_id}"
-        click.echo(f"\n{said}", err=True)  # after the terminal's ^C
+        say(f"\n{said}", err=True)  # after the terminal's ^C
         raise
 
 
@@ -47,14 +45,14 @@ def _watched(client: Client, job_id: str, *, as_json: bool) -> Job:
 
 
 def _show_bar(client: Client, job: Job) -> None:
-    from rich.console import Console
-
     from jdq.cli.jobs.bar import JobBar
+    from jdq.cli.terminal import console
 
-    with JobBar(job, Console(stderr=True)) as bar:
+    terminal = console(stderr=True)
+    with JobBar(job, terminal) as bar:
         for now in _until_ended(client, job):
             bar.show(now)
-    click.echo(summary(client.job(job.id)), err=True)
+    say(summary(now), err=True)
 
 
 def _print_states(client: Client, job: Job) -> None:
@@ -62,7 +60,7 @@ def _print_states(client: Client, job: Job) -> None:
     for now in _until_ended(client, job):
         line = summary(now) if now.state.ended else f"{now.id}  {doing_text(now)}"
         if line != shown:
-            click.echo(line, err=True)
+            say(line, err=True)
             shown = line
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import clock, json_option, print_json, print_table
+from jdq.cli.output import json_option, moment, print_json, print_table, say
 from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
@@ -22,24 +22,27 @@ COUNT = click.IntRange(min=0)
 def up(gpu_workers: int, cpu_workers: int) -> None:
     """Start Redis and workers on this machine.
 
-    They run in the background and log to $JDQ_HOME/logs. A second `jdq up` changes nothing. Without a GPU, the
-    workers of the gpu queue run on the CPU.
+    They run in the background and log to $JDQ_HOME/logs. A second `jdq up` changes nothing. If only their supervisor
+    died, `jdq up` starts another one, which takes over the processes that still run. Without a GPU, the workers of the
+    gpu queue run on the CPU.
     """
     from jdq.cli.stack.control import bring_up
 
     client = Client()
     state, started = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
+    if started and state.message:
+        say(f"{state.message}, which the supervisor that ended had left running", err=True)
     running = f"{state.gpu_workers} gpu and {state.cpu_workers} cpu workers, logs in {client.config.logs}"
-    click.echo(f"up: {running}" if started else f"already running: {running}", err=True)
+    say(f"up: {running}" if started else f"already running: {running}", err=True)
     if not started and (state.gpu_workers, state.cpu_workers) != (gpu_workers, cpu_workers):
-        click.echo("to change the number of workers: jdq down, then jdq up", err=True)
+        say("to change the number of workers: jdq down, then jdq up", err=True)
     for worker in client.jobbook.workers():
         if worker.queue == "gpu" and worker.device == "cpu":
-            click.echo(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)
+            say(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)
         elif worker.state == "sick":
-            click.echo(f"{worker.name} takes no work: {plain(worker.reason or '')}", err=True)
+            say(f"{worker.name} takes no work: {worker.reason or ''}", err=True)
         elif worker.state == "waiting":
-            click.echo(f"{worker.name} {worker.device}", err=True)
+            say(f"{worker.name} {worker.device}", err=True)
 
 
 @click.command()
@@ -51,7 +54,7 @@ def down() -> None:
     from jdq.cli.stack.control import bring_down
 
     stopped = bring_down(Client().config)
-    click.echo("down" if stopped else "nothing was running", err=True)
+    say("down" if stopped else "nothing was running", err=True)
 
 
 @click.command()
@@ -71,14 +74,14 @@ def workers(as_json: bool) -> None:
     print_table(columns, [_row(worker) for worker in known])
     for worker in known:
         if worker.reason is not None:
-            click.echo(f"{worker.name} is sick: {plain(worker.reason)}")
+            say(f"{worker.name} is sick: {plain(worker.reason)}")
         if worker.protocol != PROTOCOL:
-            click.echo(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
+            say(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
     if precision := jobbook.precision():
-        click.echo(f"precision auto: {precision}")
+        say(f"precision auto: {precision}")
 
 
 def _row(worker: Worker) -> list[str]:
     speed = "-" if worker.tokens_per_s is None else f"{worker.tokens_per_s:,}"
     of_process = [worker.name, worker.state, worker.queue, worker.device, worker.host, str(worker.pid), worker.version]
-    return [*of_process, speed, worker.job or "-", clock(worker.last_seen)]
+    return [*of_process, speed, worker.job or "-", moment(worker.last_seen)]

@@ -10,7 +10,16 @@ import time
 import psutil
 
 from jdq.cli.stack.errors import StackError
-from jdq.cli.stack.state import ProcessId, StackState, is_locked, make_private, one_at_a_time, read_state, write_state
+from jdq.cli.stack.state import (
+    ProcessId,
+    StackState,
+    is_locked,
+    living,
+    make_private,
+    one_at_a_time,
+    read_state,
+    write_state,
+)
 from jdq.cli.stack.supervisor import SERVER, START_TIMEOUT_S, STOP_TIMEOUT_S
 from jdq.worker.config import Config
 
@@ -34,8 +43,8 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
 
 
 def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:
-    """Starts the supervisor, and waits until it holds the lock or has ended."""
-    _end_leftovers(config)
+    """Starts the supervisor, which takes over what a dead one left; waits until it holds the lock or has ended."""
+    left = living(read_state(config.run_folder))
     with (config.logs / "supervisor.log").open("ab") as log:
         counts = ["--gpu-workers", str(gpu_workers), "--cpu-workers", str(cpu_workers)]
         process = subprocess.Popen(
@@ -47,7 +56,9 @@ def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Pop
         )
     # From here on `jdq down` finds it, also when this command is interrupted.
     supervisor = ProcessId.of(process.pid)
-    starting = StackState(phase="starting", gpu_workers=gpu_workers, cpu_workers=cpu_workers, supervisor=supervisor)
+    starting = StackState(
+        phase="starting", gpu_workers=gpu_workers, cpu_workers=cpu_workers, supervisor=supervisor, children=left
+    )
     write_state(config.run_folder, starting)
     while process.poll() is None and not is_locked(config.run_folder):
         time.sleep(0.05)

@@ -60,6 +60,11 @@ def read_state(run_folder: Path) -> StackState | None:
         return None
 
 
+def living(state: StackState | None) -> dict[str, ProcessId]:
+    """The children of that state that still run."""
+    return {name: known for name, known in (state.children if state else {}).items() if known.process()}
+
+
 def write_state(run_folder: Path, state: StackState) -> None:
     """Replaces the file atomically, so that no reader sees half of it."""
     partial = run_folder / f".stack.json.{os.getpid()}"

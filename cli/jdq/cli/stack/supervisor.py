@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -18,9 +17,10 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
+from jdq.cli.stack.child import Child
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
-from jdq.cli.stack.state import Locked, ProcessId, StackState, make_private, stack_lock, write_state
+from jdq.cli.stack.state import Locked, ProcessId, StackState, living, make_private, read_state, stack_lock, write_state
 from jdq.worker.config import Config, read_config
 from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
@@ -30,89 +30,7 @@ from jdq.worker.queue.tickets import send_tickets
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0  # a worker releases its lease within a heartbeat and a batch
-LONGEST_PAUSE_S = 30.0
-# A process that ran for longer has started properly; after shorter runs the pause before the restart doubles.
-STARTED_S = 5.0
 SERVER = "redis"
-
-
-class Child:
-    """A process that is restarted when it exits."""
-
-    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str]) -> None:
-        self.name = name
-        self.log = log
-        self._command = command
-        self._environment = environment
-        self._pause_s = 1.0
-        self._start_at = 0.0
-        self._began = 0.0
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Starts the process in a session of its own, so that it can be killed with all its children."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,
-            )
-        self._began = time.monotonic()
-
-    @property
-    def exited(self) -> bool:
-        """True when the process has ended."""
-        return self.process is None or self.process.poll() is not None
-
-    def restart_when_due(self) -> bool:
-        """Restarts an exited process, after a pause that doubles while it keeps exiting; True when restarted."""
-        now = time.monotonic()
-        if not self._start_at:
-            started = now - self._began > STARTED_S
-            self._pause_s = 1.0 if started else min(self._pause_s * 2, LONGEST_PAUSE_S)
-            self.end_group()
-            self._start_at = now + self._pause_s
-        if now < self._start_at:
-            return False
-        self._start_at = 0.0
-        self.start()
-        return True
-
-    def terminate(self) -> None:
-        """Sends SIGTERM to the process."""
-        if self.process and not self.exited:
-            self.process.terminate()
-
-    def end(self, deadline: float) -> None:
-        """Waits for the process until the deadline, then kills it and its children."""
-        if self.process:
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(max(0.1, deadline - time.monotonic()))
-            self.end_group()
-            self.process.wait()
-
-    @property
-    def exit_text(self) -> str:
-        """How the process ended, in words."""
-        code = self.process.poll() if self.process else None
-        name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        return f"the worker {self.name} ended: {name}"
-
-    def end_group(self) -> None:
-        """Kills what is left of the process's session: an orphaned child would run beside its successor."""
-        if self.process:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
-    def last_lines(self, count: int = 12) -> str:
-        """The last lines of the log, for a message."""
-        with suppress(OSError):
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            return "\n".join(f"    {line}" for line in lines[-count:])
-        return ""
 
 
 class Supervisor:
@@ -126,6 +44,8 @@ class Supervisor:
         self._released: set[int] = set()
         self._jobbook = JobBook(connect(config))
         self._app = celery_app(config)
+        self._left = living(read_state(config.run_folder))
+        self._taken_over: list[str] = []
         self._phase = "starting"
         self._written = True
 
@@ -135,7 +55,7 @@ class Supervisor:
             signal.signal(number, self._stop)
         try:
             self._start()
-            self._write("ready")
+            self._write("ready", f"took over {', '.join(self._taken_over)}" if self._taken_over else "")
             while not self._stopping:
                 self._watch_on()
                 time.sleep(0.2)
@@ -149,24 +69,31 @@ class Supervisor:
         self._stopping = True
 
     def _start(self) -> None:
-        self._write("starting")
+        """Starts the server and the workers, less those that a supervisor which has died left running."""
+        server = self._add(SERVER, self._server_command())
+        client = connect(self._config)
+        self._await(lambda: _answers(client), server)
+        began = time.time() - 1.0
+        wanted = [(queue, number) for queue, count in self._counts.items() for number in range(1, count + 1)]
+        workers = [self._add(f"{queue}-{number}", worker_command(queue, number)) for queue, number in wanted]
+        self._end_left(*self._left)  # workers that were not asked for
+        for child in workers:
+            if child.name not in self._taken_over:
+                self._await(lambda child=child: _present(self._jobbook, child, began), child)
+        if devices := [worker.device for worker in self._jobbook.workers() if worker.queue == "gpu"]:
+            self._jobbook.settle_precision(automatic_precision(device_kind(devices)))
+
+    def _server_command(self) -> list[str]:
         socket = Path(self._config.broker_url.removeprefix("redis+socket://"))
         program = find_server()
         data = self._config.home / program.family
         make_private(data)
-        prepare_socket(socket)
-        server = self._add(SERVER, server_command(program, data=data, socket=socket))
+        if not socket.exists():
+            self._end_left(SERVER)  # nobody can connect to it; its data is in the append-only file
+        if SERVER not in self._left:
+            prepare_socket(socket)
         (self._config.run_folder / "socket").write_text(str(socket), encoding="utf-8")
-        client = connect(self._config)
-        self._await(lambda: _answers(client), server)
-        for queue, count in self._counts.items():
-            for number in range(1, count + 1):
-                self._add(f"{queue}-{number}", worker_command(queue, number))
-        began = time.time() - 1.0
-        for child in self._children[1:]:
-            self._await(lambda child=child: _present(self._jobbook, child, began), child)
-        if devices := [worker.device for worker in self._jobbook.workers() if worker.queue == "gpu"]:
-            self._jobbook.settle_precision(automatic_precision(device_kind(devices)))
+        return server_command(program, data=data, socket=socket)
 
     def _add(self, name: str, command: list[str]) -> Child:
         environment = {**os.environ, "JDQ_HOME": str(self._config.home), "JDQ_STORE": str(self._config.store)}
@@ -174,10 +101,21 @@ class Supervisor:
             # Workers on the CPU share its cores; more threads than cores would slow down all of them.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, self._counts["gpu"]))))
         child = Child(name, command, self._config.logs / f"{name}.log", environment)
-        child.start()
+        if known := self._left.pop(name, None):
+            child.adopt(known)
+            self._taken_over.append(name)
+        else:
+            child.start()
         self._children.append(child)
         self._write(self._phase)
         return child
+
+    def _end_left(self, *names: str) -> None:
+        """Ends processes that are left and of no use."""
+        group = [Child(name, [], self._config.logs / f"{name}.log", {}) for name in names if name in self._left]
+        for child in group:
+            child.adopt(self._left.pop(child.name))
+        self._end(group)
 
     def _await(self, ready: object, child: Child) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -226,24 +164,22 @@ class Supervisor:
 
     def _end_children(self) -> None:
         """Ends the workers first, then the server: a worker releases its lease there."""
-        workers, server = self._children[1:], self._children[:1]
-        for group in (workers, server):
-            for child in group:
-                child.terminate()
-            deadline = time.monotonic() + STOP_TIMEOUT_S
-            for child in group:
-                child.end(deadline)
-            for child in group:
-                self._release(child, "drain", f"{child.name} was stopped")
+        self._end(self._children[1:])
+        self._end(self._children[:1])
         self._children = []
+
+    def _end(self, group: list[Child]) -> None:
+        for child in group:
+            child.terminate()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for child in group:
+            child.end(deadline)
+        for child in group:
+            self._release(child, "drain", f"{child.name} was stopped")
 
     def _write(self, phase: str, message: str = "") -> None:
         self._phase = phase
-        children = {
-            child.name: ProcessId.of(child.process.pid)
-            for child in self._children
-            if child.process and not child.exited
-        }
+        running = {child.name: child.id for child in self._children if child.id and not child.exited}
         write_state(
             self._config.run_folder,
             StackState(
@@ -252,7 +188,7 @@ class Supervisor:
                 gpu_workers=self._counts["gpu"],
                 cpu_workers=self._counts["cpu"],
                 supervisor=ProcessId.of(os.getpid()),
-                children=children,
+                children=self._left | running,
             ),
         )
         self._written = True

@@ -12,6 +12,8 @@ import click
 from click.core import ParameterSource
 
 from jdq.cli.client import Client
+from jdq.cli.ids import FILE_OR_DATASET
+from jdq.cli.output import say
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "sp
 
 def data_argument(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the argument for files, folders, patterns, URLs or "-", as `data`."""
-    return click.argument("data", nargs=-1, required=True, metavar=metavar)
+    return click.argument("data", type=FILE_OR_DATASET, nargs=-1, required=True, metavar=metavar)
 
 
 def read_options(table: dict[str, Any], *, unlabelled: bool = False, keep_empty: bool = False) -> TableOptions:
@@ -141,9 +143,9 @@ def import_file(
     Raises TableError, before anything is stored.
     """
     version = client.store.datasets.import_table(files, name=name, options=options)
-    click.echo(assumptions(version), err=True)
+    say(assumptions(version), err=True)
     for warning in version.source.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     return version
 
 
@@ -167,7 +169,6 @@ def _rows(count: int) -> str:
 
 def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
     """The newest version of the dataset with this name, or the files, imported. A file has priority over a dataset."""
-    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     if len(data) == 1 and not Path(data[0]).exists() and data[0] in client.store.datasets.names():
         return client.store.datasets.get(data[0])
     return import_file(client, data, name=name, options=options)
@@ -188,7 +189,7 @@ def check_classes(version: DatasetVersion, column: str | None, label_separator: 
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if missing and label_separator is None:
-        click.echo(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
+        say(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
 
 
 def encoder_name(encoder: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.submit.data import data_argument, encoder_name, import_file, read_options, table_options
+from jdq.cli.submit.checks import checked_encoder
+from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
 from jdq.worker.encoder.options import AUTO, Precision, parse_poolings
@@ -85,8 +86,8 @@ def extract(
 
     client = Client()
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
+    encoder = checked_encoder(client, encoder or client.config.encoder)
     version = import_file(client, data, name=name, options=read_options(table, unlabelled=unlabelled))
-    encoder = encoder_name(encoder or client.config.encoder)
     spec = Extract(
         dataset=version.name,
         version=version.version,

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from jdq.cli.client import Client
+from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.data import (
     check_classes,
     data_argument,
-    encoder_name,
     files_or_dataset,
     label_options,
     read_options,
@@ -74,7 +74,7 @@ def fine_tune(
     from jdq.worker.queue.contract import FineTune
 
     client = Client()
-    encoder = encoder_name(encoder or client.config.encoder)
+    encoder = checked_encoder(client, encoder or client.config.encoder)
     fine_tune_options = FineTuneOptions(encoder=encoder, label_separator=labels_by, **options)
     check_options(fine_tune_options)
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer

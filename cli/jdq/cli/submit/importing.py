@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import Client
+from jdq.cli.output import say
 from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
 
 
@@ -25,4 +26,4 @@ def import_table(data: tuple[str, ...], table: dict[str, Any], unlabelled: bool,
     jdq submit fine-tune postings
     """
     version = import_file(Client(), data, name=name, options=read_options(table, unlabelled=unlabelled))
-    click.echo(f"{version.name} {version.version}")
+    say(f"{version.name} {version.version}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import HEAD_TO_COME, MODEL_TO_COME
 from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
@@ -15,8 +16,8 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
 
 @click.command()
 @data_argument("FILE...|DATASET")
-@click.option("--head", help="Id of the head; see `jdq heads ls`.")
-@click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
+@click.option("--head", type=HEAD_TO_COME, help="Id of the head; see `jdq heads ls`.")
+@click.option("--model", type=MODEL_TO_COME, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
 @target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout; waits for the job.")
 @click.option("--name", help="Name of the dataset in the store.  [default: `predict-` and the file's name]")
 @table_options(labels=False)
@@ -48,6 +49,7 @@ def predict(
     if to is not None:
         sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     after = _maker(client, head, model)
     # Its own name: without labels the file is not the dataset that heads are trained on.
     name = name or name_from(f"predict-{table_name(data)}")

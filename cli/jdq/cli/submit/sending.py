@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import JOB
+from jdq.cli.output import say
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Priority of the job's chunks.",
     )
-    @click.option("--after", multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated.")
+    @click.option(
+        "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."
+    )
     @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
     def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
@@ -65,8 +69,8 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
     except DependencyEnded as error:
         raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
     note = f", after {', '.join(waits_for)}" if waits_for else ""
-    click.echo(f"dataset {spec.dataset} {spec.version}{note}", err=True)
-    click.echo(job, err=sending.id_to_stderr)
+    say(f"dataset {spec.dataset} {spec.version}{note}", err=True)
+    say(job, err=sending.id_to_stderr)
     return _watched(client, job) if sending.wait else None
 
 
@@ -76,7 +80,7 @@ def _watched(client: Client, job: str) -> Job:
 
     ended = watch_job(client, job)
     if ended.error:
-        click.echo(f"jdq: {ended.error.message}", err=True)
+        say(f"jdq: {ended.error.message}", err=True)
     if ended.state != JobState.SUCCEEDED:
         sys.exit(ExitCode.FAILED)
     return ended

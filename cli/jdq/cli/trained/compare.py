@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import duration, json_option, print_json, print_table
+from jdq.cli.ids import DATASET
+from jdq.cli.output import duration, json_option, print_json, print_table, say
 from jdq.worker.report.comparison import METRICS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ MARK = "*"
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("dataset", type=DATASET)
 @click.option("--version", metavar="V", help="Version to compare on, or its first digits.  [default: the newest]")
 @click.option("--label-column", metavar="L", help="Label column to compare on.  [default: the dataset's own]")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text.")
@@ -40,7 +41,7 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
 
     comparison = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
     for fault in comparison.unreadable:
-        click.echo(f"warning: {fault}", err=True)
+        say(f"warning: {fault}", err=True)
     if as_json:
         fields = asdict(comparison)
         del fields["rows"]
@@ -77,10 +78,10 @@ def _print_text(comparison: Comparison) -> None:
     apart = [row for row in comparison.rows if not row.comparable]
     tested = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
     about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}"
-    click.echo(f"{comparison.dataset} {about}, {tested}")
+    say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
     if apart:
-        click.echo(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
+        say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, print_json
+from jdq.cli.ids import DATASET, HEAD
+from jdq.cli.output import json_option, print_json, say
 from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _heads() -> Heads:
 
 
 @heads.command("ls")
-@click.option("--dataset", metavar="D", help="Only heads of this dataset.")
+@click.option("--dataset", type=DATASET, metavar="D", help="Only heads of this dataset.")
 @json_option
 def list_(dataset: str | None, as_json: bool) -> None:
     """List heads, newest first."""
@@ -35,7 +36,7 @@ def list_(dataset: str | None, as_json: bool) -> None:
 
 
 @heads.command()
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @json_option
 def show(head: str, as_json: bool) -> None:
     """Show the metrics and origin of HEAD."""
@@ -47,20 +48,20 @@ def show(head: str, as_json: bool) -> None:
         return
     print_head({"head_id": head, **record})
     origin = record["origin"]
-    click.echo(f"features of {origin['encoder']}, feature space {origin['space']}")
-    click.echo(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
-    click.echo(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
+    say(f"features of {origin['encoder']}, feature space {origin['space']}")
+    say(f"label column {origin['label_column']}, split {record['split_digest']}, seed {record['seed']}")
+    say(f"trained on {record['trained_rows']:,} rows in {record['wall_time_s']:.2f} s, {record['created_at']}")
 
 
 @heads.command()
-@click.argument("ids", metavar="HEAD...", nargs=-1, required=True)
+@click.argument("ids", type=HEAD, metavar="HEAD...", nargs=-1, required=True)
 def rm(ids: tuple[str, ...]) -> None:
     """Remove heads from the store; features are kept."""
     remove_all(_heads(), ids)
 
 
 @heads.command()
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: HEAD.safetensors]")
 def export(head: str, output: Path | None) -> None:
     """Export HEAD to one file.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from jdq.cli.output import print_json, print_table, size
+from jdq.cli.output import moment, print_json, print_table, say, size
 
 if TYPE_CHECKING:
     from jdq.store.trained import TrainedStore
@@ -23,7 +22,7 @@ def print_list(trained: TrainedStore, dataset: str | None, *, as_json: bool) -> 
     if rows:
         print_table([trained.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "created"], rows)
     else:
-        click.echo(f"the store has no {trained.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
+        say(f"the store has no {trained.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
 
 
 def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
@@ -32,14 +31,14 @@ def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
         trained.path(job)
     for job in ids:
         trained.remove(job)
-        click.echo(f"{trained.kind} {job} removed", err=True)
+        say(f"{trained.kind} {job} removed", err=True)
 
 
 def export_to(trained: TrainedStore, job: str, target: Path | None) -> None:
     """Copies it to `target`, by default to its own name in the current folder; prints the path."""
     path = target or Path(trained.path(job).name)
     trained.export(job, path)
-    click.echo(path)
+    say(str(path))
 
 
 def _readable(trained: TrainedStore, dataset: str | None) -> list[tuple[str, dict[str, Any]]]:
@@ -50,7 +49,7 @@ def _readable(trained: TrainedStore, dataset: str | None) -> list[tuple[str, dic
         try:
             record = trained.record(job)
         except DamagedRecord as error:
-            click.echo(f"warning: {error}", err=True)
+            say(f"warning: {error}", err=True)
             continue
         if dataset in (None, record["origin"]["dataset"]):
             readable.append((job, record))
@@ -81,5 +80,5 @@ def _row(of: dict[str, Any]) -> list[str]:
         of["label_column"],
         *measured,
         size(of["size_bytes"]),
-        of["created_at"],
+        moment(datetime.fromisoformat(of["created_at"]).timestamp()),
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from jdq.cli.trained.programs import require_worker_packages, run_program
+from jdq.cli.programs import require_worker_packages, run_program
 
 
 @click.group()

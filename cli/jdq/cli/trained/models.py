@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.output import json_option, print_json
+from jdq.cli.ids import DATASET, MODEL
+from jdq.cli.output import json_option, print_json, say
 from jdq.cli.trained.listing import export_to, print_list, remove_all
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _models() -> Models:
 
 
 @models.command("ls")
-@click.option("--dataset", metavar="D", help="Only models of this dataset.")
+@click.option("--dataset", type=DATASET, metavar="D", help="Only models of this dataset.")
 @json_option
 def list_(dataset: str | None, as_json: bool) -> None:
     """List fine-tuned models, newest first."""
@@ -35,7 +36,7 @@ def list_(dataset: str | None, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @json_option
 def show(model: str, as_json: bool) -> None:
     """Show the metrics and origin of MODEL."""
@@ -48,19 +49,19 @@ def show(model: str, as_json: bool) -> None:
         return
     print_model({"model_id": model, **record})
     label_column, split = record["origin"]["label_column"], record["split_digest"]
-    click.echo(f"label column {label_column}, split {split}, seed {record['options']['seed']}, {record['created_at']}")
-    click.echo(f"folder {trained.path(model)}")
+    say(f"label column {label_column}, split {split}, seed {record['options']['seed']}, {record['created_at']}")
+    say(f"folder {trained.path(model)}")
 
 
 @models.command()
-@click.argument("ids", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("ids", type=MODEL, metavar="MODEL...", nargs=-1, required=True)
 def rm(ids: tuple[str, ...]) -> None:
     """Remove models from the store; features are kept."""
     remove_all(_models(), ids)
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write.  [default: MODEL]")
 def export(model: str, output: Path | None) -> None:
     """Export MODEL to a plain Hugging Face folder.

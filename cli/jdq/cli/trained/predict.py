@@ -1,33 +1,31 @@
-"""`jdq predict`: classify one text on this machine."""
+"""`jdq predict`: classify one text, or the lines of standard input, on this machine."""
 
 from __future__ import annotations
 
 import click
 
-from jdq.cli.client import BadRequest, Client
+from jdq.cli.client import Client
+from jdq.cli.ids import HEAD, MODEL
 from jdq.cli.output import json_option
-from jdq.cli.trained.programs import require_worker_packages, run_program
+from jdq.cli.programs import require_worker_packages, run_program, trained_path
 
 
 @click.command()
-@click.argument("text")
-@click.option("--head", help="Id of the head; see `jdq heads ls`.")
-@click.option("--model", help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
+@click.argument("text", metavar="TEXT|-")
+@click.option("--head", type=HEAD, help="Id of the head; see `jdq heads ls`.")
+@click.option("--model", type=MODEL, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
 @json_option
 def predict(text: str, head: str | None, model: str | None, as_json: bool) -> None:
-    """Classify TEXT on this machine.
+    """Classify TEXT, or each line of stdin, on this machine.
 
-    Prints the probability of each class, most likely first. Needs no Redis and no workers; for a whole file, see
-    `jdq submit predict`.
+    Prints the probability of each class, most likely first. For -, prints a line of JSON for each line of standard
+    input, in order: its label, probabilities and warnings (truncated, empty, or unknown to the tokenizer). Needs no
+    Redis and no workers; for a whole table, see `jdq submit predict`.
 
     \b
     jdq predict "Chef for a busy kitchen" --head train-head-7kq2m9xw
+    jdq predict - --head @last < texts.txt > predictions.jsonl
     """
-    from jdq.store.trained import Heads, Models
-
-    if (head is None) == (model is None):
-        raise BadRequest("give either --head or --model\n  try: jdq heads ls")
     require_worker_packages()
-    root = Client().store.root
-    path = Heads(root).path(head) if head is not None else Models(root).path(model or "")
+    path = trained_path(Client(), head, model)
     run_program("jdq.worker.programs.predict_text", [str(path), *(["--json"] if as_json else []), "--", text])

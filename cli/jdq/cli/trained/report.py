@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from jdq.cli.trained.programs import require_worker_packages, run_program
+from jdq.cli.ids import TRAINED_OR_DATASET
+from jdq.cli.programs import check_folder_of, require_worker_packages, run_program
 
 
 @click.command()
-@click.argument("wanted", metavar="JOB|DATASET")
+@click.argument("wanted", type=TRAINED_OR_DATASET, metavar="JOB|DATASET")
 @click.option(
     "-o",
     "--output",
@@ -28,5 +29,6 @@ def report(wanted: str, output: Path) -> None:
     \b
     jdq report train-head-7kq2m9xw -o report.html
     """
+    check_folder_of(output)
     require_worker_packages()
     run_program("jdq.worker.programs.write_report", [wanted, "--output", str(output.absolute())])

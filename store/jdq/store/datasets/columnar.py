@@ -76,7 +76,8 @@ class TableFile:
         self._file = pq.ParquetFile(path, page_checksum_verification=True)
         metadata = self._file.metadata
         sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        self._ends = np.cumsum(sizes, dtype=np.int64) if sizes else np.zeros(0, np.int64)
+        # Of each row group, and where the last one ends.
+        self._first_rows = np.cumsum([0, *sizes], dtype=np.int64)
         self.n_rows: int = metadata.num_rows
         self.columns: tuple[str, ...] = tuple(metadata.schema.to_arrow_schema().names)
         self._lock = ForkLock()
@@ -85,20 +86,20 @@ class TableFile:
     def read(self, column: str, start: int, stop: int) -> list[str]:
         """The cells of rows start to stop."""
         texts: list[str] = []
-        for group, first in self._groups(start, stop):
-            cells = self._group(column, group)
-            texts += cells[max(start - first, 0) : stop - first]
+        first, last = np.searchsorted(self._first_rows, (start, stop - 1), side="right") - 1
+        for group in range(first, last + 1) if start < stop else ():
+            begin = int(self._first_rows[group])
+            texts += self._group(column, group)[max(start - begin, 0) : stop - begin]
         return texts
 
     def pick(self, column: str, rows: Rows) -> list[str]:
         """The cells of these rows, in the given order; only their row groups are read."""
-        groups = np.searchsorted(self._ends, rows, side="right")
+        groups = np.searchsorted(self._first_rows, rows, side="right") - 1
         texts = [""] * len(rows)
         for group in np.unique(groups):
             cells = self._group(column, int(group))
-            first = int(self._ends[group - 1]) if group else 0
             for place in np.flatnonzero(groups == group).tolist():
-                texts[place] = cells[int(rows[place]) - first]
+                texts[place] = cells[int(rows[place] - self._first_rows[group])]
         return texts
 
     def read_all(self, columns: Sequence[str]) -> Any:
@@ -108,18 +109,8 @@ class TableFile:
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Any]:
         """These columns of each row group in turn, as pyarrow Tables."""
-        for group in range(len(self._ends)):
+        for group in range(len(self._first_rows) - 1):
             yield self._read_group(group, columns)
-
-    def _groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """(number, first row) of each row group with a row of the range."""
-        group = int(np.searchsorted(self._ends, start, side="right"))
-        while start < stop and group < len(self._ends):
-            first = int(self._ends[group - 1]) if group else 0
-            if first >= stop:
-                return
-            yield group, first
-            group += 1
 
     def _group(self, column: str, group: int) -> list[str]:
         last = self._last
@@ -130,7 +121,7 @@ class TableFile:
         return self._last[2]
 
     def _read_group(self, group: int, columns: Sequence[str]) -> Any:
-        rows = int(self._ends[group] - (self._ends[group - 1] if group else 0))
+        rows = int(self._first_rows[group + 1] - self._first_rows[group])
         with self._lock:
             return _complete(self._file.read_row_group(group, columns=list(columns), use_threads=False), rows)
 

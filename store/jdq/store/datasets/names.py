@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jdq.store.errors import StoreError
+from jdq.store.errors import StoreError, did_you_mean
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
 NAME_BYTES = 200
@@ -30,7 +30,8 @@ class UnknownDataset(StoreError):
         if not self.known:
             return f"no dataset {self.wanted!r}: the store has none yet\n  try: jdq submit extract data.csv"
         shown = ", ".join(self.known[:20]) + (f" and {len(self.known) - 20} more" if len(self.known) > 20 else "")
-        return f"no dataset {self.wanted!r}; the store has: {shown}\n  try: jdq store ls"
+        nearest = did_you_mean(self.wanted, self.known)
+        return f"no dataset {self.wanted!r}; the store has: {shown}{nearest}\n  try: jdq store ls"
 
 
 @dataclass(eq=False)

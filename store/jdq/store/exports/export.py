@@ -55,7 +55,7 @@ def export(
             make_folders=False,
         )
     except OSError as error:
-        raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
+        raise CannotWrite.by(error, path) from error
 
 
 def _nothing(_rows: int) -> None:

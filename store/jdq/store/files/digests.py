@@ -182,10 +182,11 @@ def check_folder(folder: Path) -> None:
     """
     if (folder / MANIFEST).exists():
         for name, written in read_json(folder / MANIFEST, _Manifest).files.items():
-            _check_file(folder / name, written)
+            check_file(folder / name, written)
 
 
-def _check_file(path: Path, written: str) -> None:
+def check_file(path: Path, written: str) -> None:
+    """Compare the file with its digest, once per process unless it changes. Raises UnreadableFile."""
     try:
         status = path.stat()
         same = _digest_now(path, status.st_ino, status.st_mtime_ns, status.st_size) == written

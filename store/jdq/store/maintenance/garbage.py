@@ -168,9 +168,5 @@ def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float 
 
 def _file_system_time(root: Path) -> float:
     """Now, by the file system's clock: a file server's may differ from this machine's."""
-    fd, name = tempfile.mkstemp(prefix=".clock-", dir=root)
-    try:
-        return os.fstat(fd).st_mtime
-    finally:
-        os.close(fd)
-        os.unlink(name)  # noqa: PTH108
+    with tempfile.TemporaryFile(prefix=".clock-", dir=root) as file:
+        return os.fstat(file.fileno()).st_mtime

@@ -191,7 +191,8 @@ def _checked(kind: Kind, path: Path, check: Callable[[], None]) -> Iterator[Find
     except (FileNotFoundError, UnknownTrained):
         return  # removed meanwhile
     except StoreError as error:
-        yield Finding(kind=kind, path=str(path), fact=_fact(error))
+        where = error.path if isinstance(error, UnreadableFile) else path
+        yield Finding(kind=kind, path=str(where), fact=_fact(error))
 
 
 def _fact(error: StoreError) -> str:

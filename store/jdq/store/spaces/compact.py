@@ -75,9 +75,7 @@ class _Compaction:
     published: list[str] = field(default_factory=list)
     rows: int = 0
     _taken: dict[int, np.ndarray] = field(default_factory=dict)
-    _owners: list[Positions] = field(default_factory=list)
-    _rows: list[Positions] = field(default_factory=list)
-    _waiting: int = 0
+    _waiting: list[np.ndarray] = field(default_factory=lambda: [np.zeros((2, 0), dtype=np.int64)])
 
     def take(self, keys: Keys) -> None:
         """Take the rows of these keys that are in a small shard, in no large one, and not taken yet."""
@@ -95,10 +93,9 @@ class _Compaction:
 
     def finish(self) -> None:
         """Publish the rest, unless all that there was came from one shard."""
-        owners, rows = self._collected()
-        if self.published or len(np.unique(owners)) > 1:
-            for start in range(0, len(rows), self.shard_rows):
-                self._publish(owners[start : start + self.shard_rows], rows[start : start + self.shard_rows])
+        waiting = np.concatenate(self._waiting, axis=1)
+        if self.published or len(np.unique(waiting[0])) > 1:
+            self._publish_first(waiting.shape[1])
 
     def _take(self, keys: Keys) -> None:
         index = self.space.index
@@ -118,22 +115,16 @@ class _Compaction:
             taken = self._taken.setdefault(owner, np.zeros(self.sizes[owner], dtype=bool))
             fresh[places] = ~taken[rows[places]]
             taken[rows[places]] = True
-        self._owners.append(owners[fresh])
-        self._rows.append(rows[fresh])
-        self._waiting += int(np.count_nonzero(fresh))
-        if self._waiting >= self.shard_rows:
-            self._publish_full()
+        self._waiting.append(np.stack([owners[fresh], rows[fresh]]))
+        waiting = sum(piece.shape[1] for piece in self._waiting)
+        if waiting >= self.shard_rows:
+            self._publish_first(waiting // self.shard_rows * self.shard_rows)
 
-    def _collected(self) -> tuple[Positions, Positions]:
-        empty = [np.zeros(0, dtype=np.int64)]
-        return np.concatenate(empty + self._owners), np.concatenate(empty + self._rows)
-
-    def _publish_full(self) -> None:
-        owners, rows = self._collected()
-        full = len(rows) // self.shard_rows * self.shard_rows
-        for start in range(0, full, self.shard_rows):
-            self._publish(owners[start : start + self.shard_rows], rows[start : start + self.shard_rows])
-        self._owners, self._rows, self._waiting = [owners[full:]], [rows[full:]], len(rows) - full
+    def _publish_first(self, count: int) -> None:
+        waiting = np.concatenate(self._waiting, axis=1)
+        for start in range(0, count, self.shard_rows):
+            self._publish(*waiting[:, start : min(start + self.shard_rows, count)])
+        self._waiting = [waiting[:, count:]]
 
     def _publish(self, owners: Positions, rows: Positions) -> None:
         definition = self.space.definition

@@ -146,7 +146,7 @@ class Space:
                 if publish(path, image.write):
                     return
             except OSError as error:
-                raise CannotWrite(path, error.errno or 0, error.strerror or str(error)) from error
+                raise CannotWrite.by(error, path) from error
             if self._exists_sound(path):
                 return
         raise DamagedShard(path, f"it was damaged and put again {ATTEMPTS} times")

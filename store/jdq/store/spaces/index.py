@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import DamagedShard
+from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 from jdq.store.keys import Keys, halves
@@ -233,3 +233,5 @@ def shard_names(folder: Path) -> set[str]:
             return {entry.name[:32] for entry in entries if SHARD_FILE.fullmatch(entry.name)}
     except FileNotFoundError:
         return set()
+    except OSError as error:
+        raise CannotRead.by(error, folder) from error

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from jdq.store.errors import DamagedShard
+from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.files.digests import digest_of_blocks, read_blocks
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.mmap_file import MappedFiles, Placed, map_file
 from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes
-from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
+from jdq.store.spaces.validator import NO_DAMAGE, ShardLayout, opened_regular, read_layout
 
 
 class MappedShard:
@@ -112,6 +112,8 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
         try:
             placed = _place(fd, status.st_size, layout, files)
         except OSError as error:
+            if error.errno in NO_DAMAGE:
+                raise CannotRead.by(error, path) from error
             raise DamagedShard(path, f"it cannot be read: {error.strerror or error}") from error
     shard = MappedShard(path, layout, placed, identity_of(status))
     _ = shard.keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import math
 import mmap
 import os
@@ -17,6 +18,7 @@ from jdq.store.fork_lock import ForkLock
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _PROT_NONE = 0x10, 0
 PAGE = mmap.PAGESIZE
+HUGE_PAGE, MOST_STEPS = 1 << 21, 8
 # Address space, not memory: for this many bytes of files. Halved until the system grants it.
 LARGEST_RANGE = 1 << 42
 # A kernel allows about 65,000 maps per process, so smaller files are read instead.
@@ -65,6 +67,9 @@ class MappedFiles:
         self.rows: npt.NDArray[np.floating] = (
             self._memory[: size // self._row_bytes * self._row_bytes].view(kind).reshape(-1, dim)
         )
+        # Where it takes few steps to reach one: a system maps large files by huge pages only at their multiples.
+        steps = self._row_bytes // math.gcd(HUGE_PAGE, self._row_bytes)
+        self._step = HUGE_PAGE if steps <= MOST_STEPS else PAGE
         self._end = 0
         self._lock = ForkLock()
 
@@ -73,13 +78,13 @@ class MappedFiles:
         # A file can only be mapped at a page; one whose rows then cannot be at multiples of a row is read.
         mapped = size >= SMALLEST_MAP and offset % math.gcd(PAGE, self._row_bytes) == 0
         with self._lock:
-            step = PAGE if mapped else 1
-            start = self._end
+            step = self._step if mapped and size >= HUGE_PAGE else PAGE if mapped else 1
+            start = -(-self._end // step) * step
             while (start + offset) % self._row_bytes:
                 start += step
             end = -(-(start + size) // PAGE) * PAGE
             if end > len(self._memory):
-                raise OSError(f"the shards take more than {len(self._memory)} bytes of addresses")
+                raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of addresses")
             if mapped:
                 _mmap(self._base + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from jdq.store.files.digests import digest_of, digest_of_blocks
 from jdq.store.files.lasting_file import writing_hdf5
+from jdq.store.files.publish import write_all
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 
@@ -61,14 +63,22 @@ class ShardImage:
         return self.header.keys_digest
 
     def write(self, file: IO[bytes]) -> None:
-        """Write the new `file`: HDF5 the metadata, and then we the rows, where it left room for them."""
+        """Write the new `file`: HDF5 writes its metadata, which are then written again with the rows, all at once."""
         with writing_hdf5(file, alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT) as (h5, _):
             offsets = {name: _declare(h5.id, name, array) for name, array in self.columns.items()}
             for name, value in (msgspec.to_builtins(self.header) | {"header_digest": self.header.digest()}).items():
                 _write_attribute(h5, name, value)
-        for name, array in self.columns.items():
-            file.seek(offsets[name])
-            file.write(array.data.cast("B"))
+        file.flush()
+        at = 0
+        pieces: list[bytes | memoryview] = []
+        for name in sorted(offsets, key=offsets.__getitem__):
+            pieces += [os.pread(file.fileno(), offsets[name] - at, at), self.columns[name].data.cast("B")]
+            at = offsets[name] + self.columns[name].nbytes
+        file.seek(at)
+        pieces.append(file.read())
+        file.seek(0)
+        file.truncate()
+        write_all(file.fileno(), pieces)
 
 
 def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:

@@ -6,6 +6,7 @@ rows.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jdq.store.errors import DamagedShard
+from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Offsets = Mapping[str, int]
+
+# Too many open files, or too little memory.
+NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +46,14 @@ def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """A handle on a regular file and its status; never through a symbolic link, or waiting for a fifo's writer."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        # A link under O_NOFOLLOW, a socket, a device without a driver. A missing file, or no free handle, is no damage.
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedShard(path, "not a regular file") from error
+    except FileNotFoundError:
         raise
+    except OSError as error:
+        if error.errno in NO_DAMAGE:
+            raise CannotRead.by(error, path) from error
+        # A link under O_NOFOLLOW, a socket, a device without a driver, or a file that may not be read.
+        regular = path.is_file() and not path.is_symlink()
+        raise DamagedShard(path, f"cannot be opened: {error.strerror}" if regular else "not a regular file") from error
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):

@@ -77,7 +77,7 @@ def _installed_snapshot(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        folder = Path(snapshot_download(name, allow_patterns=PATTERNS, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
@@ -114,6 +114,8 @@ def _check_hub(name: str) -> None:
             answers.append(None)
         except (OSError, ValueError) as error:
             answers.append(error)
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
 
     # In a thread, because looking up a host name has no timeout.
     asking = threading.Thread(target=ask, daemon=True)

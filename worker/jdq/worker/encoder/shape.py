@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jdq.worker.encoder.weights import StoredTensor, Weights
+from jdq.worker.encoder.weights import StoredTensor
 
 # BartConfig's own defaults, for configs that leave them out.
 DEFAULTS: Mapping[str, Any] = {
@@ -95,7 +95,7 @@ class BartShape:
         return shapes
 
 
-def encoder_tensors(weights: Weights, shape: BartShape) -> dict[str, StoredTensor] | None:
+def encoder_tensors(weights: Mapping[str, StoredTensor], shape: BartShape) -> dict[str, StoredTensor] | None:
     """The encoder's tensors by their names inside the encoder, or None where the files hold anything else.
 
     BartModel, BartForSequenceClassification and BartForConditionalGeneration name the same tensors differently and
@@ -117,7 +117,7 @@ def encoder_tensors(weights: Weights, shape: BartShape) -> dict[str, StoredTenso
     return tensors
 
 
-def _complete_embedding(tensors: dict[str, StoredTensor], weights: Weights, root: str) -> bool:
+def _complete_embedding(tensors: dict[str, StoredTensor], weights: Mapping[str, StoredTensor], root: str) -> bool:
     """Add a token embedding that is stored under a shared name; False where two names disagree."""
     own, shared = tensors.get("embed_tokens.weight"), weights.get(root + "shared.weight")
     if own is not None and shared is not None:

@@ -11,6 +11,7 @@ from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import read_config
 from jdq.worker.encoder.shape import BartShape, encoder_tensors
+from jdq.worker.encoder.sizes import check_sizes
 from jdq.worker.encoder.weights import StoredTensor, Weights
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Structure:
 def read_structure(folder: Path) -> Structure:
     """The structure of the text encoder in a model's folder. Raises UnsupportedEncoder and DamagedEncoder."""
     config, weights = read_config(folder), Weights(folder)
+    check_sizes(config, weights)
     shape = BartShape.of(config)
     tensors = encoder_tensors(weights, shape) if shape is not None else None
     if shape is None or tensors is None:
@@ -88,7 +90,7 @@ def _positions(config: Any) -> int | None:
 
 
 def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[str, StoredTensor] | None:
-    """The tensors tensors in the files under the model's own names, or None where one is not."""
+    """The tensors in the files under the model's own names, or None where one is not."""
     tensors = {}
     for name, inside in names.items():
         spellings = [name, f"{network.base_model_prefix}.{name}"]

@@ -28,24 +28,17 @@ DEFAULT_VOCABULARY = 4_000
 
 
 def make_tiny_bart(
-    folder: Path,
-    *,
-    dim: int = 128,
-    layers: int = 2,
-    seed: int = 0,
-    tokenizer: Path | None = None,
-    training_text: Path | None = None,
+    folder: Path, *, dim: int = 128, layers: int = 2, seed: int = 0, tokenizer: Path | None = None
 ) -> Path:
     """Write a BART folder that `AutoModel` and `AutoTokenizer` load, and return its path.
 
     The same arguments give the same bytes. `dim` must be a multiple of 16. The tokenizer is the one that jdq ships
-    (trained on its demo's table), the vocab.json and merges.txt of the folder `tokenizer`, or one trained on the
-    UTF-8 text file `training_text`.
+    (trained on its demo's table), or the vocab.json and merges.txt of the folder `tokenizer`.
     """
     if dim < 16 or dim % 16:
         raise ValueError(f"dim must be a multiple of 16, not {dim}")
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary_size = _write_tokenizer(folder, tokenizer, training_text)
+    vocabulary_size = _write_tokenizer(folder, tokenizer)
     _write_network(folder, vocabulary_size, dim, layers, seed)
     return folder
 
@@ -73,16 +66,13 @@ def train_merges(lines: Iterable[str], vocabulary_size: int = DEFAULT_VOCABULARY
     return [" ".join(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
 
 
-def _write_tokenizer(folder: Path, source: Path | None, training_text: Path | None) -> int:
+def _write_tokenizer(folder: Path, source: Path | None) -> int:
     """Write vocab.json and merges.txt; returns the size of the vocabulary."""
     if source is not None:
         for name in ("vocab.json", "merges.txt"):
             shutil.copyfile(source / name, folder / name)
         return len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
-    if training_text is not None:
-        merges = train_merges(training_text.read_text(encoding="utf-8").splitlines())
-    else:
-        merges = (files("jdq.worker.encoder") / "tiny-merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    merges = (files("jdq.worker.encoder") / "tiny-merges.txt").read_text(encoding="utf-8").splitlines()[1:]
     vocabulary = vocabulary_of(merges)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join([MERGES_HEADER, *merges, ""]), encoding="utf-8")
@@ -139,18 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dim", type=int, default=128, help="width of the features, a multiple of 16 (default 128)")
     parser.add_argument("--layers", type=int, default=2, help="layers of the encoder (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random weights (default 0)")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="take vocab.json and merges.txt from here")
-    source.add_argument("--training-text", type=Path, metavar="FILE", help="train the tokenizer on this UTF-8 text")
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="take vocab.json and merges.txt from here")
     options = parser.parse_args(arguments)
-    folder = make_tiny_bart(
-        options.folder,
-        dim=options.dim,
-        layers=options.layers,
-        seed=options.seed,
-        tokenizer=options.tokenizer,
-        training_text=options.training_text,
-    )
+    folder = make_tiny_bart(**vars(options))
     sys.stderr.write("the weights are random: good for trying jdq, not for results\n")
     sys.stdout.write(f"{folder}\n")
     return 0

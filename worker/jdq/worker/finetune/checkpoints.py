@@ -1,7 +1,7 @@
 """Checkpoints that a crash cannot make look complete.
 
-The Trainer writes a checkpoint's files one by one at their final names. Here a manifest is written last: the sizes of
-all files, after each was flushed to disk. A checkpoint without one, or with a file of another size, is deleted.
+The Trainer writes a checkpoint's files one by one at their final names. Here a manifest is written last: the sizes and
+digests of all files, after each was flushed to disk. A checkpoint without one, or with another file, is deleted.
 """
 
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from jdq.store.files.digests import UnreadableFile, check_file, file_digest
 from jdq.store.files.publish import replace, sync
 from jdq.worker.finetune.flush import flush_files
 
@@ -26,10 +27,11 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a complete checkpoint holds. sizes: of each file, in bytes."""
+    """What a complete checkpoint holds: size in bytes and blake2b-128 of each file. Older ones have no digests."""
 
     sizes: dict[str, int]
     spent: Spent = msgspec.field(name="facts")
+    digests: dict[str, str] = {}
 
 
 def write_manifest(checkpoint: Path, spent: Spent) -> None:
@@ -38,7 +40,8 @@ def write_manifest(checkpoint: Path, spent: Spent) -> None:
     flush_files(checkpoint)
     sizes = {path.name: path.stat().st_size for path in sorted(checkpoint.iterdir()) if path.is_file()}
     sizes.pop(MANIFEST, None)
-    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, spent=spent)))
+    digests = {name: file_digest(checkpoint / name) for name in sizes}
+    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, spent=spent, digests=digests)))
     sync(checkpoint.parent)
 
 
@@ -49,11 +52,14 @@ def read_manifest(checkpoint: Path) -> Manifest:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether there is a manifest and every file has the size that it names."""
+    """Whether there is a manifest and every file has the size and the digest that it names."""
     try:
-        sizes = read_manifest(checkpoint).sizes
-        return bool(sizes) and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, msgspec.MsgspecError):
+        manifest = read_manifest(checkpoint)
+        sound = all((checkpoint / name).stat().st_size == size for name, size in manifest.sizes.items())
+        for name, digest in manifest.digests.items() if sound else ():
+            check_file(checkpoint / name, digest)
+        return sound and bool(manifest.sizes)
+    except (OSError, msgspec.MsgspecError, UnreadableFile):
         return False
 
 

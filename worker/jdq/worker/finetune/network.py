@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from jdq.worker.encoder.errors import DamagedEncoder
+from jdq.worker.encoder.folder import read_config
 from jdq.worker.encoder.quiet import quiet_transformers
+from jdq.worker.encoder.sizes import check_sizes
+from jdq.worker.encoder.weights import Weights
 from jdq.worker.finetune.errors import BadOption
 from jdq.worker.finetune.lora import add_low_rank
 from jdq.worker.finetune.options import FineTuneOptions
@@ -20,6 +23,7 @@ def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool
     """
     from transformers import AutoModelForSequenceClassification
 
+    check_sizes(read_config(folder), Weights(folder))
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         try:

@@ -1,5 +1,6 @@
 """The Trainer's callback: progress after every step, checkpoints by the clock and on request, their manifests."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ from jdq.worker.finetune.batches import ByLength
 from jdq.worker.finetune.checkpoints import PREFIX, Spent, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 from jdq.worker.finetune.progress import Progress, Report
+from jdq.worker.heads.options import BEST_BY
+
+log = logging.getLogger(__name__)
+
+# Lines about steps per training: a job keeps 2,000 lines of all kinds.
+LOG_LINES = 100
+_EVALUATED = {"eval_loss": "loss", "eval_accuracy": "accuracy", f"eval_{BEST_BY}": BEST_BY}
 
 
 class Watch(TrainerCallback):
@@ -27,6 +35,7 @@ class Watch(TrainerCallback):
         self._saved = time.perf_counter()
         self._first: tuple[int, float] | None = None
         self._loss: float | None = None
+        self._next_line = 0.0  # the step from which on the next line is logged
         self._stopping: StopAfterCheckpoint | None = None
 
     @property
@@ -41,8 +50,19 @@ class Watch(TrainerCallback):
         if self._first is None:
             self._first = (state.global_step, time.perf_counter())
 
-    def on_log(self, _args: Any, _state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        self._loss = (logs or {}).get("loss", self._loss)
+    def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if "loss" not in (logs or {}):
+            return
+        self._loss = (logs or {})["loss"]
+        if state.global_step >= self._next_line:
+            self._next_line = state.global_step + state.max_steps / LOG_LINES
+            log.info("step %d/%d, epoch %.2f, loss %.4g", state.global_step, state.max_steps, state.epoch, self._loss)
+
+    def on_evaluate(
+        self, _args: Any, state: Any, _control: Any, metrics: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        shown = [f"{name} {metrics[key]:.4g}" for key, name in _EVALUATED.items() if metrics and key in metrics]
+        log.info("validation after epoch %.2f, step %d: %s", state.epoch, state.global_step, ", ".join(shown))
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
         try:

@@ -19,6 +19,34 @@ HEADS = {
     "dummy": "always the most frequent class: the baseline for any other head",
 }
 
+# Of the estimators, and `scale`; a test compares them with the installed scikit-learn.
+_PARAMETERS = {
+    "logreg": "C dual fit_intercept intercept_scaling l1_ratio max_iter n_jobs penalty solver tol verbose warm_start",
+    "linear-svm": "C class_weight dual fit_intercept intercept_scaling loss max_iter multi_class penalty random_state"
+    " tol verbose",
+    "svm": "C break_ties cache_size class_weight coef0 decision_function_shape degree gamma kernel max_iter probability"
+    " random_state shrinking tol verbose",
+    "mlp": "hidden layers dropout learning_rate weight_decay batch_size max_epochs patience",
+    "knn": "algorithm leaf_size metric metric_params n_jobs n_neighbors p weights",
+    "hist-gbm": "categorical_features class_weight early_stopping interaction_cst l2_regularization learning_rate loss"
+    " max_bins max_depth max_features max_iter max_leaf_nodes min_samples_leaf monotonic_cst n_iter_no_change"
+    " random_state scoring tol validation_fraction verbose warm_start",
+    "random-forest": "bootstrap ccp_alpha class_weight criterion max_depth max_features max_leaf_nodes max_samples"
+    " min_impurity_decrease min_samples_leaf min_samples_split min_weight_fraction_leaf monotonic_cst n_estimators"
+    " n_jobs oob_score random_state verbose warm_start",
+    "dummy": "constant random_state strategy",
+}
+PARAMETERS = {head: names.split() + ["scale"] * (head != "mlp") for head, names in _PARAMETERS.items()}
+# Values that no head takes otherwise; the estimators check the others.
+_WHOLE_NUMBERS = ("n_neighbors", "n_estimators", "hidden", "layers", "batch_size", "max_epochs", "patience")
+_NUMBERS = ("C", "tol", "learning_rate")
+
+# What a search may optimize, of single labels and of label sets.
+METRICS = (
+    *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1"),
+    *("roc_auc", "log_loss", "hamming_loss", "micro_precision", "micro_recall", "micro_f1"),
+)
+
 LABEL_SEPARATOR = "|"  # between the labels of a row
 BEST_BY = "macro_f1"  # the metric that a search and a fine-tune choose by
 GIB = 1 << 30
@@ -56,6 +84,30 @@ def check_head(name: str, allowed: Iterable[str] = ()) -> str:
             "  try: ask the administrator to name it in the worker's list of allowed classifiers"
         )
     raise UnknownHead(f"no head {name!r}; there are: {', '.join(HEADS)}")
+
+
+def check_params(head: str, params: dict[str, ParameterValue]) -> None:
+    """Raises BadParameter for a parameter that the head does not have, or a value that cannot be right.
+
+    The parameters of a classifier by its dotted name are known only to the workers.
+    """
+    for name, value in params.items():
+        if head in PARAMETERS and name not in PARAMETERS[head]:
+            raise BadParameter(f"{head} has no parameter {name}; it has: {', '.join(PARAMETERS[head])}")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in _WHOLE_NUMBERS and not (is_number and isinstance(value, int) and value >= 1):
+            raise BadParameter(f"{head}'s {name} must be a whole number of at least 1, not {value!r}")
+        if name in _NUMBERS and not (is_number and float(value or 0) > 0):
+            raise BadParameter(f"{head}'s {name} must be a number above 0, not {value!r}")
+        if name == "scale" and not isinstance(value, bool):
+            raise BadParameter(f"{head}'s scale must be true or false, not {value!r}")
+
+
+def check_metric(name: str) -> str:
+    """The name, if a search can optimize it. Raises BadParameter."""
+    if name not in METRICS:
+        raise BadParameter(f"no metric {name!r}; there are: {', '.join(METRICS)}")
+    return name
 
 
 def labels_in(cell: str, label_separator: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""A scikit-learn estimator as bytes, without pickle: skops, with every type and every tree checked when it is read."""
+"""A scikit-learn estimator as bytes, without pickle: skops, and whatever C code trusts is checked on reading."""
 
 import io
 import zipfile
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import skops.io
 from sklearn.base import BaseEstimator
+from sklearn.svm._base import BaseSVC
 
 from jdq.worker.heads.errors import BadParameter, UnsafeHead
 
@@ -17,6 +18,9 @@ CHECKED_TYPES = {
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 }
+# Those that compute with the features themselves; "precomputed" reads columns of the texts by numbers in the file.
+SVM_KERNELS = ("linear", "poly", "rbf", "sigmoid")
+SVM_ARRAYS = ("support_vectors_", "support_", "_n_support", "_dual_coef_", "_intercept_", "_probA", "_probB")
 SCORING_METHODS = ("predict_proba", "decision_function")
 
 
@@ -45,6 +49,9 @@ def load_estimator(data: bytes, *, dim: int) -> Any:
     if not isinstance(estimator, BaseEstimator) or not any(hasattr(estimator, name) for name in SCORING_METHODS):
         raise UnsafeHead(f"the head's estimator is not a classifier but {type(estimator).__name__}")
     _check_trees(estimator, dim)
+    for part in _held(estimator, set()):
+        if isinstance(part, BaseSVC) and not _fits_together(part):
+            raise UnsafeHead("the support vectors of the head do not fit its other arrays")
     return estimator
 
 
@@ -82,15 +89,48 @@ def _follows(left: Any, right: Any, feature: Any, leaf: Any, dim: int) -> bool:
     return len(leaf) > 0 and bool((after & inside & known).all())
 
 
+def _fits_together(svm: Any) -> bool:
+    """Whether the arrays have the lengths that libsvm's C code takes for granted; true of an untrained estimator."""
+    if not any(name in vars(svm) for name in SVM_ARRAYS):
+        return True
+    arrays: list[Any] = [getattr(svm, name, None) for name in SVM_ARRAYS]
+    if not all(isinstance(array, np.ndarray) for array in (*arrays, getattr(svm, "classes_", None))):
+        return False
+    vectors, support, n_support, dual_coef, intercept, prob_a, prob_b = arrays
+    n, n_classes = len(support), len(svm.classes_)
+    pairs = (n_classes * (n_classes - 1) // 2,)
+    return (
+        (svm._sparse, svm._impl in ("c_svc", "nu_svc"), svm.kernel in SVM_KERNELS) == (False, True, True)
+        and vectors.shape == (n, svm.n_features_in_)
+        and support.shape == (n,)
+        and n_support.shape == (n_classes,)
+        and bool((n_support >= 0).all())
+        and n_support.sum() == n
+        and dual_coef.shape == (n_classes - 1, n)
+        and intercept.shape == pairs
+        and prob_a.shape == prob_b.shape
+        and prob_a.shape in ((0,), pairs)
+    )
+
+
 def _trees(value: Any, seen: set[int]) -> Iterator[Any]:
+    return (part for part in _held(value, seen) if _is_tree(part))
+
+
+def _is_tree(value: Any) -> bool:
+    return type(value).__name__ in ("Tree", "TreePredictor")
+
+
+def _held(value: Any, seen: set[int]) -> Iterator[Any]:
+    """The estimators and trees that a value holds, itself included."""
     if id(value) in seen:
         return
     seen.add(id(value))
-    if type(value).__name__ in ("Tree", "TreePredictor"):
+    if _is_tree(value) or isinstance(value, BaseEstimator):
         yield value
-    elif isinstance(value, BaseEstimator | dict):
+    if isinstance(value, BaseEstimator | dict):
         for part in list((value if isinstance(value, dict) else vars(value)).values()):
-            yield from _trees(part, seen)
+            yield from _held(part, seen)
     elif isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype == object):
         for part in np.ravel(value) if isinstance(value, np.ndarray) else value:
-            yield from _trees(part, seen)
+            yield from _held(part, seen)

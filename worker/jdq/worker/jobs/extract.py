@@ -267,6 +267,7 @@ def counts_of(computed: ComputedChunk) -> dict[str, int]:
         "reused": chunk.n_planned - n_computed - n_bad,
         "skipped": n_bad,
         "tokens": chunk.n_tokens,
+        "tokens_before_truncation": int(chunk.tokens.n_tokens.sum()),
         "estimated_done": chunk.estimated_tokens,
         "device_ms": round(1000 * computed.device_s),
         "truncated": int((chunk.tokens.n_tokens > limit).sum()),

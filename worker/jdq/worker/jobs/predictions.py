@@ -75,6 +75,7 @@ class PredictionsTable:
         partial, predicted = written
         partial.replace(self._path)
         sync(self._path.parent)
+        self.context.runtime.job_files.describe_table(self._path)
         version, spec = self._version, self.context.spec
         result = {
             "dataset": version.name,

@@ -70,7 +70,13 @@ class ChunkLoop:
         self._send = send
         self._ends = time.monotonic() + time_slice_s
         self._watch = ProgressWatch(stall_s, interval_s=heartbeat_s, on_cpu=on_cpu)
-        self._heartbeat = LeaseHeartbeat(ledger, heartbeat_s=heartbeat_s, watch=self._watch, hangs=self._give_up)
+        self._heartbeat = LeaseHeartbeat(
+            ledger,
+            heartbeat_s=heartbeat_s,
+            watch=self._watch,
+            hangs=self._give_up,
+            ignores_stop=self._end_unstoppable,
+        )
         self._draining = False
 
     def run(self) -> None:
@@ -154,14 +160,24 @@ class ChunkLoop:
             return None
 
     def _give_up(self, leases: list[HeldLease]) -> None:
-        """Ends this process, whose work hangs, after its chunks went to others; called by the heartbeat's thread."""
+        """Quarantines this worker, whose work hangs; called by the heartbeat's thread."""
         reason = f"no progress for {self._watch.silent_s:.0f} s"
         log.critical("%s; this process ends, and its worker is quarantined", reason)
         faulthandler.dump_traceback(2)  # stderr, whatever Celery has made of sys.stderr
+        self._end_process(leases, reason, hangs=True)
+
+    def _end_unstoppable(self, leases: list[HeldLease]) -> None:
+        """Called by the heartbeat's thread where work does not stop."""
+        log.warning("the work does not stop; this process ends")
+        self._end_process(leases, "its process ended, because the work did not stop", hangs=False)
+
+    def _end_process(self, leases: list[HeldLease], reason: str, *, hangs: bool) -> None:
+        """Returns the chunks, which others then take, and ends this process with whatever runs in it."""
         try:
-            self._ledger.quarantine(reason)
+            if hangs:
+                self._ledger.quarantine(reason)
             for held in leases:
-                release = self._ledger.release_after_fault if held.in_work else self._ledger.release
+                release = self._ledger.release_after_fault if hangs and held.in_work else self._ledger.release
                 self._send(release(held.lease, reason))
         finally:
             os._exit(1)  # what could not be reported expires

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,12 @@ class Draining(StopWork):
 _STOPS: dict[Verdict, type[StopWork]] = {"lost": LeaseLost, "cancelled": JobCancelled, "drain": Draining}
 
 
+# A process whose work does not look for a verdict in this time ends itself: it loads a model, or fits in foreign code.
+# Work that looks rarely, after each step of a large network, say, is granted some steps, to save a checkpoint.
+STOP_S = 5.0
+STOP_GAPS = 3
+
+
 class HeldLease:
     """A lease that the heartbeat renews: the work reports its progress here, and learns when to stop."""
 
@@ -49,17 +56,40 @@ class HeldLease:
         self.verdict: Verdict = "ok"
         self.live: dict[str, Any] = {}
         self.in_work = False
+        self._stopping = False
+        self._told_at = 0.0
+        self._checked_at: float | None = None
+        self._longest_gap_s = 0.0
 
     def check(self) -> None:
         """Counts as progress; raises StopWork when the work must stop. Call it between forward passes: it is cheap."""
         self._progress()
+        now = time.monotonic()
+        if self._checked_at is not None:
+            self._longest_gap_s = max(self._longest_gap_s, now - self._checked_at)
+        self._checked_at = now
         if stop := _STOPS.get(self.verdict):
+            self._stopping = True
             raise stop(self.lease.job)
+
+    def tell(self, verdict: Verdict) -> None:
+        """Sets the ledger's verdict, which the next check acts upon."""
+        if self.verdict == "ok":
+            self._told_at = time.monotonic()
+        self.verdict = verdict
+
+    @property
+    def ignores_stop(self) -> bool:
+        """Whether a thread works on the chunk although it must stop, and has not looked for much longer than usual."""
+        if self.verdict == "ok" or not self.in_work or self._stopping:
+            return False
+        return time.monotonic() - self._told_at > max(STOP_S, STOP_GAPS * self._longest_gap_s)
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """A thread works on the chunk; outside of it, the chunk only waits."""
         self.in_work = True
+        self._checked_at = None
         try:
             yield
         finally:
@@ -87,7 +117,8 @@ class HeldLease:
 class LeaseHeartbeat:
     """Renews every lease that this process holds, until it is closed. A context manager.
 
-    watch: sees whether the work on them goes on. hangs: called with the leases held when it does not.
+    watch: sees whether the work on them goes on. hangs, ignores_stop: called with the leases held when it does not, and
+    when work that must stop does not look whether it must.
     """
 
     def __init__(
@@ -97,11 +128,13 @@ class LeaseHeartbeat:
         heartbeat_s: float,
         watch: ProgressWatch,
         hangs: Callable[[list[HeldLease]], object],
+        ignores_stop: Callable[[list[HeldLease]], object],
     ) -> None:
         self._ledger = ledger
         self._heartbeat_s = heartbeat_s
         self._watch = watch
         self._hangs = hangs
+        self._ignores_stop = ignores_stop
         self._held: list[HeldLease] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -139,7 +172,7 @@ class LeaseHeartbeat:
                 # Whatever it was: nobody renews the leases any more, so the work on them must not go on.
                 with self._lock:
                     for held in self._held:
-                        held.verdict = "lost"
+                        held.tell("lost")
 
     def _look(self) -> None:
         with self._lock:
@@ -148,6 +181,8 @@ class LeaseHeartbeat:
             self._watch.progress()
         if self._watch.look():
             self._hangs(leases)
+        if any(held.ignores_stop for held in leases):
+            self._ignores_stop(leases)
 
     def _renew(self) -> None:
         with self._lock:
@@ -155,7 +190,7 @@ class LeaseHeartbeat:
         if os.getppid() != self._parent:
             # The worker's main process is dead: nobody would restart or stop this child, so it ends by itself.
             for held in leases:
-                held.verdict = "drain"
+                held.tell("drain")
             return
         if not leases:
             return
@@ -166,4 +201,4 @@ class LeaseHeartbeat:
             log.warning("leases not renewed: %s", error)
             return
         for held, verdict in zip(leases, verdicts, strict=True):
-            held.verdict = verdict
+            held.tell(verdict)

@@ -1,57 +1,64 @@
-"""Classifies one text in this process.
+"""Classifies one text, or the lines of standard input, in this process.
 
-``python -m jdq.worker.programs.predict_text HEAD_FILE|MODEL_FOLDER [--json] -- TEXT``
+``python -m jdq.worker.programs.predict_text HEAD_FILE|MODEL_FOLDER [--json] -- TEXT|-``
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
-import numpy as np
 
-from jdq.store.store import open_store
-from jdq.store.trained import Models
-from jdq.worker.config import read_config
-from jdq.worker.process.devices import device_of
+from jdq.worker.programs.classifier import Classifier, load_classifier
 from jdq.worker.queue.exit_codes import exit_on_error
 
+STDIN = "-"
+# Enough for full batches; an answer to a line that comes alone does not wait for more.
+MOST_LINES = 4096
+READ_BYTES = 1 << 20
 
-def probabilities_of(text: str, trained: Path) -> dict[str, float]:
-    """The probability of each class, most likely first, by a head's file or a fine-tuned model's folder."""
-    classes, probabilities = _by_model(text, trained) if trained.is_dir() else _by_head(text, trained)
-    pairs = zip(classes, probabilities[0].tolist(), strict=True)
+
+def probabilities_of(text: str, classifier: Classifier) -> dict[str, float]:
+    """The probability of each class, most likely first."""
+    return _sorted(classifier, classifier.probabilities([text])[0].tolist())
+
+
+def predictions(texts: Sequence[str], classifier: Classifier) -> Iterator[dict[str, Any]]:
+    """Of each text: its label, the probability of each class, and warnings. An empty text has neither label nor
+    probabilities.
+    """
+    filled = [text for text in texts if text.strip()]
+    found = classifier.probabilities(filled) if filled else None
+    answers = iter(zip(classifier.labels(found), found.tolist(), strict=True) if found is not None else ())
+    for text, warnings in zip(texts, classifier.warnings(texts), strict=True):
+        label, values = next(answers) if text.strip() else (None, None)
+        probabilities = None if values is None else _sorted(classifier, values)
+        yield {"label": label, "probabilities": probabilities, "warnings": warnings}
+
+
+def lines_of(stream: int) -> Iterator[list[str]]:
+    """The lines of a file descriptor, as many at a time as have come, at most MOST_LINES; \\\\r\\\\n ends one, too."""
+    rest = b""
+    while data := os.read(stream, READ_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        for start in range(0, len(lines), MOST_LINES):
+            yield list(map(_decoded, lines[start : start + MOST_LINES]))
+    if rest:
+        yield [_decoded(rest)]
+
+
+def _decoded(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", errors="replace")
+
+
+def _sorted(classifier: Classifier, values: Sequence[float]) -> dict[str, float]:
+    pairs = zip(classifier.classes, values, strict=True)
     return dict(sorted(pairs, key=lambda pair: -pair[1]))
-
-
-def _by_head(text: str, head_file: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Computes the feature in the head's own feature space. Raises WrongFeatures where the encoder has changed."""
-    from jdq.worker.encoder.by_name import load, space_of
-    from jdq.worker.heads.files import load_head, require_space
-
-    head = load_head(head_file)
-    origin = head.record.origin
-    config = read_config()
-    store = open_store(config.store)
-    definition = store.open_space(origin.space).definition
-    name = Models(store.root).encoder(origin.encoder)
-    length, precision, pooling = definition.max_length, definition.precision, definition.pooling
-    current = space_of(
-        name, max_length=length, precision=precision, storage_dtype=definition.storage_dtype, pooling=pooling
-    )
-    require_space(head.record, current.digest)
-    device = device_of(config, "gpu")
-    encoder = load(name, max_length=length, precision=precision, device=device, poolings=(pooling,))
-    features = encoder.encode(encoder.tokenize([text])).astype(definition.storage_dtype)
-    return head.classes, head.predict_proba(features)
-
-
-def _by_model(text: str, folder: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    from jdq.worker.finetune.model import load_fine_tuned
-
-    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
-    return model.classes, model.predict_proba([text])
 
 
 @click.command()
@@ -60,13 +67,30 @@ def _by_model(text: str, folder: Path) -> tuple[tuple[str, ...], np.ndarray]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @exit_on_error()
 def predict(trained: Path, text: str, as_json: bool) -> None:
-    """Print each class of TEXT and its probability, most likely first."""
-    probabilities = probabilities_of(text, trained)
+    """Print each class of TEXT and its probability, most likely first; of - a line of JSON for each line of stdin."""
+    classifier = load_classifier(trained)
+    if text == STDIN:
+        _predict_lines(classifier)
+        return
+    probabilities = probabilities_of(text, classifier)
+    [warnings] = classifier.warnings([text])
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     if as_json:
         click.echo(msgspec.json.encode({"label": next(iter(probabilities)), "probabilities": probabilities}))
         return
     for name, probability in probabilities.items():
         click.echo(f"{probability:.3f}  {name}")
+
+
+def _predict_lines(classifier: Classifier) -> None:
+    number = 0
+    for texts in lines_of(sys.stdin.fileno()):
+        for answer in predictions(texts, classifier):
+            number += 1
+            click.echo(msgspec.json.encode(answer))
+            for warning in answer["warnings"]:
+                click.echo(f"warning: line {number:,}: {warning}", err=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,10 @@ def checked(client: redis.Redis, config: Config) -> redis.Redis:
 def unreachable(config: Config, error: redis.RedisError) -> BrokerUnreachable:
     """The error for a server that does not answer, refuses access, or is not a Redis."""
     if config.embedded:
-        return BrokerUnreachable(f"the local stack of {config.home} is not running\n  try: jdq up")
+        return BrokerUnreachable(
+            f"no local stack runs in the JDQ_HOME {config.home}\n"
+            "  try: jdq up, or set the JDQ_HOME with which it was started"
+        )
     if isinstance(error, redis.AuthenticationError):
         todo = "check the user and password in JDQ_BROKER_URL"
     else:

@@ -76,8 +76,12 @@ class JobBook:
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
         """All jobs, newest first, or those submitted since then (seconds since 1970)."""
+        return self._read(self.ids(since=since))
+
+    def ids(self, *, since: float | None = None) -> list[str]:
+        """The ids of the same jobs."""
         ids = self._client.zrevrangebyscore("jdq:jobs", "+inf", "-inf" if since is None else since * 1000)
-        return self._read([str(job) for job in ids])
+        return [str(job) for job in ids]
 
     def cancel(self, job: str) -> bool:
         """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already."""

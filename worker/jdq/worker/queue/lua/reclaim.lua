@@ -22,9 +22,11 @@ for _, name in ipairs(forgotten) do
 end
 
 -- Idle workers for which no repair ticket waits: one that is seen but takes none must not collect one at every reclaim.
-local reclaimed, tickets, idle = 0, {}, {}
+local reclaimed, tickets, idle, waiting = 0, {}, {}, {}
+local open_jobs = redis.call('SCARD', 'jdq:open')
 for _, queue in ipairs(limits.queues) do
-  idle[queue] = -redis.call('LLEN', queue)
+  waiting[queue] = redis.call('LLEN', queue)
+  idle[queue] = -waiting[queue]
   for _, name in ipairs(workers_of(queue)) do
     if redis.call('HEXISTS', 'jdq:workers:busy', name) == 0 then idle[queue] = idle[queue] + 1 end
   end
@@ -53,7 +55,7 @@ end
 
 -- How many tickets the job lacks: a ticket is lost with the worker that took it. An idle worker beside pending chunks
 -- shows it immediately; if all workers are busy with other jobs, a job from which nobody took a chunk for a while gets
--- one ticket, at intervals that double. A chunk that was returned may be one that some of the idle workers must avoid.
+-- one ticket, at intervals that double; no more of them wait than there are jobs. A chunk that was returned may be one that some of the idle workers must avoid.
 local function lacking(id)
   local queue = redis.call('HGET', key(id), 'queue')
   local free = pending(id)
@@ -63,7 +65,8 @@ local function lacking(id)
   local count = math.min(wanted, idle[queue])
   idle[queue] = idle[queue] - count
   local left, wait = number(id, 'repair_at') - now, number(id, 'repair_wait')
-  if count == 0 and (left <= 0 or left > wait) then
+  if count == 0 and waiting[queue] < open_jobs and (left <= 0 or left > wait) then
+    waiting[queue] = waiting[queue] + 1
     wait_for_taker(id, math.min(wait * 2, limits.ticket_wait_max_ms))
     return 1
   end

@@ -1,0 +1,6 @@
+"""``python -m jdq``: the `jdq` command where its script is not on the PATH."""
+
+from jdq.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Ids on the command line: shortened to what is unique, `@last`, and completed with TAB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from jdq.cli.client import BadRequest, Client
+from jdq.worker.heads.options import HEADS
+
+LAST = "@last"
+SHOWN = 5
+
+
+class Name(click.ParamType[str]):
+    """A name that TAB completes. known: all of them. files: files, too."""
+
+    name = "text"
+
+    def __init__(self, known: Callable[[Client], Iterable[str]], *, files: bool = False) -> None:
+        self.known = known
+        self._files = files
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so; none where they cannot be read."""
+        from redis import RedisError
+
+        from jdq.store.errors import StoreError
+        from jdq.worker.config import ConfigError
+        from jdq.worker.queue.connection import BrokerUnreachable
+
+        try:
+            names = list(self.known(Client()))
+        except (BrokerUnreachable, ConfigError, RedisError, StoreError):
+            names = []
+        items = [CompletionItem(each) for each in names if each.startswith(incomplete)]
+        return [*items, CompletionItem(incomplete, type="file")] if self._files else items
+
+
+class Id(Name):
+    """An id, or enough of it: its beginning, or that of its last part (`k3v9` for `extract-k3v9x2pq`), or `@last`.
+
+    known: all ids, newest first. One that matches none is left as it is, for the command to report.
+    """
+
+    def __init__(self, kind: str, known: Callable[[Client], Iterable[str]]) -> None:
+        super().__init__(known)
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The whole id. Raises BadRequest where several match."""
+        return whole_id(value, list(dict.fromkeys(self.known(Client()))), self._kind)
+
+
+def whole_id(value: str, known: Sequence[str], kind: str) -> str:
+    """The id that is meant among those known, newest first; the value itself where none is."""
+    if value == LAST:
+        if not known:
+            raise BadRequest(f"there is no {kind} yet, so none is {LAST}")
+        return known[0]
+    if value in known or not value:
+        return value
+    matches = [each for each in known if each.startswith(value) or each.rpartition("-")[2].startswith(value)]
+    if len(matches) > 1:
+        more = f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
+        raise BadRequest(f"{value!r} is the beginning of {len(matches)} {kind}s: {', '.join(matches[:SHOWN])}{more}")
+    return matches[0] if matches else value
+
+
+def _jobs(client: Client) -> list[str]:
+    return client.jobbook.ids()
+
+
+def _heads(client: Client) -> list[str]:
+    from jdq.store.trained import Heads
+
+    return Heads(client.store.root).ids()
+
+
+def _models(client: Client) -> list[str]:
+    from jdq.store.trained import Models
+
+    return Models(client.store.root).ids()
+
+
+def _datasets(client: Client) -> list[str]:
+    return client.store.datasets.names()
+
+
+JOB = Id("job", _jobs)
+HEAD = Id("head", _heads)
+MODEL = Id("model", _models)
+# A head or a model of the store, or one that a job is making: `submit predict` waits for it.
+HEAD_TO_COME = Id("head", lambda client: [*_heads(client), *_of_kind(client, "train-head")])
+MODEL_TO_COME = Id("model", lambda client: [*_models(client), *_of_kind(client, "fine-tune")])
+DATASET = Name(_datasets)
+FILE_OR_DATASET = Name(_datasets, files=True)
+HEAD_KIND = Name(lambda _: HEADS)
+TRAINED_OR_DATASET = Id(
+    "head, model or dataset", lambda client: [*_heads(client), *_models(client), *_datasets(client)]
+)
+
+
+def _of_kind(client: Client, kind: str) -> list[str]:
+    return [job for job in _jobs(client) if job.rpartition("-")[0] == kind]

@@ -1,0 +1,50 @@
+"""Running a program of the workers in a process of its own: the client itself imports no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jdq.cli.client import BadRequest, Client
+
+
+def run_program(module: str, arguments: Sequence[str]) -> None:
+    """Runs ``python -m module`` with this process's input and output; exits with its exit code unless that is 0."""
+    finished = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if finished.returncode:
+        sys.exit(finished.returncode)
+
+
+def program_output(module: str, arguments: Sequence[str]) -> bytes:
+    """What ``python -m module`` writes to stdout; exits with its exit code unless that is 0."""
+    finished = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=False)
+    if finished.returncode:
+        sys.exit(finished.returncode)
+    return finished.stdout
+
+
+def trained_path(client: Client, head: str | None, model: str | None) -> Path:
+    """The file of the head, or the folder of the model. Raises UnknownTrained, and BadRequest unless one is given."""
+    from jdq.store.trained import Heads, Models
+
+    if (head is None) == (model is None):
+        raise BadRequest("give either --head or --model\n  try: jdq heads ls")
+    root = client.store.root
+    return Heads(root).path(head) if head is not None else Models(root).path(model or "")
+
+
+def require_worker_packages() -> None:
+    """Raises BadRequest where torch or transformers is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
+    if missing:
+        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
+
+
+def check_folder_of(file: Path) -> None:
+    """Raises BadRequest where the folder that a file is to be written into does not exist."""
+    if not file.absolute().parent.is_dir():
+        raise BadRequest(f"no folder {file.absolute().parent}")

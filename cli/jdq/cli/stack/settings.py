@@ -1,0 +1,58 @@
+"""`jdq config`: the settings of this installation, and where each comes from."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from jdq.cli.client import Client
+from jdq.cli.output import json_option, print_json, print_table, say
+from jdq.worker.config import settings
+from jdq.worker.encoder.options import AUTO
+
+
+@click.group()
+def config() -> None:
+    """Show the settings of jdq."""
+
+
+@config.command()
+@json_option
+def show(as_json: bool) -> None:
+    """Print each setting and where it comes from.
+
+    A value comes from an environment variable, from config.toml in $JDQ_HOME, or is the default. A password in a URL is
+    masked. What precision `auto` means is settled when the installation first starts; without Redis it is not shown.
+
+    Example: jdq config show
+    """
+    from jdq.worker.queue.connection import without_password
+
+    shown = [
+        setting._replace(value=without_password(setting.value) if setting.name == "broker_url" else setting.value)
+        for setting in settings(os.environ)
+    ]
+    automatic = _automatic_precision()
+    if as_json:
+        print_json({"settings": [setting._asdict() for setting in shown], "automatic_precision": automatic})
+        return
+    print_table(["setting", "value", "from"], [[name, _text(value), source] for name, value, source in shown])
+    if automatic:
+        say(f"precision {AUTO}: {automatic}")
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _automatic_precision() -> str | None:
+    """What precision `auto` means; None where it is not settled or Redis does not answer."""
+    from redis import RedisError
+
+    from jdq.worker.queue.connection import BrokerUnreachable
+
+    try:
+        return Client().jobbook.precision()
+    except (BrokerUnreachable, RedisError):
+        return None

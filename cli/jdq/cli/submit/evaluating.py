@@ -1,0 +1,73 @@
+"""`jdq evaluate`: the scores of a head or a fine-tune on a labelled file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from jdq.cli.client import Client
+from jdq.cli.ids import HEAD, MODEL
+from jdq.cli.output import json_option, print_json, print_table, say
+from jdq.cli.programs import program_output, require_worker_packages, trained_path
+from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
+
+SHOWN = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
+
+
+@click.command()
+@data_argument("FILE...|DATASET")
+@click.option("--head", type=HEAD, help="Id of the head; see `jdq heads ls`.")
+@click.option("--model", type=MODEL, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
+@click.option("--name", help="Name of the dataset in the store.  [default: `evaluate-` and the file's name]")
+@table_options()
+@json_option
+def evaluate(
+    data: tuple[str, ...], head: str | None, model: str | None, name: str | None, table: dict[str, Any], as_json: bool
+) -> None:
+    """Measure a head or fine-tune on a labelled file or dataset.
+
+    Prints each metric with its 95 % interval (bootstrap over the rows), and each class. All labelled rows are used, on
+    this machine: needs no Redis and no workers. A label that the head does not know counts as never predicted.
+
+    \b
+    jdq evaluate new.csv --head train-head-7kq2m9xw
+    """
+    from jdq.store.datasets import name_from
+    from jdq.store.table import table_name
+
+    require_worker_packages()
+    client = Client()
+    path = trained_path(client, head, model)
+    name = name or name_from(f"evaluate-{table_name(data)}")
+    version = files_or_dataset(client, data, name=name, options=read_options(table))
+    column = ["--label-column", table["label_column"]] if table["label_column"] else []
+    measured = json.loads(
+        program_output("jdq.worker.programs.evaluate", [str(path), version.name, version.version, *column])
+    )
+    for note in measured["notes"]:
+        say(f"warning: {note}", err=True)
+    if as_json:
+        print_json(measured)
+    else:
+        _print(head or model or "", measured)
+
+
+def _print(trained: str, measured: dict[str, Any]) -> None:
+    from jdq.cli.jobs.results import print_classes
+
+    dataset = f"{measured['dataset']} {measured['version']}, label column {measured['label_column']}"
+    say(f"{trained} on {measured['rows']:,} rows of {dataset}")
+    rows = [
+        [name, f"{measured[name]:.3f}", _span(measured["intervals"].get(name))]
+        for name in SHOWN
+        if measured[name] is not None
+    ]
+    print_table(["metric", "value", "95 % interval"], rows)
+    say("")
+    print_classes(measured)
+
+
+def _span(interval: list[float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}"

@@ -1,0 +1,115 @@
+"""What the system refuses for want of handles or maps is no damage; what it refuses for a file is."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jdq.store import Space, Store, open_store
+from jdq.store.errors import CannotRead, MissingFeatures
+from jdq.store.exports.export import export
+from jdq.store.keys import text_keys
+from jdq.store.maintenance.garbage import collect_garbage
+from jdq.store.maintenance.verify import verify
+from jdq.store.spaces import compact, mapped_shard, mmap_file
+from jdq.store.spaces.mmap_file import SMALLEST_MAP
+from tests.store.fake_datasets import write_store
+from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
+
+
+def refuse_to_open(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refusing(name: str | Path, *arguments: int, **more: int) -> int:
+        if Path(name) == path:
+            raise OSError(number, os.strerror(number), str(name))
+        return real(name, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+
+
+def refuse_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(address: int | None, size: int, *_: int) -> int:
+        raise OSError(errno.ENOMEM, f"cannot map {size} bytes: {os.strerror(errno.ENOMEM)}")
+
+    monkeypatch.setattr(mmap_file, "_mmap", refusing)
+
+
+def test_too_many_open_files_are_reported_as_that_and_not_as_a_failed_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(20))
+    table = store.open(version.name)
+    refuse_to_open(space.shard_path(space.shard_names()[0]), errno.EMFILE, monkeypatch)
+    with pytest.raises(CannotRead, match=r"cannot read .*\.h5: Too many open files"):
+        export(table, tmp_path / "x.npz")
+    monkeypatch.undo()
+    assert table.read().shape == (20, 8)
+    assert verify(store).sound
+
+
+def test_a_folder_that_cannot_be_listed_is_no_failed_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(20))
+    table = store.open(version.name)
+
+    def refusing(folder: Path) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(CannotRead, match=f"cannot read {space.shards}: Stale file handle"):
+        export(table, tmp_path / "x.npz")
+
+
+def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    space = store.space(fake_space())
+    refused = space.shard_path(put_texts(space, sentences(10)))
+    put_texts(space, sentences(10, 10))
+    refuse_to_open(refused, errno.EACCES, monkeypatch)
+    assert [(found.path, found.fact) for found in verify(store).findings] == [
+        (str(refused), "cannot be opened: Permission denied")
+    ]
+    reader = Space(space.path)
+    np.testing.assert_array_equal(reader.read(text_keys(sentences(10, 10))), fake_features(sentences(10, 10)))
+    with pytest.raises(MissingFeatures, match="Permission denied"):
+        reader.read(text_keys(sentences(10)))
+
+
+def test_a_process_without_a_map_left_is_told_to_compact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    put_texts(space, sentences(SMALLEST_MAP // 16))
+    keys = text_keys(sentences(SMALLEST_MAP // 16))
+    reader = Space(space.path)
+    assert not reader.missing(keys).any()
+    _ = reader._files
+    refuse_maps(monkeypatch)
+    with pytest.raises(CannotRead, match=r"cannot map .*\n  try: jdq store compact"):
+        reader.rows(keys)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(reader.read(keys), fake_features(sentences(len(keys))))
+
+
+def test_compaction_and_gc_map_a_few_shards_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path)
+    space = store.space(fake_space())
+    for start in range(0, 600, 10):
+        put_texts(space, sentences(10, start))
+    mapped, real = [0], mmap_file.map_file
+
+    def counting(fd: int, size: int) -> np.ndarray:
+        maps = Path("/proc/self/maps")
+        if maps.exists():
+            mapped.append(maps.read_text().count(".h5"))
+        return real(fd, size)
+
+    monkeypatch.setattr(mapped_shard, "map_file", counting)
+    fresh = Store(tmp_path)
+    assert len(compact.compact(fresh.spaces()[0]).published) == 1
+    assert len(collect_garbage(fresh, grace_s=-1).replaced) == 60
+    assert max(mapped) <= 4

@@ -1,0 +1,133 @@
+"""Files mapped side by side: each row is a row of one array, whatever the sizes and offsets are."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jdq.store import open_store
+from jdq.store.spaces import mmap_file
+from jdq.store.spaces.mmap_file import HUGE_PAGE, PAGE, SMALLEST_MAP, MappedFiles, Placed, map_file
+from tests.store.fake_features import fake_space, put_texts, sentences
+
+
+def add(files: MappedFiles, path: Path, rows: np.ndarray, offset: int, size: int | None = None) -> Placed:
+    """Write `rows` at `offset` of a file, and place it."""
+    path.write_bytes(b"\7" * offset + rows.tobytes() + b"\7" * 9)
+    with path.open("rb") as file:
+        return files.add(file.fileno(), path.stat().st_size if size is None else size, offset)
+
+
+@pytest.mark.parametrize(("dim", "dtype"), [(1, "float16"), (8, "float16"), (768, "float16"), (1023, "float32")])
+def test_rows_of_several_files_are_rows_of_one_array(tmp_path: Path, dim: int, dtype: str) -> None:
+    files, random, placed = MappedFiles(dim, dtype), np.random.default_rng(dim), []
+    for number, (size, offset) in enumerate([(100, 8), (50_000, 4096), (3, 5), (5_000_000, 4096), (20_000, 514)]):
+        rows = random.integers(0, 99, (-(-size // dim // 4), dim)).astype(dtype)
+        placed.append((add(files, tmp_path / str(number), rows, offset), rows, offset))
+    for where, rows, offset in placed:
+        np.testing.assert_array_equal(files.rows[where.first_row : where.first_row + len(rows)], rows)
+        assert bytes(where.memory[offset : offset + rows.nbytes]) == rows.tobytes()
+        assert bytes(where.memory[-9:]) == b"\7" * 9
+        aligned = offset % np.gcd(PAGE, rows[0].nbytes) == 0
+        assert where.mapped == (len(where.memory) >= SMALLEST_MAP and aligned)
+        assert not where.memory.flags.writeable
+    assert files.rows.dtype == dtype and files.rows.shape[1] == dim
+
+
+@pytest.mark.parametrize("dim", [1024, 768])
+def test_a_large_shard_is_mapped_where_huge_pages_can_be(tmp_path: Path, dim: int) -> None:
+    files = MappedFiles(dim, "float16")
+    for number in range(3):
+        placed = add(files, tmp_path / str(number), np.full((HUGE_PAGE // dim, dim), number, np.float16), 4096)
+        assert placed.memory.ctypes.data % HUGE_PAGE == 0
+    files = MappedFiles(1023, "float16")
+    for number in range(3):
+        placed = add(files, tmp_path / str(number), np.full((HUGE_PAGE // 1023, 1023), number, np.float16), 4096)
+    # So many steps of 2 MiB would use up the addresses.
+    assert placed.first_row * 2046 < 64 << 20
+
+
+def test_a_shard_is_written_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, sizes, real = open_store(tmp_path).space(fake_space()), [], os.writev
+
+    def noting(fd: int, pieces: list[memoryview]) -> int:
+        sizes.append(sum(map(len, pieces)))
+        return real(fd, pieces)
+
+    monkeypatch.setattr(os, "writev", noting)
+    path = space.shard_path(put_texts(space, sentences(1000)))
+    assert sizes == [path.stat().st_size]
+
+
+def test_more_files_than_addresses_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap_file, "LARGEST_RANGE", 8 * PAGE)
+    files = MappedFiles(8, "float16")
+    rows = np.ones((SMALLEST_MAP // 16, 8), np.float16)
+    add(files, tmp_path / "a", rows, 0)
+    with pytest.raises(OSError, match=f"the shards take more than {8 * PAGE} bytes of addresses") as caught:
+        add(files, tmp_path / "b", rows, 0)
+    assert caught.value.errno == errno.ENOMEM
+
+
+def test_half_as_many_addresses_are_taken_where_a_system_has_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = mmap_file._mmap, []
+
+    def few(address: int | None, size: int, *rest: int) -> int:
+        asked.append(size)
+        if size > 1 << 40:
+            raise OSError(errno.ENOMEM, "no addresses")
+        return real(address, size, *rest)
+
+    monkeypatch.setattr(mmap_file, "_mmap", few)
+    assert MappedFiles(8, "float16").rows.nbytes == 1 << 40
+    assert asked == [1 << 42, 1 << 41, 1 << 40]
+
+    def none(address: int | None, size: int, *_: int) -> int:
+        asked.append(size)
+        raise OSError(errno.ENOMEM, "no addresses")
+
+    monkeypatch.setattr(mmap_file, "_mmap", none)
+    with pytest.raises(OSError, match="no addresses"):
+        MappedFiles(8, "float16")
+    assert asked[-1] == 1 << 29
+
+
+@pytest.mark.parametrize("size", [100, SMALLEST_MAP - 1])
+def test_a_small_file_that_is_shorter_than_it_was_is_an_error(tmp_path: Path, size: int) -> None:
+    with pytest.raises(OSError, match=f"the file ends after 25 of {size} bytes"):
+        add(MappedFiles(8, "float16"), tmp_path / "a", np.ones((1, 8), np.float16), 0, size)
+
+
+def test_a_map_that_the_system_refuses_says_why() -> None:
+    with pytest.raises(OSError, match="cannot map 4096 bytes: Bad file descriptor") as caught:
+        map_file(-1, 4096)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_a_file_stays_mapped_as_long_as_an_array_needs_it(tmp_path: Path) -> None:
+    def maps() -> int:
+        return Path("/proc/self/maps").read_text().count(str(tmp_path))
+
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("no /proc")
+    (tmp_path / "a").write_bytes(b"\1" * 10_000)
+    with (tmp_path / "a").open("rb") as file:
+        array = map_file(file.fileno(), 10_000)[10:20]
+    assert array.sum() == 10 and maps() == 1
+    del array
+    files = MappedFiles(8, "float16")
+    placed = add(files, tmp_path / "b", np.ones((4000, 8), np.float16), 0)
+    assert placed.mapped
+    row = files.rows[placed.first_row + 3]
+    del files, placed
+    gc.collect()
+    assert maps() == 1 and row.tolist() == [1.0] * 8
+    del row
+    gc.collect()
+    assert maps() == 0
+    mmap_file.read_soon(np.ones(10_000))

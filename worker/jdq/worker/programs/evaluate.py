@@ -1,0 +1,93 @@
+"""Measures a head or a fine-tuned model on a labelled dataset of the store, in this process.
+
+``python -m jdq.worker.programs.evaluate HEAD_FILE|MODEL_FOLDER DATASET VERSION [--label-column L]``
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+
+from jdq.store.datasets import DatasetVersion
+from jdq.store.store import open_store
+from jdq.worker.config import read_config
+from jdq.worker.jobs.labelled import has_label, label_column
+from jdq.worker.programs.classifier import Classifier, load_classifier
+from jdq.worker.queue.exit_codes import exit_on_error
+
+BLOCK_TEXTS = 4096
+
+
+def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None) -> dict[str, Any]:
+    """The metrics over all labelled rows, with `intervals` for single labels, and `notes`.
+
+    A label that the classifier does not know counts as a class that it never predicts. Raises NoLabels.
+    """
+    from jdq.worker.heads.intervals import bootstrap
+    from jdq.worker.heads.metrics import metrics_of
+
+    column = label_column(version, column)
+    labels = version.labels(column, missing="keep")
+    rows = np.arange(len(labels)) if classifier.multi_label else np.flatnonzero(has_label(labels))
+    sets = [_labels_of(classifier, str(cell)) for cell in labels[rows]]
+    unknown = sorted(set().union(*sets) - set(classifier.classes))
+    classes = [*classifier.classes, *unknown]
+    probabilities = np.pad(_probabilities(classifier, version, rows), ((0, 0), (0, len(unknown))))
+    true = _targets(sets, classes, multi_label=classifier.multi_label)
+    metrics = metrics_of(true, probabilities, classes)
+    intervals = {} if classifier.multi_label else bootstrap(true, probabilities)
+    n_strange = sum(bool(labels_of - set(classifier.classes)) for labels_of in sets)
+    strange = [f"{n_strange:,} rows have labels unknown to it: {', '.join(unknown[:8])}"] if unknown else []
+    missing = len(labels) - len(rows)
+    skipped = [f"{missing:,} of {len(labels):,} rows have no label and are left out"] if missing else []
+    return {
+        "dataset": version.name,
+        "version": version.version,
+        "label_column": column,
+        **metrics,
+        "intervals": intervals,
+        "notes": [*skipped, *strange, *metrics["notes"]],
+    }
+
+
+def _labels_of(classifier: Classifier, cell: str) -> set[str]:
+    from jdq.worker.heads.options import LABEL_SEPARATOR, labels_in
+
+    return labels_in(cell, classifier.label_separator or LABEL_SEPARATOR) if classifier.multi_label else {cell}
+
+
+def _targets(sets: list[set[str]], classes: list[str], *, multi_label: bool) -> np.ndarray:
+    """(rows, classes) bool of label sets, (rows,) int64 of single labels."""
+    place = {name: number for number, name in enumerate(classes)}
+    if not multi_label:
+        return np.array([place[label] for (label,) in sets], dtype=np.int64)
+    targets = np.zeros((len(sets), len(classes)), dtype=bool)
+    for row, labels in enumerate(sets):
+        targets[row, [place[label] for label in labels]] = True
+    return targets
+
+
+def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.ndarray) -> np.ndarray:
+    """(rows, classes) float32."""
+    blocks = [rows[start : start + BLOCK_TEXTS] for start in range(0, len(rows), BLOCK_TEXTS)]
+    return np.vstack([classifier.probabilities(version.texts(block)) for block in blocks])
+
+
+@click.command()
+@click.argument("trained", type=click.Path(path_type=Path))
+@click.argument("dataset")
+@click.argument("version")
+@click.option("--label-column")
+@exit_on_error()
+def main(trained: Path, dataset: str, version: str, label_column: str | None) -> None:
+    """Print the metrics as JSON."""
+    opened = open_store(read_config().store).datasets.get(dataset, version)
+    click.echo(msgspec.json.encode(evaluate(load_classifier(trained), opened, label_column)))
+
+
+if __name__ == "__main__":
+    main()
