@@ -40,10 +40,14 @@ def ledger(client: redis.Redis) -> Ledger:
     return Ledger(client, worker="a", queue="cpu", lease_s=60, reclaim_s=0)
 
 
+def never(held: list[HeldLease]) -> None:
+    raise AssertionError("the work looks whether it must stop")
+
+
 @contextmanager
 def beating(ledger: Ledger, hangs: Callable[[list[HeldLease]], object] = lambda held: None) -> Iterator[LeaseHeartbeat]:
     watch = ProgressWatch(0.2, interval_s=0.02, on_cpu=False)
-    with LeaseHeartbeat(ledger, heartbeat_s=0.02, watch=watch, hangs=hangs) as heartbeat:
+    with LeaseHeartbeat(ledger, heartbeat_s=0.02, watch=watch, hangs=hangs, ignores_stop=never) as heartbeat:
         yield heartbeat
 
 
@@ -165,6 +169,6 @@ def test_a_process_that_holds_nothing_does_not_hang(ledger: Ledger) -> None:
         return original()
 
     watch.look = look  # type: ignore[method-assign]
-    with LeaseHeartbeat(ledger, heartbeat_s=0.005, watch=watch, hangs=hanging.append):
+    with LeaseHeartbeat(ledger, heartbeat_s=0.005, watch=watch, hangs=hanging.append, ignores_stop=never):
         until(lambda: len(looks) > 10, within_s=10)
     assert hanging == []
