@@ -2,7 +2,7 @@
 -- `sources`, defined before it, has the scripts by name, on the test's clock. ARGV: what to do, with what.
 -- A violated invariant is an error. See explore.py.
 
-local LEASE_MS, RECLAIM_MS = 60000, 5000
+local LEASE_MS, RECLAIM_MS = 60000, 10000
 local JOB, DEPENDENT, CHUNKS = 'j', 'd', 2 -- chunks of the follow-up
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 
@@ -186,7 +186,8 @@ end
 function act.next(worker, job)
   local with = token()
   local leased = ask_next(worker, job, with)
-  if leased then hold(worker, leased, with) end
+  if not leased then return call('mark_idle', {worker = worker, job = job}) end
+  hold(worker, leased, with)
 end
 
 act['next, reply lost:'] = function(worker, job)
@@ -258,10 +259,6 @@ end
 -- The machine is gone: nobody reports it.
 act.vanish = forget
 
-function act.idle(worker)
-  call('mark_idle', {worker = worker, job = JOB})
-end
-
 local function reclaim()
   return call('reclaim', {lease_ms = LEASE_MS, reclaim_ms = RECLAIM_MS})[2]
 end
@@ -271,9 +268,9 @@ function act.clock(direction)
   set_clock(world.clock + (direction == 'back' and -HOUR_MS or HOUR_MS))
 end
 
--- 70 s pass while somebody looks at the leases every 5 s.
+-- 70 s pass while somebody looks at the leases every 10 s.
 function act.watch()
-  for _ = 1, 14 do
+  for _ = 1, 7 do
     set_clock(world.clock + RECLAIM_MS)
     reclaim()
   end
@@ -300,7 +297,6 @@ local function actions()
       add('next', worker, JOB)
       add('next', worker, DEPENDENT)
       add('next, reply lost:', worker, JOB)
-      add('idle', worker)
     end
   end
   return possible
