@@ -18,6 +18,7 @@ from jdq.store.errors import DamagedShard
 from jdq.store.files.publish import REMOVED, is_partial, sync
 from jdq.store.keys import Keys
 from jdq.store.spaces.compact import BLOCK_KEYS
+from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
 from jdq.store.spaces.mapped_shard import open_shard
@@ -91,6 +92,8 @@ def _remove_replaced(report: GarbageReport, space: Space, cutoff: float) -> None
     No row is lost: what the index says is checked against the owners themselves, and an owner is never removed.
     """
     owned, sizes, alive = space.index.owned(), space.index.sizes(), space.index.alive()
+    if not report.dry_run:
+        keep_owned(space, owned)
     sound: dict[int, bool] = {}
     for number in np.flatnonzero(alive & (owned == 0)).tolist():
         path = space.shard_path(space.index.names[number])

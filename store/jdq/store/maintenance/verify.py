@@ -22,7 +22,7 @@ from jdq.store.spaces.index import shard_names
 from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
-from jdq.store.spaces.validator import opened_regular, read_layout
+from jdq.store.spaces.validator import layout_of
 from jdq.store.store import Store
 from jdq.store.trained import Heads, Models, UnknownTrained
 
@@ -98,8 +98,7 @@ def _restore_definition(folder: Path) -> bool:
     """Rewrite space.json from the first shard that has the definition."""
     for shard in sorted((folder / "shards").glob("*.h5")):
         try:
-            with opened_regular(shard) as (fd, status):
-                space = read_layout(fd, status.st_size, shard).space
+            space = layout_of(shard).space
         except (DamagedShard, FileNotFoundError):
             continue
         if space.digest == folder.name:

@@ -107,7 +107,8 @@ class Space:
 
     def count(self) -> int:
         """The number of different keys that have a row."""
-        return self.index.count()
+        self.index.refresh()
+        return int(self.index.owned().sum())
 
     def shard_path(self, name: str) -> Path:
         """The path of the shard of this name, which may not exist."""

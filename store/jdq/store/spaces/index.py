@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotRead, DamagedShard
-from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
@@ -140,21 +139,6 @@ class Index:
             self._indexed.clear()
             self._cache.clear()
             self.refresh()
-
-    def count(self) -> int:
-        """The number of different keys in the shards."""
-
-        def keys() -> int:
-            self.refresh()
-            return int(self.owned().sum())
-
-        return self.counted("keys", keys)
-
-    def counted(self, what: str, count: Callable[[], int]) -> int:
-        """`count()`, kept with the index until shards come or go."""
-        with self._lock:
-            shards = digest_of("".join(sorted(shard_names(self._shards))).encode())
-            return self._cache.counted(what, shards, count, keep=lambda: not self._unreadable)
 
     def write_nothing(self) -> None:
         """Keep no file from now on."""
