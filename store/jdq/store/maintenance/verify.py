@@ -12,7 +12,7 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.datasets.side_files import IMPORTS
-from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.errors import CannotRead, DamagedShard, StoreError, StoreFormatError
 from jdq.store.files.digests import UnreadableFile
 from jdq.store.files.publish import replace
 from jdq.store.job_files import JobFiles
@@ -73,7 +73,7 @@ def verify(
     report = VerifyReport(quick=quick)
     damaged = store.damaged_spaces()
     folders = sorted([*damaged, *(space.path for space in store.spaces())])
-    shards = [folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))]
+    shards = [shard for folder in folders for shard in _shards(report, folder / "shards")]
     report.spaces = len(folders)
     report.findings += [_damaged_space(folder, error, repair) for folder, error in damaged.items()]
     indexes = {folder: _Segments(folder, quick) for folder in folders}
@@ -87,6 +87,14 @@ def verify(
     if not quick:
         report.findings += _check_rest(store)
     return report
+
+
+def _shards(report: VerifyReport, folder: Path) -> list[Path]:
+    try:
+        return [folder / f"{name}.h5" for name in sorted(shard_names(folder))]
+    except CannotRead as error:
+        report.findings.append(Finding(kind="space", path=str(folder), fact=_fact(error)))
+        return []
 
 
 def _damaged_space(folder: Path, error: StoreFormatError, repair: bool) -> Finding:
