@@ -230,13 +230,12 @@ def _have(shards: Sequence[MappedShard], owners: Positions, rows: Positions, key
 
 
 def _finite_rows(rows: Features) -> npt.NDArray[np.bool_]:
-    """(n,) bool, by the exponent's bits: np.isfinite first converts each half, and takes several times as long."""
-    bits, exponent = (np.uint16, 0x7C00) if rows.dtype == np.float16 else (np.uint32, 0x7F800000)
-    numbers: npt.NDArray[np.unsignedinteger] = rows.view(bits)
+    """(n,) bool. As integers, infinities and NaN are the largest of each sign. np.isfinite takes longer."""
+    size, infinity, sign = (2, 0x7C00, 1 << 15) if rows.dtype == np.float16 else (4, 0x7F800000, 1 << 31)
     finite = np.ones(len(rows), dtype=bool)
     # In blocks that stay in the core's cache.
     for start in range(0, len(rows), 256):
-        special = (numbers[start : start + 256] & bits(exponent)) == exponent
-        if special.any():
-            finite[start : start + 256] = ~special.any(axis=1)
+        block = rows[start : start + 256]
+        if block.view(f"<i{size}").max() >= infinity or block.view(f"<u{size}").max() >= infinity + sign:
+            finite[start : start + 256] = np.isfinite(block).all(axis=1)
     return finite
