@@ -38,6 +38,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._spaces = root / "spaces"
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -105,10 +106,6 @@ class Store:
                 raise NotExtracted(table.name, table.version)
             space = recorded[0].space
         return ExtractedDataset(table, self.open_space(space))
-
-    @property
-    def _spaces(self) -> Path:
-        return self.root / "spaces"
 
     def _digests(self) -> list[str]:
         folders = self._spaces.glob("*/")

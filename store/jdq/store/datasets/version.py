@@ -45,6 +45,7 @@ class DatasetVersion:
         self.name = path.parent.name
         self.version = path.name
         self.record = read_dataset_record(path)
+        self._arrays: dict[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
@@ -113,11 +114,11 @@ class DatasetVersion:
 
     def keys(self) -> npt.NDArray[np.uint8]:
         """The text key of each row: shape (n_rows, 16), memory-mapped; its digest is checked once."""
-        return self._keys
+        return self._array(KEYS, (self.n_rows, 16), np.dtype(np.uint8))
 
     def n_bytes(self) -> npt.NDArray[np.uint32]:
         """The length in UTF-8 bytes of each row's text: shape (n_rows,), memory-mapped."""
-        return self._n_bytes
+        return self._array(N_BYTES, (self.n_rows,), np.dtype("<u4"))
 
     def labels(self, column: str | None = None, *, missing: Literal["error", "keep"] = "error") -> npt.NDArray[np.str_]:
         """The label of each row, exactly as in the file: shape (n_rows,), numpy strings.
@@ -193,21 +194,15 @@ class DatasetVersion:
             raise fault(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
         return table
 
-    @cached_property
-    def _keys(self) -> npt.NDArray[np.uint8]:
-        return self._array(KEYS, (self.n_rows, 16), np.dtype(np.uint8))
-
-    @cached_property
-    def _n_bytes(self) -> npt.NDArray[np.uint32]:
-        return self._array(N_BYTES, (self.n_rows,), np.dtype("<u4"))
-
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
-        if fact := self._fault_of(name):
-            raise fault(self.path, f"{name} {fact}")
-        array: np.ndarray = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-        if array.shape != shape or array.dtype != dtype:
-            raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
-        return array
+        if name not in self._arrays:
+            if fact := self._fault_of(name):
+                raise fault(self.path, f"{name} {fact}")
+            array = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+            if array.shape != shape or array.dtype != dtype:
+                raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def _fault_of(self, name: str) -> str:
         """What is wrong with one of the table's files, or ""."""

@@ -62,7 +62,7 @@ def collect_garbage(
         _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
     for space in store.spaces():
         if dry_run:
-            space.index.write_nothing()
+            space.index.cache.read_only = True
         # Before the lock: reading the keys of new shards takes the longest.
         space.index.refresh()
         with contextlib.nullcontext() if dry_run else removal_lock(space.path):

@@ -11,7 +11,7 @@ from jdq.store.errors import DamagedShard
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.mapped_shard import current_identity, open_shard
+from jdq.store.spaces.mapped_shard import open_shard
 from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_sizes
@@ -159,7 +159,7 @@ class _Compaction:
     def _forget(self, number: int, damage: DamagedShard) -> None:
         self.small[number] = False
         self.merged.discard(number)
-        self.space.index.forget(damage.path.stem, damage.fact, current_identity(damage.path))
+        self.space.index.forget(damage)
 
 
 def _merged_producer(producers: Sequence[dict[str, str]]) -> dict[str, str]:

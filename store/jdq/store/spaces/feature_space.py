@@ -15,7 +15,7 @@ from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, Located, shard_names
-from jdq.store.spaces.mapped_shard import MappedShard, current_identity, identity_of, open_shard
+from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows, places_by_owner
@@ -191,9 +191,8 @@ class Space:
 
     def _forget(self, damage: DamagedShard) -> None:
         """Treat the damaged shard as missing from now on."""
-        name = damage.path.stem
-        known = self._open.pop(name, None)
-        self.index.forget(name, damage.fact, known.identity if known else current_identity(damage.path))
+        known = self._open.pop(damage.path.stem, None)
+        self.index.forget(damage, known.identity if known else None)
 
     def _require_all(self, located: Located, keys: Keys) -> None:
         missing = np.flatnonzero(located.shards < 0)

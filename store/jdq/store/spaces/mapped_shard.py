@@ -56,10 +56,6 @@ class MappedShard:
         """Whether the features have been compared with their digest."""
         return "features" in self.__dict__
 
-    def check_features(self) -> None:
-        """Compare the features with their digest, once. Raises DamagedShard."""
-        _ = self.features
-
     @property
     def size_bytes(self) -> int:
         """The size of the file."""
