@@ -5,6 +5,7 @@ Their records are read here as plain JSON; only the workers know how to predict 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -62,7 +63,10 @@ class TrainedStore(ABC):
 
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
-        times = [(-changed, path.name) for path in self._paths() if (changed := _changed_at(path)) is not None]
+        times = []
+        for path in self._paths():
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                times.append((-path.stat().st_mtime, path.name))
         return [name.removesuffix(self.suffix) for _, name in sorted(times)]
 
     def has(self, job: str) -> bool:
@@ -200,14 +204,6 @@ class Models(TrainedStore):
             return name
         self.check(name)
         return str(self.place(name))
-
-
-def _changed_at(path: Path) -> float | None:
-    """When the file or folder was last changed; None where it was removed meanwhile."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return None
 
 
 def _with_digests(data: bytes) -> list[bytes]:

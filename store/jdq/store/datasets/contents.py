@@ -40,8 +40,7 @@ class ContentsWriter:
 
     def __init__(self, folder: Path, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
         self._folder = folder
-        self._columns = tuple(columns)
-        self._text = self._columns.index(text_column)
+        self._text = tuple(columns).index(text_column)
         self._digest = content_digest(columns, text_column, label_column)
         self._keys = bytearray()
         self._n_bytes = bytearray()
@@ -69,7 +68,7 @@ class ContentsWriter:
         self._digest.add_columns(columns, lengths)
         self._keys += b"".join(map(key_of_bytes, columns[self._text]))
         self._n_bytes += lengths[:, self._text].tobytes()
-        self._table.write_table(block_table(self._columns, columns, lengths), row_group_size=len(block))
+        self._table.write_table(block_table(self._table.schema, columns, lengths), row_group_size=len(block))
 
     def finish(self) -> tuple[str, int]:
         """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""

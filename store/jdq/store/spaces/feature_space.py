@@ -63,9 +63,10 @@ class Space:
         key_rows = checked_keys(keys)
         rows, tokens = self._checked_rows(key_rows, np.asarray(features), np.asarray(n_tokens))
         image = encode_shard(self.definition, key_rows, rows, tokens, producer=producer)
-        self._publish(image)
-        self.index.add(image.name, key_rows)
-        return image.name
+        name = image.header.keys_digest
+        self._publish(self.shard_path(name), image)
+        self.index.add(name, key_rows)
+        return name
 
     def missing(self, keys: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """(n,) bool: True where the key has no row. Sees everything that any process put before the call."""
@@ -140,8 +141,7 @@ class Space:
             raise NotFinite(tuple(np.flatnonzero(~finite).tolist()), dtype)
         return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
 
-    def _publish(self, image: ShardImage) -> None:
-        path = self.shard_path(image.name)
+    def _publish(self, path: Path, image: ShardImage) -> None:
         for _ in range(ATTEMPTS):
             try:
                 if publish(path, image.write):

@@ -106,7 +106,10 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
         if layout.header.keys_digest != path.stem:
             raise DamagedShard(path, f"its keys have the digest {layout.header.keys_digest}, not its name")
         try:
-            placed = _place(fd, status.st_size, layout, files)
+            if files is None:
+                placed = Placed(map_file(fd, status.st_size), mapped=True)
+            else:
+                placed = files.add(fd, status.st_size, layout.offsets["features"])
         except OSError as error:
             if error.errno in NO_DAMAGE:
                 raise CannotRead.by(error, path) from error
@@ -114,12 +117,6 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
     shard = MappedShard(path, layout, placed, identity_of(status))
     _ = shard.keys
     return shard
-
-
-def _place(fd: int, size: int, layout: ShardLayout, files: MappedFiles | None) -> Placed:
-    if files is None:
-        return Placed(map_file(fd, size), mapped=True)
-    return files.add(fd, size, layout.offsets["features"])
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int]:
