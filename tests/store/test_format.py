@@ -36,7 +36,7 @@ def test_the_frozen_shard_of_version_1_is_read(tmp_path: Path) -> None:
     (space,) = store.spaces()
     np.testing.assert_array_equal(space.read(text_keys(TEXTS)), fake_features(TEXTS, 16))
     np.testing.assert_array_equal(space.n_tokens(text_keys(TEXTS)), fake_lengths(TEXTS))
-    assert space.open_shard(SHARD).producer == PRODUCER
+    assert json.loads(space.open_shard(SHARD).header.producer) == PRODUCER
     assert verify(store).sound
 
 

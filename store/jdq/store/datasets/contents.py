@@ -68,7 +68,7 @@ class ContentsWriter:
         self._digest.add_columns(columns, lengths)
         self._keys += b"".join(map(key_of_bytes, columns[self._text]))
         self._n_bytes += lengths[:, self._text].tobytes()
-        self._table.write_table(block_table(self._table.schema, columns, lengths), row_group_size=len(block))
+        self._table.write_table(block_table(self._table.schema, columns, lengths))
 
     def finish(self) -> tuple[str, int]:
         """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from jdq.store.errors import DamagedShard
@@ -149,7 +150,7 @@ class _Compaction:
                 self._forget(owner, damage)
                 continue
             kept[places] = True
-            producers.append(shard.producer)
+            producers.append(msgspec.json.decode(shard.header.producer, type=dict[str, str]))
             self.merged.add(owner)
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))

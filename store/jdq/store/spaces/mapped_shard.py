@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from jdq.store.errors import CannotRead, DamagedShard
@@ -60,11 +59,6 @@ class MappedShard:
     def size_bytes(self) -> int:
         """The size of the file."""
         return len(self._memory)
-
-    @property
-    def producer(self) -> dict[str, str]:
-        """What made the rows: versions and device."""
-        return msgspec.json.decode(self.header.producer, type=dict[str, str])
 
     def check(self) -> None:
         """Compare every array with its digest. Raises DamagedShard for the first that differs."""
