@@ -45,6 +45,7 @@ ROOMS = {
         "tests/store/test_reading.py",
         "tests/store/test_space*.py",
     ],
+    "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],
     "worker/jdq/worker/heads": ["tests/heads"],
     "worker/jdq/worker/process": ["tests/process", "tests/jobs/test_chunk_loop.py", "tests/monitoring"],
