@@ -47,7 +47,7 @@ def test_a_shard_that_cannot_be_mapped_is_named(
     monkeypatch.setattr(mapped_shard, "map_file", refuse)
     with pytest.raises(kind, match=os.strerror(number)) as raised:
         open_shard(path)
-    assert raised.value.path == path
+    assert str(path) in str(raised.value)
 
 
 def test_a_bad_block_of_an_array_is_named(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
