@@ -1,7 +1,7 @@
 """`index/counts.json`: the rows of each shard, and the rows that datasets miss, so that a listing reads no keys.
 
 Exact, but for one case: keys that two writers stored at the same time count twice, until `compact` or `gc` has counted
-the keys themselves. So do rows that were compacted, if the file was lost before `gc` removed their first shards.
+the keys themselves. So do compacted rows, if the file was lost before `gc` removed the shards that they were in.
 """
 
 from __future__ import annotations
