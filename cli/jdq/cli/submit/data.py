@@ -13,7 +13,6 @@ from click.core import ParameterSource
 
 from jdq.cli.client import Client
 from jdq.cli.ids import FILE_OR_DATASET
-from jdq.cli.output import say
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
@@ -143,9 +142,9 @@ def import_file(
     Raises TableError, before anything is stored.
     """
     version = client.store.datasets.import_table(files, name=name, options=options)
-    say(assumptions(version), err=True)
+    client.note(assumptions(version))
     for warning in version.source.warnings:
-        say(f"warning: {warning}", err=True)
+        client.note(f"warning: {warning}")
     return version
 
 
@@ -174,7 +173,7 @@ def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, o
     return import_file(client, data, name=name, options=options)
 
 
-def check_classes(version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
+def check_classes(client: Client, version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
     """Raises NoLabels where the column has fewer than two classes; warns of rows without a label."""
     from jdq.store.datasets import NoLabels
     from jdq.worker.heads.options import labels_in
@@ -189,7 +188,7 @@ def check_classes(version: DatasetVersion, column: str | None, label_separator: 
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if missing and label_separator is None:
-        say(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
+        client.note(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped")
 
 
 def encoder_name(encoder: str) -> str:
