@@ -297,3 +297,24 @@ def test_a_chunk_that_is_halved_is_given_up_after_three_faults_and_sixty_deaths(
         ledger.renew([(lease, {"texts_alone": 8})])
         ledger.end_process(os.getpid(), "killed by SIGKILL")
     assert jobbook.job(deadly).state is JobState.FAILED
+
+
+def test_a_worker_that_goes_idle_gets_a_ticket_for_a_returned_chunk_that_it_may_take(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    ledger = ledger_of("a")
+    alive(ledger)
+    job = planned(jobbook, ledger, 1)
+    ledger.release(taken(ledger, job), "told to stop")
+    assert [(order.job, order.count) for order in ledger.mark_idle(job)] == [(job, 1)]
+
+
+def test_a_chunk_that_was_given_up_is_done_after_a_retry(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    ledger = ledger_of("a")
+    job = planned(jobbook, ledger, 1)
+    for _ in range(3):
+        fault(ledger, taken(ledger, job))
+        clock.pass_s(8)
+    ledger.recover()
+    jobbook.retry(job)
+    assert (taken(ledger, job).chunk, ledger.next(job)) == (1, None)

@@ -52,6 +52,18 @@ def test_a_worker_that_is_seen_but_takes_nothing_collects_no_tickets(
     assert sent_in(86_400) == 3
 
 
+def test_a_job_gets_a_ticket_beside_another_that_waits_while_all_workers_are_busy(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
+) -> None:
+    ledger = ledger_of("busy")
+    taken(ledger, jobbook.create(SPEC)[0])
+    job, _ = jobbook.create(SPEC)
+    client.lpush("cpu", "ticket")
+    clock.pass_s(15)
+    ledger.heartbeat({"queue": "cpu"})
+    assert [(order.job, order.count) for order in ledger.reclaim_expired()[1]] == [(job, 1)]
+
+
 def test_a_job_that_no_busy_worker_takes_gets_tickets_at_intervals_that_double(
     jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
 ) -> None:

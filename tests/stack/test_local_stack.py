@@ -87,6 +87,25 @@ def test_up_takes_over_what_a_killed_supervisor_left_and_running_chunks_continue
     assert processes_of(stack) == []
 
 
+def test_up_changes_the_number_of_workers_and_running_chunks_continue(stack: Stack, tmp_path: Path) -> None:
+    stack.run("up")
+    before = pids(stack)
+    job = submitted(stack, tmp_path, "table", [f"text {n} [slow]" for n in range(300)])
+    until(lambda: stack.json("status", job)["workers"])
+    assert "up: 1 gpu and 3 cpu workers" in stack.run("up", "--cpu-workers", "3").stderr
+    more = pids(stack)
+    assert set(more) == {"redis", "gpu-1", "cpu-1", "cpu-2", "cpu-3"}
+    assert {name: more[name] for name in before} == before
+    assert "already running: 1 gpu and 3 cpu workers" in stack.run("up").stderr
+    stack.run("watch", job)
+    assert stack.json("status", job)["attempts"] == []
+    stack.run("up", "--cpu-workers", "1")
+    assert pids(stack) == before
+    assert not {more["cpu-2"], more["cpu-3"]} & {process.pid for process in processes_of(stack)}
+    stack.run("down")
+    assert processes_of(stack) == []
+
+
 def test_a_server_that_was_left_without_its_socket_is_replaced_and_its_jobs_are_kept(
     stack: Stack, tmp_path: Path
 ) -> None:
@@ -178,7 +197,7 @@ def test_a_full_disk_does_not_end_the_stack_which_recovers_when_there_is_room(sm
         while True:
             file.write(b"0" * 65536)
     psutil.Process(worker["pid"]).kill()
-    time.sleep(8)  # several attempts to start the worker
+    time.sleep(4)  # two attempts to start the worker, which leave no trace on a full disk
     assert supervisor.is_running()
     filler.unlink()
 
@@ -210,7 +229,7 @@ def state_of(stack: Stack) -> bytes:
     return (stack.home / "run" / "stack.json").read_bytes()
 
 
-def test_what_the_stack_writes_is_private(stack: Stack) -> None:
-    stack.run("up", "--gpu-workers", "0")
-    folders = [stack.home, *(folder for folder in stack.home.iterdir() if folder.name != "store")]
+def test_what_the_stack_writes_is_private(shared_stack: Stack) -> None:
+    home = shared_stack.home
+    folders = [home, *(folder for folder in home.iterdir() if folder.name != "store")]
     assert {oct(folder.stat().st_mode & 0o777) for folder in folders} == {"0o700"}

@@ -32,6 +32,7 @@ _Url = Annotated[
     ),
 ]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+_Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -66,6 +67,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: _Tokens = 0
+    # What an hour of one device costs, in any currency; 0 where it is not known.
+    device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
     classifiers: _Names = ""
 

@@ -17,25 +17,23 @@ COUNT = click.IntRange(min=0)
 
 
 @click.command()
-@click.option("--gpu-workers", type=COUNT, default=1, show_default=True, help="Number of workers of the gpu queue.")
-@click.option("--cpu-workers", type=COUNT, default=1, show_default=True, help="Number of workers of the cpu queue.")
-def up(gpu_workers: int, cpu_workers: int) -> None:
-    """Start Redis and workers on this machine.
+@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as they run]")
+@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or as they run]")
+def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
+    """Start Redis and workers on this machine, or change the number of workers.
 
-    They run in the background and log to $JDQ_HOME/logs. A second `jdq up` changes nothing. If only their supervisor
-    died, `jdq up` starts another one, which takes over the processes that still run. Without a GPU, the workers of the
-    gpu queue run on the CPU.
+    They run in the background and log to $JDQ_HOME/logs. While they run, other numbers start or stop workers; jobs
+    continue. If only their supervisor died, `jdq up` starts another one, which takes over the processes that still run.
+    Without a GPU, the workers of the gpu queue run on the CPU.
     """
     from jdq.cli.stack.control import bring_up
 
     client = Client()
-    state, started = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
-    if started and state.message:
+    state, done = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
+    if done == "started" and state.message:
         say(f"{state.message}, which the supervisor that ended had left running", err=True)
     running = f"{state.gpu_workers} gpu and {state.cpu_workers} cpu workers, logs in {client.config.logs}"
-    say(f"up: {running}" if started else f"already running: {running}", err=True)
-    if not started and (state.gpu_workers, state.cpu_workers) != (gpu_workers, cpu_workers):
-        say("to change the number of workers: jdq down, then jdq up", err=True)
+    say(f"{'already running' if done == 'running' else 'up'}: {running}", err=True)
     for worker in client.jobbook.workers():
         if worker.queue == "gpu" and worker.device == "cpu":
             say(f"{worker.name}: no GPU on this machine; it runs on the CPU", err=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import time
+from typing import Literal
 
 import psutil
 
@@ -24,10 +26,12 @@ from jdq.cli.stack.supervisor import SERVER, START_TIMEOUT_S, STOP_TIMEOUT_S
 from jdq.worker.config import Config
 
 
-def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[StackState, bool]:
-    """Starts the stack unless it is running, and waits until every worker has registered.
+def bring_up(
+    config: Config, *, gpu_workers: int | None = None, cpu_workers: int | None = None
+) -> tuple[StackState, Literal["started", "scaled", "running"]]:
+    """Starts the stack, or changes the number of its workers, and waits until every worker has registered.
 
-    Returns its state, and False where it was running already. Raises StackError with the reason when it does not start.
+    None is one worker, or as many as are running. Raises StackError with the reason when it does not start.
     """
     if not config.embedded:
         raise StackError(
@@ -37,9 +41,26 @@ def bring_up(config: Config, *, gpu_workers: int, cpu_workers: int) -> tuple[Sta
     config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
         make_private(folder)  # before the lock and the log that are there
+    wanted = (1 if gpu_workers is None else gpu_workers, 1 if cpu_workers is None else cpu_workers)
     with one_at_a_time(config.run_folder):
-        process = None if is_locked(config.run_folder) else _start(config, gpu_workers, cpu_workers)
-    return _await_ready(config, process), process is not None
+        process = None if is_locked(config.run_folder) else _start(config, *wanted)
+    state = _await_ready(config, process)
+    if process is not None:
+        return state, "started"
+    running = (state.gpu_workers, state.cpu_workers)
+    wanted = (running[0] if gpu_workers is None else gpu_workers, running[1] if cpu_workers is None else cpu_workers)
+    if wanted == running:
+        return state, "running"
+    with one_at_a_time(config.run_folder):
+        return _await_ready(config, _replaced(config, state, *wanted)), "scaled"
+
+
+def _replaced(config: Config, state: StackState, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:
+    """Another supervisor for other numbers of workers: it takes over those that run, and ends or starts the others."""
+    if supervisor := state.supervisor.process():
+        supervisor.send_signal(signal.SIGHUP)
+        psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
+    return _start(config, gpu_workers, cpu_workers)
 
 
 def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:

@@ -40,6 +40,7 @@ class Supervisor:
         self._config = config
         self._counts = {"gpu": gpu_workers, "cpu": cpu_workers}
         self._stopping = False
+        self._leaving = False
         self._children: list[Child] = []
         self._released: set[int] = set()
         self._jobbook = JobBook(connect(config))
@@ -50,9 +51,10 @@ class Supervisor:
         self._written = True
 
     def run(self) -> None:
-        """Runs until SIGTERM or SIGINT."""
+        """Runs until SIGTERM or SIGINT; SIGHUP leaves the children running, for the next supervisor."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._leave)
         try:
             self._start()
             self._write("ready", f"took over {', '.join(self._taken_over)}" if self._taken_over else "")
@@ -63,7 +65,12 @@ class Supervisor:
             self._end_children()
             self._write("failed", str(error))
         finally:
-            self._end_children()
+            if not self._leaving:
+                self._end_children()
+
+    def _leave(self, *_: object) -> None:
+        """Ends without the children, which the next supervisor takes over."""
+        self._leaving = self._stopping = True
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

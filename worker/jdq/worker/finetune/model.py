@@ -46,7 +46,10 @@ class FineTuned:
 
     def predict_proba(self, texts: Sequence[str], *, check: Check = no_check) -> Float32:
         """(texts, classes) in the order of the texts; check(done, total) after every batch may raise to stop."""
-        tokens = self.tokenizer.tokenize(texts, self.record.max_length)
+        return self.proba_of_tokens(self.tokenizer.tokenize(texts, self.record.max_length), check=check)
+
+    def proba_of_tokens(self, tokens: Tokens, *, check: Check = no_check) -> Float32:
+        """The same of texts that are tokenized already."""
         logits = predict_logits(self.network, tokens, pad_id=self.tokenizer.pad_id, device=self.device, check=check)
         return apply_link(logits, link_of(multi_label=self.record.multi_label))
 

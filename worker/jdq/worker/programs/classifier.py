@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ UNKNOWN_SHARE = 0.1
 class Classifier:
     """classes, in the order of probabilities; label_separator: of label sets, None for one label per text.
 
-    probabilities: of texts, (texts, classes) float32. tokenize: without truncation. max_length: in tokens.
+    tokenize: texts as its encoder takes them. compute: of such, (texts, classes) float32. max_length: in tokens.
     """
 
     classes: tuple[str, ...]
@@ -33,7 +33,11 @@ class Classifier:
     label_separator: str | None
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
-    probabilities: Callable[[Sequence[str]], np.ndarray]
+    compute: Callable[[Any], np.ndarray]
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """(texts, classes) float32."""
+        return self.compute(self.tokenize(texts))
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of probabilities."""
@@ -43,17 +47,12 @@ class Classifier:
             probabilities, self.classes, multi_label=self.multi_label, label_separator=self.label_separator
         )
 
-    def warnings(self, texts: Sequence[str]) -> list[list[str]]:
+    def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""
-        return [list(self._faults(text, *counts)) for text, *counts in self._counted(texts)]
+        counts = zip(tokens.n_tokens.tolist(), tokens.n_unknown.tolist(), strict=True)
+        return [list(self._faults(n_tokens, n_unknown)) for n_tokens, n_unknown in counts]
 
-    def _counted(self, texts: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-        tokens = self.tokenize(texts)
-        return zip(texts, tokens.n_tokens.tolist(), tokens.n_unknown.tolist(), strict=True)
-
-    def _faults(self, text: str, n_tokens: int, n_unknown: int) -> Iterator[str]:
-        if not text.strip():
-            yield "the text is empty"
+    def _faults(self, n_tokens: int, n_unknown: int) -> Iterator[str]:
         if n_tokens > self.max_length:
             yield f"truncated: {n_tokens:,} tokens, of which {self.max_length:,} are used"
         if n_unknown > UNKNOWN_SHARE * n_tokens:
@@ -85,8 +84,8 @@ def _of_head(head_file: Path) -> Classifier:
     require_space(head.record, current.digest)
     encoder = load(name, max_length=length, precision=precision, device=device_of(config, "gpu"), poolings=(pooling,))
 
-    def probabilities(texts: Sequence[str]) -> np.ndarray:
-        return head.predict_proba(encoder.encode(encoder.tokenize(texts)).astype(definition.storage_dtype))
+    def compute(tokens: Any) -> np.ndarray:
+        return head.predict_proba(encoder.encode(tokens).astype(definition.storage_dtype))
 
     return Classifier(
         classes=head.classes,
@@ -94,7 +93,7 @@ def _of_head(head_file: Path) -> Classifier:
         label_separator=head.record.label_separator,
         max_length=length,
         tokenize=encoder.tokenize,
-        probabilities=probabilities,
+        compute=compute,
     )
 
 
@@ -109,5 +108,5 @@ def _of_model(folder: Path) -> Classifier:
         label_separator=model.record.options.label_separator,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
-        probabilities=model.predict_proba,
+        compute=model.proba_of_tokens,
     )

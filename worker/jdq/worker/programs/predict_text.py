@@ -20,6 +20,7 @@ from jdq.worker.queue.exit_codes import exit_on_error
 STDIN = "-"
 # Enough for full batches; an answer to a line that comes alone does not wait for more.
 MOST_LINES = 4096
+EMPTY = "the text is empty"
 READ_BYTES = 1 << 20
 
 
@@ -33,12 +34,19 @@ def predictions(texts: Sequence[str], classifier: Classifier) -> Iterator[dict[s
     probabilities.
     """
     filled = [text for text in texts if text.strip()]
-    found = classifier.probabilities(filled) if filled else None
-    answers = iter(zip(classifier.labels(found), found.tolist(), strict=True) if found is not None else ())
-    for text, warnings in zip(texts, classifier.warnings(texts), strict=True):
-        label, values = next(answers) if text.strip() else (None, None)
-        probabilities = None if values is None else _sorted(classifier, values)
-        yield {"label": label, "probabilities": probabilities, "warnings": warnings}
+    answers = iter(_answers(filled, classifier) if filled else ())
+    empty = {"label": None, "probabilities": None, "warnings": [EMPTY]}
+    return (next(answers) if text.strip() else empty for text in texts)
+
+
+def _answers(texts: Sequence[str], classifier: Classifier) -> Iterator[dict[str, Any]]:
+    """The same of texts that are not empty, tokenized once."""
+    tokens = classifier.tokenize(texts)
+    found = classifier.compute(tokens)
+    for label, values, warnings in zip(
+        classifier.labels(found), found.tolist(), classifier.warnings(tokens), strict=True
+    ):
+        yield {"label": label, "probabilities": _sorted(classifier, values), "warnings": warnings}
 
 
 def lines_of(stream: int) -> Iterator[list[str]]:
@@ -73,8 +81,8 @@ def predict(trained: Path, text: str, as_json: bool) -> None:
         _predict_lines(classifier)
         return
     probabilities = probabilities_of(text, classifier)
-    [warnings] = classifier.warnings([text])
-    for warning in warnings:
+    warnings = [] if text.strip() else [EMPTY]
+    for warning in [*warnings, *classifier.warnings(classifier.tokenize([text]))[0]]:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
         click.echo(msgspec.json.encode({"label": next(iter(probabilities)), "probabilities": probabilities}))
