@@ -19,6 +19,8 @@ from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import Features
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jdq.store.datasets import Datasets
     from jdq.store.extracted import ExtractedDataset
 
@@ -83,6 +85,17 @@ class Store:
             except StoreFormatError as error:
                 opened[path] = error
         return opened
+
+    def frame(self, dataset: str, *, version: str | None = None) -> pd.DataFrame:
+        """The dataset's table: its columns and rows as imported, text and labels among them; every cell is a str.
+
+        `attrs` has the names of the text column and of the label column. Without `version` the newest. Raises
+        UnknownDataset.
+        """
+        table = self.datasets.get(dataset, version)
+        frame = table.table()
+        frame.attrs |= {"text_column": table.text_column, "label_column": table.label_column}
+        return frame
 
     def load(
         self, dataset: str, *, version: str | None = None, space: str | None = None, label_column: str | None = None
