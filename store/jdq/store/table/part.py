@@ -11,7 +11,7 @@ from jdq.store.table.delimited import delimited_chunks, delimiter_of, head_text
 from jdq.store.table.encoding import choose_encoding, unmarked_encoding
 from jdq.store.table.jsonl import jsonl_records
 from jdq.store.table.options import TableError, TableOptions, columns
-from jdq.store.table.parquet import arrow_chunks, parquet_chunks
+from jdq.store.table.parquet import ClassNames, arrow_chunks, parquet_chunks
 from jdq.store.table.source import WORKBOOK, Source
 from jdq.store.table.workbook import workbook_records
 
@@ -55,6 +55,7 @@ class Part:
             delimiter_of(source, self.encoding, options) if self.kind == "csv" and self.encoding is not None else None
         )
         self.repeats: list[int] = []
+        self.class_names: ClassNames = {}
         self.warnings: list[str] = []
         self.header: list[str] = []
         self.header, self.first = self._begin()
@@ -110,7 +111,8 @@ class Part:
         if self.kind == WORKBOOK:
             return chunked(workbook_records(source, options))
         if self.encoding is None:
-            return parquet_chunks(source) if self.kind == "parquet" else arrow_chunks(source)
+            read = parquet_chunks if self.kind == "parquet" else arrow_chunks
+            return read(source, self.class_names)
         if self.kind == "jsonl":
             return chunked(jsonl_records(source, self.encoding, options, self.repeats))
         assert self.delimiter is not None

@@ -14,7 +14,7 @@ from jdq.store.table.chunk import Record, as_columns, is_blank
 from jdq.store.table.columns import FILE_COLUMN, JOINED_BY, Columns, choose_columns
 from jdq.store.table.files import expand
 from jdq.store.table.findings import GARBLED, Findings, is_split, may_be_odd
-from jdq.store.table.options import TableError, TableOptions
+from jdq.store.table.options import TableError, TableOptions, some
 from jdq.store.table.options import columns as listed
 from jdq.store.table.part import Part
 from jdq.store.table.source import Source, line_ends, open_source
@@ -48,7 +48,11 @@ class Table:
         self.findings = Findings()
         used = [any(column) for column in zip(*(part.used for part in parts), strict=False)]
         self.columns = choose_columns(self.file, first.header, first.first, used, options, first.header_below())
-        self._warnings = [*self.columns.warnings]
+        self._assumed = [*self.columns.warnings]
+        for name, classes in first.class_names.items():
+            fact = f"column {name!r} has numbers of classes, which are imported as their names"
+            self._assumed.append(f"{self.file}: {fact}: {some(classes)}")
+        self._warnings = self._assumed
         for part in parts[1:]:
             if part.header != first.header:
                 fact = f"{part.source.path} has columns other than those of {self.file}: {listed(part.header)}"
@@ -67,7 +71,7 @@ class Table:
         Raises TableError for faulty rows at the end of the file: what was yielded before must then be discarded.
         """
         total = Findings()
-        self._warnings = [*self.columns.warnings]
+        self._warnings = [*self._assumed]
         for part in self.parts:
             reader = _Rows(part, self.columns, self.options)
             for block in reader.blocks():
