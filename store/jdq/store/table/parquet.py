@@ -11,59 +11,51 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from jdq.store.table.chunk import Chunk, is_blank
+from jdq.store.table.chunk import Chunk, Notes, is_blank
 from jdq.store.table.options import TableError
 from jdq.store.table.source import Source
 
 BATCH_ROWS = 1024
-# Class names by column.
-ClassNames = dict[str, list[str]]
 
 
-def parquet_chunks(source: Source, classes: ClassNames) -> Iterator[Chunk]:
-    """The header, as line 0, and the rows of a Parquet file; null is "".
+def arrow_chunks(source: Source, kind: str, notes: Notes) -> Iterator[Chunk]:
+    """The header, as line 0, and the rows of a file of this kind: parquet, or arrow (a stream or a file). Null is "".
 
-    Numbers of classes that `datasets` wrote with their names become the names, which are added to `classes`.
-    Raises TableError where the file is damaged or no Parquet, has nested columns, or a class without a name.
+    Numbers of classes that `datasets` wrote with their names become the names, which are noted.
+    Raises TableError where the file is damaged or of another kind, has nested columns, or a class without a name.
     """
     try:
-        with pq.ParquetFile(source.raw(), page_checksum_verification=True) as file:
-            yield from _chunks(source, file.schema_arrow, classes, file.iter_batches(batch_size=BATCH_ROWS))
+        schema, batches = (_parquet if kind == "parquet" else _arrow)(source)
+        names = schema.names
+        notes.class_names.update(_class_names(schema))
+        # Only CSV files may have blank lines above the header.
+        yield Chunk([(0, names if not is_blank(names) else [f"column_{n + 1}" for n in range(len(names))])])
+        row = 1
+        for batch in batches:
+            columns = zip(names, batch.columns, strict=True)
+            yield Chunk([], [_as_text(source, *column, notes.class_names) for column in columns], line=row)
+            row += len(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{source.path} is not a readable Parquet file: {error}") from None
+        raise TableError(f"{source.path} is not a readable {kind.title()} file: {error}") from None
 
 
-def arrow_chunks(source: Source, classes: ClassNames) -> Iterator[Chunk]:
-    """The same of an Arrow stream or file, as in a Hugging Face dataset that was saved to disk."""
-    try:
-        with source.open() as stream:
-            is_file = stream.peek(6).startswith(b"ARROW1")
-            if is_file:
-                file = pa.ipc.open_file(source.raw())
-                schema, batches = file.schema, map(file.get_batch, range(file.num_record_batches))
-            else:
-                reader = pa.ipc.open_stream(source.raw())
-                schema, batches = reader.schema, iter(reader)
-            yield from _chunks(source, schema, classes, batches)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{source.path} is not a readable Arrow file: {error}") from None
+_Opened = tuple[pa.Schema, Iterable[pa.RecordBatch]]
 
 
-def _chunks(
-    source: Source, schema: pa.Schema, classes: ClassNames, batches: Iterable[pa.RecordBatch]
-) -> Iterator[Chunk]:
-    names = schema.names
-    classes.update(_class_names(schema))
-    # Only CSV files may have blank lines above the header.
-    yield Chunk([(0, list(names) if not is_blank(names) else [f"column_{n + 1}" for n in range(len(names))])])
-    row = 1
-    for batch in batches:
-        columns = [_as_text(source, name, batch.column(i), classes.get(name)) for i, name in enumerate(names)]
-        yield Chunk([], columns, line=row)
-        row += len(batch)
+def _parquet(source: Source) -> _Opened:
+    file = pq.ParquetFile(source.raw(), page_checksum_verification=True)
+    return file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS)
 
 
-def _class_names(schema: pa.Schema) -> ClassNames:
+def _arrow(source: Source) -> _Opened:
+    if source.head(6) == b"ARROW1":
+        file = pa.ipc.open_file(source.raw())
+        return file.schema, map(file.get_batch, range(file.num_record_batches))
+    reader = pa.ipc.open_stream(source.raw())
+    return reader.schema, reader
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """The names of classes that are stored as numbers, as `datasets` describes them in a file's metadata."""
     try:
         described = msgspec.json.decode((schema.metadata or {}).get(b"huggingface", b"{}"), type=_Described)
@@ -87,13 +79,13 @@ class _Described(msgspec.Struct):
     info: _Info = msgspec.field(default_factory=_Info)
 
 
-def _as_text(source: Source, name: str, column: pa.Array, classes: list[str] | None) -> pa.Array:
+def _as_text(source: Source, name: str, column: pa.Array, class_names: dict[str, list[str]]) -> pa.Array:
     if pa.types.is_nested(column.type):
         fact = f"column {name!r} is of type {column.type}; the cells of a table must be plain values"
         raise TableError(f"{source.path}: {fact}")
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if classes is not None:
+    if classes := class_names.get(name):
         # -1 is a row without a label.
         numbers = column.cast(pa.int64()).fill_null(-1)
         known = pc.index_in(numbers, pa.array(range(-1, len(classes)), pa.int64()))
