@@ -461,6 +461,23 @@ def test_what_is_odd_is_reported(tmp_path: Path, content: str, word: str) -> Non
     assert any(word in warning for warning in table.warnings()), table.warnings()
 
 
+def test_mixed_line_ends_are_reported_in_any_encoding(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes("text\na\nb\rc\n".encode("utf-16"))
+    table = open_table(file)
+    assert rows_of(table) == [("a",), ("b",), ("c",)]
+    assert table.warnings() == [f"{file}: rows end in CR or LF: does a cell have a line end without quotes?"]
+
+
+def test_the_words_around_a_garbled_letter_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text(f"id,text\n1,{'x' * 20}\u00c3\u00a9{'y' * 20}\ufffd\n2,It\u00e2\u20ac\u2122s\n", encoding="utf-8")
+    table = open_table(file)
+    rows_of(table)
+    shown = f"{'x' * 15}\u00c3\u00a9{'y' * 13}"
+    assert table.warnings() == [f"{file}: rows 1, 2 may be in another encoding: {shown!r}"]
+
+
 @pytest.mark.parametrize(
     "text", ["São Paulo, NÃO", "naïve café \u2013 \u201cquoted\u201d", '12" and 14" screens', "영화 검토", "Ââ"]
 )
