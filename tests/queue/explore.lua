@@ -76,12 +76,12 @@ local BUSY, IDLE = 'jdq:workers:busy', 'jdq:workers:idle'
 local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, [BUSY] = true, [IDLE] = true}
 local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
 
--- Time from now. What is over for 130 s is so for good, unless the clock is set; two hours from now is as far as three.
+-- Time from now. What is over for 70 s is so for good, unless the clock is set; two hours from now is as far as three.
 local HOUR_MS = 3600000
 local function from_now(time)
   local hours = math.floor((time - world.clock) / HOUR_MS + 0.5)
   if math.abs(hours) > 1 then return hours > 0 and 'later' or 'earlier' end
-  return hours .. ' h ' .. math.max(-130000, time - world.clock - hours * HOUR_MS)
+  return hours .. ' h ' .. math.max(-70000, time - world.clock - hours * HOUR_MS)
 end
 
 local function sorted(parts)
@@ -274,9 +274,9 @@ function act.clock(direction)
   set_clock(world.clock + (direction == 'back' and -HOUR_MS or HOUR_MS))
 end
 
--- 130 s pass while somebody looks at the leases every 5 s.
+-- 70 s pass while somebody looks at the leases every 5 s.
 function act.watch()
-  for _ = 1, 26 do
+  for _ = 1, 14 do
     set_clock(world.clock + RECLAIM_MS)
     reclaim()
   end

@@ -79,7 +79,7 @@ def test_a_worker_never_takes_again_what_it_failed_while_another_lives_however_b
     assert taken(bad, job).attempt == 2
 
 
-def test_an_idle_worker_that_takes_nothing_keeps_a_failed_chunk_waiting_for_two_minutes_only(
+def test_an_idle_worker_that_takes_nothing_keeps_a_failed_chunk_waiting_for_a_minute_only(
     jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
 ) -> None:
     bad, stuck = ledger_of("bad"), ledger_of("stuck")
@@ -90,7 +90,7 @@ def test_an_idle_worker_that_takes_nothing_keeps_a_failed_chunk_waiting_for_two_
     taken(stuck, other)
     assert bad.next(job) is None  # the other one is busy
     stuck.mark_idle(other)
-    for _ in range(12):
+    for _ in range(6):
         clock.pass_s(10)
         alive(bad, stuck)
         assert bad.next(job) is None
@@ -109,7 +109,7 @@ def test_a_chunk_waits_for_a_worker_that_was_idle_long_before_it_failed(
     clock.pass_s(3600)
     alive(bad, good)
     fault(bad, taken(bad, job))
-    clock.pass_s(120)
+    clock.pass_s(61)
     alive(bad, good)
     assert bad.next(job) is None
     clock.pass_s(-3600)  # set back: nobody waits for an hour
