@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from jdq import Client
-from jdq.client import BadRequest, JobNotSucceeded
+from jdq.client import BadRequest, JobNotSucceeded, ProgramFailed
 from jdq.store.errors import StoreError
 from jdq.worker.queue.contract import Extract, TrainHead
 from jdq.worker.queue.jobbook import UnknownJob
@@ -130,3 +130,12 @@ def test_importing_the_client_imports_no_large_package() -> None:
     ).stdout.split()
     assert not {name.partition(".")[0] for name in names} & (HEAVY | {"celery", "redis", "pandas", "h5py", "IPython"})
     assert "jdq.client" not in imported_by("jdq.store")
+
+
+def test_a_dataset_that_cannot_be_loaded_raises_an_error(
+    remote: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    with pytest.raises(ProgramFailed, match=r"load_dataset ended with exit code 2"):
+        remote.extract("hf:nobody/nothing", text="body", encoder="hash:16")

@@ -15,6 +15,7 @@ from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
 from jdq.cli.output import say
+from jdq.cli.programs import ProgramFailed
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.settings import config
@@ -44,7 +45,10 @@ class Sections(click.Group):
 
     @exit_on_error({BadRequest: ExitCode.BAD_INPUT, StackError: ExitCode.NO_STACK})
     def invoke(self, ctx: click.Context) -> Any:
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except ProgramFailed as failed:
+            sys.exit(failed.code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, self.commands))
