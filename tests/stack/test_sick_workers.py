@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fake_nvml.host import card
 from tests.stack.conftest import Stack, computing
+from tests.stack.test_gpus import with_gpus
 from tests.stack.test_queue import submitted
 from tests.waiting import until
 
@@ -20,10 +22,10 @@ WORKER = [sys.executable, "-m", "celery", "-A", "jdq.worker.app", "worker", "-Q"
 
 
 @pytest.fixture
-def good(stack: Stack) -> Iterator[psutil.Process]:
-    """A gpu worker on the CPU, beside the stack's own, which is to compute on a CUDA that does not exist."""
+def good(stack: Stack, tmp_path: Path) -> Iterator[psutil.Process]:
+    """A gpu worker on the CPU, beside the stack's own, whose GPU does not exist."""
     pytest.importorskip("torch")
-    cuda = Stack(stack.home, stack.settings | {"JDQ_DEVICE": "cuda"})
+    cuda = with_gpus(stack, tmp_path, [card("a")], GPUS_ARE_LISTED="but do not compute")
     assert "takes no work: self-test: cuda does not compute" in cuda.run("up").stderr
     environment = stack.environment | {"JDQ_DEVICE": "cpu"}
     with subprocess.Popen(WORKER, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

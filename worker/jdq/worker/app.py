@@ -13,9 +13,9 @@ from celery import signals
 
 from jdq.worker.config import read_config
 from jdq.worker.process.child_watch import Child, ChildWatch
-from jdq.worker.process.devices import device_of, gpus, show_only
+from jdq.worker.process.devices import device_of, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging
-from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness, check_server
+from jdq.worker.process.readiness import NotReady, check_readiness, check_server
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
 from jdq.worker.queue.celery_app import celery_app
@@ -44,20 +44,21 @@ def _register(sender: Any, **_: Any) -> None:
     queues = [queue for queue in QUEUES if queue in sender.app.amqp.queues.consume_from]
     if len(queues) != 1:
         raise SystemExit(f"jdq: a worker serves one queue\n  try: -Q {' or -Q '.join(QUEUES)}")
-    visible = gpus() if queues[0] == "gpu" and config.device == "auto" else []
     try:
         check_readiness(config)
         check_server(config)
-        if visible:
-            check_gpu_build()
+        # Not at the top: Flower imports this module where nvidia-ml-py is not installed.
+        from jdq.worker.process.gpu_choice import Room, usable_gpus
+
+        usable = usable_gpus(config, os.environ) if queues[0] == "gpu" else []
     except NotReady as error:
         raise SystemExit(f"jdq: {error}") from None
     runtime = Runtime(config, worker=sender.hostname, queue=queues[0])
     heartbeat = WorkerHeartbeat(runtime, device=device_of(config, queues[0]))
     heartbeat.start()
     _heartbeats.append(heartbeat)
-    if visible:
-        show_only(heartbeat.lease_gpu(visible))
+    if usable:
+        show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage))
     if (device := device_of(config, queues[0])) != "cpu":
         heartbeat.test_device(device)
 

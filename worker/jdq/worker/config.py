@@ -32,6 +32,14 @@ _Url = Annotated[
     ),
 ]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+_Gpus = Annotated[
+    str,
+    Meta(
+        pattern=r"^(all|none|(\d+|(GPU|MIG)-[\w/-]+)(,(\d+|(GPU|MIG)-[\w/-]+))*)$",
+        description="all, none, or indexes and UUIDs of GPUs, separated by commas",
+    ),
+]
+_Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -53,6 +61,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     encoder: _Text = DEFAULT_ENCODER
     precision: Precision = AUTO
     device: _Device = "auto"
+    # The GPUs that workers of this host may lease; CUDA_VISIBLE_DEVICES hides some of them.
+    gpus: _Gpus = "all"
+    # A GPU of which others leave less memory is left to them; 0: whoever else uses it.
+    gpu_min_free_gib: _Gibibytes = 0.0
     # How long a worker may be silent before its chunk goes to another one.
     lease_s: _Seconds = 60.0
     heartbeat_s: _Seconds = 2.0
