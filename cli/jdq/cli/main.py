@@ -18,6 +18,7 @@ from jdq.cli.output import say
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.settings import config
+from jdq.cli.stack.worker import worker
 from jdq.cli.store import store
 from jdq.cli.submit import submit
 from jdq.cli.submit.evaluating import evaluate
@@ -62,7 +63,7 @@ class Sections(click.Group):
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, stack.workers, top, doctor, config),
+        "Stack": (stack.up, stack.down, worker, stack.workers, top, doctor, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",
