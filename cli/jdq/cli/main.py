@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -29,6 +30,8 @@ from jdq.cli.trained.model import model
 from jdq.cli.trained.models import models
 from jdq.cli.trained.predict import predict
 from jdq.cli.trained.report import report
+from jdq.store.errors import StoreError
+from jdq.store.location import share_with_group, store_root
 from jdq.worker.config import unknown_variables
 from jdq.worker.queue.exit_codes import ExitCode, exit_on_error
 
@@ -80,6 +83,8 @@ def cli() -> None:
     """
     for warning in unknown_variables(os.environ):
         say(f"warning: {warning}", err=True)
+    with suppress(StoreError):  # the command says so
+        share_with_group(store_root())
 
 
 def main() -> None:

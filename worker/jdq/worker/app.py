@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import signals
 
+from jdq.store.location import share_with_group
 from jdq.worker.config import read_config
 from jdq.worker.process.child_watch import Child, ChildWatch
 from jdq.worker.process.devices import device_of, show_only
@@ -41,6 +42,7 @@ def _set_up_logging(**_: Any) -> None:
 def _register(sender: Any, **_: Any) -> None:
     """Runs before the pool starts: its process inherits the environment, and with it the GPU."""
     config = read_config()
+    share_with_group(config.store)
     queues = [queue for queue in QUEUES if queue in sender.app.amqp.queues.consume_from]
     if len(queues) != 1:
         raise SystemExit(f"jdq: a worker serves one queue\n  try: -Q {' or -Q '.join(QUEUES)}")
