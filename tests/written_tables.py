@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from jdq.store.table import Table
+
 DEMO_TABLE = Path(__file__).parent.parent / "demo" / "jobs.csv"
 
 # (text, label): Korean, whose letters take two bytes in CP949 and UTF-16, three in UTF-8.
@@ -71,3 +73,8 @@ def repeated(rows: Sequence[tuple[str, str]], n_rows: int) -> list[tuple[str, st
     """`n_rows` of these, each with its number before it, so that none repeats."""
     numbered = [(n, rows[n % len(rows)]) for n in range(n_rows)]
     return [(f"{n} {first}", second) for n, (first, second) in numbered]
+
+
+def rows_of(table: Table) -> list[tuple[str, ...]]:
+    """The rows of an open table."""
+    return [row for block in table.blocks() for row in zip(*(column.to_pylist() for column in block), strict=True)]

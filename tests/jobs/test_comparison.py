@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -84,6 +85,23 @@ def test_json_and_csv_hold_every_number(workplace: Workplace) -> None:
         assert line[f"{metric}_low"] <= line[metric] <= line[f"{metric}_high"]
         assert float(row[metric]) == line[metric]
     assert (line["seed"], line["comparable"], row["comparable"]) == (5, True, "True")
+
+
+def test_a_comparison_is_written_as_other_tables_are(workplace: Workplace) -> None:
+    table = csv_of(labelled(60)).replace("text,label", "text,=label", 1)
+    head = trained(workplace, extracted(workplace, table, label_column="=label"))
+    folder = workplace.folder
+    for ending in ("csv", "jsonl", "parquet"):
+        run(workplace, "compare", "table", "--to", str(folder / f"c.{ending}"))
+    [line] = json.loads(run(workplace, "compare", "table", "--json").stdout)["lines"]
+    [row] = pq.read_table(folder / "c.parquet").to_pylist()
+    assert row == json.loads((folder / "c.jsonl").read_text())
+    assert (row["id"], row["label_column"], row["macro_f1"]) == (head.id, "=label", line["macro_f1"])
+    again = CliRunner().invoke(cli, ["compare", "table", "--to", str(folder / "c.csv")], env=workplace.environment)
+    assert (again.exit_code, "--force replaces it" in again.stderr) == (2, True)
+    run(workplace, "compare", "table", "--to", str(folder / "c.csv"), "--force", "--excel-safe")
+    with (folder / "c.csv").open(newline="") as stream:
+        assert [row["label_column"] for row in csv.DictReader(stream)] == ["'=label"]
 
 
 def test_a_damaged_head_is_said_and_the_others_are_compared(workplace: Workplace) -> None:

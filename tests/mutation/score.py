@@ -43,6 +43,7 @@ ROOMS = {
         "tests/store/test_maintenance.py",
         "tests/store/test_space*.py",
     ],
+    "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],
     "worker/jdq/worker/heads": ["tests/heads"],
     "worker/jdq/worker/process": ["tests/process", "tests/jobs/test_chunk_loop.py", "tests/monitoring"],
@@ -260,7 +261,7 @@ def outcomes(
 
 def functions_of(path: Path, name: str) -> list[FunctionType]:
     """The live functions of the file that have this qualified name, or are inside of one that has it."""
-    functions = (found for found in gc.get_objects() if isinstance(found, FunctionType))
+    functions = (found for found in gc.get_objects() if type(found) is FunctionType)
     functions = (function for function in functions if function.__code__.co_filename == str(path))
     return [function for function in functions if f"{function.__qualname__}.".startswith(f"{name}.")]
 

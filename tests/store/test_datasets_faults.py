@@ -192,7 +192,10 @@ def test_no_flipped_bit_of_the_footer_is_read_silently(tmp_path: Path, store: Pa
             DatasetVersion(sound.path).texts(slice(0, 1))
 
 
-def test_only_the_row_groups_that_are_needed_are_read(tmp_path: Path, store: Path) -> None:
+def test_only_the_row_groups_that_are_needed_are_read(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 1 << 14)
     version = Datasets(store).import_table(write(tmp_path, 10_000))
     texts = version.texts()
     path = version.path / "table.parquet"

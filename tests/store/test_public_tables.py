@@ -13,6 +13,7 @@ import pytest
 
 from jdq.store.table import TableError, open_table
 from tests.store.test_table_files import KEEP, read
+from tests.written_tables import rows_of
 
 # What the csvkit files are refused for; all others are read as Python's csv module reads them.
 REFUSED = {
@@ -82,7 +83,7 @@ def test_public_sets_need_no_options(data_dir: Path, subtests: pytest.Subtests) 
     ]:
         with subtests.test(name):
             table = open_table(data_dir / name)
-            assert sum(map(len, table.blocks())) == n_rows
+            assert len(rows_of(table)) == n_rows
             assert (table.columns.text, table.columns.label, len(table.findings.classes)) == (text, label, n_classes)
 
 

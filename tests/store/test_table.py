@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jdq.store.table import Table, TableError, TableOptions, open_table
+from jdq.store.table import TableError, TableOptions, open_table
+from jdq.store.table.chunk import CHUNK_BYTES
+from tests.written_tables import rows_of
 
 KEEP = TableOptions(empty_text="keep", unlabelled=True)
 
@@ -23,10 +25,6 @@ def write(tmp_path: Path, content: str | bytes, name: str = "data.csv") -> Path:
     file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return file
-
-
-def rows_of(table: Table) -> list[tuple[str, ...]]:
-    return [row for block in table.blocks() for row in block]
 
 
 def test_cells_stay_exactly_as_they_are(tmp_path: Path) -> None:
@@ -156,11 +154,16 @@ def test_parquet_columns_become_text(tmp_path: Path) -> None:
     assert rows_of(open_table(tmp_path / "data.parquet", KEEP)) == [("01", "1", "p"), ("b", "", "q"), ("NA", "3", "p")]
 
 
-def test_blocks_are_bounded_by_rows_and_by_characters(tmp_path: Path) -> None:
-    many = open_table(write(tmp_path, "text\n" + "x\n" * 5000))
-    assert [len(block) for block in many.blocks()] == [2048, 2048, 904]
-    long = open_table(write(tmp_path, "text\n" + ("x" * (3 << 20) + "\n") * 4, "long.csv"))
-    assert [len(block) for block in long.blocks()] == [2, 2]
+def test_blocks_are_bounded_in_bytes(tmp_path: Path) -> None:
+    rows = [("é" * 500, '"')] * 2000
+    csv_file = write(tmp_path, "text,b\n" + "".join(f"{text},\n" for text, _ in rows), "plain.csv")
+    quoted = write(tmp_path, "text,b\n" + "".join(f'{text},""""\n' for text, _ in rows))
+    lines = write(tmp_path, "".join(json.dumps({"text": text, "b": b}) + "\n" for text, b in rows), "data.jsonl")
+    for file in (csv_file, quoted, lines):
+        blocks = [block[0] for block in open_table(file, KEEP).blocks()]
+        assert sum(map(len, blocks)) == 2000
+        assert 1 < len(blocks) < 5
+        assert max(map(len, blocks)) < CHUNK_BYTES // 500 + 20
 
 
 def test_blocks_can_be_read_again(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jdq.store.table import TableError, TableOptions, open_table
+from tests.written_tables import rows_of
 
 
 def error_of(file: Path, options: TableOptions | None = None) -> str:
@@ -147,8 +148,7 @@ def test_text_after_a_closing_quote(failing) -> None:  # type: ignore[no-untyped
 def test_quotes_can_be_taken_for_text(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text('text,label\n"b" c,0\n"d,1\n')
-    blocks = list(open_table(file, TableOptions(quoting="none")).blocks())
-    assert blocks == [[('"b" c', "0"), ('"d', "1")]]
+    assert rows_of(open_table(file, TableOptions(quoting="none"))) == [('"b" c', "0"), ('"d', "1")]
 
 
 def test_nul_characters_name_their_rows_and_can_be_removed(failing, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -156,7 +156,7 @@ def test_nul_characters_name_their_rows_and_can_be_removed(failing, tmp_path: Pa
         "data.csv has NUL characters in row 2\n  try: jdq submit extract data.csv --nul drop"
     )
     table = open_table(tmp_path / "data.csv", TableOptions(nul="drop"))
-    assert list(table.blocks()) == [[("a", "1"), ("b", "0")]]
+    assert rows_of(table) == [("a", "1"), ("b", "0")]
     assert "data.csv: NUL characters are left out in row 2" in table.warnings()[0]
 
 
@@ -257,7 +257,7 @@ def test_parquet_with_nested_columns_or_nul(tmp_path: Path) -> None:
 def test_a_categorical_column_of_parquet_is_its_text(tmp_path: Path) -> None:
     file = tmp_path / "data.parquet"
     pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array(["x", "y"]).dictionary_encode()}), file)
-    assert list(open_table(file).blocks()) == [[("a", "x"), ("b", "y")]]
+    assert rows_of(open_table(file)) == [("a", "x"), ("b", "y")]
 
 
 def test_a_line_too_long_for_a_table_is_refused(failing, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
@@ -285,7 +285,7 @@ def test_surplus_empty_cells_are_dropped_where_every_row_has_them(tmp_path: Path
     file = tmp_path / "data.csv"
     file.write_text("text,label\na,x,,\nb,y,,\n,\n")
     table = open_table(file)
-    assert list(table.blocks()) == [[("a", "x"), ("b", "y")]]
+    assert rows_of(table) == [("a", "x"), ("b", "y")]
     assert "every row has 4 cells, the last of them empty and without a name; left out" in table.warnings()[1]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jdq.store.table import TableError, TableOptions, open_table
-from tests.written_tables import DEMO_TABLE, MESSAGES, REVIEWS, delimited, postings, repeated, wide_postings
+from tests.written_tables import DEMO_TABLE, MESSAGES, REVIEWS, delimited, postings, repeated, rows_of, wide_postings
 
 KEEP = {"unlabelled": True, "empty_text": "keep"}
 
@@ -55,7 +55,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
 
 def read(file: Path, **options: object) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
     table = open_table(file, TableOptions(**options))  # type: ignore[arg-type]
-    rows = [row for block in table.blocks() for row in block]
+    rows = rows_of(table)
     return table.columns.names, rows, table.warnings()
 
 
@@ -130,7 +130,7 @@ def test_common_layouts_need_no_options(
     rows = [(str(n), *row) for n, row in enumerate(repeated(REVIEWS, 100))]
     content = delimited([header, *rows], delimiter=delimiter)
     table = open_table(written(tmp_path, content, "table.txt", encoding=encoding))
-    assert [row for block in table.blocks() for row in block] == rows
+    assert rows_of(table) == rows
     assert (table.columns.text, table.columns.label, set(table.findings.classes)) == (header[1], header[2], {"0", "1"})
 
 
@@ -160,7 +160,7 @@ def _messages(n_rows: int) -> list[tuple[str, str]]:
 
 def test_the_demo_table_ships_seven_classes() -> None:
     table = open_table(DEMO_TABLE)
-    rows = [row for block in table.blocks() for row in block]
+    rows = rows_of(table)
     assert table.columns.names == ("title", "text", "label")
     assert (len(rows), len({row[1] for row in rows}), len(table.findings.classes)) == (410, 401, 7)
     assert table.warnings() == []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
+import http.server
+import importlib.util
 import io
 import lzma
 import os
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,9 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jdq.store.datasets import Datasets
-from jdq.store.table import Table, TableError, TableOptions, open_table, table_name
+from jdq.store.table import TableError, TableOptions, open_table, table_name
+from tests.written_tables import rows_of
 
 Cells = Sequence[str | float | bool]
+WORKBOOKS = Path(__file__).parent / "workbooks"
 CONTENT = b'text,label\n"a\r b",1\n\xc3\xa9,2\n'
 ROWS = [("a\r b", "1"), ("é", "2")]
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -29,10 +35,6 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
     "zip": lambda data: zipped({"folder/data.csv": data, "__MACOSX/data.csv": b"x"}),
 }
-
-
-def rows_of(table: Table) -> list[tuple[str, ...]]:
-    return [row for block in table.blocks() for row in block]
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -150,27 +152,67 @@ def test_cells_that_are_too_far_apart_are_refused(tmp_path: Path) -> None:
         open_table(file)
 
 
-def test_open_document_sheets_are_read(tmp_path: Path) -> None:
+def open_document(rows: str) -> bytes:
+    """An ODS file with one sheet of these rows."""
     table, office, text = (f"urn:oasis:names:tc:opendocument:xmlns:{name}:1.0" for name in ("table", "office", "text"))
-    rows = "".join(
-        "<table:table-row>"
-        + "".join(
-            f'<table:table-cell office:value-type="string"><text:p>{cell}</text:p></table:table-cell>' for cell in row
-        )
-        + "</table:table-row>"
-        for row in [("text", "label"), ("é", "01"), ("b", "2")]
-    )
     content = (
         f'<office:document-content xmlns:office="{office}" xmlns:table="{table}" xmlns:text="{text}"><office:body>'
         f'<office:spreadsheet><table:table table:name="S">{rows}</table:table></office:spreadsheet></office:body>'
         "</office:document-content>"
     )
-    file = tmp_path / "data.ods"
     mimetype = b"application/vnd.oasis.opendocument.spreadsheet"
-    file.write_bytes(
-        zipped({"mimetype": mimetype, "content.xml": content.encode(), "META-INF/manifest.xml": b"<manifest/>"})
+    return zipped({"mimetype": mimetype, "content.xml": content.encode(), "META-INF/manifest.xml": b"<manifest/>"})
+
+
+def open_document_row(*cells: str, rows: int = 1, columns: int = 1) -> str:
+    """The row, and each of its cells, repeated so many times; an empty cell has no value."""
+    return (
+        f'<table:table-row table:number-rows-repeated="{rows}">'
+        + "".join(
+            f'<table:table-cell table:number-columns-repeated="{columns}"'
+            + (f' office:value-type="string"><text:p>{cell}</text:p></table:table-cell>' if cell else "/>")
+            for cell in cells
+        )
+        + "</table:table-row>"
     )
+
+
+def test_open_document_sheets_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "data.ods"
+    blank = open_document_row("", rows=1_000_000, columns=16_384)
+    rows = "".join(open_document_row(*row) for row in [("text", "label"), ("é", "01"), ("b", "2")])
+    file.write_bytes(open_document(rows + blank))
     assert rows_of(open_table(file)) == [("é", "01"), ("b", "2")]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1_048_575, 29), (2, 15_000_001), (10**12, 1)])
+def test_repeated_cells_that_would_fill_the_memory_are_refused(tmp_path: Path, rows: int, columns: int) -> None:
+    file = tmp_path / "data.ods"
+    file.write_bytes(open_document(open_document_row("text") + open_document_row("a", rows=rows, columns=columns)))
+    with pytest.raises(TableError, match=f"a sheet has {rows + 1:,} rows and {columns:,} columns; a workbook may have"):
+        open_table(file)
+    file.write_bytes(open_document("<table:table-row"))
+    with pytest.raises(TableError, match=r"data.ods is not a readable workbook: not well-formed"):
+        open_table(file)
+
+
+@pytest.mark.parametrize("ending", ["xls", "xlsb"])
+def test_a_sheet_that_excel_saved_has_the_text_of_each_type(ending: str) -> None:
+    options = TableOptions(sheet="Sheet1", skip_lines=1, header=False, text_column="column_1")
+    [cells] = rows_of(open_table(WORKBOOKS / f"base.{ending}", options))
+    assert cells[:5] == ("String", "1", "1.1", "TRUE", "FALSE")
+    assert cells[5:] == ("2010-10-10", "2010-10-10 10:10:10", "10:10:10", "10:10:10.100000", "10 days, 15:10:10")
+
+
+def test_cells_of_a_binary_workbook_that_are_far_apart_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(WORKBOOKS / "base.xlsb") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    sheet = files["xl/worksheets/sheet1.bin"]
+    at = sheet.index(b"\x00\x19") + 2  # behind the type and the size of the first row
+    files["xl/worksheets/sheet1.bin"] = sheet[:at] + (50_000_000).to_bytes(4, "little") + sheet[at + 4 :]
+    (tmp_path / "data.xlsb").write_bytes(zipped(files))
+    with pytest.raises(TableError, match="a sheet has 50,000,001 rows and 10 columns; a workbook may have 30,000,000"):
+        open_table(tmp_path / "data.xlsb")
 
 
 def test_a_json_array_is_a_table(tmp_path: Path) -> None:
@@ -222,15 +264,49 @@ def test_standard_input_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (version.name, version.n_rows, version.source.file) == ("stdin", 2, "-")
 
 
+class _Serving(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
 def test_a_url_is_a_table(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
-    file = tmp_path / "data.csv"
-    file.write_bytes(CONTENT)
-    assert rows_of(open_table(f"file://{file}")) == ROWS
-    with pytest.raises(TableError, match=r"cannot read file:///none.csv: "):
-        open_table("file:///none.csv")
+    fsspec = pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    (tmp_path / "data.csv.gz").write_bytes(gzip.compress(CONTENT))
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Serving, directory=str(tmp_path))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        version = Datasets(tmp_path / "store").import_table(f"{url}/data.csv.gz")
+        with pytest.raises(TableError, match=rf"cannot read {url}/none.csv: 404"):
+            open_table(f"{url}/none.csv")
+        server.shutdown()
+    assert (version.name, version.n_rows, version.source.file) == ("data", 2, "data.csv.gz")
+    with pytest.raises(TableError, match=r"cannot read http://127.0.0.1:1/data.csv: Cannot connect to host"):
+        open_table("http://127.0.0.1:1/data.csv")
+    with fsspec.open("memory://folder/data.csv", "wb") as stream:
+        stream.write(CONTENT)
+    assert rows_of(open_table("memory://folder/data.csv")) == ROWS
+    with pytest.raises(TableError, match=r"cannot read memory://none.csv: no such file"):
+        open_table("memory://none.csv")
     with pytest.raises(TableError, match="cannot read nothing://a: "):
         open_table("nothing://a")
+
+
+@pytest.mark.parametrize(("url", "package"), [("s3://bucket/a.csv", "s3fs"), ("gs://bucket/a.csv", "gcsfs")])
+def test_a_url_whose_package_is_missing_names_it(url: str, package: str) -> None:
+    pytest.importorskip("fsspec")
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(TableError, match=rf"cannot read {url}: .*nstall {package}"):
+        open_table(url)
+
+
+def test_without_fsspec_a_url_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(TableError, match=r"reading s3://a needs fsspec\n  try: pip install 'jdq\[urls\]'"):
+        open_table("s3://a")
 
 
 @pytest.mark.parametrize(
@@ -240,6 +316,7 @@ def test_a_url_is_a_table(tmp_path: Path) -> None:
         (["data.jsonl", "b.jsonl"], "data"),
         (["folder/*.csv"], "folder"),
         (["s3://bucket/a/data.parquet"], "data"),
+        (["hf:org/name"], "name"),
         (["-"], "stdin"),
     ],
 )
@@ -262,13 +339,13 @@ def test_several_text_columns_become_one_more(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, what: str, ending: str) -> None:
     file = tmp_path / f"data{ending}"
     if ending == ".csv":
-        file.write_text("text\n" + "x\n" * 5000)
+        file.write_text("text\n" + ("x" * 200 + "\n") * 5000)
     else:
         pq.write_table(pa.table({"text": ["x"] * 5000}), file)
     store = Datasets(tmp_path / "store")
 
     def change(done: int) -> None:
-        if done == 2048:
+        if 2000 < done < 3000:
             data = file.read_bytes()
             if what == "appended to":
                 file.write_bytes(data + b"y\n")

@@ -96,6 +96,11 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def counted(count: int, noun: str) -> str:
+    """The count with its noun: 1 row, 2 rows."""
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def size(count: int) -> str:
     """Bytes as 512 B, 1.5 KiB or 3.0 MiB."""
     amount = float(count)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from jdq.cli.client import BadRequest, Client
 
+WORKER_PACKAGES = ("torch", "transformers")
+
 
 def run_program(module: str, arguments: Sequence[str]) -> None:
     """Runs ``python -m module`` with this process's input and output; exits with its exit code unless that is 0."""
@@ -25,6 +27,19 @@ def program_output(module: str, arguments: Sequence[str]) -> bytes:
     return finished.stdout
 
 
+def missing_packages(names: Sequence[str] = WORKER_PACKAGES) -> list[str]:
+    """Those that are not installed."""
+    from importlib.util import find_spec
+
+    return [name for name in names if find_spec(name) is None]
+
+
+def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES) -> None:
+    """Raises BadRequest where one of these is not installed."""
+    if missing := missing_packages(names):
+        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
+
+
 def trained_path(client: Client, head: str | None, model: str | None) -> Path:
     """The file of the head, or the folder of the model. Raises UnknownTrained, and BadRequest unless one is given."""
     from jdq.store.trained import Heads, Models
@@ -33,15 +48,6 @@ def trained_path(client: Client, head: str | None, model: str | None) -> Path:
         raise BadRequest("give either --head or --model\n  try: jdq heads ls")
     root = client.store.root
     return Heads(root).path(head) if head is not None else Models(root).path(model or "")
-
-
-def require_worker_packages() -> None:
-    """Raises BadRequest where torch or transformers is not installed."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
 
 
 def check_folder_of(file: Path) -> None:

@@ -40,6 +40,7 @@ _Gpus = Annotated[
     ),
 ]
 _Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
+_Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -78,6 +79,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: _Tokens = 0
+    # What an hour of one device costs, in any currency; 0 where it is not known.
+    device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
     classifiers: _Names = ""
 

@@ -1,10 +1,10 @@
-"""A prediction's table as a file of the user, or on stdout."""
+"""Tables as files of the user, or on stdout."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,11 +80,9 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
 
 def copy_table(client: Client, job: Job, target: Target) -> None:
     """Writes the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
-    from jdq.store.files.publish import partial_beside
     from jdq.store.job_files import JobFiles
-    from jdq.store.table.written import read_records, record_writer, write_records
+    from jdq.store.table.written import read_records
 
-    target.check()
     if job.kind != "predict":
         raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
     files = JobFiles(client.store.root)
@@ -93,7 +91,16 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
     if source.with_suffix(".json").exists():  # older jdq wrote none
         files.check(source.with_suffix(".json"))
-    records = _safe(read_records(source)) if target.excel_safe else read_records(source)
+    write_table(read_records(source), target, numbers_from=probability_columns(next(iter(read_records(source)))))
+
+
+def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_from: int) -> None:
+    """Writes the header and rows; the columns from `numbers_from` on hold numbers, or nothing."""
+    from jdq.store.files.publish import partial_beside
+    from jdq.store.table.written import record_writer, write_records
+
+    target.check()
+    records = _safe(records) if target.excel_safe else records
     if target.path == STDOUT:
         sys.stdout.reconfigure(encoding="utf-8-sig" if target.bom else "utf-8", newline="")  # type: ignore[union-attr]
         write = record_writer(sys.stdout)
@@ -102,7 +109,6 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
         return
     partial = partial_beside(target.path)
     try:
-        numbers_from = probability_columns(next(iter(read_records(source))))
         write_records(partial, records, ending=target.ending, numbers_from=numbers_from, bom=target.bom)
         partial.replace(target.path)
     finally:
@@ -115,7 +121,7 @@ def probability_columns(header: Sequence[str]) -> int:
     return max(n for n, name in enumerate(header) if name.rstrip("_") == "predicted_label") + 1
 
 
-def _safe(records: Iterator[Sequence[str]]) -> Iterator[Sequence[str]]:
+def _safe(records: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
     for record in records:
         yield ["'" + cell if _is_run(cell) else cell for cell in record]
 

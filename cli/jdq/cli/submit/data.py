@@ -13,11 +13,12 @@ from click.core import ParameterSource
 
 from jdq.cli.client import Client
 from jdq.cli.ids import FILE_OR_DATASET
-from jdq.cli.output import say
+from jdq.cli.output import counted, say
+from jdq.cli.programs import program_output, require_worker_packages
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
-    from jdq.store.datasets import DatasetVersion
+    from jdq.store.datasets import Datasets, DatasetVersion
     from jdq.store.table import TableOptions
 
 
@@ -131,22 +132,39 @@ def _typed(context: click.Context) -> str:
     return shlex.join(words)
 
 
-def import_file(
-    client: Client,
-    files: Sequence[str],
-    *,
-    name: str | None,
-    options: TableOptions,
-) -> DatasetVersion:
-    """Imports the files as a dataset version, and prints what was assumed and its warnings.
+def import_file(client: Client, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
+    """Imports the files as a dataset version of the store; see `imported`."""
+    return imported(client.store.datasets, files, name=name, options=options)
+
+
+def imported(datasets: Datasets, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
+    """The files as a dataset version; prints what was assumed and its warnings.
 
     Raises TableError, before anything is stored.
     """
-    version = client.store.datasets.import_table(files, name=name, options=options)
+    from jdq.store.datasets import name_from
+    from jdq.store.table import table_name
+
+    name = name_from(table_name(files)) if name is None else name
+    files = [path for file in files for path in (_from_hub(file) if _is_hub_name(file) else [file])]
+    version = datasets.import_table(files, name=name, options=options)
     say(assumptions(version), err=True)
     for warning in version.source.warnings:
         say(f"warning: {warning}", err=True)
     return version
+
+
+def _is_hub_name(file: str) -> bool:
+    return file.startswith("hf:") and not file.startswith("hf://")
+
+
+def _from_hub(file: str) -> list[str]:
+    """The files of hf:OWNER/NAME, one or more for each split, in the cache of `datasets`."""
+    import msgspec
+
+    require_worker_packages(["datasets"])
+    found = program_output("jdq.worker.programs.load_dataset", [file.removeprefix("hf:")])
+    return msgspec.json.decode(found, type=list[str])
 
 
 def assumptions(version: DatasetVersion) -> str:
@@ -158,13 +176,9 @@ def assumptions(version: DatasetVersion) -> str:
     columns = f"text column {version.text_column}"
     if version.label_column is not None:
         n_without = version.record.n_unlabelled
-        without = f", {_rows(n_without)} without" if n_without else ""
+        without = f", {counted(n_without, 'row')} without" if n_without else ""
         columns += f", label column {version.label_column} ({len(version.classes):,} classes{without})"
-    return f"{source.file}: {', '.join([*how, _rows(version.n_rows)])}; {columns}"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return f"{source.file}: {', '.join([*how, counted(version.n_rows, 'row')])}; {columns}"
 
 
 def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:

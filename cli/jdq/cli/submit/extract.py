@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
 from jdq.cli.client import Client
 from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
+from jdq.cli.submit.dry_run import Show, dry_run_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.worker.config import DEFAULT_ENCODER
 from jdq.worker.encoder.options import AUTO, Precision, parse_poolings
+
+if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
 
 
 class Poolings(click.ParamType[tuple[str, ...]]):
@@ -59,6 +63,7 @@ class Poolings(click.ParamType[tuple[str, ...]]):
     show_default=True,
     help="Fail the job on a text whose feature is not finite, or skip that text.",
 )
+@dry_run_options("Show what would be computed, and what it would cost; store and submit nothing.")
 @job_options
 def extract(
     data: tuple[str, ...],
@@ -70,31 +75,40 @@ def extract(
     precision: str | None,
     pooling: tuple[str, ...],
     on_error: Literal["fail", "skip"],
+    dry_run: Show | None,
     sending: Sending,
 ) -> None:
     """Compute the features of the texts in FILE.
 
     FILE is a table (CSV, TSV, JSON, Parquet, Excel or ODS, compressed or not), a folder or pattern of tables, a URL,
-    or - for standard input. Several files must have the same columns; a column `file` is added. Texts whose features
-    are in the store are not computed again.
+    hf:OWNER/NAME of the Hugging Face hub, or - for standard input. Several files must have the same columns; a column
+    `file` is added. Texts whose features are in the store are not computed again.
 
     \b
+    jdq submit extract data.csv --dry-run
     jdq submit extract data.csv
     jdq submit extract postings.csv --text-column description --label-column function --wait
     """
     from jdq.worker.queue.contract import Extract
 
     client = Client()
-    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
+    options = read_options(table, unlabelled=unlabelled)
     encoder = checked_encoder(client, encoder or client.config.encoder)
-    version = import_file(client, data, name=name, options=read_options(table, unlabelled=unlabelled))
-    spec = Extract(
-        dataset=version.name,
-        version=version.version,
-        encoder=encoder,
-        max_length=max_length,
-        precision=precision or client.config.precision,
-        on_error=on_error,
-        pooling=pooling,
-    )
+
+    def spec_for(version: DatasetVersion) -> Extract:
+        return Extract(
+            dataset=version.name,
+            version=version.version,
+            encoder=encoder,
+            max_length=max_length,
+            precision=precision or client.config.precision,
+            on_error=on_error,
+            pooling=pooling,
+        )
+
+    if dry_run is not None:
+        dry_run(data, name, options, spec_for)
+        return
+    client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
+    spec = spec_for(import_file(client, data, name=name, options=options))
     send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))

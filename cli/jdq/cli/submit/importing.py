@@ -9,6 +9,7 @@ import click
 from jdq.cli.client import Client
 from jdq.cli.output import say
 from jdq.cli.submit.data import data_argument, import_file, read_options, table_options
+from jdq.cli.submit.dry_run import Show, dry_run_options
 
 
 @click.command("import")
@@ -16,7 +17,10 @@ from jdq.cli.submit.data import data_argument, import_file, read_options, table_
 @table_options()
 @click.option("--unlabelled", is_flag=True, help="Import a table without labels.")
 @click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
-def import_table(data: tuple[str, ...], table: dict[str, Any], unlabelled: bool, name: str | None) -> None:
+@dry_run_options("Show what would be imported; store nothing.")
+def import_table(
+    data: tuple[str, ...], table: dict[str, Any], unlabelled: bool, name: str | None, dry_run: Show | None
+) -> None:
     """Import a table as a dataset, without features.
 
     Prints the dataset's name and version. Needs neither Redis nor workers. FILE is as in `jdq submit extract`.
@@ -25,5 +29,9 @@ def import_table(data: tuple[str, ...], table: dict[str, Any], unlabelled: bool,
     jdq import postings.xlsx --sheet 2024
     jdq submit fine-tune postings
     """
-    version = import_file(Client(), data, name=name, options=read_options(table, unlabelled=unlabelled))
+    options = read_options(table, unlabelled=unlabelled)
+    if dry_run is not None:
+        dry_run(data, name, options, None)
+        return
+    version = import_file(Client(), data, name=name, options=options)
     say(f"{version.name} {version.version}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET
+from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
 from jdq.cli.output import duration, json_option, print_json, print_table, say
 from jdq.worker.report.comparison import METRICS
 
@@ -24,9 +23,12 @@ MARK = "*"
 @click.argument("dataset", type=DATASET)
 @click.option("--version", metavar="V", help="Version to compare on, or its first digits.  [default: the newest]")
 @click.option("--label-column", metavar="L", help="Label column to compare on.  [default: the dataset's own]")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text, like --to -.")
+@target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
-def compare(dataset: str, version: str | None, label_column: str | None, as_csv: bool, as_json: bool) -> None:
+def compare(
+    dataset: str, version: str | None, label_column: str | None, as_csv: bool, to: Target | None, as_json: bool
+) -> None:
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (bootstrap over the test rows). Time is training
@@ -35,7 +37,7 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
 
     \b
     jdq compare postings
-    jdq compare postings --csv > postings.csv
+    jdq compare postings --to postings.csv
     """
     from jdq.worker.report.comparison import compare_dataset
 
@@ -46,8 +48,8 @@ def compare(dataset: str, version: str | None, label_column: str | None, as_csv:
         fields = asdict(comparison)
         del fields["rows"]
         print_json({**fields, "lines": [flat(row) for row in comparison.rows]})
-    elif as_csv:
-        _print_csv(comparison)
+    elif to is not None or as_csv:
+        _write(comparison, to or Target(path=STDOUT))
     else:
         _print_text(comparison)
 
@@ -65,11 +67,11 @@ def flat(row: ComparisonRow) -> dict[str, Any]:
     return {**fields, **setting, "comparable": row.comparable, "why": why, **measured}
 
 
-def _print_csv(comparison: Comparison) -> None:
+def _write(comparison: Comparison, target: Target) -> None:
     rows = [flat(row) for row in comparison.rows]
-    out = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-    out.writeheader()
-    out.writerows(rows)
+    names = list(rows[0])
+    cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
+    write_table([names, *cells], target, numbers_from=names.index("why") + 1)
 
 
 def _print_text(comparison: Comparison) -> None:

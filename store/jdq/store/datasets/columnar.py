@@ -39,18 +39,6 @@ def table_writer(stream: IO[bytes], columns: Sequence[str]) -> Any:
     )
 
 
-def block_table(names: Sequence[str], columns: Sequence[Sequence[bytes]], lengths: npt.NDArray[np.uint32]) -> Any:
-    """A block as a pyarrow Table of strings: the cells of each column in UTF-8, and their lengths, (rows, columns)."""
-    ends = np.zeros((len(columns), len(lengths) + 1), dtype=np.int32)
-    np.cumsum(lengths.T, axis=1, out=ends[:, 1:])
-    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in names])
-    arrays = [
-        pa.StringArray.from_buffers(len(lengths), pa.py_buffer(places), pa.py_buffer(b"".join(cells)))
-        for places, cells in zip(ends, columns, strict=True)
-    ]
-    return pa.table(arrays, schema=schema)
-
-
 def footer_digest(path: Path) -> str:
     """The digest of the footer of a Parquet file: its metadata, their length and the last four bytes.
 

@@ -9,15 +9,18 @@ from types import TracebackType
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from jdq.store.datasets.columnar import block_table, table_writer
+from jdq.store.datasets.columnar import table_writer
 from jdq.store.datasets.records import FORMAT_VERSION, DatasetRecord, FileRecord, fault
 from jdq.store.errors import StoreFormatError
 from jdq.store.files.digests import UnreadableFile, file_digest, read_json
 from jdq.store.files.publish import sync
-from jdq.store.keys import KEY_BYTES, key_of_bytes, repeats
+from jdq.store.keys import KEY_BYTES, keys_of_bytes, n_distinct
 from jdq.store.table.digest import RecordDigest
 
+WRITE_BYTES = 1 << 20
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 
 
@@ -45,7 +48,8 @@ class ContentsWriter:
         self._digest = content_digest(columns, text_column, label_column)
         self._keys = bytearray()
         self._n_bytes = bytearray()
-        self._file = (folder / TABLE).open("xb")
+        # pyarrow writes each column of a row group by itself, which may be a few bytes.
+        self._file = (folder / TABLE).open("xb", buffering=WRITE_BYTES)
         self._table = table_writer(self._file, columns)
         self.files: dict[str, FileRecord] = {}
 
@@ -62,21 +66,22 @@ class ContentsWriter:
         with contextlib.suppress(OSError), self._file:
             self._table.close()
 
-    def add(self, block: Sequence[Sequence[str]]) -> None:
-        """Append rows, each with one cell per column."""
-        columns = [list(map(str.encode, column)) for column in zip(*block, strict=True)]
-        lengths = np.array([list(map(len, column)) for column in columns], dtype="<u4").T
-        self._digest.add_columns(columns, lengths)
-        self._keys += b"".join(map(key_of_bytes, columns[self._text]))
+    def add(self, block: Sequence[pa.Array]) -> None:
+        """Append rows: their cells by columns, as strings."""
+        lengths = np.column_stack([pc.binary_length(column).to_numpy() for column in block]).astype("<u4")
+        self._digest.add_columns(block, lengths)
+        texts: list[bytes] = block[self._text].cast(pa.binary()).to_pylist()
+        self._keys += keys_of_bytes(texts)
         self._n_bytes += lengths[:, self._text].tobytes()
-        self._table.write_table(block_table(self._columns, columns, lengths), row_group_size=len(block))
+        table = pa.Table.from_arrays(list(block), schema=self._table.schema)
+        self._table.write_table(table, row_group_size=len(lengths))
 
     def finish(self) -> tuple[str, int]:
         """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""
         keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
         self._write_array(KEYS, keys)
         self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))
-        return self._digest.hexdigest(), int(np.count_nonzero(~repeats(keys)))
+        return self._digest.hexdigest(), n_distinct(keys)
 
     def _write_array(self, name: str, array: np.ndarray) -> None:
         with (self._folder / name).open("xb") as file:

@@ -37,7 +37,7 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     with ContentsWriter(folder, names, columns.text, columns.label) as writer:
         for block in table.blocks():
             writer.add(block)
-            done += len(block)
+            done += len(block[0])
             if after_block is not None:
                 after_block(done)
     digest, n_texts = writer.finish()

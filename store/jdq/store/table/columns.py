@@ -13,34 +13,15 @@ from jdq.store.table.options import TableError, TableOptions, some
 from jdq.store.table.options import columns as listed
 
 TEXT_NAMES = frozenset(
-    [
-        "description",
-        "job_description",
-        "jobdescription",
-        "full_description",
-        "posting",
-        "content",
-        "document",
-        "body",
-        "message",
-        "review",
-        "sentence",
-        "comment",
-        "utterance",
-        "question",
-        "abstract",
-        "article",
-        "tweet",
-        "resume",
-        "resume_str",
-    ]
+    """
+    description job_description jobdescription full_description posting content document body message review
+    sentence comment utterance question abstract article tweet resume resume_str
+    """.split()  # noqa: SIM905 - a literal list would take a line per name
 )
 _DATUM = re.compile(r"[+-]?\d[\d.,:/\-]*(e[+-]?\d+)?( \d{1,2}:\d\d(:\d\d)?)?", re.IGNORECASE)
 _WORDS = 6
 LABEL_NAMES = frozenset(["labels", "category", "class", "target", "intent", "topic", "sentiment"])
-
-
-# Each column costs about 1 KiB per 2,048 rows, and as many files' ends as there are row groups.
+# Each column costs about 40 microseconds and 300 bytes of the file's end per row group.
 MOST_COLUMNS = 20_000
 # Between two texts that become one, as between paragraphs.
 JOINED_BY, JOINED_NAME = "\n\n", " + "

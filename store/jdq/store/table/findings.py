@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from jdq.store.table.columns import Columns
 from jdq.store.table.options import NAMED, TableError, TableOptions, rows, some
@@ -31,16 +33,31 @@ GARBLED += tuple(
 )
 
 
-# Whether a character can begin one of these, or is NUL: most texts have none, and need no search for each.
-_BEGINS = np.zeros(1 << 16, dtype=bool)
-_BEGINS[[0, *(ord(mark[0]) for mark in GARBLED)]] = True
+# In UTF-8. Most texts have not even the first byte of one of these, and need no search for each.
+_ODD = re.compile(b"|".join(re.escape(mark.encode()) for mark in ("\0", *GARBLED)))
+_ODD_BEGINS = frozenset(mark.encode()[:1] for mark in ("\0", *GARBLED))
 _QUOTE_BEFORE_WORD = re.compile(r'"\w')
 
 
-def is_odd(text: str) -> bool:
-    """Whether a text has NUL, or what a text has that was read in the wrong encoding."""
-    units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype="<u2")
-    return bool(_BEGINS[units].any()) and ("\0" in text or any(mark in text for mark in GARBLED))
+def may_be_odd(columns: Sequence[pa.Array], *, quotes: bool) -> bool:
+    """Whether a cell may have NUL or what a text has that was read in the wrong encoding.
+
+    `quotes`: or whether a row may be split.
+    """
+    data = b"".join(map(_bytes_of, columns))
+    if any(begin in data for begin in _ODD_BEGINS) and _ODD.search(data):
+        return True
+    if not quotes or b'"' not in data:
+        return False
+    odd = sum(pc.bit_wise_and(pc.count_substring(column, '"'), 1).to_numpy() for column in columns)
+    return bool(np.any(odd > 1))
+
+
+def _bytes_of(column: pa.Array) -> memoryview:
+    """The cells of a column of strings in UTF-8, one after another."""
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    return memoryview(data or b"")[ends[0] : ends[-1]]
 
 
 def quotes_a_word(text: str) -> bool:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from jdq.store.table.delimited import CELL_CHARACTERS, Record
+from jdq.store.table.chunk import Record
+from jdq.store.table.delimited import CELL_CHARACTERS
 from jdq.store.table.encoding import undecodable
 from jdq.store.table.options import TableError, TableOptions, columns, some
 from jdq.store.table.source import Source

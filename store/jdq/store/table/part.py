@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from jdq.store.table.chunk import Chunk, Record, chunked, is_blank
 from jdq.store.table.columns import MOST_COLUMNS, below_header, named_cells
-from jdq.store.table.delimited import Record, delimited_records, delimiter_of, head_text
+from jdq.store.table.delimited import delimited_chunks, delimiter_of, head_text
 from jdq.store.table.encoding import choose_encoding, unmarked_encoding
 from jdq.store.table.jsonl import jsonl_records
 from jdq.store.table.options import TableError, TableOptions, columns
+from jdq.store.table.parquet import arrow_chunks, parquet_chunks
 from jdq.store.table.source import WORKBOOK, Source
+from jdq.store.table.workbook import workbook_records
 
 KINDS = {
     ".parquet": "parquet",
@@ -53,17 +56,22 @@ class Part:
         )
         self.repeats: list[int] = []
         self.warnings: list[str] = []
+        self.header: list[str] = []
         self.header, self.first = self._begin()
         self._check_header()
         self.used = self._used()
 
-    def rows(self) -> Iterator[Record]:
+    def chunks(self) -> Iterator[Chunk]:
         """All records except the header."""
         self.repeats.clear()
-        records = self._records()
+        chunks = self._chunks(len(self.header))
         if self.options.header:
-            _after_header(records)
-        return records
+            _after_header(_records(chunks))
+        return chunks
+
+    def rows(self) -> Iterator[Record]:
+        """All records except the header, one by one."""
+        return _records(self.chunks())
 
     def advice(self) -> str:
         """The last line of an error about the number of cells: a preamble to skip, or another delimiter."""
@@ -95,22 +103,18 @@ class Part:
 
     def _lenient(self) -> Iterator[Record]:
         """The records up to the first that cannot be read."""
-        return _until_fault(self._records())
+        return _until_fault(_records(self._chunks()))
 
-    def _records(self) -> Iterator[Record]:
+    def _chunks(self, width: int = 0) -> Iterator[Chunk]:
         source, options = self.source, self.options
         if self.kind == WORKBOOK:
-            from jdq.store.table.workbook import workbook_records
-
-            return workbook_records(source, options)
+            return chunked(workbook_records(source, options))
         if self.encoding is None:
-            from jdq.store.table import parquet  # pyarrow is slow to import, and a CSV is checked without it
-
-            return parquet.parquet_records(source) if self.kind == "parquet" else parquet.arrow_records(source)
+            return parquet_chunks(source) if self.kind == "parquet" else arrow_chunks(source)
         if self.kind == "jsonl":
-            return jsonl_records(source, self.encoding, options, self.repeats)
+            return chunked(jsonl_records(source, self.encoding, options, self.repeats))
         assert self.delimiter is not None
-        return delimited_records(source, self.encoding, self.delimiter, options)
+        return delimited_chunks(source, self.encoding, self.delimiter, options, width)
 
     def _kind(self) -> str:
         name = self.source.name.lower()
@@ -134,7 +138,7 @@ class Part:
     def _begin(self) -> tuple[list[str], list[list[str]]]:
         """The header and the first rows."""
         path = self.source.path
-        records = self._records()
+        records = _records(self._chunks())
         header = _after_header(records)
         if header is None:
             raise TableError(f"{path} is empty: it needs a header line and rows")
@@ -205,4 +209,8 @@ def _until_fault(records: Iterator[Record]) -> Iterator[Record]:
 
 def _after_header(records: Iterator[Record]) -> Record | None:
     """The first record that is not empty, None where all are; `records` continues behind it."""
-    return next((record for record in records if any(map(str.strip, record[1]))), None)
+    return next((record for record in records if not is_blank(record[1])), None)
+
+
+def _records(chunks: Iterator[Chunk]) -> Iterator[Record]:
+    return (record for chunk in chunks for record in chunk.records())

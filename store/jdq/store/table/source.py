@@ -225,10 +225,7 @@ class _Guarded(io.RawIOBase):
         return len(data)
 
     def _count_line_ends(self, data: bytes) -> None:
-        both = data.count(b"\r\n")
-        self.line_ends["CR"] += data.count(b"\r") - both
-        self.line_ends["LF"] += data.count(b"\n") - both
-        self.line_ends["CR LF"] += both
+        self.line_ends.update(line_ends(data))
         if self._after_return and data.startswith(b"\n"):
             self.line_ends.subtract(["CR", "LF"])
             self.line_ends["CR LF"] += 1
@@ -239,6 +236,12 @@ class _Guarded(io.RawIOBase):
         self._line_bytes = self._line_bytes + len(data) if end < 0 else len(data) - end
         if self._line_bytes > LINE_BYTES:
             raise TableError(f"{self._source.path} has a line of more than {LINE_BYTES:,} bytes: is it a table?")
+
+
+def line_ends(data: bytes) -> Counter[str]:
+    """How many there are of each kind."""
+    both = data.count(b"\r\n") if b"\r" in data else 0
+    return Counter({"CR": data.count(b"\r") - both, "LF": data.count(b"\n") - both, "CR LF": both})
 
 
 def open_source(file: str) -> Source:
@@ -280,5 +283,12 @@ def _fetched(url: str) -> Source:
     try:
         with fsspec.open(url, "rb") as stream:
             return _copied(Path(url.rsplit("/", 1)[-1]), stream)
-    except (ImportError, OSError, ValueError) as error:
-        raise TableError(f"cannot read {url}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - each package of a file system has errors of its own
+        raise TableError(f"cannot read {url}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        # fsspec takes every failure of a web server for a missing file.
+        return str(error.__cause__ or "no such file")
+    return str(error) or type(error).__name__

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jdq.store.table.chunk import Record, as_columns, is_blank
 from jdq.store.table.columns import FILE_COLUMN, JOINED_BY, Columns, choose_columns
-from jdq.store.table.delimited import Record
 from jdq.store.table.files import expand
-from jdq.store.table.findings import GARBLED, Findings, is_odd, is_split
+from jdq.store.table.findings import GARBLED, Findings, is_split, may_be_odd
 from jdq.store.table.options import TableError, TableOptions
 from jdq.store.table.options import columns as listed
 from jdq.store.table.part import Part
-from jdq.store.table.source import Source, open_source
+from jdq.store.table.source import Source, line_ends, open_source
 
-Row = tuple[str, ...]
-
-# A block becomes one row group: small enough to read one row in milliseconds, large enough to compress well.
-BLOCK_ROWS = 2048
-BLOCK_CHARACTERS = 4 << 20
-STEP = 16
-# With fewer per column, a row group has more bytes about its columns than of them.
-COLUMN_CHARACTERS = 1 << 10
+Row = list[str]
+# One column of strings for each of the table's names.
+Block = Sequence[pa.Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +61,8 @@ class Table:
         """The names of the columns of a row."""
         return (*self.columns.names, self._file_column) if len(self.parts) > 1 else self.columns.names
 
-    def blocks(self) -> Iterator[list[Row]]:
-        """The rows in order, cells exactly as in the file, in blocks of at most 2,048 rows and about 4 Mi characters.
+    def blocks(self) -> Iterator[Block]:
+        """The rows in order, by columns, in blocks of about 1 MiB (more with over 1,000 columns). No cell is changed.
 
         Raises TableError for faulty rows at the end of the file: what was yielded before must then be discarded.
         """
@@ -75,8 +71,8 @@ class Table:
         for part in self.parts:
             reader = _Rows(part, self.columns, self.options)
             for block in reader.blocks():
-                name = part.source.path.name
-                yield [(*row, name) for row in block] if len(self.parts) > 1 else block
+                name = pa.scalar(part.source.path.name, pa.string())
+                yield [*block, pa.repeat(name, len(block[0]))] if len(self.parts) > 1 else block
             part.source.check_unchanged()
             self._warnings += reader.warnings()
             total.add_all(reader.findings)
@@ -110,17 +106,16 @@ class _Rows:
         self._blank: list[Record] = []
         self._text = [columns.names.index(name) for name in columns.joined] or [columns.names.index(columns.text)]
         self._label = None if columns.label is None else columns.names.index(columns.label)
-        self._pick = _picker(columns)
         # In cells; those of the file that are in no cell end rows.
         self._line_ends: Counter[str] = Counter()
         self._count_line_ends(part.header)
 
-    def blocks(self) -> Iterator[list[Row]]:
-        most = max(BLOCK_CHARACTERS, COLUMN_CHARACTERS * self._columns.width)
-        for records, texts in _chunks(self._part.rows(), most):
+    def blocks(self) -> Iterator[Block]:
+        for chunk in self._part.chunks():
             if len(self._part.source.line_ends()) > 1:
-                self._count_line_ends(texts)
-            if block := self._quickly(records, texts) or self._carefully(records):
+                self._count_line_ends(cell for _, cells in chunk.records() for cell in cells)
+            block = self._quickly(chunk.columns(self._columns.width)) or as_columns(self._carefully(chunk.records()))
+            if block:
                 yield block
         self.findings.n_empty = len(self._blank)
         path = self._part.source.path
@@ -138,12 +133,8 @@ class _Rows:
             warnings.append(f"{path}: {where}: a name occurs twice in the object; the last one counts")
         return warnings
 
-    def _count_line_ends(self, texts: Sequence[str]) -> None:
-        text = "\0".join(texts)
-        both = text.count("\r\n")
-        self._line_ends["CR"] += text.count("\r") - both
-        self._line_ends["LF"] += text.count("\n") - both
-        self._line_ends["CR LF"] += both
+    def _count_line_ends(self, texts: Iterable[str]) -> None:
+        self._line_ends += line_ends("\0".join(texts).encode())
 
     def _ends_of_rows(self) -> list[str]:
         """The kinds of line ends between rows. With more than one, a cell that has a line end may lack its quotes."""
@@ -151,28 +142,26 @@ class _Rows:
             return []
         return sorted(self._part.source.line_ends() - self._line_ends)
 
-    def _quickly(self, records: list[Record], texts: list[str]) -> list[Row] | None:
+    def _quickly(self, cells: Sequence[pa.Array]) -> Block | None:
         """The rows of a chunk in which nothing is amiss, else None: a few passes in C instead of one in Python."""
-        cells = [record[1] for record in records]
-        columns = self._columns
-        if self._blank or columns.joined or set(map(len, cells)) != {columns.width}:
+        columns, findings = self._columns, self.findings
+        if not cells or self._blank or columns.joined or may_be_odd(cells, quotes=self._part.kind == "csv"):
             return None
-        if is_odd("".join(texts)) or self._part.header in cells:
-            return None
-        if any(is_split(row) for row, text in zip(cells, texts, strict=True) if '"' in text):
-            return None
-        rows = list(map(self._pick, cells))
-        if not all(map(str.strip, map(itemgetter(self._text[0]), rows))):
+        block = [cells[place] for place in columns.places]
+        filled = pc.min(pc.binary_length(pc.utf8_ltrim_whitespace(block[self._text[0]])))
+        if not filled.as_py() or pc.index(cells[0], self._part.header[0]).as_py() >= 0:
             return None
         if self._label is not None:
-            labels = Counter(map(itemgetter(self._label), rows))
+            counts = pc.value_counts(block[self._label])
+            labels = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
             if not all(map(str.strip, labels)):
                 return None
-            self.findings.classes.update(labels)
-        self._row += len(rows)
-        self.findings.n_rows += len(rows)
-        self.findings.n_records += len(rows)
-        return rows
+            findings.classes.update(labels)
+        n_rows = len(block[0])
+        self._row += n_rows
+        findings.n_rows += n_rows
+        findings.n_records += n_rows
+        return block
 
     def _carefully(self, records: list[Record]) -> list[Row]:
         rows = []
@@ -185,7 +174,7 @@ class _Rows:
     def _without_blank_end(self, records: list[Record]) -> Iterator[Record]:
         """The records, less the empty ones at the end of the file, which are counted."""
         for line, cells in records:
-            if not any(map(str.strip, cells)):
+            if is_blank(cells):
                 self._blank.append((line, [""] * self._columns.width))
                 continue
             yield from self._blank
@@ -208,9 +197,9 @@ class _Rows:
             if any(mark in cell for mark in GARBLED):
                 findings.add_garbled(self._row, cell)
                 break
-        row = self._pick(fitted)
+        row = [fitted[place] for place in self._columns.places]
         if self._columns.joined:
-            row = (*row, JOINED_BY.join(row[place] for place in self._text if row[place].strip()))
+            row.append(JOINED_BY.join(row[place] for place in self._text if row[place].strip()))
         label = None if self._label is None else row[self._label]
         text = row[-1] if self._columns.joined else row[self._text[0]]
         return row if findings.add_row(self._row, text, label, self._options) else None
@@ -222,9 +211,9 @@ class _Rows:
         of one cell they are a fault, as in a text that ends in the delimiter.
         """
         width, size = self._columns.width, len(cells)
-        if any(map(str.strip, cells)):
+        if not is_blank(cells):
             self.findings.n_records += 1
-        if size > width > 1 and not any(map(str.strip, cells[width:])):
+        if size > width > 1 and is_blank(cells[width:]):
             self.findings.surplus[size].add(line)
             return cells[:width]
         if self._columns.least <= size < width:
@@ -246,34 +235,6 @@ def open_table(file: str | Path | Sequence[str | Path], options: TableOptions | 
     files = [file] if isinstance(file, str | Path) else file
     sources: list[Source] = [open_source(name) for name in expand([str(name) for name in files])]
     return Table([Part(source, options) for source in sources], options)
-
-
-def _chunks(records: Iterator[Record], most_characters: int) -> Iterator[tuple[list[Record], list[str]]]:
-    """At most 2,048 records and about so many characters; and of each record, its cells as one text."""
-    chunk: list[Record] = []
-    texts: list[str] = []
-    characters, step = 0, 1
-    while taken := list(islice(records, step)):
-        chunk += taken
-        texts += ["".join(record[1]) for record in taken]
-        size = sum(map(len, texts[-len(taken) :]))
-        characters += size
-        # Measuring each record is slow, and sixteen long ones may not fit in memory.
-        step = min(STEP, BLOCK_ROWS - len(chunk)) if size < len(taken) * BLOCK_CHARACTERS // 64 else 1
-        if len(chunk) == BLOCK_ROWS or characters >= most_characters:
-            yield chunk, texts
-            chunk, texts, characters, step = [], [], 0, 1
-    if chunk:
-        yield chunk, texts
-
-
-def _picker(columns: Columns) -> Callable[[list[str]], Row]:
-    places = columns.places
-    if places == tuple(range(columns.width)):
-        return tuple
-    if len(places) == 1:
-        return lambda cells: (cells[places[0]],)
-    return itemgetter(*places)
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:

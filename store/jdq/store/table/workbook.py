@@ -9,8 +9,9 @@ import re
 import zipfile
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
+from xml.parsers import expat
 
-from jdq.store.table.delimited import Record
+from jdq.store.table.chunk import Record
 from jdq.store.table.options import TableError, TableOptions, some
 from jdq.store.table.source import READ_BYTES, Source
 
@@ -23,6 +24,8 @@ EXACT = 1 << 53
 MOST_CELLS = 30_000_000
 _CELL = re.compile(rb' r="([A-Z]{1,3})(\d{1,7})"')
 CELL_BYTES = 16
+# Types of records in a sheet of .xlsb: BrtRowHdr; BrtCellBlank to BrtFmlaError, and BrtCellRString.
+ROW, CELLS = 0, frozenset([*range(1, 12), 62])
 
 
 def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
@@ -45,22 +48,24 @@ def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
 
 
 def _check_extent(source: Source, stream: IO[bytes]) -> None:
-    """Raises TableError where a sheet's cells are so far apart that the cells between them would fill the memory."""
-    if not zipfile.is_zipfile(stream):
-        stream.seek(0)
-        return
-    with zipfile.ZipFile(stream) as archive:
-        for name in archive.namelist():
-            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
-                with archive.open(name) as sheet:
-                    columns, rows = _extent(sheet)
-                if columns * rows > MOST_CELLS:
-                    fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
-                    raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
+    """Raises TableError where a sheet's cells are so far apart that the cells between them would fill the memory.
+
+    A sheet of the old format, .xls, has at most 16 Mi cells.
+    """
+    if zipfile.is_zipfile(stream):
+        with zipfile.ZipFile(stream) as archive:
+            for name in archive.namelist():
+                extent = next((extent for pattern, extent in EXTENTS if re.fullmatch(pattern, name)), None)
+                if extent is not None:
+                    with archive.open(name) as sheet:
+                        columns, rows = extent(sheet)
+                    if columns * rows > MOST_CELLS:
+                        fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
+                        raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
     stream.seek(0)
 
 
-def _extent(sheet: IO[bytes]) -> tuple[int, int]:
+def _xlsx_extent(sheet: IO[bytes]) -> tuple[int, int]:
     """The last column and row with a cell."""
     columns = rows = 0
     tail = b""
@@ -70,6 +75,65 @@ def _extent(sheet: IO[bytes]) -> tuple[int, int]:
             rows = max(rows, int(number))
         tail = block[-CELL_BYTES:]
     return columns, rows
+
+
+def _xlsb_extent(sheet: IO[bytes]) -> tuple[int, int]:
+    """The last column and row with a cell. A record is its type, its size, and that many bytes ([MS-XLSB] 2.1.4)."""
+    columns = rows = 0
+    while (kind := _number(sheet, 2)) is not None:
+        data = sheet.read(_number(sheet, 4) or 0)
+        if kind == ROW:
+            rows = max(rows, int.from_bytes(data[:4], "little") + 1)
+        elif kind in CELLS:
+            columns = max(columns, int.from_bytes(data[:4], "little") + 1)
+    return columns, rows
+
+
+def _number(sheet: IO[bytes], most: int) -> int | None:
+    """The number in the next bytes, at most so many: seven bits each, the lowest first; the last has no eighth bit."""
+    number = 0
+    for place in range(most):
+        if not (byte := sheet.read(1)):
+            return None
+        number |= (byte[0] & 0x7F) << 7 * place
+        if byte[0] < 0x80:
+            break
+    return number
+
+
+def _ods_extent(content: IO[bytes]) -> tuple[int, int]:
+    """The last column and row with a cell in the largest sheet: a row or cell says how often it is repeated."""
+    row = column = 0
+    extents = [(0, 0)]
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal row, column
+        match name:
+            case "table:table":
+                row = 0
+                extents.append((0, 0))
+            case "table:table-row":
+                row += int(attributes.get("table:number-rows-repeated", "1"))
+                column = 0
+            case "table:table-cell" | "table:covered-table-cell":
+                column += int(attributes.get("table:number-columns-repeated", "1"))
+        if name == "text:p" or "office:value-type" in attributes:
+            extents[-1] = (max(extents[-1][0], column), max(extents[-1][1], row))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    try:
+        parser.ParseFile(content)
+    except (expat.ExpatError, ValueError) as error:
+        raise OSError(str(error)) from None
+    return max(extents, key=lambda extent: extent[0] * extent[1])
+
+
+EXTENTS = (
+    (r"xl/worksheets/.*\.xml", _xlsx_extent),
+    (r"xl/worksheets/.*\.bin", _xlsb_extent),
+    (r"content\.xml", _ods_extent),
+)
 
 
 def _sheet(source: Source, workbook: CalamineWorkbook, options: TableOptions) -> CalamineSheet:

@@ -53,8 +53,9 @@ def write_records(
     written = RecordDigest()
 
     def noted() -> Iterator[Cells]:
-        for record in records:
-            written.add(record)
+        for number, record in enumerate(records):
+            is_text = number == 0 or ending in DELIMITED
+            written.add(record if is_text else [_cell(value) for value in _values(record, numbers_from)])
             yield record
 
     if ending == ".parquet":
@@ -106,8 +107,7 @@ def _values(record: Cells, numbers_from: int | None) -> list[str | float | None]
 
 
 def _cell(value: str | float | None) -> str:
-    """The cell that was written: numbers have at most six digits."""
-    return value if isinstance(value, str) else "" if value is None else f"{value:.6g}"
+    return value if isinstance(value, str) else "" if value is None else repr(value)
 
 
 def _write_parquet(path: Path, records: Iterator[Cells], numbers_from: int | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
+from jdq.worker.config import Config
 from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
 from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
@@ -157,7 +158,7 @@ class Plan:
 
 def put_bounds(context: ChunkContext[Any], devices: list[str], tokens: np.ndarray) -> int:
     """Stores the bounds of the chunks of rows with these token counts, unless stored already; how many chunks."""
-    most = chunk_tokens(context.runtime, devices, int(tokens.sum()))
+    most = chunk_tokens(context.runtime.config, devices, int(tokens.sum()))
     context.runtime.job_files.put_array(context.job, "bounds", chunk_bounds(tokens, most))
     return len(context.runtime.job_files.get_array(context.job, "bounds")) - 1
 
@@ -187,10 +188,10 @@ def estimated_tokens(n_bytes: np.ndarray, max_length: int) -> np.ndarray:
     return estimate
 
 
-def chunk_tokens(runtime: Runtime, devices: list[str], total: int) -> int:
+def chunk_tokens(config: Config, devices: list[str], total: int) -> int:
     """The maximum number of tokens per chunk of a job with `total` tokens."""
-    if runtime.config.chunk_tokens:
-        return runtime.config.chunk_tokens
+    if config.chunk_tokens:
+        return config.chunk_tokens
     most = CHUNK_TOKENS[device_kind(devices)]
     return max(LEAST_TOKENS, min(most, total // (CHUNKS_PER_WORKER * max(1, len(devices)))))
 

@@ -1,0 +1,74 @@
+"""Some consecutive records of a file: by rows, as most readers give them, or by columns, as Arrow does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+# (line on which it begins, cells)
+Record = tuple[int, list[str]]
+
+# A chunk becomes one row group: small enough to read one row in milliseconds, large enough to compress well.
+CHUNK_BYTES = 1 << 19
+# With fewer per column, a row group has more bytes about its columns than of them.
+COLUMN_BYTES, MOST_CHUNK_BYTES = 1 << 11, 12 << 20
+
+
+class Chunk:
+    """Given as records, or as columns of strings without nulls, whose records then begin on consecutive lines."""
+
+    def __init__(self, records: list[Record], columns: Sequence[pa.Array] = (), *, line: int = 0) -> None:
+        self._records = records
+        self._columns = columns
+        self._line = line
+
+    def records(self) -> list[Record]:
+        """The records by rows."""
+        if not self._records and self._columns:
+            cells = zip(*(column.to_pylist() for column in self._columns), strict=True)
+            self._records = list(enumerate(map(list, cells), self._line))
+        return self._records
+
+    def columns(self, width: int) -> Sequence[pa.Array]:
+        """The cells by columns; none where not every record has `width` cells."""
+        cells = [record[1] for record in self._records]
+        if not self._columns and set(map(len, cells)) == {width}:
+            self._columns = as_columns(cells)
+        return self._columns if len(self._columns) == width else ()
+
+
+def as_columns(rows: Sequence[Sequence[str]]) -> list[pa.Array]:
+    """Rows of like length as columns of strings."""
+    return [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+
+
+def chunk_bytes(width: int) -> int:
+    """How large a chunk of a table with so many columns should be."""
+    return min(max(CHUNK_BYTES, COLUMN_BYTES * width), MOST_CHUNK_BYTES)
+
+
+def is_blank(cells: Sequence[str]) -> bool:
+    """Whether there is nothing to see in any cell."""
+    return not any(map(str.strip, cells))
+
+
+def chunked(records: Iterator[Record]) -> Iterator[Chunk]:
+    """The records in chunks; the header, the first with something in a cell, has a chunk of its own."""
+    for record in records:
+        yield Chunk([record])
+        if not is_blank(record[1]):
+            break
+    else:
+        return
+    most = chunk_bytes(len(record[1]))
+    chunk: list[Record] = []
+    characters = 0
+    for record in records:
+        chunk.append(record)
+        characters += sum(map(len, record[1]))
+        if characters >= most:
+            yield Chunk(chunk)
+            chunk, characters = [], 0
+    if chunk:
+        yield Chunk(chunk)
