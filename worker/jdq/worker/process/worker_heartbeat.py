@@ -82,14 +82,14 @@ class WorkerHeartbeat(threading.Thread):
             # An order to stop must reach the working process immediately, not one heartbeat later.
             (self._gone if drained else self._stopping).wait(self._runtime.config.heartbeat_s)
 
-    def lease_gpu(self, gpus: Sequence[Gpu], shortage: Shortage) -> Gpu:
+    def lease_gpu(self, gpus: Sequence[Gpu], shortage: Shortage | None = None) -> Gpu:
         """Leases one of the GPUs for as long as this thread lives; waits, and reports it, while there is none.
 
-        shortage: why a GPU must be left to others.
+        shortage: why a GPU must be left to others; None: never.
         """
         self._shortage = shortage
         while True:
-            short = {gpu.uuid: reason for gpu in gpus if (reason := shortage(gpu, held=False))}
+            short = {gpu.uuid: reason for gpu in gpus if shortage and (reason := shortage(gpu, held=False))}
             free = [gpu.uuid for gpu in gpus if gpu.uuid not in short]
             if free and (uuid := self._runtime.ledger.lease_gpu(free)):
                 self._gpu = next(gpu for gpu in gpus if gpu.uuid == uuid)
