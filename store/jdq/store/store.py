@@ -92,8 +92,10 @@ class Store:
         `attrs` has the names of the text column and of the label column. Without `version` the newest. Raises
         UnknownDataset.
         """
+        import pandas as pd
+
         table = self.datasets.get(dataset, version)
-        frame = table.table()
+        frame = pd.concat(table.blocks(), ignore_index=True)
         frame.attrs |= {"text_column": table.text_column, "label_column": table.label_column}
         return frame
 

@@ -22,7 +22,7 @@ COUNT = click.IntRange(min=0)
 @click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as they run]")
 @click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or as they run]")
 def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
-    """Start Redis and workers on this machine, or change the number of workers.
+    """Start Redis and workers here, or change the number of workers.
 
     They run in the background and log to $JDQ_HOME/logs. While they run, other numbers start or stop workers; jobs
     continue. If only their supervisor died, `jdq up` starts another one, which takes over the processes that still run.
