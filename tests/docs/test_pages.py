@@ -81,7 +81,8 @@ def test_a_jdq_command_in_an_example_parses(words: list[str]) -> None:
     """The command exists, takes these options and as many arguments, and the options' values are of their types."""
     depth = max(n for n in range(len(words) + 1) if tuple(words[:n]) in COMMANDS)
     context = COMMANDS[tuple(words[:depth])]
-    assert not isinstance(context.command, click.Group), f"no such command: jdq {' '.join(words)}"
+    is_command = not isinstance(context.command, click.Group) or context.command.invoke_without_command
+    assert is_command, f"no such command: jdq {' '.join(words)}"
     values, rest, _ = context.command.make_parser(context).parse_args(words[depth:])
     assert not rest, f"left over: {rest}"
     for parameter in context.command.params:

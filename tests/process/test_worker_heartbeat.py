@@ -27,7 +27,7 @@ from tests.redis_server import RedisServer
 from tests.waiting import until
 
 SPEC = TrainHead(dataset="d", version="v")
-GPUS = [Gpu(uuid="GPU-1", name="H1"), Gpu(uuid="GPU-2", name="H2")]
+GPUS = [Gpu(uuid=f"GPU-{n}", name=f"H{n}", index=n, card=f"GPU-{n}") for n in (1, 2)]
 Sent = list[tuple[list[TicketOrder], bool]]
 
 
@@ -138,7 +138,7 @@ def test_a_worker_waits_while_all_gpus_are_taken_and_says_so_once(
     client.set("jdq:gpu:GPU-1", "other", px=600)
     heartbeat.start()
     assert heartbeat.lease_gpu(GPUS[:1]) == GPUS[0]
-    assert caplog.messages == ["all 1 GPUs of this host are taken; this worker waits for one"]
+    assert caplog.messages == ["this worker waits for a GPU: all 1 GPUs are taken"]
     until(lambda: listed(jobbook).state == "starting")
 
 
@@ -275,3 +275,24 @@ def test_a_heartbeat_that_breaks_ends_its_worker(
     heartbeat._gone.set()
     heartbeat.run()
     assert len(signals) == 1
+
+
+def test_a_worker_leaves_a_gpu_that_others_use_after_the_chunk_that_it_holds(
+    heartbeat: WorkerHeartbeat, runtime: Runtime, jobbook: JobBook, client: redis.Redis, signals: list[tuple[int, int]]
+) -> None:
+    used = {"GPU-1"}
+
+    def shortage(gpu: Gpu, *, held: bool) -> str:
+        return f"others use {gpu.uuid}" if gpu.uuid in used else ""
+
+    assert heartbeat.lease_gpu(GPUS, shortage) == GPUS[1]
+    heartbeat._send()
+    job, _ = jobbook.create(SPEC)
+    assert runtime.ledger.next(job) is not None
+    used.add("GPU-2")
+    heartbeat._send()
+    assert (listed(jobbook).reason, signals) == ("others use GPU-2", [])
+    assert runtime.ledger.next(jobbook.create(SPEC)[0]) is None
+    client.hdel("jdq:workers:busy", "w")
+    heartbeat._send()
+    assert signals == [(os.getpid(), signal.SIGTERM)]

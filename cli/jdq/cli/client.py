@@ -138,7 +138,7 @@ def warnings(workers: Sequence[Worker], spec: Spec) -> Iterator[str]:
     """What may keep the living workers from doing the job as expected."""
     if others := sorted({worker.version for worker in workers} - {"-", version("jdq")}):
         yield f"workers run jdq {', '.join(others)}, this is {version('jdq')}; see jdq workers"
-    served = {worker.queue for worker in workers if worker.state != "sick"}
+    served = {worker.queue for worker in workers if worker.state not in ("sick", "drained")}
     for queue in spec.queues:
         if queue not in served:
             yield f"no worker serves the {queue} queue; the job waits for one"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from jdq.worker.config import Config
-from jdq.worker.process.devices import gpus
+from jdq.worker.process.nvml import DriverFault, gpus
 
 
 def local_device(config: Config) -> str:
     """The configured device, else a GPU that PyTorch can use, else the CPU."""
     if config.device != "auto":
         return config.device
-    if not gpus():
+    try:
+        if config.gpus == "none" or not gpus():
+            return "cpu"
+    except DriverFault:
         return "cpu"
     import torch
 

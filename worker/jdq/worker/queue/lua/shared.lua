@@ -300,9 +300,15 @@ local function blame(worker, reason)
   redis.call('HSETNX', 'jdq:workers:sick', worker, cjson.encode({since = now, reason = reason}))
 end
 
+-- Whether the worker gets no chunk: it is quarantined or drained.
+local function out_of_service(worker)
+  return redis.call('HEXISTS', 'jdq:workers:sick', worker) == 1
+    or redis.call('HEXISTS', 'jdq:workers:drained', worker) == 1
+end
+
 -- Whether the worker may take one of the job's pending chunks.
 local function takeable(id, worker)
-  if redis.call('HEXISTS', 'jdq:workers:sick', worker) == 1 or pending(id) <= 0 then return false end
+  if out_of_service(worker) or pending(id) <= 0 then return false end
   if number(id, 'chunks_total') > number(id, 'next') then return true end
   local queue = redis.call('HGET', key(id), 'queue')
   for _, part in ipairs({'returned', 'delayed'}) do
