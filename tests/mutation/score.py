@@ -37,10 +37,12 @@ INSIDE = Path(__file__).parent / "inside"
 ROOMS = {
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
+        "tests/store/test_counts.py",
         "tests/store/test_features.py",
         "tests/store/test_format.py",
         "tests/store/test_index.py",
         "tests/store/test_maintenance.py",
+        "tests/store/test_reading.py",
         "tests/store/test_space*.py",
     ],
     "store/jdq/store/table": ["tests/store/test_table*.py"],

@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fake_nvml.host import card
 from tests.stack.conftest import SHORT, Stack, computing, stack_in
+from tests.stack.test_gpus import with_gpus
 from tests.stack.test_queue import submitted
 from tests.waiting import until
 
@@ -22,11 +24,11 @@ WORKER = [sys.executable, "-m", "celery", "-A", "jdq.worker.app", "worker", "-Q"
 
 @pytest.fixture(scope="module")
 def sick_stack() -> Iterator[Stack]:
-    """A stack whose gpu worker is to compute on a CUDA that does not exist."""
+    """A stack whose gpu worker has leased a GPU that does not exist."""
     pytest.importorskip("torch")
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder, **SHORT)
-        cuda = Stack(stack.home, stack.settings | {"JDQ_DEVICE": "cuda"})
+        cuda = with_gpus(stack, Path(folder), [card("a")], GPUS_ARE_LISTED="but do not compute")
         assert "takes no work: self-test: cuda does not compute" in cuda.run("up").stderr
         yield stack
         stack.run("down")
