@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COUNT = click.IntRange(min=0)
 
 
-@click.command()
+@click.command(short_help="Start Redis and workers on this machine.")
 @click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as they run]")
 @click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or as they run]")
 def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
