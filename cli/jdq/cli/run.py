@@ -96,7 +96,7 @@ class Jobs:
 
 def _import_new(client: Client, file: str, version: DatasetVersion, table: dict[str, Any]) -> DatasetVersion:
     """The table to predict, read like the other one, from the same text column."""
-    from jdq.store.datasets import name_from
+    from jdq.store.datasets.names import PREDICTED, name_from
     from jdq.store.table import table_name
 
     same = {"text_column": table["text_column"] or (version.text_column,), "label_column": None}
@@ -105,7 +105,7 @@ def _import_new(client: Client, file: str, version: DatasetVersion, table: dict[
     options = dataclasses.replace(
         options, can_be_unlabelled=False, command="jdq submit predict --head @last", typed=(file,)
     )
-    return import_file(client, [file], name=name_from(f"predict-{table_name([file])}"), options=options)
+    return import_file(client, [file], name=name_from(f"{PREDICTED}{table_name([file])}"), options=options)
 
 
 def _made(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
+from jdq.store.datasets.names import is_passing
 from jdq.store.errors import StoreError
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import SHARD_FILE
@@ -54,19 +55,22 @@ class DatasetSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSummary:
-    """All datasets and feature spaces, and the dataset versions that cannot be read."""
+    """Datasets and feature spaces, and the dataset versions that cannot be read. left_out: how many versions are not
+    listed, because they were imported only for predictions."""
 
     root: str
     datasets: list[DatasetSummary]
     spaces: list[SpaceSummary]
     damaged: list[str]
+    left_out: int = 0
 
 
-def list_store(store: Store) -> StoreSummary:
-    """What is in the store now."""
+def list_store(store: Store, *, everything: bool = True) -> StoreSummary:
+    """What is in the store now; without `everything`, tables that were imported only for predictions are counted."""
     damaged = [str(damage) for damage in (*store.datasets.damaged().values(), *store.damaged_spaces().values())]
-    datasets = []
-    for version in store.datasets.list():
+    datasets, versions = [], store.datasets.list()
+    listed = [version for version in versions if everything or not is_passing(version.name)]
+    for version in listed:
         try:
             datasets.append(summarize_dataset(store, version))
         except RemovedDataset:
@@ -74,7 +78,9 @@ def list_store(store: Store) -> StoreSummary:
         except DamagedDataset as damage:
             damaged.append(str(damage))
     spaces = [summarize_space(store, space) for space in store.spaces()]
-    return StoreSummary(root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged)
+    return StoreSummary(
+        root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged, left_out=len(versions) - len(listed)
+    )
 
 
 def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
