@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 from tests.stack.conftest import JDQ, Stack
-from tests.waiting import until
 
 PARTS = ("red apples", "green pears", "dry bread")
 
@@ -23,7 +22,7 @@ def table(folder: Path, name: str, *, rows: int, labels: bool = True, word: str 
 
 
 def test_one_command_goes_from_a_table_to_a_report_and_predictions(stack: Stack, tmp_path: Path) -> None:
-    data, new = table(tmp_path, "fruit.csv", rows=90), table(tmp_path, "new.csv", rows=7, labels=False)
+    data, new = table(tmp_path, "fruit.csv", rows=48), table(tmp_path, "new.csv", rows=7, labels=False)
     command = ["run", data, "--predict", new, "--encoder", "hash:32", "-o", str(tmp_path / "results")]
     finished = stack.run(*command)
     assert "text column description, label column category (3 classes)" in finished.stderr
@@ -48,7 +47,7 @@ def test_one_command_goes_from_a_table_to_a_report_and_predictions(stack: Stack,
     stack.run(*command)
     again = stack.json("jobs")
     assert [job["job"] for job in again][1:] == [job["job"] for job in jobs], "only the extraction looks again"
-    assert (again[0]["kind"], again[0]["computed"], again[0]["reused"]) == ("extract", 0, 90)
+    assert (again[0]["kind"], again[0]["computed"], again[0]["reused"]) == ("extract", 0, 48)
 
 
 def test_interrupted_it_continues_with_the_job_that_it_left(stack: Stack, tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ def test_interrupted_it_continues_with_the_job_that_it_left(stack: Stack, tmp_pa
         _, rest = process.communicate()
     assert process.returncode == 130
     assert "the same jdq run" in rest
-    until(lambda: stack.json("status", left["job"])["state"] == "running", why="the job goes on")
+    assert stack.json("status", left["job"])["state"] in ("running", "succeeded"), "the job goes on"
 
     stack.run(*command)
     extractions = [job for job in stack.json("jobs") if job["kind"] == "extract"]
