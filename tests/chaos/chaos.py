@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -55,11 +58,15 @@ FAULTS = ["kill worker", "kill child", "kill server", "pause", "sleep", "cut con
 FAULTS += ["lost replies", "full disk", "clock step"]
 DISK = "size=256m"
 HOUR_MS = 3_600_000
+WATCHED_S = 8.0
 
 
 @dataclass
 class Findings:
-    """The findings of the final checks; all but the counts of faults, rows and killers should be 0."""
+    """The findings of the final checks; all but the counts of faults, rows and killers should be 0.
+
+    recoveries_s: from the kill of a working process to when all of its chunks are leased again, or inf.
+    """
 
     faults: Counter[str] = field(default_factory=Counter)
     jobs: int = 0
@@ -70,6 +77,7 @@ class Findings:
     without_end: int = 0
     killers: int = 0
     killers_named: int = 0
+    recoveries_s: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
@@ -136,7 +144,7 @@ class Chaos:
     def _fault(self, fault: str) -> None:
         done = {
             "kill worker": lambda: self._signal(self._workers(), signal.SIGKILL),
-            "kill child": lambda: self._signal(self._children(), signal.SIGKILL),
+            "kill child": self._kill_child,
             "kill server": lambda: self._signal(self._named("redis"), signal.SIGKILL),
             "pause": self._pause,
             "sleep": self._sleep,
@@ -178,6 +186,39 @@ class Chaos:
         except ProcessLookupError:
             return None
         return chosen
+
+    def _kill_child(self) -> psutil.Process | None:
+        """Kills a process that computes, and measures how long its chunks wait for another one."""
+        held = self._holders()
+        chosen = self._signal(self._children(), signal.SIGKILL)
+        tokens = {
+            chunk: holder["token"] for chunk, holder in held.items() if chosen and holder["process"] == chosen.pid
+        }
+        if tokens:
+            self.findings.recoveries_s.append(self._recovery_s(tokens))
+        return chosen
+
+    def _recovery_s(self, tokens: dict[tuple[str, str], str]) -> float:
+        began = time.monotonic()
+        while (waited_s := time.monotonic() - began) < WATCHED_S:
+            held = self._holders()
+            tokens = {
+                chunk: token for chunk, token in tokens.items() if held.get(chunk, {"token": token})["token"] == token
+            }
+            if not tokens:
+                return waited_s
+            self._resume(time.monotonic())
+            time.sleep(0.02)
+        return math.inf
+
+    def _holders(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """By job and chunk: the token, worker and process that hold it; none while the server is away."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        with contextlib.suppress(redis.RedisError), self._client() as client:
+            for job in client.smembers("jdq:open"):
+                for chunk, text in client.hgetall(f"jdq:job:{job}:holders").items():
+                    found[str(job), str(chunk)] = json.loads(text)
+        return found
 
     def _pause(self) -> bool:
         chosen = self._signal(self._children() + self._workers(), signal.SIGSTOP)
@@ -323,6 +364,9 @@ def main(faults: int, seed: int) -> None:
         f"lost {found.lost}, wrong {found.wrong}, ended twice {found.ended_twice}, "
         f"without an end {found.without_end}, given up {len(found.failed)}"
     )
+    if found.recoveries_s:
+        median = statistics.median(found.recoveries_s)
+        click.echo(f"median recovery after the kill of a working process: {median:.2f} s of {len(found.recoveries_s)}")
     for failure in found.failed:
         click.echo(f"  {failure}")
     sys.exit(0 if found.sound else 1)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jdq.store import text_keys
+from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.heads.files import save_head
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.split import make_split
@@ -80,7 +81,8 @@ def test_a_jdq_command_in_an_example_parses(words: list[str]) -> None:
     """The command exists, takes these options and as many arguments, and the options' values are of their types."""
     depth = max(n for n in range(len(words) + 1) if tuple(words[:n]) in COMMANDS)
     context = COMMANDS[tuple(words[:depth])]
-    assert not isinstance(context.command, click.Group), f"no such command: jdq {' '.join(words)}"
+    is_command = not isinstance(context.command, click.Group) or context.command.invoke_without_command
+    assert is_command, f"no such command: jdq {' '.join(words)}"
     values, rest, _ = context.command.make_parser(context).parse_args(words[depth:])
     assert not rest, f"left over: {rest}"
     for parameter in context.command.params:
@@ -97,6 +99,7 @@ def test_the_examples_are_found() -> None:
 def test_the_python_examples_of_a_page_run_in_order(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("JDQ_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JDQ_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
     names = surroundings(tmp_path)
@@ -106,12 +109,13 @@ def test_the_python_examples_of_a_page_run_in_order(
 
 
 def surroundings(folder: Path) -> dict[str, object]:
-    """What examples take for given: two datasets with features, a shard's path, an exported head, its features."""
+    """What examples take for given: two datasets with features, a shard's path, a head and its features, an encoder."""
     store, _, space = write_store(folder / "store", sentences(300))
     extract_texts(store, import_texts(store, sentences(30), name="postings"))
     X, y, _ = store.load("posts")
     head = train_head(X, y, make_split(y, text_keys(list(map(str, range(len(y)))))), HeadOptions())
     (folder / "head.safetensors").write_bytes(save_head(head))
+    make_tiny_bart(folder / "tiny", dim=32, layers=1)
     return {"path": next((space.path / "shards").glob("*.h5")), "features": np.asarray(X)}
 
 

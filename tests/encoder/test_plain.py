@@ -59,6 +59,23 @@ def test_the_planner_and_the_worker_agree_on_the_feature_space(kind: str, save_m
     assert space.architecture.startswith(kind)
 
 
+@pytest.mark.parametrize("kind", ["T5", "MT5", "UMT5"])
+def test_an_encoder_saved_without_its_decoder_gives_the_features_of_the_complete_model(
+    kind: str, save_model: SaveModel
+) -> None:
+    config_class, complete_class, half_class = (
+        getattr(transformers, kind + name) for name in ("Config", "ForConditionalGeneration", "EncoderModel")
+    )
+    complete = complete_class(config_class(**T5, vocab_size=VOCABULARY))
+    half = half_class(config_class(**T5, vocab_size=VOCABULARY))
+    half.load_state_dict({name: weight for name, weight in complete.state_dict().items() if name in half.state_dict()})
+    tokens = random_tokens([1, 9, 60])
+    folders = [save_model(complete, "complete"), save_model(half, "half")]
+    expected, features = (load_encoder(str(folder)).encode(tokens) for folder in folders)
+    assert np.array_equal(expected, features)
+    assert describe(str(folders[1]), storage_dtype="float32") == load_encoder(str(folders[1])).space("float32")
+
+
 def test_the_limit_of_roberta_leaves_out_the_positions_that_it_never_uses(save_model: SaveModel) -> None:
     encoder = load_encoder(str(save_model(network_of("roberta"))))
     assert encoder.identity.max_length == 512

@@ -73,7 +73,7 @@ def test_every_pooling_of_one_pass_equals_the_reference(
 def test_the_default_of_a_bart_is_position_zero_and_says_so(tiny: Path) -> None:
     chosen = poolings_of(str(tiny), ("auto",))
     assert chosen.names == ("cls",)
-    assert chosen.reason == "the default: the encoder has no 1_Pooling/config.json"
+    assert chosen.reason == "the default, because the encoder has no 1_Pooling/config.json"
     assert describe(str(tiny)) == describe(str(tiny), pooling="cls")
     assert describe(str(tiny)).pooling == "cls"
 

@@ -16,6 +16,7 @@ from jdq.store.job_files import JobFiles
 from jdq.store.maintenance.garbage import collect_garbage
 from jdq.store.maintenance.listing import list_store
 from jdq.store.maintenance.verify import verify
+from jdq.store.spaces.counts import count_missing, count_rows
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store, open_store
 from jdq.store.trained import Heads, Models
@@ -35,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     store, version, space = write_store(tmp_path_factory.mktemp("kinds") / "store", sentences(40), chunk=5)
     assert not Space(space.path).missing(version.keys()).any()
-    space.count()
+    list_store(store)
     version.put_split(None, Split(np.arange(40, dtype=np.uint8) % 3, {"seed": 1}))
     files = JobFiles(store.root)
     files.put_result(JOB, {"computed": 3, "nested": {"a": [1, 2.5, "é"]}})
@@ -78,6 +79,7 @@ def read_all(root: Path) -> dict[str, object]:
         "model": models.record(JOB),
         "weights": (Path(models.encoder(JOB)) / "model.safetensors").read_bytes(),
         "count": opened.space.count(),
+        "listed": (count_rows(opened.space), count_missing(opened.space, version.record.digest, version.keys())),
     }
 
 

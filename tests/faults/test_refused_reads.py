@@ -14,6 +14,7 @@ from jdq.store.errors import CannotRead, MissingFeatures
 from jdq.store.exports.export import export
 from jdq.store.keys import text_keys
 from jdq.store.maintenance.garbage import collect_garbage
+from jdq.store.maintenance.listing import list_store
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import compact, mapped_shard, mmap_file
 from jdq.store.spaces.mmap_file import SMALLEST_MAP
@@ -52,14 +53,39 @@ def test_too_many_open_files_are_reported_as_that_and_not_as_a_failed_export(
     assert verify(store).sound
 
 
+def refuse_to_list(refused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder `refused` cannot be listed, as after another machine replaced it on a file server."""
+    real = os.scandir
+
+    def scandir(folder: Path | str = ".") -> object:
+        if Path(folder) == refused:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_folder_of_shards_that_cannot_be_listed_is_one_line_of_ls_and_of_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(20))
+    other = store.space(fake_space(3))
+    refuse_to_list(space.shards, monkeypatch)
+    fact = f"cannot read {space.shards}: Stale file handle (errno {errno.ESTALE})"
+    summary, report = list_store(store), verify(store, repair=True)
+    assert [listed.space for listed in summary.spaces] == [other.digest]
+    assert [extraction.missing for extraction in summary.datasets[0].extracted] == [None]
+    assert summary.damaged == [fact]
+    assert [(found.kind, found.path, found.fact) for found in report.findings] == [("space", str(space.shards), fact)]
+    assert [found.path for found in report.incomplete] == [str(version.path)]
+    monkeypatch.undo()
+    assert verify(store).sound
+
+
 def test_a_folder_that_cannot_be_listed_is_no_failed_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, version, space = write_store(tmp_path / "store", sentences(20))
     table = store.open(version.name)
-
-    def refusing(folder: Path) -> None:
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    refuse_to_list(space.shards, monkeypatch)
     with pytest.raises(CannotRead, match=f"cannot read {space.shards}: Stale file handle"):
         export(table, tmp_path / "x.npz")
 

@@ -129,7 +129,7 @@ class SteppedLoader(SourceFileLoader):
 
 
 class ListedGpuLoader(SourceFileLoader):
-    """Loads a module whose checks of GPUs pass, for hosts whose GPUs are only listed."""
+    """Loads a module whose checks of GPUs pass, for hosts whose GPUs are only listed (tests/fake_nvml)."""
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
@@ -145,8 +145,10 @@ def loader_of(fullname: str) -> type[SourceFileLoader] | None:
     }
     if fullname in loaders:
         return loaders[fullname]
-    checks = ("jdq.worker.process.readiness", "jdq.worker.encoder.self_test")
-    if fullname in checks and os.environ.get("GPUS_ARE_LISTED"):
+    listed = os.environ.get("GPUS_ARE_LISTED")
+    if listed and fullname == "jdq.worker.process.readiness":
+        return ListedGpuLoader
+    if listed == "sound" and fullname == "jdq.worker.encoder.self_test":
         return ListedGpuLoader
     return None
 

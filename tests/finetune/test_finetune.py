@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from jdq.worker.encoder.errors import EncoderNotFound
+from jdq.worker.encoder.errors import DamagedEncoder, EncoderNotFound
 from jdq.worker.finetune.errors import BadOption, DamagedModel
 from jdq.worker.finetune.model import load_fine_tuned, read_fine_tune_record
+from jdq.worker.finetune.network import load_classifier
 from jdq.worker.heads.errors import BadSplit
 
 
@@ -184,3 +185,22 @@ def test_a_model_that_stands_already_is_the_result_and_another_one_is_refused(ca
     assert case.run(tmp_path, epochs=1, report=reports.append) == first and not reports
     with pytest.raises(BadOption, match="holds another fine-tune"):
         case.run(tmp_path, epochs=2)
+
+
+def test_a_folder_without_the_decoder_that_its_classifier_uses_is_refused(tmp_path: Path) -> None:
+    from transformers import T5Config, T5EncoderModel
+
+    T5EncoderModel(T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=20)).save_pretrained(
+        tmp_path
+    )
+    lacks = "lacks 15 weights of a T5ForSequenceClassification, such as transformer.decoder.block.0"
+    with pytest.raises(DamagedEncoder, match=lacks):
+        load_classifier(tmp_path, ("a", "b"), multi_label=False, seed=0)
+
+
+def test_a_pooler_that_a_folder_lacks_is_initialised(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertForMaskedLM(BertConfig(**sizes, vocab_size=20)).save_pretrained(tmp_path)
+    assert load_classifier(tmp_path, ("a", "b"), multi_label=False, seed=0).num_labels == 2

@@ -55,8 +55,8 @@ def test_an_exit_code_is_put_into_words(code: int, reason: str) -> None:
     assert reason_of(code) == reason
 
 
-def in_place(test: SelfTest, code: str) -> SelfTest:
-    test._command = [sys.executable, "-c", code]
+def in_place(test: SelfTest, code: str, *arguments: str) -> SelfTest:
+    test._command = [sys.executable, "-c", code, *arguments]
     return test
 
 

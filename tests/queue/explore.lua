@@ -71,7 +71,9 @@ end
 -- many tickets a job gets and when, for here any worker may ask for a chunk at any time.
 local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true}
 for field in string.gmatch('kind spec priority wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
-local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, ['jdq:workers:busy'] = true}
+-- Which workers are busy, and since when others are idle, matters only to chunks that failed.
+local BUSY, IDLE = 'jdq:workers:busy', 'jdq:workers:idle'
+local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, [BUSY] = true, [IDLE] = true}
 local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
 
 -- Time from now. What is over for 70 s is so for good, unless the clock is set; two hours from now is as far as three.
@@ -104,7 +106,7 @@ local function canonical(value, names)
   return #text == 13 and tonumber(text) and from_now(tonumber(text)) or text
 end
 
-local kinds = {}
+local kinds = {[IDLE] = 'hash', [BUSY] = 'hash'}
 local function read(name)
   kinds[name] = kinds[name] or redis.call('TYPE', name).ok
   if kinds[name] == 'set' then return redis.call('SMEMBERS', name), 1 end
@@ -149,6 +151,7 @@ local function digest()
     local part = string.match(name, '([^:]*)$')
     if OF_WORKERS[part] then
       of_workers[name] = read(name)
+      if part == 'troubles' then of_workers[BUSY], of_workers[IDLE] = read(BUSY), read(IDLE) end
     elseif not NO_STATE[name] and part ~= 'log' then
       common[#common + 1] = as_text(name, {}, world.clock, read(name))
     end

@@ -21,8 +21,9 @@ def test_it_talks_to_the_configured_server_by_our_transport(app: Celery) -> None
     assert app.main == "jdq"
     with app.connection() as connection:
         assert connection.as_uri() == URL
-    with celery_app(read_config({"JDQ_BROKER_URL": "redis://h/0"})).connection() as connection:
-        assert connection.get_transport_cls() is Transport
+    for url in ("redis://h/0", "rediss://h/0"):
+        with celery_app(read_config({"JDQ_HOME": "/nonexistent", "JDQ_BROKER_URL": url})).connection() as connection:
+            assert connection.get_transport_cls() is Transport
 
 
 def test_only_json_is_sent_and_accepted_and_no_result_is_kept(app: Celery) -> None:

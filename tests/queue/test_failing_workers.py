@@ -79,6 +79,44 @@ def test_a_worker_never_takes_again_what_it_failed_while_another_lives_however_b
     assert taken(bad, job).attempt == 2
 
 
+def test_an_idle_worker_that_takes_nothing_keeps_a_failed_chunk_waiting_for_a_minute_only(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    bad, stuck = ledger_of("bad"), ledger_of("stuck")
+    job, other = planned(jobbook, bad, 1), planned(jobbook, bad, 1)
+    fault(bad, taken(bad, job))
+    clock.pass_s(3600)
+    alive(bad, stuck)
+    taken(stuck, other)
+    assert bad.next(job) is None  # the other one is busy
+    stuck.mark_idle(other)
+    for _ in range(6):
+        clock.pass_s(10)
+        alive(bad, stuck)
+        assert bad.next(job) is None
+        assert bad.mark_idle(job) == []
+    clock.pass_s(1)
+    assert [order.job for order in bad.mark_idle(job)] == [job]
+    assert taken(bad, job).attempt == 2
+
+
+def test_a_chunk_waits_for_a_worker_that_was_idle_long_before_it_failed(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    bad, good = ledger_of("bad"), ledger_of("good")
+    job = planned(jobbook, good, 1)
+    good.mark_idle(job)
+    clock.pass_s(3600)
+    alive(bad, good)
+    fault(bad, taken(bad, job))
+    clock.pass_s(61)
+    alive(bad, good)
+    assert bad.next(job) is None
+    clock.pass_s(-3600)  # set back: nobody waits for an hour
+    alive(bad, good)
+    assert taken(bad, job).attempt == 2
+
+
 def test_after_a_death_others_only_go_first(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
     a, b = ledger_of("a"), ledger_of("b")
     job = planned(jobbook, b, 1)

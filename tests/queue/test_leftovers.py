@@ -130,3 +130,14 @@ def test_a_worker_that_leaves_a_job_sends_a_ticket_for_a_chunk_that_was_returned
     clock.pass_s(1)
     assert ledger.mark_idle(job) == []
     assert [order.count for order in other.mark_idle(job)] == [1]
+
+
+def test_a_job_from_which_nobody_takes_gets_its_ticket_also_while_others_wait(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
+) -> None:
+    ledger = ledger_of("a")
+    job, other = jobbook.create(SPEC)[0], jobbook.create(SPEC)[0]
+    taken(ledger, other)
+    client.lpush("cpu", "a ticket of the other job")
+    clock.pass_s(11)
+    assert [(order.job, order.count) for order in ledger.reclaim_expired()[1]] == [(job, 1)]

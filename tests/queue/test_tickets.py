@@ -80,5 +80,5 @@ def test_a_channel_whose_connection_broke_says_so(app: Celery) -> None:
     with app, app.connection() as connection:
         channel = connection.default_channel
         channel.close()
-        with pytest.raises(redis.ConnectionError, match="the connection of the channel is closed"):
+        with pytest.raises(redis.ConnectionError, match=r"^the connection of the channel is closed$"):
             channel.queue_declare("cpu")

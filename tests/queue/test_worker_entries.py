@@ -15,7 +15,7 @@ from tests.queue.conftest import SPEC, Clock
 from tests.queue.test_ledger import planned, taken
 
 LedgerOf = Callable[..., Ledger]
-HASHES = ("", ":queue", ":busy", ":faults", ":sick", ":speed")
+HASHES = ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed")
 
 
 @pytest.fixture

@@ -6,28 +6,40 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.stack.conftest import Stack, computing
+from tests.fake_nvml.host import card
+from tests.stack.conftest import SHORT, Stack, computing, stack_in
+from tests.stack.test_gpus import with_gpus
 from tests.stack.test_queue import submitted
 from tests.waiting import until
 
 WORKER = [sys.executable, "-m", "celery", "-A", "jdq.worker.app", "worker", "-Q", "gpu", "-n", "good@%h"]
 
 
-@pytest.fixture
-def good(stack: Stack) -> Iterator[psutil.Process]:
-    """A gpu worker on the CPU, beside the stack's own, which is to compute on a CUDA that does not exist."""
+@pytest.fixture(scope="module")
+def sick_stack() -> Iterator[Stack]:
+    """A stack whose gpu worker has leased a GPU that does not exist."""
     pytest.importorskip("torch")
-    cuda = Stack(stack.home, stack.settings | {"JDQ_DEVICE": "cuda"})
-    assert "takes no work: self-test: cuda does not compute" in cuda.run("up").stderr
-    environment = stack.environment | {"JDQ_DEVICE": "cpu"}
+    with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
+        stack = stack_in(folder, **SHORT)
+        cuda = with_gpus(stack, Path(folder), [card("a")], GPUS_ARE_LISTED="but do not compute")
+        assert "takes no work: self-test: cuda does not compute" in cuda.run("up").stderr
+        yield stack
+        stack.run("down")
+
+
+@pytest.fixture(scope="module")
+def good(sick_stack: Stack) -> Iterator[psutil.Process]:
+    """A gpu worker on the CPU, beside the stack's own."""
+    environment = sick_stack.environment | {"JDQ_DEVICE": "cpu"}
     with subprocess.Popen(WORKER, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until(lambda: worker(stack, "good")["state"] == "idle")
+        until(lambda: worker(sick_stack, "good")["state"] == "idle")
         yield psutil.Process(process.pid)
         process.terminate()
 
@@ -38,36 +50,36 @@ def worker(stack: Stack, name: str) -> dict[str, str]:
 
 
 def test_a_worker_whose_device_does_not_compute_takes_nothing_and_looks_sick(
-    stack: Stack, good: psutil.Process, tmp_path: Path
+    sick_stack: Stack, good: psutil.Process, tmp_path: Path
 ) -> None:
-    sick = worker(stack, "gpu-1")
+    sick = worker(sick_stack, "gpu-1")
     assert sick["state"] == "sick"
-    assert "gpu-1" in stack.run("workers").stdout
+    assert "gpu-1" in sick_stack.run("workers").stdout
     health = [sys.executable, "-m", "jdq.worker.programs.health", sick["name"]]
-    assert subprocess.run(health, env=stack.environment, capture_output=True, check=False).returncode == 1
-    job = submitted(stack, tmp_path, "table", [f"text {n}" for n in range(500)])
-    stack.run("watch", job)
-    assert stack.json("status", job)["attempts"] == []
-    lines = stack.run("logs", job).stdout
+    assert subprocess.run(health, env=sick_stack.environment, capture_output=True, check=False).returncode == 1
+    job = submitted(sick_stack, tmp_path, "table", [f"text {n}" for n in range(500)])
+    sick_stack.run("watch", job)
+    assert sick_stack.json("status", job)["attempts"] == []
+    lines = sick_stack.run("logs", job).stdout
     assert "good@" in lines
     assert "gpu-1@" not in lines
 
 
 def test_a_quarantined_worker_whose_device_computes_comes_back_with_a_fresh_process(
-    stack: Stack, good: psutil.Process, tmp_path: Path
+    sick_stack: Stack, good: psutil.Process, tmp_path: Path
 ) -> None:
     [child] = computing(good)
     script = (
         "from jdq.worker.process.runtime import Runtime; from jdq.worker.config import read_config; import sys; "
         "Runtime(read_config(), worker=sys.argv[1], queue='gpu').ledger.quarantine('for a test')"
     )
-    name = worker(stack, "good")["name"]
-    subprocess.run([sys.executable, "-c", script, name], env=stack.environment, check=True)
-    assert worker(stack, "good")["state"] == "sick"
-    until(lambda: worker(stack, "good")["state"] == "idle")
+    name = worker(sick_stack, "good")["name"]
+    subprocess.run([sys.executable, "-c", script, name], env=sick_stack.environment, check=True)
+    assert worker(sick_stack, "good")["state"] == "sick"
+    until(lambda: worker(sick_stack, "good")["state"] == "idle")
     until(lambda: not child.is_running())
-    job = submitted(stack, tmp_path, "table", [f"text {n}" for n in range(500)])
-    stack.run("watch", job)
+    job = submitted(sick_stack, tmp_path, "other", [f"other {n}" for n in range(500)])
+    sick_stack.run("watch", job)
 
 
 @pytest.mark.parametrize("victim", ["child", "worker"])

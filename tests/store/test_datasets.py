@@ -112,7 +112,8 @@ def test_labels_that_no_head_can_learn_are_refused(datasets: Datasets, tmp_path:
 
 def test_other_columns_are_kept(datasets: Datasets, tmp_path: Path) -> None:
     version = datasets.import_table(write(tmp_path, "id,text,label\n01,a,x\n02,b,y\n"))
-    assert version.table().to_dict("list") == {"id": ["01", "02"], "text": ["a", "b"], "label": ["x", "y"]}
+    (block,) = version.blocks()
+    assert block.to_dict("list") == {"id": ["01", "02"], "text": ["a", "b"], "label": ["x", "y"]}
     assert [list(block.columns) for block in version.blocks(["label", "id"])] == [["label", "id"]]
 
 

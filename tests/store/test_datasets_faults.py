@@ -304,6 +304,18 @@ def test_a_table_of_other_rows_is_damage(tmp_path: Path, store: Path) -> None:
         DatasetVersion(version.path).texts()
 
 
+def test_a_damaged_page_is_damage_however_the_table_is_read(tmp_path: Path, store: Path) -> None:
+    version = Datasets(store).import_table(write(tmp_path, 3000))
+    path = version.path / "table.parquet"
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    found = DatasetVersion(version.path)
+    for read in (found.texts, lambda: found.texts([0]), lambda: list(found.blocks([found.text_column]))):
+        with pytest.raises(DamagedDataset, match=r"table\.parquet: "):
+            read()
+
+
 def test_a_footer_longer_than_the_file_is_damage(tmp_path: Path, store: Path) -> None:
     version = Datasets(store).import_table(write(tmp_path, 5))
     path = version.path / "table.parquet"

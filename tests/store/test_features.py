@@ -180,6 +180,24 @@ def test_a_folder_without_a_definition_is_not_a_feature_space(tmp_path: Path) ->
         Space(tmp_path)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_every_kind_of_nan_and_infinity_is_refused_and_no_finite_number(tmp_path: Path, dtype: str) -> None:
+    space = open_store(tmp_path).space(fake_space(storage_dtype=dtype))
+    unsigned = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    smallest_nan, sign = np.array(np.inf, dtype).view(unsigned) + 1, unsigned.type(1 << 8 * unsigned.itemsize - 1)
+    nans = np.array([smallest_nan, smallest_nan | sign], unsigned).view(dtype)
+    for number, bad in enumerate([np.inf, -np.inf, *nans]):
+        features = np.zeros((2, 8), dtype)
+        features[1, 7] = bad
+        with pytest.raises(NotFinite) as caught:
+            space.put(text_keys([f"a{number}", "b"]), features, np.ones(2), producer={})
+        assert caught.value.positions == (1,)
+    extremes = np.finfo(dtype)
+    finite = np.array([extremes.max, extremes.min, -0.0, 0.0, 1.0, -1.0, extremes.tiny, -extremes.tiny], dtype)
+    space.put(text_keys(["c"]), finite[None], np.ones(1), producer={})
+    np.testing.assert_array_equal(space.read(text_keys(["c"])), finite[None])
+
+
 def test_an_empty_space_counts_no_keys(space: Space) -> None:
     assert space.count() == 0
     put_texts(space, sentences(3))

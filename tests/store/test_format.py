@@ -36,7 +36,7 @@ def test_the_frozen_shard_of_version_1_is_read(tmp_path: Path) -> None:
     (space,) = store.spaces()
     np.testing.assert_array_equal(space.read(text_keys(TEXTS)), fake_features(TEXTS, 16))
     np.testing.assert_array_equal(space.n_tokens(text_keys(TEXTS)), fake_lengths(TEXTS))
-    assert space.open_shard(SHARD).producer == PRODUCER
+    assert json.loads(space.open_shard(SHARD).header.producer) == PRODUCER
     assert verify(store).sound
 
 
@@ -66,7 +66,7 @@ def _plain(value: bytes | np.uint64) -> str | int:
 def test_the_same_rows_still_make_the_same_shard_name_and_digests() -> None:
     arrays = text_keys(TEXTS), fake_features(TEXTS, 16), fake_lengths(TEXTS)
     image = encode_shard(fake_space(16, tokenizer="frozen"), *arrays, producer=PRODUCER)
-    assert image.name == SHARD
+    assert image.header.keys_digest == SHARD
 
 
 def test_arrays_begin_at_pages_in_files_without_a_crash_flag(tmp_path: Path) -> None:

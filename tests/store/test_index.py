@@ -115,19 +115,6 @@ def test_verify_finds_a_sound_segment_that_says_something_else_than_the_shards(t
     np.testing.assert_array_equal(Space(space.path).read(text_keys(sentences(100))), fake_features(sentences(100)))
 
 
-def test_a_count_is_kept_until_shards_come_or_go(tmp_path: Path) -> None:
-    space = open_store(tmp_path).space(fake_space())
-    put_texts(space, sentences(10))
-    assert space.count() == 10
-    assert Space(space.path).index.counted("keys", lambda: 99) == 10
-    name = put_texts(space, sentences(5, 8))
-    assert space.count() == 13
-    space.shard_path(name).unlink()
-    assert space.count() == 10
-    (space.path / "index" / "counts.json").write_bytes(b"\xff")
-    assert space.count() == 10
-
-
 def test_a_segments_file_is_read_back_and_checked(tmp_path: Path) -> None:
     part = segment.build({"a" * 32: text_keys(sentences(100))})
     segment.write(tmp_path / "x.keys", [part], part.shards)

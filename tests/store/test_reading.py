@@ -38,6 +38,17 @@ def test_load_gives_features_labels_and_texts_in_row_order(tmp_path: Path) -> No
     assert texts == TEXTS
 
 
+def test_a_frame_has_the_table_as_imported(tmp_path: Path) -> None:
+    store, version, _ = write_store(tmp_path / "store", sentences(5))
+    older = version.version
+    (tmp_path / "posts.csv").write_text("title,topic\none,01\n two ,2\n", encoding="utf-8")
+    store.datasets.import_table(tmp_path / "posts.csv")
+    frame = store.frame("posts")
+    assert frame.to_dict("list") == {"title": ["one", " two "], "topic": ["01", "2"]}
+    assert frame.attrs == {"text_column": "title", "label_column": "topic"}
+    assert store.frame("posts", version=older[:6])["text"].tolist() == sentences(5)
+
+
 def test_rows_index_like_an_array(table: ExtractedDataset) -> None:
     rows = table.features
     assert rows.shape == FEATURES.shape

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, InvalidName, NoLabels, UnknownColumn
+from jdq.store.datasets.records import DamagedSplit
 from jdq.store.datasets.splits import split_digest
+from jdq.store.files.digests import array_pieces
 from jdq.store.table import TableOptions
 
 
@@ -94,6 +96,35 @@ def test_a_damaged_split_is_an_error(version: DatasetVersion) -> None:
     array.unlink()
     with pytest.raises(DamagedDataset):
         version.get_split("label")
+
+
+@pytest.mark.parametrize("parts", [[0, 1, 2, 1], [0, 1, 2], [[0, 1, 2, 0]]])
+def test_another_sound_array_in_the_place_of_a_split_is_damage(version: DatasetVersion, parts: list[int]) -> None:
+    stored = version.put_split("label", split_of(0, 1, 2, 0))
+    array = version.path / "splits" / f"{stored.digest}.npy"
+    array.write_bytes(b"".join(array_pieces(np.array(parts, dtype=np.uint8))))
+    with pytest.raises(DamagedSplit, match=f"damaged split .*/{stored.digest}.npy has changed since it was written"):
+        version.get_split("label")
+    array.unlink()
+    with pytest.raises(DamagedSplit, match=f"splits: .*No such file.*{stored.digest}"):
+        version.get_split("label")
+
+
+def test_a_split_is_stored_under_the_digest_of_its_column_and_its_name(version: DatasetVersion) -> None:
+    stored = version.put_split("label", split_of(0, 1, 2, 0), name="seed-7")
+    assert (stored.label_column, stored.name) == ("label", "seed-7")
+    assert sorted(path.name for path in (version.path / "splits").iterdir()) == [
+        "5cdb8ec2ae9dbb97.seed-7.json",
+        "9ef2df416e91203642051aa86f294c4c.npy",
+    ]
+
+
+def test_a_split_that_is_removed_while_it_is_stored_is_damage(
+    version: DatasetVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jdq.store.datasets.splits.get_split", lambda *_, **__: None)
+    with pytest.raises(DamagedSplit, match="the split of 'label' was removed while it was stored"):
+        version.put_split("label", split_of(0, 1, 2, 0))
 
 
 def test_a_pickle_in_the_place_of_a_split_is_not_loaded(version: DatasetVersion) -> None:

@@ -295,6 +295,10 @@ def test_surplus_empty_cells_are_dropped_where_every_row_has_them(tmp_path: Path
         ("id,text,label\n1,Hi,ham\n2,Hello, world,\n", "line 3 has 4 cells; the header has 3"),
         ("text,label\na,x,\nb,y,,\n", "lines 2, 3 have more or fewer cells"),
         ("text\nDear sir,\nDear madam,\n", "lines 2, 3 have more or fewer cells"),
+        (
+            "text,label\na,x,,\nb\nc,y,\n",
+            "lines 2, 3, 4 have more or fewer cells than the header, which has 2 (line 2 has 4)",
+        ),
     ],
 )
 def test_other_surplus_cells_are_faults(failing, content: str, fact: str) -> None:  # type: ignore[no-untyped-def]

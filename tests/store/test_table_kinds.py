@@ -8,6 +8,7 @@ import gzip
 import http.server
 import importlib.util
 import io
+import json
 import lzma
 import os
 import sys
@@ -258,6 +259,58 @@ def test_a_data_set_that_was_saved_to_disk_is_a_table(tmp_path: Path) -> None:
     assert rows_of(open_table(tmp_path / "set")) == [("a", "0"), ("b", "1")]
 
 
+def described_labels(labels: pa.Array, **feature: object) -> pa.Table:
+    """A table as `datasets` writes it."""
+    info = {"info": {"features": {"text": [{"dtype": "string"}], "label": {"_type": "ClassLabel", **feature}}}}
+    table = pa.table({"text": ["a", "b", "c", "d"], "label": labels})
+    return table.replace_schema_metadata({"huggingface": json.dumps(info)})
+
+
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
+def test_class_labels_of_a_hugging_face_data_set_are_imported_as_their_names(tmp_path: Path, ending: str) -> None:
+    table = described_labels(pa.array([1, -1, 0, None]), names=["neg", "pos"])
+    file = tmp_path / f"data.{ending}"
+    with pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write(table)
+    if ending == "parquet":
+        pq.write_table(table, file)
+    version = Datasets(tmp_path / "store").import_table(file, options=TableOptions(missing_labels="keep"))
+    assert list(version.labels(missing="keep")) == ["pos", "", "neg", ""]
+    assert version.source.warnings == (
+        f"{file}: column 'label' has numbers of classes, which are imported as their names: neg, pos",
+        f"{file}: rows 2, 4 without a label",
+        f"{file}: 2 classes of one row, which a split cannot divide: 'neg', 'pos'",
+    )
+
+
+@pytest.mark.parametrize("number", [2, -2])
+def test_a_class_label_without_a_name_is_refused(tmp_path: Path, number: int) -> None:
+    pq.write_table(described_labels(pa.array([0, 1, 0, number]), names=["neg", "pos"]), tmp_path / "data.parquet")
+    with pytest.raises(TableError, match=f"'label' has class {number}; the file names 2 classes, from 0 on"):
+        rows_of(open_table(tmp_path / "data.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "feature"),
+    [
+        (["1", "0", "1", "0"], {"names": ["neg", "pos"]}),
+        ([1, 0, 1, 0], {"names": None}),
+        ([1, 0, 1, 0], {"names": ["neg", "pos"], "_type": "Value"}),
+    ],
+)
+def test_labels_that_are_not_described_as_classes_stay_as_they_are(
+    tmp_path: Path, labels: list[object], feature: dict[str, object]
+) -> None:
+    pq.write_table(described_labels(pa.array(labels), **feature), tmp_path / "data.parquet")
+    assert [label for _, label in rows_of(open_table(tmp_path / "data.parquet"))] == ["1", "0", "1", "0"]
+
+
+def test_a_description_that_is_damaged_is_ignored(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b"], "label": [0, 1]}).replace_schema_metadata({"huggingface": "{"})
+    pq.write_table(table, tmp_path / "data.parquet")
+    assert rows_of(open_table(tmp_path / "data.parquet")) == [("a", "0"), ("b", "1")]
+
+
 def test_standard_input_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(CONTENT))))
     version = Datasets(tmp_path).import_table("-")
@@ -406,6 +459,23 @@ def test_what_is_odd_is_reported(tmp_path: Path, content: str, word: str) -> Non
     table = open_table(file, options)
     rows_of(table)
     assert any(word in warning for warning in table.warnings()), table.warnings()
+
+
+def test_mixed_line_ends_are_reported_in_any_encoding(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes("text\na\nb\rc\n".encode("utf-16"))
+    table = open_table(file)
+    assert rows_of(table) == [("a",), ("b",), ("c",)]
+    assert table.warnings() == [f"{file}: rows end in CR or LF: does a cell have a line end without quotes?"]
+
+
+def test_the_words_around_a_garbled_letter_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text(f"id,text\n1,{'x' * 20}\u00c3\u00a9{'y' * 20}\ufffd\n2,It\u00e2\u20ac\u2122s\n", encoding="utf-8")
+    table = open_table(file)
+    rows_of(table)
+    shown = f"{'x' * 15}\u00c3\u00a9{'y' * 13}"
+    assert table.warnings() == [f"{file}: rows 1, 2 may be in another encoding: {shown!r}"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -29,12 +29,15 @@ class IncompatibleWorkers(BadRequest):
 
 
 class Client:
-    """What one command uses; each part is made when it is first needed."""
+    """What one command uses; each part is made when it is first needed. environment: instead of the process's own."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
 
     @cached_property
     def config(self) -> Config:
         """The configuration; raises ConfigError."""
-        return read_config()
+        return read_config(self._environment)
 
     @cached_property
     def redis(self) -> redis.Redis:
@@ -81,8 +84,12 @@ class Client:
         job, tickets = self.jobbook.create(spec, after=after, priority=priority)
         self._send(tickets)
         for warning in warnings(living, spec):
-            say(f"warning: {warning}", err=True)
+            self.note(f"warning: {warning}")
         return job
+
+    def note(self, text: str) -> None:
+        """Tells the user what was assumed, or what may be wrong."""
+        say(text, err=True)
 
     def retry(self, job: str) -> None:
         """Runs a failed or cancelled job again. Raises NotRetried, and BadRequest where another must go first."""
@@ -110,7 +117,7 @@ class Client:
         try:
             send_tickets(celery_app(self.config), tickets)
         except OperationalError as error:
-            say(f"warning: workers could not be woken and will find the job by themselves: {error}", err=True)
+            self.note(f"warning: workers could not be woken and will find the job by themselves: {error}")
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:
@@ -131,7 +138,7 @@ def warnings(workers: Sequence[Worker], spec: Spec) -> Iterator[str]:
     """What may keep the living workers from doing the job as expected."""
     if others := sorted({worker.version for worker in workers} - {"-", version("jdq")}):
         yield f"workers run jdq {', '.join(others)}, this is {version('jdq')}; see jdq workers"
-    served = {worker.queue for worker in workers if worker.state != "sick"}
+    served = {worker.queue for worker in workers if worker.state not in ("sick", "drained")}
     for queue in spec.queues:
         if queue not in served:
             yield f"no worker serves the {queue} queue; the job waits for one"

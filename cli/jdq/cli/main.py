@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -15,10 +16,12 @@ from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
 from jdq.cli.output import say
+from jdq.cli.programs import ProgramFailed
 from jdq.cli.run import run
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.settings import config
+from jdq.cli.stack.worker import worker
 from jdq.cli.store import store
 from jdq.cli.submit import submit
 from jdq.cli.submit.evaluating import evaluate
@@ -29,6 +32,8 @@ from jdq.cli.trained.model import model
 from jdq.cli.trained.models import models
 from jdq.cli.trained.predict import predict
 from jdq.cli.trained.report import report
+from jdq.store.errors import StoreError
+from jdq.store.location import share_with_group, store_root
 from jdq.worker.config import unknown_variables
 from jdq.worker.queue.exit_codes import ExitCode, exit_on_error
 
@@ -45,7 +50,10 @@ class Sections(click.Group):
 
     @exit_on_error({BadRequest: ExitCode.BAD_INPUT, StackError: ExitCode.NO_STACK})
     def invoke(self, ctx: click.Context) -> Any:
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except ProgramFailed as failed:
+            sys.exit(failed.code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, self.commands))
@@ -63,7 +71,7 @@ class Sections(click.Group):
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, stack.workers, top, doctor, config),
+        "Stack": (stack.up, stack.down, worker, stack.workers, top, doctor, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",
@@ -84,6 +92,8 @@ def cli() -> None:
     """
     for warning in unknown_variables(os.environ):
         say(f"warning: {warning}", err=True)
+    with suppress(StoreError):  # the command says so
+        share_with_group(store_root())
 
 
 def main() -> None:

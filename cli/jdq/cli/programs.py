@@ -12,18 +12,26 @@ from jdq.cli.client import BadRequest, Client
 WORKER_PACKAGES = ("torch", "transformers")
 
 
+class ProgramFailed(Exception):
+    """A program of the workers ended with this exit code, after it said why on stderr."""
+
+    def __init__(self, module: str, code: int) -> None:
+        super().__init__(f"{module} ended with exit code {code}; its message is on stderr")
+        self.code = code
+
+
 def run_program(module: str, arguments: Sequence[str]) -> None:
-    """Runs ``python -m module`` with this process's input and output; exits with its exit code unless that is 0."""
+    """Runs ``python -m module`` with this process's input and output. Raises ProgramFailed when it fails."""
     finished = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
     if finished.returncode:
-        sys.exit(finished.returncode)
+        raise ProgramFailed(module, finished.returncode)
 
 
 def program_output(module: str, arguments: Sequence[str]) -> bytes:
-    """What ``python -m module`` writes to stdout; exits with its exit code unless that is 0."""
+    """What ``python -m module`` writes to stdout. Raises ProgramFailed when it fails."""
     finished = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=False)
     if finished.returncode:
-        sys.exit(finished.returncode)
+        raise ProgramFailed(module, finished.returncode)
     return finished.stdout
 
 

@@ -67,7 +67,7 @@ def run(
     encoder = checked_encoder(client, encoder or client.config.encoder)
     options = read_options(table)
     version = import_file(client, data, name=None, options=options)
-    check_classes(version, None, None)
+    check_classes(client, version, None, None)
     new = _import_new(client, to_predict, version, table) if to_predict else None
     folder = _made(output or Path(f"{version.name}-results"))
     try:

@@ -24,6 +24,7 @@ STATE_STYLES = {
     "unreadable": "red",
     "cancelled": "yellow",
     "stopping": "yellow",
+    "drained": "yellow",
     "waiting": "yellow",
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from jdq.store.errors import StoreError
@@ -23,6 +25,17 @@ def store_root(path: str | Path | None = None, *, environment: Mapping[str, str]
     home = jdq_home(environment)
     named = path or environment.get("JDQ_STORE") or _configured(home / "config.toml") or home / "store"
     return Path(named).expanduser().absolute()
+
+
+def share_with_group(root: Path) -> None:
+    """Has whatever this process creates be writable by its group, if the store's folder is made for a group to share.
+
+    It is if its mode has setgid, with which what is created in it gets its group, and write permission for the group.
+    """
+    with suppress(FileNotFoundError, PermissionError):
+        mode = root.stat().st_mode
+        if mode & stat.S_ISGID and mode & stat.S_IWGRP:
+            os.umask(os.umask(0o077) & ~0o070)
 
 
 def _configured(file: Path) -> str | None:

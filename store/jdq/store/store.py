@@ -19,6 +19,8 @@ from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.shard import Features
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jdq.store.datasets import Datasets
     from jdq.store.extracted import ExtractedDataset
 
@@ -38,6 +40,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._spaces = root / "spaces"
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -83,6 +86,19 @@ class Store:
                 opened[path] = error
         return opened
 
+    def frame(self, dataset: str, *, version: str | None = None) -> pd.DataFrame:
+        """The dataset's table: its columns and rows as imported, text and labels among them; every cell is a str.
+
+        `attrs` has the names of the text column and of the label column. Without `version` the newest. Raises
+        UnknownDataset.
+        """
+        import pandas as pd
+
+        table = self.datasets.get(dataset, version)
+        frame = pd.concat(table.blocks(), ignore_index=True)
+        frame.attrs |= {"text_column": table.text_column, "label_column": table.label_column}
+        return frame
+
     def load(
         self, dataset: str, *, version: str | None = None, space: str | None = None, label_column: str | None = None
     ) -> tuple[Features, npt.NDArray[np.str_], list[str]]:
@@ -105,10 +121,6 @@ class Store:
                 raise NotExtracted(table.name, table.version)
             space = recorded[0].space
         return ExtractedDataset(table, self.open_space(space))
-
-    @property
-    def _spaces(self) -> Path:
-        return self.root / "spaces"
 
     def _digests(self) -> list[str]:
         folders = self._spaces.glob("*/")

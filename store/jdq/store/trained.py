@@ -5,6 +5,7 @@ Their records are read here as plain JSON; only the workers know how to predict 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -62,7 +63,10 @@ class TrainedStore(ABC):
 
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
-        times = [(-changed, path.name) for path in self._paths() if (changed := _changed_at(path)) is not None]
+        times = []
+        for path in self._paths():
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                times.append((-path.stat().st_mtime, path.name))
         return [name.removesuffix(self.suffix) for _, name in sorted(times)]
 
     def has(self, job: str) -> bool:
@@ -118,8 +122,13 @@ class TrainedStore(ABC):
     def size_bytes(self, job: str) -> int:
         """Its size on disk."""
 
-    def _damaged(self, job: str, error: Exception) -> DamagedRecord:
-        return DamagedRecord(f"{self.place(job)} cannot be read: {error}\n  try: jdq {self.kind}s rm {job}")
+    @contextlib.contextmanager
+    def _reading(self, job: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError, UnreadableFile) as error:
+            fact = f"{self.place(job)} cannot be read: {error}"
+            raise DamagedRecord(f"{fact}\n  try: jdq {self.kind}s rm {job}") from error
 
     def _paths(self) -> Iterator[Path]:
         if self._folder.is_dir():
@@ -139,34 +148,25 @@ class Heads(TrainedStore):
         return publish(self.place(job), _with_digests(data))
 
     def check(self, job: str) -> None:
-        metadata, end = self._metadata(job)
-        try:
+        with self._reading(job):
+            metadata, end = self._metadata(job)
             data = self.path(job).read_bytes()[end:]
-        except OSError as error:
-            raise self._damaged(job, error) from error
-        if metadata.get("data_digest", digest_of(data)) != digest_of(data):
-            raise self._damaged(job, ValueError("it has changed since it was written"))
+            if metadata.get("data_digest", digest_of(data)) != digest_of(data):
+                raise ValueError("it has changed since it was written")
 
     def record(self, job: str) -> dict[str, Any]:
         """The record in the file's header, whose digest is checked. Loading a head checks the rest of the file."""
-        try:
-            head = msgspec.json.decode(self._metadata(job)[0]["head"], type=dict[str, Any])
-            record: dict[str, Any] = head["record"]
-        except (KeyError, TypeError, msgspec.MsgspecError) as error:
-            raise self._damaged(job, error) from error
-        return record
+        with self._reading(job):
+            record: dict[str, Any] = msgspec.json.decode(self._metadata(job)[0]["head"], type=dict[str, Any])["record"]
+            return record
 
     def _metadata(self, job: str) -> tuple[dict[str, Any], int]:
         """The header's metadata, and where the header ends."""
-        try:
-            with self.path(job).open("rb") as file:
-                front = file.read(8)
-                front += file.read(min(int.from_bytes(front, "little"), MAX_HEADER_BYTES))
-            check_digest(front)
-            metadata: dict[str, Any] = msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"]
-        except (OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
-            raise self._damaged(job, error) from error
-        return metadata, len(front)
+        with self.path(job).open("rb") as file:
+            front = file.read(8)
+            front += file.read(min(int.from_bytes(front, "little"), MAX_HEADER_BYTES))
+        check_digest(front)
+        return msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"], len(front)
 
     def size_bytes(self, job: str) -> int:
         return self.path(job).stat().st_size
@@ -179,17 +179,13 @@ class Models(TrainedStore):
     suffix = ""
 
     def check(self, job: str) -> None:
-        try:
+        with self._reading(job):
             check_folder(self.path(job))
-        except (FileNotFoundError, UnreadableFile) as error:
-            raise self._damaged(job, error) from error
 
     def record(self, job: str) -> dict[str, Any]:
         """The record beside the weights."""
-        try:
+        with self._reading(job):
             return read_json(self.path(job) / RECORD, dict[str, Any])
-        except (FileNotFoundError, UnreadableFile) as error:
-            raise self._damaged(job, error) from error
 
     def size_bytes(self, job: str) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self.path(job)) if entry.is_file())
@@ -200,14 +196,6 @@ class Models(TrainedStore):
             return name
         self.check(name)
         return str(self.place(name))
-
-
-def _changed_at(path: Path) -> float | None:
-    """When the file or folder was last changed; None where it was removed meanwhile."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return None
 
 
 def _with_digests(data: bytes) -> list[bytes]:

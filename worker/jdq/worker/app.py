@@ -11,11 +11,12 @@ from typing import Any
 
 from celery import signals
 
+from jdq.store.location import share_with_group
 from jdq.worker.config import read_config
 from jdq.worker.process.child_watch import Child, ChildWatch
-from jdq.worker.process.devices import device_of, gpus, show_only
+from jdq.worker.process.devices import device_of, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging
-from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness, check_server
+from jdq.worker.process.readiness import NotReady, check_readiness, check_server
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
 from jdq.worker.queue.celery_app import celery_app
@@ -41,23 +42,25 @@ def _set_up_logging(**_: Any) -> None:
 def _register(sender: Any, **_: Any) -> None:
     """Runs before the pool starts: its process inherits the environment, and with it the GPU."""
     config = read_config()
+    share_with_group(config.store)
     queues = [queue for queue in QUEUES if queue in sender.app.amqp.queues.consume_from]
     if len(queues) != 1:
         raise SystemExit(f"jdq: a worker serves one queue\n  try: -Q {' or -Q '.join(QUEUES)}")
-    visible = gpus() if queues[0] == "gpu" and config.device == "auto" else []
     try:
         check_readiness(config)
         check_server(config)
-        if visible:
-            check_gpu_build()
+        # Not at the top: Flower imports this module where nvidia-ml-py is not installed.
+        from jdq.worker.process.gpu_choice import Room, usable_gpus
+
+        usable = usable_gpus(config, os.environ) if queues[0] == "gpu" else []
     except NotReady as error:
         raise SystemExit(f"jdq: {error}") from None
     runtime = Runtime(config, worker=sender.hostname, queue=queues[0])
     heartbeat = WorkerHeartbeat(runtime, device=device_of(config, queues[0]))
     heartbeat.start()
     _heartbeats.append(heartbeat)
-    if visible:
-        show_only(heartbeat.lease_gpu(visible))
+    if usable:
+        show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage))
     if (device := device_of(config, queues[0])) != "cpu":
         heartbeat.test_device(device)
 

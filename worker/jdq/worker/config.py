@@ -32,6 +32,14 @@ _Url = Annotated[
     ),
 ]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+_Gpus = Annotated[
+    str,
+    Meta(
+        pattern=r"^(all|none|(\d+|(GPU|MIG)-[\w/-]+)(,(\d+|(GPU|MIG)-[\w/-]+))*)$",
+        description="all, none, or indexes and UUIDs of GPUs, separated by commas",
+    ),
+]
+_Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
 _Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
@@ -54,6 +62,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     encoder: _Text = DEFAULT_ENCODER
     precision: Precision = AUTO
     device: _Device = "auto"
+    # The GPUs that workers of this host may lease; CUDA_VISIBLE_DEVICES hides some of them.
+    gpus: _Gpus = "all"
+    # A GPU of which others leave less memory is left to them; 0: whoever else uses it.
+    gpu_min_free_gib: _Gibibytes = 0.0
     # How long a worker may be silent before its chunk goes to another one.
     lease_s: _Seconds = 60.0
     heartbeat_s: _Seconds = 2.0
@@ -101,8 +113,9 @@ DEFAULT = "default"
 _OLD_NAMES = {"heartbeat_s": "beat_s", "reclaim_s": "reap_s", "time_slice_s": "turn_s"}
 # Variables that are no settings of Config: of compose.yaml and docker/, of the workers themselves, of the tests.
 _OTHER_VARIABLES = """
-    JDQ_BUILD_NETWORK JDQ_DATA JDQ_FLOWER_PASSWORD JDQ_FLOWER_PORT JDQ_FLOWER_USER JDQ_GID JDQ_HUB_CACHE JDQ_IMAGE
-    JDQ_METRICS_PORT JDQ_MODELS JDQ_MONITORING_BIND JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
+    JDQ_BUILD_NETWORK JDQ_CPU_WORKERS JDQ_DATA JDQ_FLOWER_PASSWORD JDQ_FLOWER_PORT JDQ_FLOWER_USER JDQ_GID
+    JDQ_GPU_WORKERS JDQ_HUB_CACHE JDQ_IMAGE JDQ_METRICS_PORT JDQ_MODELS JDQ_MONITORING_BIND
+    JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
     JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
     JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION
     JDQ_LEASED_GPU JDQ_WORKER_NAME

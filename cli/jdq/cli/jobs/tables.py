@@ -80,17 +80,9 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
 
 def copy_table(client: Client, job: Job, target: Target) -> None:
     """Writes the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
-    from jdq.store.job_files import JobFiles
     from jdq.store.table.written import read_records
 
-    if job.kind != "predict":
-        raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
-    files = JobFiles(client.store.root)
-    source = files.folder(job.id) / "predictions.csv"
-    if not source.is_file():
-        raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
-    if source.with_suffix(".json").exists():  # older jdq wrote none
-        files.check(source.with_suffix(".json"))
+    source = predictions_file(client, job)
     write_table(read_records(source), target, numbers_from=probability_columns(next(iter(read_records(source)))))
 
 
@@ -114,6 +106,21 @@ def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_fro
     finally:
         partial.unlink(missing_ok=True)
     say(f"wrote {target.path}", err=True)
+
+
+def predictions_file(client: Client, job: Job) -> Path:
+    """The table of a prediction that succeeded, checked; raises BadRequest where the job wrote none."""
+    from jdq.store.job_files import JobFiles
+
+    if job.kind != "predict":
+        raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
+    files = JobFiles(client.store.root)
+    source = files.folder(job.id) / "predictions.csv"
+    if not source.is_file():
+        raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
+    if source.with_suffix(".json").exists():  # older jdq wrote none
+        files.check(source.with_suffix(".json"))
+    return source
 
 
 def probability_columns(header: Sequence[str]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from jdq.cli.client import Client
+from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import json_option, moment, print_json, print_table, say
 from jdq.worker.queue.exit_codes import plain
 
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
 COUNT = click.IntRange(min=0)
 
 
-@click.command(short_help="Start Redis and workers on this machine.")
+@click.command()
 @click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as they run]")
 @click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or as they run]")
 def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
-    """Start Redis and workers on this machine, or change the number of workers.
+    """Start Redis and workers here, or change the number of workers.
 
     They run in the background and log to $JDQ_HOME/logs. While they run, other numbers start or stop workers; jobs
     continue. If only their supervisor died, `jdq up` starts another one, which takes over the processes that still run.
@@ -55,10 +57,21 @@ def down() -> None:
     say("down" if stopped else "nothing was running", err=True)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
-def workers(as_json: bool) -> None:
-    """List the workers and their jobs."""
+@click.pass_context
+def workers(context: click.Context, as_json: bool) -> None:
+    """List the workers and their jobs; drain them.
+
+    \b
+    jdq workers
+    jdq workers drain --host gpu-server-1 --wait
+    """
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+def _list(as_json: bool) -> None:
     from dataclasses import asdict
 
     from jdq.worker.queue.contract import PROTOCOL
@@ -72,11 +85,62 @@ def workers(as_json: bool) -> None:
     print_table(columns, [_row(worker) for worker in known])
     for worker in known:
         if worker.reason is not None:
-            say(f"{worker.name} is sick: {plain(worker.reason)}")
+            say(f"{worker.name} is {worker.state}: {plain(worker.reason)}")
         if worker.protocol != PROTOCOL:
             say(f"{worker.name} has protocol {worker.protocol}, this jdq {PROTOCOL}; install the same jdq")
     if precision := jobbook.precision():
         say(f"precision auto: {precision}")
+
+
+C = TypeVar("C", bound=Callable[..., object])
+
+
+def _selection(command: C) -> C:
+    """The names and options that say which workers."""
+    command = click.option("--all", "every", is_flag=True, help="All workers.")(command)
+    command = click.option("--host", help="The workers of this host, as `jdq workers` shows it.")(command)
+    return click.argument("names", nargs=-1, metavar="[NAME]...")(command)
+
+
+@workers.command()
+@_selection
+@click.option("--wait", is_flag=True, help="Return when they have finished their chunks.")
+def drain(names: tuple[str, ...], host: str | None, every: bool, wait: bool) -> None:
+    """Have workers finish their chunks and take no others.
+
+    They stay drained, also when they are restarted under the same name, until `jdq workers resume`.
+    """
+    jobbook = Client().jobbook
+    chosen = _chosen(jobbook.workers(), [], names, host, every)
+    jobbook.drain(chosen)
+    say(f"drained: {', '.join(chosen)}", err=True)
+    while wait and any(worker.job for worker in jobbook.workers() if worker.name in chosen):
+        time.sleep(0.5)
+
+
+@workers.command()
+@_selection
+def resume(names: tuple[str, ...], host: str | None, every: bool) -> None:
+    """Have drained workers take chunks again."""
+    jobbook = Client().jobbook
+    resumed = jobbook.resume(_chosen(jobbook.workers(), jobbook.drained(), names, host, every))
+    say(f"resumed: {', '.join(resumed) or 'none was drained'}", err=True)
+
+
+def _chosen(
+    known: list[Worker], drained: list[str], names: tuple[str, ...], host: str | None, every: bool
+) -> list[str]:
+    """The names of the workers that are meant; drained ones may not run now. Raises BadRequest."""
+    if bool(names) + (host is not None) + every != 1:
+        raise BadRequest("give names of workers, or --host, or --all\n  try: jdq workers")
+    there = {worker.name for worker in known} | set(drained)
+    if missing := [name for name in names if name not in there]:
+        raise BadRequest(f"no worker {missing[0]}; there are: {', '.join(sorted(there)) or 'none'}")
+    on_host = {worker.name for worker in known if worker.host == host}
+    chosen = list(names) or sorted(there if every else on_host)
+    if not chosen:
+        raise BadRequest(f"no worker {'runs' if every else f'is on {host}'}\n  try: jdq workers")
+    return chosen
 
 
 def _row(worker: Worker) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from jdq.cli.stack.child import Child
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
 from jdq.cli.stack.state import Locked, ProcessId, StackState, living, make_private, read_state, stack_lock, write_state
+from jdq.cli.stack.worker import worker_command
 from jdq.worker.config import Config, read_config
 from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
@@ -82,7 +82,9 @@ class Supervisor:
         self._await(lambda: _answers(client), server)
         began = time.time() - 1.0
         wanted = [(queue, number) for queue, count in self._counts.items() for number in range(1, count + 1)]
-        workers = [self._add(f"{queue}-{number}", worker_command(queue, number)) for queue, number in wanted]
+        workers = [
+            self._add(f"{queue}-{number}", worker_command(queue, f"{queue}-{number}")) for queue, number in wanted
+        ]
         self._end_left(*self._left)  # workers that were not asked for
         for child in workers:
             if child.name not in self._taken_over:
@@ -199,12 +201,6 @@ class Supervisor:
             ),
         )
         self._written = True
-
-
-def worker_command(queue: str, number: int) -> list[str]:
-    """The command line of a worker."""
-    options = ["-Q", queue, "-n", f"{queue}-{number}@%h", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    return [sys.executable, "-m", "celery", "-A", "jdq.worker.app", "worker", *options]
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from jdq.cli.client import Client
 from jdq.cli.ids import FILE_OR_DATASET
-from jdq.cli.output import counted, say
+from jdq.cli.output import counted
 from jdq.cli.programs import program_output, require_worker_packages
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
@@ -134,11 +134,18 @@ def _typed(context: click.Context) -> str:
 
 def import_file(client: Client, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
     """Imports the files as a dataset version of the store; see `imported`."""
-    return imported(client.store.datasets, files, name=name, options=options)
+    return imported(client.store.datasets, files, name=name, options=options, note=client.note)
 
 
-def imported(datasets: Datasets, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
-    """The files as a dataset version; prints what was assumed and its warnings.
+def imported(
+    datasets: Datasets,
+    files: Sequence[str],
+    *,
+    name: str | None,
+    options: TableOptions,
+    note: Callable[[str], object],
+) -> DatasetVersion:
+    """The files as a dataset version; tells `note` what was assumed, and its warnings.
 
     Raises TableError, before anything is stored.
     """
@@ -148,9 +155,9 @@ def imported(datasets: Datasets, files: Sequence[str], *, name: str | None, opti
     name = name_from(table_name(files)) if name is None else name
     files = [path for file in files for path in (_from_hub(file) if _is_hub_name(file) else [file])]
     version = datasets.import_table(files, name=name, options=options)
-    say(assumptions(version), err=True)
+    note(assumptions(version))
     for warning in version.source.warnings:
-        say(f"warning: {warning}", err=True)
+        note(f"warning: {warning}")
     return version
 
 
@@ -188,7 +195,7 @@ def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, o
     return import_file(client, data, name=name, options=options)
 
 
-def check_classes(version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
+def check_classes(client: Client, version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
     """Raises NoLabels where the column has fewer than two classes; warns of rows without a label."""
     from jdq.store.datasets import NoLabels
     from jdq.worker.heads.options import labels_in
@@ -203,7 +210,7 @@ def check_classes(version: DatasetVersion, column: str | None, label_separator: 
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if missing and label_separator is None:
-        say(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped", err=True)
+        client.note(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped")
 
 
 def encoder_name(encoder: str) -> str:

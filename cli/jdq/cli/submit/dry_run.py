@@ -50,7 +50,9 @@ def _show(as_json: bool, files: Sequence[str], name: str | None, options: TableO
     from jdq.store.datasets import Datasets
 
     with tempfile.TemporaryDirectory(prefix="jdq-dry-run-") as folder:
-        version = imported(Datasets(Path(folder)), files, name=name, options=options)
+        version = imported(
+            Datasets(Path(folder)), files, name=name, options=options, note=functools.partial(say, err=True)
+        )
         facts = _facts(version)
         facts["extraction"] = None if spec_for is None else _estimate(version, spec_for(version))
     if as_json:

@@ -79,7 +79,7 @@ def fine_tune(
     check_options(fine_tune_options)
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     version = files_or_dataset(client, data, name=name, options=read_options(table))
-    check_classes(version, table["label_column"], labels_by)
+    check_classes(client, version, table["label_column"], labels_by)
     spec = FineTune(
         dataset=version.name,
         version=version.version,

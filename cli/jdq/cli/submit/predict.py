@@ -50,7 +50,7 @@ def predict(
         sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
-    after = _maker(client, head, model)
+    after = maker_of(client, head, model)
     # Its own name: without labels the file is not the dataset that heads are trained on.
     name = name or name_from(f"{PREDICTED}{table_name(data)}")
     options = read_options(table, unlabelled=True, keep_empty=True)
@@ -61,7 +61,7 @@ def predict(
         copy_table(client, job, to)
 
 
-def _maker(client: Client, head: str | None, model: str | None) -> list[str]:
+def maker_of(client: Client, head: str | None, model: str | None) -> list[str]:
     """The job to wait for where the head or model is not in the store yet. Raises UnknownTrained, BadRequest."""
     from jdq.store.trained import Heads, Models
 

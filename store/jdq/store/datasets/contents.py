@@ -17,7 +17,7 @@ from jdq.store.datasets.records import FORMAT_VERSION, DatasetRecord, FileRecord
 from jdq.store.errors import StoreFormatError
 from jdq.store.files.digests import UnreadableFile, file_digest, read_json
 from jdq.store.files.publish import sync
-from jdq.store.keys import KEY_BYTES, keys_of_bytes, n_distinct
+from jdq.store.keys import KEY_BYTES, keys_of_bytes, repeats
 from jdq.store.table.digest import RecordDigest
 
 WRITE_BYTES = 1 << 20
@@ -43,8 +43,7 @@ class ContentsWriter:
 
     def __init__(self, folder: Path, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
         self._folder = folder
-        self._columns = tuple(columns)
-        self._text = self._columns.index(text_column)
+        self._text = tuple(columns).index(text_column)
         self._digest = content_digest(columns, text_column, label_column)
         self._keys = bytearray()
         self._n_bytes = bytearray()
@@ -81,7 +80,7 @@ class ContentsWriter:
         keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
         self._write_array(KEYS, keys)
         self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))
-        return self._digest.hexdigest(), n_distinct(keys)
+        return self._digest.hexdigest(), int(np.count_nonzero(~repeats(keys)))
 
     def _write_array(self, name: str, array: np.ndarray) -> None:
         with (self._folder / name).open("xb") as file:

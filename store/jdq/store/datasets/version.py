@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ class DatasetVersion:
         self.name = path.parent.name
         self.version = path.name
         self.record = read_dataset_record(path)
+        self._arrays: dict[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
@@ -102,22 +104,21 @@ class DatasetVersion:
     def cells(self, column: str, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
         """Like `texts`, but of any column."""
         self._check_column(column)
-        try:
-            if rows is None or isinstance(rows, slice):
-                start, stop, step = (rows or slice(None)).indices(self.n_rows)
-                cells = self._table.read(column, start, stop) if step == 1 else None
-                return self._pick(column, np.arange(start, stop, step)) if cells is None else cells
-            return self._pick(column, np.asarray(rows, dtype=np.int64))
-        except (OSError, pa.ArrowException) as error:
-            raise fault(self.path, f"{TABLE}: {error}") from error
+        if rows is None or isinstance(rows, slice):
+            start, stop, step = (rows or slice(None)).indices(self.n_rows)
+            if step == 1:
+                with self._reading():
+                    return self._table.read(column, start, stop)
+            rows = np.arange(start, stop, step)
+        return self._pick(column, np.asarray(rows, dtype=np.int64))
 
     def keys(self) -> npt.NDArray[np.uint8]:
         """The text key of each row: shape (n_rows, 16), memory-mapped; its digest is checked once."""
-        return self._keys
+        return self._array(KEYS, (self.n_rows, 16), np.dtype(np.uint8))
 
     def n_bytes(self) -> npt.NDArray[np.uint32]:
         """The length in UTF-8 bytes of each row's text: shape (n_rows,), memory-mapped."""
-        return self._n_bytes
+        return self._array(N_BYTES, (self.n_rows,), np.dtype("<u4"))
 
     def labels(self, column: str | None = None, *, missing: Literal["error", "keep"] = "error") -> npt.NDArray[np.str_]:
         """The label of each row, exactly as in the file: shape (n_rows,), numpy strings.
@@ -125,11 +126,8 @@ class DatasetVersion:
         `missing="keep"` gives "" (or the cell's white space) for a row without a label. Raises NoLabels, UnknownColumn.
         """
         column = self._label_column(column)
-        try:
-            cells = self._table.read_all([column]).column(0)
-        except (OSError, pa.ArrowException) as error:
-            raise fault(self.path, f"{TABLE}: {error}") from error
-        values: list[str] = cells.to_pylist()
+        with self._reading():
+            values: list[str] = self._table.read_all([column]).column(0).to_pylist()
         if (longest := max(map(len, values), default=0)) > LABEL_CHARACTERS:
             fact = f"column {column!r} of {self.name} has a cell of {longest} characters: it is not a label column"
             raise NoLabels(fact + self._other_columns(column))
@@ -146,15 +144,14 @@ class DatasetVersion:
             fact = f"column {self._label_column(column)!r} of {self.name} has one class only: {str(classes[0])!r}"
             raise NoLabels(fact + self._other_columns(column or self.label_column))
 
-    def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """All rows of these columns (by default of all) as text, in memory."""
-        frame: pd.DataFrame = self._table.read_all(self._columns(columns)).to_pandas()
-        return frame
-
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Like `table`, in blocks of at most 2,048 rows in order: for tables that do not fit in memory."""
-        for block in self._table.blocks(self._columns(columns)):
-            yield block.to_pandas()
+        """These columns (by default all) as text, in blocks of at most 2,048 rows in order. Raises DamagedDataset."""
+        wanted = list(self.columns if columns is None else columns)
+        for column in wanted:
+            self._check_column(column)
+        with self._reading():
+            for block in self._table.blocks(wanted):
+                yield block.to_pandas()
 
     def record_space(self, space: str, *, encoder: str, job: str) -> None:
         """Record that `job` extracted this version in the feature space with this digest."""
@@ -181,33 +178,33 @@ class DatasetVersion:
         """The files of `imports/`, `spaces/` and `splits/` that cannot be read."""
         return faults(self.path)
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What may fail to read the table raises DamagedDataset, or RemovedDataset."""
+        try:
+            yield
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise fault(self.path, f"{TABLE}: {error}") from error
+
     @cached_property
     def _table(self) -> TableFile:
-        try:
+        with self._reading():
             if footer_digest(self.path / TABLE) != self.record.footer:
                 raise fault(self.path, f"the footer of {TABLE} has changed since it was written")
             table = TableFile(self.path / TABLE)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise fault(self.path, f"{TABLE}: {error}") from error
         if table.n_rows != self.n_rows or table.columns != self.columns:
             raise fault(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
         return table
 
-    @cached_property
-    def _keys(self) -> npt.NDArray[np.uint8]:
-        return self._array(KEYS, (self.n_rows, 16), np.dtype(np.uint8))
-
-    @cached_property
-    def _n_bytes(self) -> npt.NDArray[np.uint32]:
-        return self._array(N_BYTES, (self.n_rows,), np.dtype("<u4"))
-
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
-        if fact := self._fault_of(name):
-            raise fault(self.path, f"{name} {fact}")
-        array: np.ndarray = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-        if array.shape != shape or array.dtype != dtype:
-            raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
-        return array
+        if name not in self._arrays:
+            if fact := self._fault_of(name):
+                raise fault(self.path, f"{name} {fact}")
+            array = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+            if array.shape != shape or array.dtype != dtype:
+                raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def _fault_of(self, name: str) -> str:
         """What is wrong with one of the table's files, or ""."""
@@ -222,13 +219,8 @@ class DatasetVersion:
             raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {rows.shape}")
         if rows.size and (rows.min() < 0 or rows.max() >= self.n_rows):
             raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; not {rows.min()} to {rows.max()}")
-        return self._table.pick(column, rows)
-
-    def _columns(self, columns: Sequence[str] | None) -> list[str]:
-        wanted = list(self.columns if columns is None else columns)
-        for column in wanted:
-            self._check_column(column)
-        return wanted
+        with self._reading():
+            return self._table.pick(column, rows)
 
     def _check_column(self, column: str) -> None:
         if column not in self.columns:

@@ -33,7 +33,7 @@ def export(
     *,
     label_column: str | None = None,
     overwrite: bool = False,
-    after_block: AfterBlock | None = None,
+    after_block: AfterBlock = lambda _: None,
 ) -> None:
     """Write features, labels (where the dataset has them) and texts in row order to `path`, all or nothing.
 
@@ -51,15 +51,11 @@ def export(
     try:
         replace(
             path,
-            lambda file: FORMS[path.suffix](table, file, label_column, after_block or _nothing),
+            lambda file: FORMS[path.suffix](table, file, label_column, after_block),
             make_folders=False,
         )
     except OSError as error:
         raise CannotWrite.by(error, path) from error
-
-
-def _nothing(_rows: int) -> None:
-    """The default `after_block`."""
 
 
 def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:

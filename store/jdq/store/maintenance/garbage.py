@@ -18,6 +18,7 @@ from jdq.store.errors import DamagedShard
 from jdq.store.files.publish import REMOVED, is_partial, sync
 from jdq.store.keys import Keys
 from jdq.store.spaces.compact import BLOCK_KEYS
+from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
 from jdq.store.spaces.mapped_shard import open_shard
@@ -61,7 +62,7 @@ def collect_garbage(
         _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
     for space in store.spaces():
         if dry_run:
-            space.index.write_nothing()
+            space.index.cache.read_only = True
         # Before the lock: reading the keys of new shards takes the longest.
         space.index.refresh()
         with contextlib.nullcontext() if dry_run else removal_lock(space.path):
@@ -91,6 +92,8 @@ def _remove_replaced(report: GarbageReport, space: Space, cutoff: float) -> None
     No row is lost: what the index says is checked against the owners themselves, and an owner is never removed.
     """
     owned, sizes, alive = space.index.owned(), space.index.sizes(), space.index.alive()
+    if not report.dry_run:
+        keep_owned(space, owned)
     sound: dict[int, bool] = {}
     for number in np.flatnonzero(alive & (owned == 0)).tolist():
         path = space.shard_path(space.index.names[number])

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-
 from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
 from jdq.store.datasets.names import is_passing
-from jdq.store.errors import StoreError
+from jdq.store.errors import CannotRead, StoreError
+from jdq.store.spaces.counts import count_missing, count_rows
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.index import SHARD_FILE
 from jdq.store.store import Store
 
 
@@ -77,7 +75,12 @@ def list_store(store: Store, *, everything: bool = True) -> StoreSummary:
             continue
         except DamagedDataset as damage:
             damaged.append(str(damage))
-    spaces = [summarize_space(store, space) for space in store.spaces()]
+    spaces = []
+    for space in store.spaces():
+        try:
+            spaces.append(summarize_space(store, space))
+        except CannotRead as error:
+            damaged.append(str(error))
     return StoreSummary(
         root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged, left_out=len(versions) - len(listed)
     )
@@ -105,8 +108,10 @@ def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
 
 def summarize_space(store: Store, space: Space) -> SpaceSummary:
     """One feature space. Its encoder has the name that the last job used, if a dataset has recorded one."""
-    with os.scandir(space.shards) as entries:
-        sizes = [entry.stat().st_size for entry in entries if SHARD_FILE.fullmatch(entry.name)]
+    sizes = []
+    for name in space.shard_names():
+        with contextlib.suppress(FileNotFoundError):  # gc removes it
+            sizes.append(space.shard_path(name).stat().st_size)
     records = [
         record for version in store.datasets.list() for record in version.spaces() if record.space == space.digest
     ]
@@ -115,7 +120,7 @@ def summarize_space(store: Store, space: Space) -> SpaceSummary:
         space=space.digest,
         encoder=newest.encoder if newest else space.definition.architecture,
         dim=space.definition.dim,
-        rows=space.count(),
+        rows=count_rows(space),
         shards=len(sizes),
         size_bytes=sum(sizes),
     )
@@ -123,11 +128,6 @@ def summarize_space(store: Store, space: Space) -> SpaceSummary:
 
 def _missing(store: Store, space: str, version: DatasetVersion) -> int | None:
     try:
-        opened = store.open_space(space)
-
-        def missing() -> int:
-            return int(np.count_nonzero(opened.missing(version.keys())))
-
-        return opened.index.counted(f"missing of {version.record.digest}", missing)
+        return count_missing(store.open_space(space), version.record.digest, version.keys())
     except StoreError:
         return None

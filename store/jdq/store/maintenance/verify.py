@@ -12,7 +12,7 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.datasets.side_files import IMPORTS
-from jdq.store.errors import DamagedShard, StoreError, StoreFormatError
+from jdq.store.errors import CannotRead, DamagedShard, StoreError, StoreFormatError
 from jdq.store.files.digests import UnreadableFile
 from jdq.store.files.publish import replace
 from jdq.store.job_files import JobFiles
@@ -22,7 +22,7 @@ from jdq.store.spaces.index import shard_names
 from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
-from jdq.store.spaces.validator import opened_regular, read_layout
+from jdq.store.spaces.validator import layout_of
 from jdq.store.store import Store
 from jdq.store.trained import Heads, Models, UnknownTrained
 
@@ -73,7 +73,7 @@ def verify(
     report = VerifyReport(quick=quick)
     damaged = store.damaged_spaces()
     folders = sorted([*damaged, *(space.path for space in store.spaces())])
-    shards = [folder / "shards" / f"{name}.h5" for folder in folders for name in sorted(shard_names(folder / "shards"))]
+    shards = [shard for folder in folders for shard in _shards(report, folder / "shards")]
     report.spaces = len(folders)
     report.findings += [_damaged_space(folder, error, repair) for folder, error in damaged.items()]
     indexes = {folder: _Segments(folder, quick) for folder in folders}
@@ -89,6 +89,14 @@ def verify(
     return report
 
 
+def _shards(report: VerifyReport, folder: Path) -> list[Path]:
+    try:
+        return [folder / f"{name}.h5" for name in sorted(shard_names(folder))]
+    except CannotRead as error:
+        report.findings.append(Finding(kind="space", path=str(folder), fact=_fact(error)))
+        return []
+
+
 def _damaged_space(folder: Path, error: StoreFormatError, repair: bool) -> Finding:
     repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
     return Finding(kind="space", path=str(folder / "space.json"), fact=str(error), repaired=repaired)
@@ -98,8 +106,7 @@ def _restore_definition(folder: Path) -> bool:
     """Rewrite space.json from the first shard that has the definition."""
     for shard in sorted((folder / "shards").glob("*.h5")):
         try:
-            with opened_regular(shard) as (fd, status):
-                space = read_layout(fd, status.st_size, shard).space
+            space = layout_of(shard).space
         except (DamagedShard, FileNotFoundError):
             continue
         if space.digest == folder.name:

@@ -91,8 +91,6 @@ def _groups(features: FeatureRows, chosen: Positions, plan: BatchPlan) -> Iterat
     groups = [mine[start : start + plan.mixed_blocks] for start in range(0, len(mine), plan.mixed_blocks)]
     for group, following in zip(groups, [*groups[1:], []], strict=True):
         # The disk reads the blocks of the next group, in order, while the rows of this one are used.
-        for block in group if group is groups[0] else []:
-            features.read_soon(int(block[0]), int(block[-1]) + 1)
-        for block in following:
+        for block in [*(group if group is groups[0] else []), *following]:
             features.read_soon(int(block[0]), int(block[-1]) + 1)
         yield _Group(features, random.permutation(np.concatenate(group)))

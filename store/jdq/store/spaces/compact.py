@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from jdq.store.errors import DamagedShard
 from jdq.store.keys import KEY_BYTES, Keys
+from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.mapped_shard import current_identity, open_shard
+from jdq.store.spaces.mapped_shard import open_shard
 from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_sizes
@@ -42,8 +44,9 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     removed. Damaged shards are reported and left alone. Memory: a few times `target_bytes`, and one byte per row.
     """
     space.index.refresh()
+    owned = space.index.owned()
     # Only what owns a key: else a second compaction would move what the first has moved.
-    sizes = np.where(space.index.owned() > 0, space.index.sizes(), 0)
+    sizes = np.where(owned > 0, space.index.sizes(), 0)
     row_bytes = sum(array_sizes(1, space.definition).values())
     shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
     small = (sizes > 0) & (sizes * 2 < shard_rows)
@@ -54,9 +57,11 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
         for number in np.flatnonzero(small).tolist():
             work.take_all(number)
         work.finish()
+    merged = tuple(sorted(space.index.names[number] for number in work.merged))
+    keep_owned(space, owned, merged)
     return CompactReport(
         space=space.digest,
-        merged=tuple(sorted(space.index.names[number] for number in work.merged)),
+        merged=merged,
         published=tuple(work.published),
         rows=work.rows,
         damaged=tuple(sorted(set(space.index.unreadable()))),
@@ -145,7 +150,7 @@ class _Compaction:
                 self._forget(owner, damage)
                 continue
             kept[places] = True
-            producers.append(shard.producer)
+            producers.append(msgspec.json.decode(shard.header.producer, type=dict[str, str]))
             self.merged.add(owner)
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
@@ -155,7 +160,7 @@ class _Compaction:
     def _forget(self, number: int, damage: DamagedShard) -> None:
         self.small[number] = False
         self.merged.discard(number)
-        self.space.index.forget(damage.path.stem, damage.fact, current_identity(damage.path))
+        self.space.index.forget(damage)
 
 
 def _merged_producer(producers: Sequence[dict[str, str]]) -> dict[str, str]:

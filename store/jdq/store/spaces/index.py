@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotRead, DamagedShard
-from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import ForkLock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
@@ -58,7 +57,7 @@ class Index:
         self.names: list[str] = []
         self._space = space
         self._shards = shards
-        self._cache = IndexCache(cache)
+        self.cache = IndexCache(cache)
         self._numbers: dict[str, int] = {}
         self._indexed: set[str] = set()
         self._parts: list[_Part] = []
@@ -127,38 +126,19 @@ class Index:
                 self._attach(segment.build({name: keys}), [name])
                 self._tidy()
 
-    def forget(self, name: str, fact: str, identity: Identity | None) -> None:
-        """Treat a damaged shard as missing, until another file takes its name."""
+    def forget(self, damage: DamagedShard, identity: Identity | None = None) -> None:
+        """Treat a damaged shard as missing until its name has a file of another `identity` (by default the current)."""
         with self._lock:
-            self._unreadable[name] = identity, fact
-            self._indexed.discard(name)
+            self._unreadable[damage.path.stem] = identity or current_identity(damage.path), damage.fact
+            self._indexed.discard(damage.path.stem)
 
     def rebuild(self) -> None:
         """Forget all keys, remove the cache, and read the shards again."""
         with self._lock:
             self._parts.clear()
             self._indexed.clear()
-            self._cache.clear()
+            self.cache.clear()
             self.refresh()
-
-    def count(self) -> int:
-        """The number of different keys in the shards."""
-
-        def keys() -> int:
-            self.refresh()
-            return int(self.owned().sum())
-
-        return self.counted("keys", keys)
-
-    def counted(self, what: str, count: Callable[[], int]) -> int:
-        """`count()`, kept with the index until shards come or go."""
-        with self._lock:
-            shards = digest_of("".join(sorted(shard_names(self._shards))).encode())
-            return self._cache.counted(what, shards, count, keep=lambda: not self._unreadable)
-
-    def write_nothing(self) -> None:
-        """Keep no file from now on."""
-        self._cache.read_only = True
 
     def unreadable(self) -> dict[str, str]:
         """The shards whose keys could not be read, by name, and why."""
@@ -174,7 +154,7 @@ class Index:
         return set(self._unreadable)
 
     def _read_cache(self, wanted: set[str]) -> None:
-        for part in self._cache.segments(but={part.segment.path for part in self._parts}):
+        for part in self.cache.segments(but={part.segment.path for part in self._parts}):
             if not wanted.isdisjoint(part.shards):
                 self._attach(part, wanted)
                 wanted = wanted.difference(part.shards)
@@ -182,14 +162,13 @@ class Index:
     def _read_shards(self, names: Iterable[str]) -> None:
         keys: dict[str, Keys] = {}
         for name in sorted(names):
-            path = self._shards / f"{name}.h5"
             try:
                 # Copied, so that the file can be unmapped.
-                keys[name] = open_shard(path, space=self._space).keys.copy()
+                keys[name] = open_shard(self._shards / f"{name}.h5", space=self._space).keys.copy()
             except FileNotFoundError:
                 continue
             except DamagedShard as damage:
-                self.forget(name, damage.fact, current_identity(path))
+                self.forget(damage)
             if sum(map(len, keys.values())) >= WORTH_A_FILE_KEYS:
                 self._attach(self._merged([segment.build(keys)], keys), keys)
                 keys = {}
@@ -223,7 +202,7 @@ class Index:
         worth = shards >= WORTH_A_FILE or sum(map(len, parts)) >= WORTH_A_FILE_KEYS
         if shards and len(parts) == 1 and (parts[0].path is not None or not worth):
             return parts[0]
-        return (shards and worth and self._cache.write(parts, alive)) or segment.merge(parts, alive)
+        return (shards and worth and self.cache.write(parts, alive)) or segment.merge(parts, alive)
 
 
 def shard_names(folder: Path) -> set[str]:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
-from jdq.store.files.digests import UnreadableFile, digest_of, read_json, to_json
-from jdq.store.files.publish import replace
+from jdq.store.files.digests import digest_of
 from jdq.store.spaces import segment
 from jdq.store.spaces.segment import Segment
 
 SUFFIX = ".keys"
-COUNTS = "counts.json"
-
-
-class _Counts(msgspec.Struct):
-    shards: str
-    counts: dict[str, int]
 
 
 class IndexCache:
@@ -48,19 +39,6 @@ class IndexCache:
                     part.path.unlink()
             return written
         return None
-
-    def counted(self, what: str, shards: str, count: Callable[[], int], keep: Callable[[], bool]) -> int:
-        """`count()`, kept while the folder has the shards of this digest, if it is writable and `keep()`."""
-        counts: dict[str, int] = {}
-        with contextlib.suppress(OSError, UnreadableFile):
-            known = read_json(self._folder / COUNTS, _Counts)
-            counts = known.counts if known.shards == shards else {}
-        if what not in counts:
-            counts[what] = count()
-            if keep() and not self.read_only:
-                with contextlib.suppress(OSError):
-                    replace(self._folder / COUNTS, to_json(_Counts(shards, counts)), durable=False)
-        return counts[what]
 
     def clear(self) -> None:
         """Remove every segment's file."""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from jdq.store.errors import CannotRead, DamagedShard
@@ -56,19 +55,10 @@ class MappedShard:
         """Whether the features have been compared with their digest."""
         return "features" in self.__dict__
 
-    def check_features(self) -> None:
-        """Compare the features with their digest, once. Raises DamagedShard."""
-        _ = self.features
-
     @property
     def size_bytes(self) -> int:
         """The size of the file."""
         return len(self._memory)
-
-    @property
-    def producer(self) -> dict[str, str]:
-        """What made the rows: versions and device."""
-        return msgspec.json.decode(self.header.producer, type=dict[str, str])
 
     def check(self) -> None:
         """Compare every array with its digest. Raises DamagedShard for the first that differs."""
@@ -110,7 +100,10 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
         if layout.header.keys_digest != path.stem:
             raise DamagedShard(path, f"its keys have the digest {layout.header.keys_digest}, not its name")
         try:
-            placed = _place(fd, status.st_size, layout, files)
+            if files is None:
+                placed = Placed(map_file(fd, status.st_size), mapped=True)
+            else:
+                placed = files.add(fd, status.st_size, layout.offsets["features"])
         except OSError as error:
             if error.errno in NO_DAMAGE:
                 raise CannotRead.by(error, path) from error
@@ -118,12 +111,6 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
     shard = MappedShard(path, layout, placed, identity_of(status))
     _ = shard.keys
     return shard
-
-
-def _place(fd: int, size: int, layout: ShardLayout, files: MappedFiles | None) -> Placed:
-    if files is None:
-        return Placed(map_file(fd, size), mapped=True)
-    return files.add(fd, size, layout.offsets["features"])
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int]:

@@ -98,7 +98,7 @@ class FeatureRows:
         if self._unchecked:
             owners = np.searchsorted(self._first_rows, rows, side="right") - 1
             for owner in self._unchecked.intersection(np.unique(owners).tolist()):
-                self._shards[owner].check_features()
+                _ = self._shards[owner].features
                 self._unchecked.discard(owner)
 
 

@@ -196,8 +196,7 @@ def write(path: Path, segments: Sequence[Segment], alive: Collection[str]) -> Se
         file.flush()
         written.append(_segment(map_file(file.fileno(), start + entries * ENTRY_BYTES), start, shards, path))
 
-    path.parent.mkdir(exist_ok=True)
-    replace(path, content, durable=False, make_folders=False)
+    replace(path, content, durable=False)
     return written[0]
 
 

@@ -52,15 +52,10 @@ class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardImage:
-    """What a shard's file will have."""
+    """What a shard's file will have; its name is the digest of its keys."""
 
     header: ShardHeader
     columns: Mapping[str, Column]
-
-    @property
-    def name(self) -> str:
-        """The file's name without `.h5`."""
-        return self.header.keys_digest
 
     def write(self, file: IO[bytes]) -> None:
         """Write the new `file`: HDF5 writes its metadata, which are then written again with the rows, all at once."""

@@ -63,6 +63,12 @@ def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
         os.close(fd)
 
 
+def layout_of(path: Path) -> ShardLayout:
+    """The layout of the shard at `path`. Raises FileNotFoundError, DamagedShard, and CannotRead."""
+    with opened_regular(path) as (fd, status):
+        return read_layout(fd, status.st_size, path)
+
+
 def read_layout(fd: int, size: int, path: Path) -> ShardLayout:
     """The layout of the shard open at `fd`. Raises DamagedShard where it does not follow version 1 of the format."""
     import h5py

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -13,6 +15,19 @@ Record = tuple[int, list[str]]
 CHUNK_BYTES = 1 << 19
 # With fewer per column, a row group has more bytes about its columns than of them.
 COLUMN_BYTES, MOST_CHUNK_BYTES = 1 << 11, 12 << 20
+
+
+@dataclass(slots=True)
+class Notes:
+    """What a reader notes in one pass over a file, beside its records.
+
+    `repeats`: the lines of JSON objects that name a key twice. `line_ends`: those of a delimited file by kind, in and
+    between cells. `class_names`: by column, of classes that are numbers in the file.
+    """
+
+    repeats: list[int] = field(default_factory=list)
+    line_ends: Counter[str] = field(default_factory=Counter)
+    class_names: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Chunk:
@@ -46,6 +61,13 @@ def as_columns(rows: Sequence[Sequence[str]]) -> list[pa.Array]:
 def chunk_bytes(width: int) -> int:
     """How large a chunk of a table with so many columns should be."""
     return min(max(CHUNK_BYTES, COLUMN_BYTES * width), MOST_CHUNK_BYTES)
+
+
+def line_ends(data: bytes) -> Counter[str]:
+    """How many there are of each kind."""
+    returns = data.count(b"\r") if b"\r" in data else 0
+    both = data.count(b"\r\n") if returns else 0
+    return +Counter({"CR": returns - both, "LF": data.count(b"\n") - both, "CR LF": both})
 
 
 def is_blank(cells: Sequence[str]) -> bool:

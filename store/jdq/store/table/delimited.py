@@ -13,7 +13,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.csv
 
-from jdq.store.table.chunk import Chunk, Record, chunk_bytes, is_blank
+from jdq.store.table.chunk import Chunk, Notes, Record, chunk_bytes, is_blank, line_ends
 from jdq.store.table.encoding import undecodable
 from jdq.store.table.options import TableError, TableOptions
 from jdq.store.table.source import Source
@@ -21,6 +21,8 @@ from jdq.store.table.source import Source
 DELIMITERS = ",;\t|"
 SPELLED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 HEAD_CHARACTERS = 1 << 16
+# Of a pass that reads only the header and some rows.
+BEGIN_BYTES = 1 << 14
 # An unclosed quote makes the rest of the file one cell, which without a limit would all be in memory.
 CELL_CHARACTERS = 1 << 24
 _QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
@@ -61,7 +63,7 @@ def _most_frequent(head: str, *, quotes: bool) -> str:
 
 
 def delimited_chunks(
-    source: Source, encoding: str, delimiter: str, options: TableOptions, width: int = 0
+    source: Source, encoding: str, delimiter: str, options: TableOptions, notes: Notes, width: int = 0
 ) -> Iterator[Chunk]:
     """The records without blank lines; the header, the first with something in a cell, has a chunk of its own.
 
@@ -71,7 +73,9 @@ def delimited_chunks(
     than 16 Mi characters.
     """
     csv.field_size_limit(CELL_CHARACTERS)  # process-wide; Python's default of 128 KiB is less than some real texts
-    lines = _Lines(_whole_lines(source, encoding, chunk_bytes(width)), delimiter, options)
+    lines = _Lines(
+        _whole_lines(source, encoding, chunk_bytes(width) if width else BEGIN_BYTES, notes), delimiter, options
+    )
     split = _Splitter(width, delimiter, quotes=options.quoting == "standard")
     has_begun = False
     try:
@@ -144,7 +148,7 @@ class _Lines:
                 return
 
 
-def _whole_lines(source: Source, encoding: str, size: int) -> Iterator[bytes]:
+def _whole_lines(source: Source, encoding: str, size: int, notes: Notes) -> Iterator[bytes]:
     """The file in UTF-8, without its mark, in pieces of about `size` bytes that end with a line."""
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
     rest: list[bytes] = []
@@ -154,10 +158,13 @@ def _whole_lines(source: Source, encoding: str, size: int) -> Iterator[bytes]:
                 data = decoder.decode(data).encode()
             # A CR at the end may belong to a CR LF.
             if end := max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1:
-                yield b"".join([*rest, data[:end]])
+                piece = b"".join([*rest, data[:end]])
+                notes.line_ends += line_ends(piece)
+                yield piece
                 rest = []
             rest.append(data[end:])
     if last := b"".join(rest) + (decoder.decode(b"", final=True).encode() if decoder is not None else b""):
+        notes.line_ends += line_ends(last)
         yield last
 
 
@@ -180,20 +187,16 @@ class _Splitter:
         """The columns; none where a line is empty, has more or fewer cells, or may mean something else to csv."""
         # pyarrow drops a mark also here, where it is a character of the first cell.
         unsure = (self._quotes and b'"' in data) or data.startswith(codecs.BOM_UTF8) or len(data) >= CELL_CHARACTERS
-        if unsure or not self._is_able or not _has_like_ends(data):
+        ends = line_ends(data)
+        if unsure or not self._is_able or "CR" in ends or len(ends) > 1:
             return []
         try:
             table = pyarrow.csv.read_csv(pa.py_buffer(data), **self._options)
         except pa.ArrowInvalid:
             return []
-        if len(table) != data.count(b"\n") + (not data.endswith(b"\n")):
+        if len(table) != ends.total() + (not data.endswith(b"\n")):
             return []
         return [column.combine_chunks() for column in table.columns]
-
-
-def _has_like_ends(data: bytes) -> bool:
-    """Whether all lines end in LF, or all in CR LF."""
-    return b"\r" not in data or data.count(b"\r") == data.count(b"\r\n") == data.count(b"\n")
 
 
 def _skip(lines: Iterator[str], count: int) -> None:

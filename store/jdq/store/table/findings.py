@@ -18,24 +18,12 @@ from jdq.store.table.options import columns as listed
 
 # What UTF-8 looks like in another encoding (no word has these pairs), what a lost character becomes, the bytes that
 # switch alphabets in ISO-2022, and what cp1252's quotes and dashes are in Latin-1.
-GARBLED = (
-    "\u00e2\u20ac",
-    "\u00e2\u0080",
-    "\u00c2\u00a0",
-    "\ufffd",
-    "\x1b",
-    "\x0e",
-    "\x80",
-    *map(chr, range(0x91, 0x98)),
+GARBLED = re.compile(
+    "\u00e2[\u20ac\u0080]|\u00c2\u00a0|[\ufffd\x1b\x0e\x80\x91-\x97]"
+    "|\u00c3[\u0178\u00a0\u00a1\u00a4\u00a7\u00a8\u00a9\u00aa\u00ad\u00b1\u00b3\u00b6\u00bc]"
 )
-GARBLED += tuple(
-    "\u00c3" + second for second in "\u0178\u00a0\u00a1\u00a4\u00a7\u00a8\u00a9\u00aa\u00ad\u00b1\u00b3\u00b6\u00bc"
-)
-
-
-# In UTF-8. Most texts have not even the first byte of one of these, and need no search for each.
-_ODD = re.compile(b"|".join(re.escape(mark.encode()) for mark in ("\0", *GARBLED)))
-_ODD_BEGINS = frozenset(mark.encode()[:1] for mark in ("\0", *GARBLED))
+# The first bytes of these and of NUL in UTF-8: most texts have none, and need no search.
+_ODD_BEGINS = (b"\0", b"\x0e", b"\x1b", b"\xc2", b"\xc3", b"\xef")
 _QUOTE_BEFORE_WORD = re.compile(r'"\w')
 
 
@@ -45,7 +33,7 @@ def may_be_odd(columns: Sequence[pa.Array], *, quotes: bool) -> bool:
     `quotes`: or whether a row may be split.
     """
     data = b"".join(map(_bytes_of, columns))
-    if any(begin in data for begin in _ODD_BEGINS) and _ODD.search(data):
+    if any(begin in data for begin in _ODD_BEGINS) and (b"\0" in data or GARBLED.search(data.decode())):
         return True
     if not quotes or b'"' not in data:
         return False
@@ -73,15 +61,15 @@ def is_split(cells: Sequence[str]) -> bool:
 
 @dataclass(slots=True)
 class Places:
-    """Row or line numbers: the first ten, and how many there were."""
+    """Rows or lines, each with what is there: the first ten, and how many there were."""
 
-    first: list[int] = field(default_factory=list)
+    first: list[tuple[int, str]] = field(default_factory=list)
     count: int = 0
 
-    def add(self, number: int) -> None:
+    def add(self, number: int, what: str = "") -> None:
         self.count += 1
         if len(self.first) < NAMED:
-            self.first.append(number)
+            self.first.append((number, what))
 
     def add_all(self, other: Places) -> None:
         self.count += other.count
@@ -89,6 +77,9 @@ class Places:
 
     def __bool__(self) -> bool:
         return self.count > 0
+
+    def __str__(self) -> str:
+        return rows([number for number, _ in self.first], self.count) if self else ""
 
 
 @dataclass(slots=True)
@@ -98,9 +89,9 @@ class Findings:
     n_rows: int = 0
     n_empty: int = 0  # empty rows at the end, dropped
     n_records: int = 0  # rows that hold something
+    # Lines, with the number of their cells.
     ragged: Places = field(default_factory=Places)
-    ragged_cells: int = 0
-    # Lines with surplus empty cells, by how many.
+    # Lines with surplus empty cells, by how many cells they have.
     surplus: defaultdict[int, Places] = field(default_factory=lambda: defaultdict(Places))
     no_text: Places = field(default_factory=Places)
     no_label: Places = field(default_factory=Places)
@@ -108,13 +99,7 @@ class Findings:
     split: Places = field(default_factory=Places)
     nul: Places = field(default_factory=Places)
     garbled: Places = field(default_factory=Places)
-    garbled_text: str = ""
     classes: Counter[str] = field(default_factory=Counter)
-
-    def add_ragged(self, line: int, n_cells: int) -> None:
-        if not self.ragged:
-            self.ragged_cells = n_cells
-        self.ragged.add(line)
 
     def add_row(self, row: int, text: str, label: str | None, options: TableOptions) -> bool:
         """Count one row; True if it is to be imported."""
@@ -123,20 +108,11 @@ class Findings:
             if options.empty_text == "skip":
                 return False
         self.n_rows += 1
-        if label is None:
-            return True
-        if label.strip():
+        if label is not None and label.strip():
             self.classes[label] += 1
-        else:
+        elif label is not None:
             self.no_label.add(row)
         return True
-
-    def add_garbled(self, row: int, cell: str) -> None:
-        """Note a cell that looks as if it was read in the wrong encoding."""
-        if not self.garbled:
-            at = min(cell.find(mark) for mark in GARBLED if mark in cell)
-            self.garbled_text = cell[max(at - 15, 0) : at + 15]
-        self.garbled.add(row)
 
     def add_all(self, other: Findings) -> None:
         """Add what another file of the same table has, for the warnings that are about all of them."""
@@ -149,20 +125,18 @@ class Findings:
     def check_rows(self, file: Path, columns: Columns, options: TableOptions, advice: str) -> None:
         """Raise TableError for the first kind of fault of one file's rows; `advice` ends an error about their cells."""
         if self.nul and options.nul == "error":
-            fact = f"{file} has NUL characters in {rows(self.nul.first, self.nul.count)}"
-            raise TableError(fact + options.try_with(file, "--nul", "drop"))
+            raise TableError(f"{file} has NUL characters in {self.nul}" + options.try_with(file, "--nul", "drop"))
         self._move_surplus()
         if self.ragged:
-            raise TableError(self._ragged_fact(file, columns) + advice)
-        if self.no_text and options.empty_text == "error" and self.n_rows > self.no_text.count:
-            message = f"{file}: no text in column {columns.text!r} in {rows(self.no_text.first, self.no_text.count)}"
+            raise TableError(f"{file}: {self._ragged_fact(columns.width)}{advice}")
+        n_texts = self.n_rows - (self.no_text.count if options.empty_text == "error" else 0)
+        if self.no_text and options.empty_text == "error" and n_texts > 0:
+            message = f"{file}: no text in column {columns.text!r} in {self.no_text}"
             raise TableError(message + options.try_with(file, "--skip-empty"))
-        if self.n_rows == 0 or (self.n_rows == self.no_text.count and options.empty_text == "error"):
+        if n_texts == 0:
             raise TableError(f"{file} has a header and no row with text; columns: {listed(columns.names)}")
-        if columns.label is not None and self.no_label and options.missing_labels == "error":
-            message = (
-                f"{file}: no label in column {columns.label!r} in {rows(self.no_label.first, self.no_label.count)}"
-            )
+        if self.no_label and options.missing_labels == "error":
+            message = f"{file}: no label in column {columns.label!r} in {self.no_label}"
             raise TableError(message + options.try_with(file, "--missing-labels", "keep"))
 
     def check_classes(self, file: Path, label: str, options: TableOptions) -> None:
@@ -174,60 +148,46 @@ class Findings:
 
     def _move_surplus(self) -> None:
         """Surplus empty cells are faults unless every row has as many: else a delimiter in a cell has shifted them."""
-        if [places.count for places in self.surplus.values()] == [self.n_records]:
-            return
-        for size, places in self.surplus.items():
-            if not self.ragged:
-                self.ragged_cells = size
-            self.ragged.add_all(places)
-        self.ragged.first.sort()
-        self.surplus.clear()
+        if [places.count for places in self.surplus.values()] != [self.n_records]:
+            # First of all in the file: the first ten of each number of cells are enough.
+            every = [self.ragged, *self.surplus.values()]
+            first = sorted(place for places in every for place in places.first)[:NAMED]
+            self.ragged = Places(first, sum(places.count for places in every))
+            self.surplus.clear()
 
-    def _ragged_fact(self, file: Path, columns: Columns) -> str:
-        lines, first, width = self.ragged, self.ragged.first[0], columns.width
-        if lines.count == 1:
-            cells = "1 cell" if self.ragged_cells == 1 else f"{self.ragged_cells} cells"
-            fact = f"line {first} has {cells}; the header has {width}"
-        else:
-            fact = f"lines {some(lines.first, lines.count)} have more or fewer cells than the header, which has {width}"
-            fact += f" (line {first} has {self.ragged_cells})"
-        return f"{file}: {fact}\n  a delimiter inside a cell needs quotes around the cell"
+    def _ragged_fact(self, width: int) -> str:
+        (line, size), count = self.ragged.first[0], self.ragged.count
+        fact = f"line {line} has {size} cell{'s' * (size != '1')}; the header has {width}"
+        if count > 1:
+            lines = some([number for number, _ in self.ragged.first], count)
+            fact = f"lines {lines} have more or fewer cells than the header, which has {width} (line {line} has {size})"
+        return f"{fact}\n  a delimiter inside a cell needs quotes around the cell"
 
-    def row_warnings(self, file: Path, options: TableOptions) -> list[str]:
+    def row_warnings(self, options: TableOptions) -> list[str]:
         """What is unusual in one file's rows but not an error, one sentence each, for the client to print."""
-        warnings = []
-        if self.n_empty:
-            warnings.append(f"{file}: {self.n_empty} empty rows at the end are left out")
-        if self.surplus:
-            cells = some(list(self.surplus))
-            warnings.append(f"{file}: every row has {cells} cells, the last of them empty and without a name; left out")
-        if self.headers:
-            warnings.append(f"{file}: {rows(self.headers.first, self.headers.count)}: the header again")
-        if self.split:
-            where = rows(self.split.first, self.split.count)
-            warnings.append(f"{file}: {where} may have lost a delimiter before a quote")
-        if self.nul:
-            warnings.append(f"{file}: NUL characters are left out in {rows(self.nul.first, self.nul.count)}")
-        if self.garbled:
-            where = rows(self.garbled.first, self.garbled.count)
-            warnings.append(f"{file}: {where} may be in another encoding: {self.garbled_text!r}")
-        if self.no_text:
-            done = "left out" if options.empty_text == "skip" else "kept"
-            warnings.append(f"{file}: {rows(self.no_text.first, self.no_text.count)} without text, {done}")
-        if self.no_label:
-            warnings.append(f"{file}: {rows(self.no_label.first, self.no_label.count)} without a label")
-        return warnings
+        garbled = self.garbled.first[0][1] if self.garbled else ""
+        cells = some(list(self.surplus))
+        sentences = [
+            (self.n_empty, f"{self.n_empty} empty rows at the end are left out"),
+            (self.surplus, f"every row has {cells} cells, the last of them empty and without a name; left out"),
+            (self.headers, f"{self.headers}: the header again"),
+            (self.split, f"{self.split} may have lost a delimiter before a quote"),
+            (self.nul, f"NUL characters are left out in {self.nul}"),
+            (self.garbled, f"{self.garbled} may be in another encoding: {garbled!r}"),
+            (self.no_text, f"{self.no_text} without text, {'left out' if options.empty_text == 'skip' else 'kept'}"),
+            (self.no_label, f"{self.no_label} without a label"),
+        ]
+        return [sentence for found, sentence in sentences if found]
 
     def label_warnings(self) -> list[str]:
         """What is unusual about the classes."""
-        warnings = []
         alike: defaultdict[str, list[str]] = defaultdict(list)
         for label in sorted(self.classes):
-            alike[" ".join(label.casefold().split())].append(label)
-        for labels in [group for group in alike.values() if len(group) > 1][:NAMED]:
-            warnings.append(
-                f"labels differ only by case or white space and stay apart: {some([repr(x) for x in labels])}"
-            )
+            alike[" ".join(label.casefold().split())].append(repr(label))
+        warnings = [
+            f"labels differ only by case or white space and stay apart: {some(labels)}"
+            for labels in [group for group in alike.values() if len(group) > 1][:NAMED]
+        ]
         if len(self.classes) > max(20, self.n_rows // 2):
             warnings.append(f"{len(self.classes)} classes in {self.n_rows} rows: is it a label column?")
         elif single := [repr(label) for label, count in sorted(self.classes.items()) if count == 1]:

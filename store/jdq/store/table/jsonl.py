@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from jdq.store.table.chunk import Record
+from jdq.store.table.chunk import Notes, Record
 from jdq.store.table.delimited import CELL_CHARACTERS
 from jdq.store.table.encoding import undecodable
 from jdq.store.table.options import TableError, TableOptions, columns, some
@@ -20,15 +20,15 @@ _Values = dict[str, msgspec.Raw]
 ARRAY_BYTES = 1 << 30
 
 
-def jsonl_records(source: Source, encoding: str, options: TableOptions, repeats: list[int]) -> Iterator[Record]:
+def jsonl_records(source: Source, encoding: str, options: TableOptions, notes: Notes) -> Iterator[Record]:
     """(line, cells) of the header and of each object; for an array, (number of the object, cells).
 
     A string is its text, null or a missing name is "", any other value is its JSON as written (`1.0` stays `1.0`). The
-    last of repeated keys counts, and the lines that have any are added to `repeats`.
+    last of repeated keys counts, and the lines that have any are noted.
     Raises TableError for a line that is not an object, and for a name that the first object does not have.
     """
     names: list[str] = []
-    for number, values in _objects(source, encoding, options, repeats):
+    for number, values in _objects(source, encoding, options, notes):
         if not names:
             names = list(values)
             yield number, names
@@ -38,39 +38,34 @@ def jsonl_records(source: Source, encoding: str, options: TableOptions, repeats:
         yield number, [_cell(values.get(name)) for name in names]
 
 
-def _objects(source: Source, encoding: str, options: TableOptions, repeats: list[int]) -> Iterator[tuple[int, _Values]]:
-    if source.head(1 << 10).decode(encoding, errors="ignore").lstrip("\ufeff \t\r\n").startswith("["):
-        yield from _array(source, encoding, options, repeats)
-        return
+def _objects(source: Source, encoding: str, options: TableOptions, notes: Notes) -> Iterator[tuple[int, _Values]]:
     decoder = msgspec.json.Decoder(_Values)
+    read, fault = _lines, "line {} is not one JSON object"
+    if source.head(1 << 10).decode(encoding, errors="ignore").lstrip("\ufeff \t\r\n").startswith("["):
+        read, fault = _items, "item {} of the array is not an object"
+    try:
+        for number, written in enumerate(read(source, encoding), start=1):
+            if not written.isspace():
+                values = _decoded(decoder, written, source, fault.format(number))
+                _note_repeats(values, written, number, notes)
+                yield number, values
+    except UnicodeError:
+        raise undecodable(source, encoding, options) from None
+
+
+def _lines(source: Source, encoding: str) -> Iterator[str]:
     with source.text(encoding) as stream:
-        try:
-            for number, line in enumerate(iter(lambda: stream.readline(CELL_CHARACTERS), ""), start=1):
-                if not line.isspace():
-                    values = _decoded(decoder, line, source, f"line {number} is not one JSON object")
-                    _note_repeats(values, line, number, repeats)
-                    yield number, values
-        except UnicodeError:
-            raise undecodable(source, encoding, options) from None
+        yield from iter(lambda: stream.readline(CELL_CHARACTERS), "")
 
 
-def _array(source: Source, encoding: str, options: TableOptions, repeats: list[int]) -> Iterator[tuple[int, _Values]]:
+def _items(source: Source, encoding: str) -> Iterator[str]:
     with source.open() as stream:
         data = stream.read(ARRAY_BYTES + 1)
     if len(data) > ARRAY_BYTES:
         fact = f"{source.path} is a JSON array of more than {ARRAY_BYTES:,} bytes; write one object per line"
         raise TableError(f"{fact}\n  try: jq -c '.[]' {source.path} > {source.path}l")
-    try:
-        text = data.decode(encoding)
-    except UnicodeError:
-        raise undecodable(source, encoding, options) from None
-    items = _decoded(msgspec.json.Decoder(list[msgspec.Raw]), text, source, "it is not a JSON array")
-    decoder = msgspec.json.Decoder(_Values)
-    for number, item in enumerate(items, start=1):
-        line = bytes(item).decode()
-        values = _decoded(decoder, line, source, f"item {number} of the array is not an object")
-        _note_repeats(values, line, number, repeats)
-        yield number, values
+    items = _decoded(msgspec.json.Decoder(list[msgspec.Raw]), data.decode(encoding), source, "it is not a JSON array")
+    yield from (bytes(item).decode() for item in items)
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], line: str, source: Source, fault: str) -> T:
@@ -82,12 +77,12 @@ def _decoded(decoder: msgspec.json.Decoder[T], line: str, source: Source, fault:
         raise TableError(f"{source.path}: {fault}: it is nested too deeply") from None
 
 
-def _note_repeats(values: _Values, line: str, number: int, repeats: list[int]) -> None:
+def _note_repeats(values: _Values, line: str, number: int, notes: Notes) -> None:
     # A key that occurs once as text cannot be repeated; only others are decoded again, which is slow.
     if any(line.count(f'"{name}"') != 1 for name in values):
         pairs: list[tuple[str, object]] = json.loads(line, object_pairs_hook=list, parse_int=str, parse_float=str)
         if len(pairs) > len(values):
-            repeats.append(number)
+            notes.repeats.append(number)
 
 
 def _cell(value: msgspec.Raw | None) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from jdq.store.table.chunk import Chunk, Record, chunked, is_blank
+from jdq.store.table.chunk import Chunk, Notes, Record, chunked, is_blank
 from jdq.store.table.columns import MOST_COLUMNS, below_header, named_cells
 from jdq.store.table.delimited import delimited_chunks, delimiter_of, head_text
 from jdq.store.table.encoding import choose_encoding, unmarked_encoding
 from jdq.store.table.jsonl import jsonl_records
 from jdq.store.table.options import TableError, TableOptions, columns
-from jdq.store.table.parquet import arrow_chunks, parquet_chunks
+from jdq.store.table.parquet import arrow_chunks
 from jdq.store.table.source import WORKBOOK, Source
 from jdq.store.table.workbook import workbook_records
 
@@ -22,7 +22,6 @@ KINDS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
-IN_WORDS = {"parquet": "Parquet", "arrow": "Arrow", "jsonl": "JSON", "workbook": "workbook"}
 # Files that are given instead of a table, by their first characters.
 FOREIGN = (
     ("%PDF", "a PDF"),
@@ -54,7 +53,7 @@ class Part:
         self.delimiter = (
             delimiter_of(source, self.encoding, options) if self.kind == "csv" and self.encoding is not None else None
         )
-        self.repeats: list[int] = []
+        self.notes = Notes()
         self.warnings: list[str] = []
         self.header: list[str] = []
         self.header, self.first = self._begin()
@@ -63,7 +62,6 @@ class Part:
 
     def chunks(self) -> Iterator[Chunk]:
         """All records except the header."""
-        self.repeats.clear()
         chunks = self._chunks(len(self.header))
         if self.options.header:
             _after_header(_records(chunks))
@@ -107,14 +105,15 @@ class Part:
 
     def _chunks(self, width: int = 0) -> Iterator[Chunk]:
         source, options = self.source, self.options
+        self.notes = notes = Notes()
         if self.kind == WORKBOOK:
             return chunked(workbook_records(source, options))
         if self.encoding is None:
-            return parquet_chunks(source) if self.kind == "parquet" else arrow_chunks(source)
+            return arrow_chunks(source, self.kind, notes)
         if self.kind == "jsonl":
-            return chunked(jsonl_records(source, self.encoding, options, self.repeats))
+            return chunked(jsonl_records(source, self.encoding, options, notes))
         assert self.delimiter is not None
-        return delimited_chunks(source, self.encoding, self.delimiter, options, width)
+        return delimited_chunks(source, self.encoding, self.delimiter, options, notes, width)
 
     def _kind(self) -> str:
         name = self.source.name.lower()
@@ -163,12 +162,12 @@ class Part:
             self._doubt_header()
 
     def _doubt_header(self) -> None:
-        header, path = self.header, self.source.path
+        header = self.header
         if header[0].startswith("# ") or (header[0].startswith("#") and len(header) == 1):
-            self.warnings.append(f"{path}: the header begins with '#'; if it is a comment, use --skip-lines")
+            self.warnings.append("the header begins with '#'; if it is a comment, use --skip-lines")
         elif len(header) == 1 and " " in header[0].strip():
             what = f"the first line is taken for the name of the only column: {header[0][:60]!r}"
-            self.warnings.append(f"{path}: {what}; if it is a text, use --no-header")
+            self.warnings.append(f"{what}; if it is a text, use --no-header")
 
     def _used(self) -> list[bool]:
         """Which columns to keep: all, except those at the right without a name and with only empty cells.
@@ -185,7 +184,7 @@ class Part:
                 if cells[place].strip() and not used[place]:
                     used[place] = True
                     fact = f"line {line} is the first with something in column {place + 1}, which has no name"
-                    self.warnings.append(f"{self.source.path}: {fact}; is it a delimiter in a cell without quotes?")
+                    self.warnings.append(f"{fact}; is it a delimiter in a cell without quotes?")
         return used
 
 

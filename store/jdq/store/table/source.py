@@ -14,7 +14,6 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections import Counter
 from pathlib import Path
 from typing import IO, cast
 
@@ -45,18 +44,12 @@ class Source:
         weakref.finalize(self, os.close, descriptor)
         self._before = os.fstat(descriptor)
         self._sha256: str | None = None
-        self._pass: _Guarded | None = None
         self.size_bytes = self._before.st_size
         self.packing, self.name = self._packing()
 
     def open(self) -> io.BufferedReader:
         """A new pass from the start, unpacked. Reading raises TableError for damage and a line without an end."""
-        self._pass = _Guarded(self)
-        return io.BufferedReader(self._pass, READ_BYTES)
-
-    def line_ends(self) -> Counter[str]:
-        """How many line ends of each kind (CR, CR LF, LF) the newest pass has read, in and between rows."""
-        return Counter() if self._pass is None else +self._pass.line_ends
+        return io.BufferedReader(_Guarded(self), READ_BYTES)
 
     def raw(self) -> _Bytes:
         """A new pass over the bytes as they are on disk, which can be seeked."""
@@ -199,17 +192,13 @@ class _Guarded(io.RawIOBase):
         self._stream: IO[bytes] | _Bytes = source.unpacked(self._raw) if source.packing else self._raw
         self._unpacked = 0
         self._line_bytes = 0
-        self.line_ends: Counter[str] = Counter()
-        self._after_return = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         size = self._unpack(memoryview(buffer)) if self._source.packing else self._raw.readinto(buffer)
-        data = bytes(memoryview(buffer)[:size])
-        self._bound_lines(data)
-        self._count_line_ends(data)
+        self._bound_lines(bytes(memoryview(buffer)[:size]))
         return size
 
     def _unpack(self, buffer: memoryview) -> int:
@@ -224,24 +213,11 @@ class _Guarded(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def _count_line_ends(self, data: bytes) -> None:
-        self.line_ends.update(line_ends(data))
-        if self._after_return and data.startswith(b"\n"):
-            self.line_ends.subtract(["CR", "LF"])
-            self.line_ends["CR LF"] += 1
-        self._after_return = data.endswith(b"\r")
-
     def _bound_lines(self, data: bytes) -> None:
         end = max(data.rfind(b"\n"), data.rfind(b"\r"))
         self._line_bytes = self._line_bytes + len(data) if end < 0 else len(data) - end
         if self._line_bytes > LINE_BYTES:
             raise TableError(f"{self._source.path} has a line of more than {LINE_BYTES:,} bytes: is it a table?")
-
-
-def line_ends(data: bytes) -> Counter[str]:
-    """How many there are of each kind."""
-    both = data.count(b"\r\n") if b"\r" in data else 0
-    return Counter({"CR": data.count(b"\r") - both, "LF": data.count(b"\n") - both, "CR LF": both})
 
 
 def open_source(file: str) -> Source:

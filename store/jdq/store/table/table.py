@@ -10,14 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jdq.store.table.chunk import Record, as_columns, is_blank
+from jdq.store.table.chunk import Notes, Record, as_columns, is_blank, line_ends
 from jdq.store.table.columns import FILE_COLUMN, JOINED_BY, Columns, choose_columns
 from jdq.store.table.files import expand
 from jdq.store.table.findings import GARBLED, Findings, is_split, may_be_odd
-from jdq.store.table.options import TableError, TableOptions
+from jdq.store.table.options import TableError, TableOptions, some
 from jdq.store.table.options import columns as listed
 from jdq.store.table.part import Part
-from jdq.store.table.source import Source, line_ends, open_source
+from jdq.store.table.source import Source, open_source
 
 Row = list[str]
 # One column of strings for each of the table's names.
@@ -48,7 +48,11 @@ class Table:
         self.findings = Findings()
         used = [any(column) for column in zip(*(part.used for part in parts), strict=False)]
         self.columns = choose_columns(self.file, first.header, first.first, used, options, first.header_below())
-        self._warnings = [*self.columns.warnings]
+        self._assumed = [*self.columns.warnings]
+        for name, classes in first.notes.class_names.items():
+            fact = f"column {name!r} has numbers of classes, which are imported as their names"
+            self._assumed.append(f"{self.file}: {fact}: {some(classes)}")
+        self._warnings = self._assumed
         for part in parts[1:]:
             if part.header != first.header:
                 fact = f"{part.source.path} has columns other than those of {self.file}: {listed(part.header)}"
@@ -67,7 +71,7 @@ class Table:
         Raises TableError for faulty rows at the end of the file: what was yielded before must then be discarded.
         """
         total = Findings()
-        self._warnings = [*self.columns.warnings]
+        self._warnings = [*self._assumed]
         for part in self.parts:
             reader = _Rows(part, self.columns, self.options)
             for block in reader.blocks():
@@ -99,6 +103,7 @@ class _Rows:
 
     def __init__(self, part: Part, columns: Columns, options: TableOptions) -> None:
         self.findings = Findings()
+        self._notes = Notes()
         self._part = part
         self._columns = columns
         self._options = options
@@ -111,8 +116,10 @@ class _Rows:
         self._count_line_ends(part.header)
 
     def blocks(self) -> Iterator[Block]:
-        for chunk in self._part.chunks():
-            if len(self._part.source.line_ends()) > 1:
+        chunks = self._part.chunks()
+        self._notes = self._part.notes
+        for chunk in chunks:
+            if len(self._notes.line_ends) > 1:
                 self._count_line_ends(cell for _, cells in chunk.records() for cell in cells)
             block = self._quickly(chunk.columns(self._columns.width)) or as_columns(self._carefully(chunk.records()))
             if block:
@@ -124,23 +131,17 @@ class _Rows:
 
     def warnings(self) -> list[str]:
         path = self._part.source.path
-        warnings = self._part.warnings + self.findings.row_warnings(path, self._options)
-        if len(ends := self._ends_of_rows()) > 1:
-            fact = f"rows end in {' or '.join(ends)}"
-            warnings.append(f"{path}: {fact}: does a cell have a line end without quotes?")
-        if repeats := self._part.repeats:
-            where = f"line {repeats[0]}" + (f" and {len(repeats) - 1} more" if len(repeats) > 1 else "")
-            warnings.append(f"{path}: {where}: a name occurs twice in the object; the last one counts")
-        return warnings
+        warnings = self._part.warnings + self.findings.row_warnings(self._options)
+        # With more than one kind between rows, a cell that has a line end may lack its quotes.
+        if len(ends := sorted(self._notes.line_ends - self._line_ends)) > 1:
+            warnings.append(f"rows end in {' or '.join(ends)}: does a cell have a line end without quotes?")
+        if repeats := self._notes.repeats:
+            where = some(repeats, limit=1)
+            warnings.append(f"line {where}: a name occurs twice in the object; the last one counts")
+        return [f"{path}: {warning}" for warning in warnings]
 
     def _count_line_ends(self, texts: Iterable[str]) -> None:
         self._line_ends += line_ends("\0".join(texts).encode())
-
-    def _ends_of_rows(self) -> list[str]:
-        """The kinds of line ends between rows. With more than one, a cell that has a line end may lack its quotes."""
-        if self._part.kind != "csv" or (self._part.encoding or "").startswith(("utf-16", "utf-32")):
-            return []
-        return sorted(self._part.source.line_ends() - self._line_ends)
 
     def _quickly(self, cells: Sequence[pa.Array]) -> Block | None:
         """The rows of a chunk in which nothing is amiss, else None: a few passes in C instead of one in Python."""
@@ -148,8 +149,9 @@ class _Rows:
         if not cells or self._blank or columns.joined or may_be_odd(cells, quotes=self._part.kind == "csv"):
             return None
         block = [cells[place] for place in columns.places]
-        filled = pc.min(pc.binary_length(pc.utf8_ltrim_whitespace(block[self._text[0]])))
-        if not filled.as_py() or pc.index(cells[0], self._part.header[0]).as_py() >= 0:
+        texts = block[self._text[0]]
+        has_blank = pc.any(pc.utf8_is_space(texts)).as_py() or not pc.min(pc.binary_length(texts)).as_py()
+        if has_blank or pc.index(cells[0], self._part.header[0]).as_py() >= 0:
             return None
         if self._label is not None:
             counts = pc.value_counts(block[self._label])
@@ -193,10 +195,8 @@ class _Rows:
         if any("\0" in cell for cell in fitted):
             findings.nul.add(self._row)
             fitted = [cell.replace("\0", "") for cell in fitted]
-        for cell in fitted:
-            if any(mark in cell for mark in GARBLED):
-                findings.add_garbled(self._row, cell)
-                break
+        if at := next(filter(None, map(GARBLED.search, fitted)), None):
+            findings.garbled.add(self._row, at.string[max(at.start() - 15, 0) : at.start() + 15])
         row = [fitted[place] for place in self._columns.places]
         if self._columns.joined:
             row.append(JOINED_BY.join(row[place] for place in self._text if row[place].strip()))
@@ -214,12 +214,12 @@ class _Rows:
         if not is_blank(cells):
             self.findings.n_records += 1
         if size > width > 1 and is_blank(cells[width:]):
-            self.findings.surplus[size].add(line)
+            self.findings.surplus[size].add(line, str(size))
             return cells[:width]
         if self._columns.least <= size < width:
             return cells + [""] * (width - size)
         if size != width:
-            self.findings.add_ragged(line, size)
+            self.findings.ragged.add(line, str(size))
             return None
         return cells
 

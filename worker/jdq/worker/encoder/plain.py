@@ -139,7 +139,9 @@ def _is_decoder(config: Any) -> bool:
 
 def encoder_of(network: Any) -> nn.Module:
     """The text encoder of an `AutoModel`: half of an encoder-decoder, else all of it."""
-    encoder: Any = network.get_encoder() if network.config.is_encoder_decoder else network
+    # A `T5EncoderModel` is saved with is_encoder_decoder false, and loaded as a T5Model with both halves.
+    halved = network.config.is_encoder_decoder or hasattr(network, "decoder")
+    encoder: Any = network.get_encoder() if halved else network
     kind = network.config.model_type
     if getattr(encoder, "main_input_name", "input_ids") != "input_ids":
         raise UnsupportedEncoder(f"{kind} reads {encoder.main_input_name}, not text")

@@ -34,7 +34,7 @@ def choose_poolings(folder: Path, requested: Sequence[str]) -> ChosenPoolings:
     if AUTO not in requested:
         return ChosenPoolings(names=tuple(requested), reason="requested")
     own = _own_pooling(folder)
-    reason = f"the encoder's {CONFIG}" if own else f"the default: the encoder has no {CONFIG}"
+    reason = f"the encoder's {CONFIG}" if own else f"the default, because the encoder has no {CONFIG}"
     names = dict.fromkeys((own or CLS) if name == AUTO else name for name in requested)
     return ChosenPoolings(names=tuple(names), reason=reason)
 

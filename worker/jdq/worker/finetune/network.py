@@ -27,7 +27,7 @@ def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 num_labels=len(classes),
                 id2label=dict(enumerate(classes)),
@@ -38,9 +38,18 @@ def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool
                 local_files_only=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
+                output_loading_info=True,
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise DamagedEncoder(f"{folder} cannot be loaded as a classifier: {error}") from error
+    # Without this, the decoder that a T5EncoderModel lacks would be trained from random weights.
+    missing = [
+        name for name in loading["missing_keys"] if name.startswith(model.base_model_prefix) and "pooler" not in name
+    ]
+    if missing:
+        raise DamagedEncoder(
+            f"{folder} lacks {len(missing)} weights of a {type(model).__name__}, such as {min(missing)}"
+        )
     model.config.use_cache = False
     return model
 

@@ -5,17 +5,18 @@ No checksum fits all devices to the bit, so features are compared with a toleran
 
 from __future__ import annotations
 
+import math
 import time
 
 import msgspec
 import numpy as np
-import redis
 
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.worker.encoder.by_name import FeatureEncoder
 from jdq.worker.encoder.errors import NotFiniteFeatures
 from jdq.worker.process.errors import WorkerSick
 from jdq.worker.process.runtime import Runtime
+from jdq.worker.queue.limits import LIMITS
 
 TEXTS = (
     "A sentence that every worker encodes.",
@@ -28,7 +29,7 @@ TOLERANCE = {"float32": 0.01, "bfloat16": 0.08, "float8": 0.3, "int8": 0.1}
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One worker's features of the canary texts. at: when it first gave them, in seconds since 1970."""
+    """One worker's features of the canary texts. at: since when it gives them, in seconds since 1970."""
 
     at: float
     features: list[float]
@@ -41,9 +42,12 @@ def check_canary(runtime: Runtime, encoder: FeatureEncoder, space: str, definiti
         return
     mine = canary_features(encoder)
     tolerance = TOLERANCE[definition.precision]
-    others = exchanged(runtime.ledger.client, f"jdq:canaries:{space}", runtime.worker, mine)
-    if not trusted(mine, others.pop(runtime.worker), list(others.values()), tolerance):
-        raise WorkerSick("the features of the canary texts differ from those of other workers")
+    answers = Answers(runtime, space)
+    earlier, others = answers.exchange(mine)
+    if not trusted(mine, earlier, others, tolerance):
+        raise WorkerSick("the features of the canary texts differ from its own earlier ones or most other workers'")
+    if not close(mine, earlier, tolerance):
+        answers.store(mine)
     runtime.canary_due[space] = time.monotonic() + runtime.config.self_test_s
 
 
@@ -59,24 +63,58 @@ def canary_features(encoder: FeatureEncoder) -> np.ndarray:
     return row
 
 
-def exchanged(client: redis.Redis, key: str, worker: str, mine: np.ndarray) -> dict[str, Answer]:
-    """The first answer of each worker, this one's included, after storing it. Raises redis.RedisError."""
-    answer = Answer(time.time(), [float(f"{number:.6g}") for number in mine])
-    client.hsetnx(key, worker, msgspec.json.encode(answer))
-    return {str(name): msgspec.json.decode(text, type=Answer) for name, text in client.hgetall(key).items()}
+class Answers:
+    """The workers' answers in one feature space. All methods raise redis.RedisError."""
+
+    def __init__(self, runtime: Runtime, space: str) -> None:
+        self._client = runtime.ledger.client
+        self._worker = runtime.worker
+        self._workers = runtime.jobbook.workers()
+        self._key = f"jdq:canaries:{space}"
+
+    def exchange(self, mine: np.ndarray) -> tuple[Answer, list[Answer]]:
+        """This worker's earlier answer, or this one if it has none, and those of the others that live."""
+        if self._worker not in self._current():
+            self.store(mine)
+        # Read after the answer is stored, so that of two workers that answer at the same time one sees the other's.
+        current = self._current()
+        return current.pop(self._worker), list(current.values())
+
+    def store(self, mine: np.ndarray) -> None:
+        """Puts this answer in the place of this worker's earlier one, and removes those of workers that are gone."""
+        answer = Answer(time.time(), [float(f"{number:.6g}") for number in mine])
+        known = {worker.name for worker in self._workers}
+        if gone := [name for name in self._client.hkeys(self._key) if name not in known]:
+            self._client.hdel(self._key, *gone)
+        self._client.hset(self._key, self._worker, msgspec.json.encode(answer))
+
+    def _current(self) -> dict[str, Answer]:
+        """By worker: answers of those that live, given since they started: a restart may have brought another build.
+
+        A worker lives if its last heartbeat is near the newest one, whatever the clocks say.
+        """
+        newest = max((worker.last_seen for worker in self._workers), default=0.0)
+        silent_s = LIMITS.worker_timeout_ms / 1000
+        started = {w.name: w.started for w in self._workers if newest - w.last_seen <= silent_s}
+        started.setdefault(self._worker, 0.0)
+        answers = {
+            str(name): msgspec.json.decode(text, type=Answer) for name, text in self._client.hgetall(self._key).items()
+        }
+        return {name: answer for name, answer in answers.items() if answer.at >= started.get(name, math.inf)}
 
 
-def trusted(mine: np.ndarray, first: Answer, others: list[Answer], tolerance: float) -> bool:
-    """Whether this worker's features are those that it gave first, and not those of a minority.
+def trusted(mine: np.ndarray, earlier: Answer, others: list[Answer], tolerance: float) -> bool:
+    """Whether these features are those of a majority; the worker's earlier ones count against them if they differ.
 
-    Of two workers that differ, the one that came later is not trusted.
+    Of two answers that differ, the later one is not trusted.
     """
-    if not close(mine, first, tolerance):
-        return False
+    changed = not close(mine, earlier, tolerance)
     against = [answer for answer in others if not close(mine, answer, tolerance)]
     n_for = 1 + len(others) - len(against)
+    if changed:
+        return n_for > len(against) + 1
     if n_for == len(against):
-        return first.at < min(answer.at for answer in against)
+        return earlier.at < min(answer.at for answer in against)
     return n_for > len(against)
 
 

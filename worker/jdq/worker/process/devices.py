@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 
 from jdq.worker.config import Config
@@ -16,33 +14,24 @@ LEASED = "JDQ_LEASED_GPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU of this host, by the name that CUDA_VISIBLE_DEVICES takes."""
+    """A GPU or a MIG slice, by the name that CUDA_VISIBLE_DEVICES takes.
+
+    index: the card's, as nvidia-smi counts. card: the card's UUID, which is not that of its slices.
+    """
 
     uuid: str
     name: str
-
-
-def gpus() -> list[Gpu]:
-    """The NVIDIA GPUs of this host, without touching CUDA; empty if the driver's tool is absent or fails."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    command = [tool, "--query-gpu=uuid,name", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [line.split(",", 1) for line in answer.splitlines() if "," in line]
-    return [Gpu(uuid=uuid.strip(), name=name.strip()) for uuid, name in rows]
+    index: int
+    card: str
 
 
 def device_of(config: Config, queue: Queue) -> str:
-    """The torch device of a worker's queue: `JDQ_DEVICE` if set, its GPU if it leased one, else the CPU."""
+    """The torch device of a worker's queue: the GPU that it leased, else `JDQ_DEVICE` if set, else the CPU."""
     if queue == "cpu":
         return "cpu"
-    if config.device != "auto":
-        return config.device
-    return "cuda" if os.environ.get(LEASED) else "cpu"
+    if os.environ.get(LEASED):
+        return "cuda"  # the only one that this process sees
+    return "cpu" if config.device == "auto" else config.device
 
 
 def show_only(gpu: Gpu) -> None:

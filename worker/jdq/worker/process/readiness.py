@@ -7,6 +7,7 @@ import os
 import runpy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -23,12 +24,9 @@ class NotReady(Exception):
 
 
 def check_gpu_build() -> None:
-    """Raises NotReady if PyTorch was built for CPUs. Reads a file of PyTorch's, because importing it takes seconds."""
-    spec = find_spec("torch")
-    if spec is None or spec.origin is None:
-        return
-    build = runpy.run_path(str(Path(spec.origin).parent / "version.py"))
-    if build.get("cuda") is None and build.get("hip") is None:
+    """Raises NotReady if PyTorch was built for CPUs."""
+    build = _torch_build()
+    if build and build.get("cuda") is None and build.get("hip") is None:
         raise NotReady(
             f"this host has an NVIDIA GPU, but its PyTorch ({build['__version__']}) is built for CPUs\n"
             "  try: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130\n"
@@ -36,9 +34,22 @@ def check_gpu_build() -> None:
         )
 
 
+def is_rocm_build() -> bool:
+    """Whether PyTorch was built for AMD's GPUs, which it calls cuda as well."""
+    return _torch_build().get("hip") is not None
+
+
+def _torch_build() -> dict[str, Any]:
+    """What PyTorch was built for, from a file of its own, because importing it takes seconds; {} if it is missing."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return {}
+    return runpy.run_path(str(Path(spec.origin).parent / "version.py"))
+
+
 def check_readiness(config: Config) -> None:
     """Raises NotReady if the store cannot be opened or written, or if a package is missing."""
-    missing = [name for name in ("torch", "transformers", "sklearn") if find_spec(name) is None]
+    missing = [name for name in ("torch", "transformers", "sklearn", "pynvml") if find_spec(name) is None]
     if missing:
         raise NotReady(f"a worker needs {', '.join(missing)}\n  try: pip install 'jdq[worker]'")
     store = config.store

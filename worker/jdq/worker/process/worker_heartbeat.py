@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Protocol
 
 import msgspec
 import redis
@@ -26,6 +27,12 @@ from jdq.worker.queue.contract import PROTOCOL
 log = logging.getLogger(__name__)
 
 
+class Shortage(Protocol):
+    """Why a GPU must be left to others, or ''."""
+
+    def __call__(self, gpu: Gpu, *, held: bool) -> str: ...
+
+
 class WorkerHeartbeat(threading.Thread):
     """Sends a heartbeat every `heartbeat_s`, and reclaims expired leases every `reclaim_s`.
 
@@ -37,8 +44,10 @@ class WorkerHeartbeat(threading.Thread):
         self._runtime = runtime
         self._device = device
         self._gpu: Gpu | None = None
+        self._shortage: Shortage | None = None
         self._condition = "starting"
         self._sick = ""
+        self._serves = True  # whether this worker consumes its queue
         self._recovery = Recovery(SelfTest(device), self._recover)
         config = runtime.config
         self._lease_watch = ProgressWatch(config.stall_s, interval_s=config.heartbeat_s, on_cpu=False)
@@ -73,20 +82,28 @@ class WorkerHeartbeat(threading.Thread):
             # An order to stop must reach the working process immediately, not one heartbeat later.
             (self._gone if drained else self._stopping).wait(self._runtime.config.heartbeat_s)
 
-    def lease_gpu(self, gpus: Sequence[Gpu]) -> Gpu:
-        """Leases one of the GPUs for as long as this thread lives; waits, and reports it, while all are taken."""
+    def lease_gpu(self, gpus: Sequence[Gpu], shortage: Shortage | None = None) -> Gpu:
+        """Leases one of the GPUs for as long as this thread lives; waits, and reports it, while there is none.
+
+        shortage: why a GPU must be left to others; None: never.
+        """
+        self._shortage = shortage
         while True:
-            uuid = self._runtime.ledger.lease_gpu([gpu.uuid for gpu in gpus])
-            if uuid is not None:
+            short = {gpu.uuid: reason for gpu in gpus if shortage and (reason := shortage(gpu, held=False))}
+            free = [gpu.uuid for gpu in gpus if gpu.uuid not in short]
+            if free and (uuid := self._runtime.ledger.lease_gpu(free)):
                 self._gpu = next(gpu for gpu in gpus if gpu.uuid == uuid)
                 self._device = f"cuda {self._gpu.name} {uuid}"
                 self._condition = "starting"
                 return self._gpu
-            if self._condition != "waiting":
-                self._condition = "waiting"
-                self._device = f"waits: all {len(gpus)} GPUs are taken"
-                log.warning("all %d GPUs of this host are taken; this worker waits for one", len(gpus))
+            self._wait_for_gpu("; ".join([f"all {len(free)} GPUs are taken"] * bool(free) + list(short.values())))
             time.sleep(self._runtime.config.heartbeat_s)
+
+    def _wait_for_gpu(self, reason: str) -> None:
+        if self._condition != "waiting":
+            log.warning("this worker waits for a GPU: %s", reason)
+        self._condition = "waiting"
+        self._device = f"waits: {reason}"
 
     def test_device(self, device: str) -> None:
         """Quarantines this worker if its device does not compute; waits for the self-test."""
@@ -105,7 +122,7 @@ class WorkerHeartbeat(threading.Thread):
         """Reports that the worker takes work from now on.
 
         end_child: sends a signal to the working process, which is replaced when it ends. take_tickets: whether this
-        worker consumes its queue; a quarantined one would take others' tickets.
+        worker consumes its queue; one that is quarantined or drained would take others' tickets.
         """
         self._end_child = end_child
         self._take_tickets = take_tickets
@@ -136,14 +153,29 @@ class WorkerHeartbeat(threading.Thread):
             "protocol": PROTOCOL,
         }
         sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
-        if self._condition == "ready" and bool(sick) != bool(self._sick):
-            self._sick = sick
-            self._take_tickets(not sick)
-        if self._gpu and self._runtime.ledger.lease_gpu([self._gpu.uuid]) is None:
+        self._sick = sick
+        serves = not sick and not self._runtime.ledger.is_drained()
+        if self._condition == "ready" and serves != self._serves:
+            self._serves = serves
+            self._take_tickets(serves)
+        if self._gpu:
+            self._keep_gpu(self._gpu)
+
+    def _keep_gpu(self, gpu: Gpu) -> None:
+        """Renews the lease of the GPU, or ends this worker, to be restarted on another one."""
+        if self._runtime.ledger.lease_gpu([gpu.uuid]) is None:
             # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
-            log.error("lost the lease of GPU %s; this worker exits, to be restarted", self._gpu.uuid)
-            self._gpu = None
-            os.kill(os.getpid(), signal.SIGTERM)
+            log.error("lost the lease of GPU %s; this worker exits, to be restarted", gpu.uuid)
+        elif reason := self._shortage(gpu, held=True) if self._shortage else "":
+            # It takes no chunk any more, and leaves after those that it holds.
+            self._runtime.ledger.step_back(reason)
+            if self._runtime.ledger.is_busy():
+                return
+            log.error("%s; this worker exits, to be restarted", reason)
+        else:
+            return
+        self._gpu = None
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _recover(self) -> bool:
         """A fresh working process takes the place of the one that failed, once that holds no chunk."""

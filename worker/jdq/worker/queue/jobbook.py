@@ -10,7 +10,7 @@ import redis
 
 from jdq.worker.queue.contract import Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
-from jdq.worker.queue.records import Job, Worker, readable_job, worker_record
+from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
 from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Retry, Submitted, TicketOrder, call
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
@@ -114,8 +114,9 @@ class JobBook:
         pipe.smembers("jdq:workers:drain")
         pipe.hgetall("jdq:workers:sick")
         pipe.hgetall("jdq:workers:speed")
+        pipe.hgetall("jdq:workers:drained")
         pipe.time()
-        described, seen, busy, draining, sick, speeds, (seconds, micros) = pipe.execute()
+        described, seen, busy, draining, sick, speeds, drained, (seconds, micros) = pipe.execute()
         last_seen = dict(seen)
         now = seconds + micros / 1e6
         return [
@@ -127,10 +128,27 @@ class JobBook:
                 job=busy.get(name),
                 draining=name in draining,
                 sick=sick.get(name),
+                drained=drained.get(name),
                 speed=speeds.get(name),
             )
             for name, text in sorted(described.items())
         ]
+
+    def drain(self, workers: Sequence[str]) -> None:
+        """The workers finish the chunks that they hold and take no other, also after a restart, until `resume`."""
+        self._client.hset("jdq:workers:drained", mapping=dict.fromkeys(workers, DRAINED))
+
+    def resume(self, workers: Sequence[str]) -> list[str]:
+        """The workers take chunks again; the names of those that were drained."""
+        drained = self.drained()
+        resumed = [name for name in workers if name in drained]
+        if resumed:
+            self._client.hdel("jdq:workers:drained", *resumed)
+        return resumed
+
+    def drained(self) -> list[str]:
+        """The names of all drained workers, including those that do not run."""
+        return sorted(map(str, self._client.hkeys("jdq:workers:drained")))
 
     def precision(self) -> str | None:
         """What `auto` means in this installation; None before it was settled."""

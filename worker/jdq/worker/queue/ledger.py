@@ -14,6 +14,7 @@ import redis
 
 from jdq.worker.queue.contract import Queue, Spec, decode_spec
 from jdq.worker.queue.limits import LIMITS
+from jdq.worker.queue.records import DRAINED
 from jdq.worker.queue.scripts import (
     Commit,
     Committed,
@@ -154,6 +155,14 @@ class Ledger:
         """Takes this worker out of service: it gets no chunk until it has recovered."""
         self.client.hset("jdq:workers:sick", self.worker, _json({"since": round(time.time() * 1000), "reason": reason}))
 
+    def is_drained(self) -> bool:
+        """Whether this worker takes no chunk, because it was drained or has stepped back."""
+        return bool(self.client.hexists("jdq:workers:drained", self.worker))
+
+    def step_back(self, reason: str) -> None:
+        """Takes no chunk from now on, until this worker is restarted."""
+        self.client.hsetnx("jdq:workers:drained", self.worker, reason)
+
     def is_busy(self) -> bool:
         """Whether a process of this worker is working on a job."""
         return bool(self.client.hexists("jdq:workers:busy", self.worker))
@@ -183,8 +192,9 @@ class Ledger:
         self.client.sadd("jdq:workers:drain", self.worker)
 
     def register(self) -> None:
-        """Removes what an earlier worker of the same name left behind."""
+        """Removes what an earlier worker of the same name left behind; one that was drained stays so."""
         pipe = self.client.pipeline()
+        self._come_back(pipe)
         pipe.srem("jdq:workers:drain", self.worker)
         clear_busy(pipe, self.worker)
         for name in ("jdq:workers:sick", "jdq:workers:faults"):
@@ -194,7 +204,8 @@ class Ledger:
     def deregister(self, gpu: str | None = None) -> None:
         """Removes this worker, which was told to stop, and its lease of the GPU."""
         pipe = self.client.pipeline()
-        for name in ("", ":queue", ":busy", ":faults", ":sick", ":speed"):
+        self._come_back(pipe)
+        for name in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed"):
             pipe.hdel(f"jdq:workers{name}", self.worker)
         pipe.hdel("jdq:workers:replies", f"{self.worker} next", f"{self.worker} commit")
         pipe.zrem("jdq:workers:seen", self.worker)
@@ -202,6 +213,11 @@ class Ledger:
         if gpu:
             pipe.delete(f"jdq:gpu:{gpu}")
         pipe.execute()
+
+    def _come_back(self, pipe: redis.Redis) -> None:
+        """Ends what `step_back` began; not what the user ordered."""
+        if self.client.hget("jdq:workers:drained", self.worker) != DRAINED:
+            pipe.hdel("jdq:workers:drained", self.worker)
 
 
 def clear_busy(client: redis.Redis, worker: str) -> None:

@@ -21,8 +21,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_death: int = 3
     max_halvings: int = 60
     max_delay_ms: int = 60_000  # after a fault
-    # A worker leaves a chunk that it failed to others while one lives; after a death, others only go first.
+    # A worker leaves a chunk that it failed to others while one lives; after a death, others only go first. One that is
+    # idle and has not taken the chunk for this long takes none: a stuck process, or lost messages.
     avoid_after_death_ms: int = 10_000
+    avoid_beside_idle_ms: int = 60_000
     sick_after: int = 3  # chunks that failed at their first attempt, in a row, quarantine their worker
     log_length: int = 500  # attempts and their reasons that a job keeps
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead

@@ -11,6 +11,9 @@ import redis
 from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, read_spec
 from jdq.worker.queue.limits import LIMITS
 
+# In jdq:workers:drained, why a worker takes no chunk: it was told so, until it is resumed. Any other reason is its own.
+DRAINED = "drained"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
@@ -57,7 +60,8 @@ class Job:
 class Worker:
     """A worker as it describes itself.
 
-    `state` is starting, waiting (for a GPU), idle, busy, sick, stopping or dead; `reason` says why it is sick.
+    `state` is starting, waiting (for a GPU), idle, busy, drained, sick, stopping or dead. `reason` says why it is sick,
+    or why it drained itself. A drained worker may still finish a chunk of `job`.
     """
 
     name: str
@@ -181,6 +185,7 @@ def worker_record(
     job: str | None,
     draining: bool,
     sick: str | None,
+    drained: str | None,
     speed: str | None,
 ) -> Worker:
     """The worker that described itself so; one whose description no version of jdq wrote is shown as unreadable."""
@@ -193,6 +198,8 @@ def worker_record(
         state = "sick"
     elif described.condition != "ready":
         state = described.condition
+    elif drained is not None:
+        state = "drained"
     else:
         state = "busy" if job else "idle"
     return Worker(
@@ -208,5 +215,9 @@ def worker_record(
         version=described.version,
         protocol=described.protocol,
         tokens_per_s=None if speed is None else int(speed),
-        reason=None if sick is None else str(_lenient(sick, dict[str, Any], {}).get("reason", sick)),
+        reason=_reason(sick) or (drained if drained != DRAINED else None),
     )
+
+
+def _reason(sick: str | None) -> str | None:
+    return None if sick is None else str(_lenient(sick, dict[str, Any], {}).get("reason", sick))

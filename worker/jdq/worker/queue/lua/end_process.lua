@@ -11,7 +11,7 @@ local function find(id)
   end
 end
 for _, id in ipairs(redis.call('SMEMBERS', 'jdq:open')) do protected(id, find) end
-redis.call('HDEL', 'jdq:workers:busy', args.worker)
+mark_idle(args.worker)
 
 local tickets, fresh = {}, false
 local function give_back(id, chunk)

@@ -2,7 +2,7 @@
 -- wait for the end of another one's time slice. Returns {Leased}, or {} when there is none to take.
 local earlier = earlier_reply('next')
 if earlier then return earlier end
-if redis.call('HEXISTS', 'jdq:workers:sick', args.worker) == 1 then return {} end
+if out_of_service(args.worker) then return {} end
 
 local function ready(id)
   local job = redis.call('HMGET', key(id), 'state', 'queue')

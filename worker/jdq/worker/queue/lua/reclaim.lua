@@ -17,7 +17,7 @@ end
 local forgotten = redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - limits.worker_forgotten_ms)
 for _, name in ipairs(forgotten) do
   redis.call('ZREM', 'jdq:workers:seen', name)
-  for _, part in ipairs({'', ':queue', ':busy', ':faults', ':sick', ':speed'}) do redis.call('HDEL', 'jdq:workers' .. part, name) end
+  for _, part in ipairs({'', ':queue', ':busy', ':idle', ':faults', ':sick', ':speed'}) do redis.call('HDEL', 'jdq:workers' .. part, name) end
   redis.call('HDEL', 'jdq:workers:replies', name .. ' next', name .. ' commit')
 end
 

@@ -25,7 +25,8 @@ local function check(valid, what)
 end
 
 -- What went wrong with a chunk so far: attempts that ended badly, `fault`, `expired` and `death` by cause, the step that the
--- furthest of them reached, and the workers that leave the chunk to others: until when, or always if it is true.
+-- furthest of them reached, the workers that leave the chunk to others (until when, or always if it is true), and since when
+-- it is pending.
 local function troubles(id, chunk)
   local text = redis.call('HGET', key(id, 'troubles'), chunk)
   return text and cjson.decode(text) or {attempts = 0, fault = 0, expired = 0, death = 0, workers = {}, rows = {}}
@@ -65,13 +66,25 @@ local function workers_of(queue)
   return names
 end
 
+local function mark_idle(worker)
+  redis.call('HDEL', 'jdq:workers:busy', worker)
+  redis.call('HSET', 'jdq:workers:idle', worker, now)
+end
+
+-- Whether a live worker may still take what is pending since then: it is busy, or has not been idle beside it for long.
+local function may_take(worker, since)
+  if redis.call('HEXISTS', 'jdq:workers:busy', worker) == 1 then return true end
+  local idle_since = tonumber(redis.call('HGET', 'jdq:workers:idle', worker) or 0)
+  return math.abs(now - math.max(since, idle_since)) <= limits.avoid_beside_idle_ms
+end
+
 -- Whether the worker must leave the chunk to another one of its queue, because it failed it.
 local function must_avoid(id, chunk, worker, queue)
   local trouble = troubles(id, chunk)
   local avoids = trouble.workers[worker]
   if not avoids or (avoids ~= true and now >= avoids) then return false end
   for _, name in ipairs(workers_of(queue)) do
-    if not trouble.workers[name] then return true end
+    if not trouble.workers[name] and may_take(name, trouble.pending_since or 0) then return true end
   end
   return false
 end
@@ -240,9 +253,9 @@ end
 
 -- Counts an attempt that ended badly, by its cause. One that got further than all before it starts the counts of lost
 -- leases and deaths again.
-local function add_trouble(id, chunk, cause, worker)
+local function add_trouble(id, chunk, cause, worker, delay_ms)
   local trouble, live = troubles(id, chunk), live_of(id, chunk)
-  trouble.attempts = trouble.attempts + 1
+  trouble.attempts, trouble.pending_since = trouble.attempts + 1, now + delay_ms
   if type(live.step) == 'number' and live.step > (trouble.step or 0) then
     trouble.step, trouble.expired, trouble.death = live.step, 0, 0
   end
@@ -265,7 +278,7 @@ local function end_attempt(id, chunk, what, worker, reason, delay_ms, alone)
   log_attempt(id, chunk, what, worker, reason)
   local cause = (what == 'death' and not alone) and 'expired' or what
   local trouble, most
-  if what ~= 'drain' then trouble, most = add_trouble(id, chunk, cause, worker) end
+  if what ~= 'drain' then trouble, most = add_trouble(id, chunk, cause, worker, delay_ms) end
   drop_lease(id, chunk)
   if trouble and trouble[cause] >= most then
     redis.call('ZADD', key(id, 'returned'), chunk, chunk)
@@ -287,9 +300,15 @@ local function blame(worker, reason)
   redis.call('HSETNX', 'jdq:workers:sick', worker, cjson.encode({since = now, reason = reason}))
 end
 
+-- Whether the worker gets no chunk: it is quarantined or drained.
+local function out_of_service(worker)
+  return redis.call('HEXISTS', 'jdq:workers:sick', worker) == 1
+    or redis.call('HEXISTS', 'jdq:workers:drained', worker) == 1
+end
+
 -- Whether the worker may take one of the job's pending chunks.
 local function takeable(id, worker)
-  if redis.call('HEXISTS', 'jdq:workers:sick', worker) == 1 or pending(id) <= 0 then return false end
+  if out_of_service(worker) or pending(id) <= 0 then return false end
   if number(id, 'chunks_total') > number(id, 'next') then return true end
   local queue = redis.call('HGET', key(id), 'queue')
   for _, part in ipairs({'returned', 'delayed'}) do

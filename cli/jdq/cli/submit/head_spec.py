@@ -1,0 +1,136 @@
+"""What a head is trained on and how: checked options, and the dataset's features or the job that computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.submit.data import check_classes
+
+if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
+    from jdq.worker.heads.options import HeadOptions, ParameterValue
+    from jdq.worker.queue.contract import HeadSearch, TrainHead
+    from jdq.worker.queue.records import Job
+
+GRID = "grid"
+
+
+def head_spec(
+    client: Client,
+    options: HeadOptions,
+    dataset: str | None,
+    version: str | None,
+    space: str | None,
+    label_column: str | None,
+    search: HeadSearch | None,
+) -> tuple[TrainHead, list[str]]:
+    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors of unknown names."""
+    from jdq.worker.queue.contract import TrainHead
+
+    extracted, extracted_space, after = features_of(client, dataset, version, space)
+    check_classes(client, extracted, label_column, options.label_separator)
+    spec = TrainHead(
+        dataset=extracted.name,
+        version=extracted.version,
+        space=extracted_space,
+        options=options,
+        label_column=label_column,
+        search=search,
+    )
+    return spec, after
+
+
+def head_options_of(
+    heads: Sequence[str],
+    labels_by: str | None,
+    params: dict[str, ParameterValue],
+    *,
+    searching: bool,
+    **options: Any,
+) -> HeadOptions:
+    """The options of a head, or of all trials of a search. Raises UnknownHead, BadParameter, BadRequest."""
+    from jdq.worker.heads.options import HeadOptions, check_head, check_params
+
+    for head in heads:
+        check_head(head, allowed=[head] if "." in head else [])  # only the workers know which dotted names are allowed
+    if len(heads) > 1 and not searching:
+        named = " ".join(f"--head {head}" for head in heads)
+        raise BadRequest(
+            f"a job trains one head; a search compares several\n  try: jdq submit train-head --search {named}"
+        )
+    check_params(heads[0] if heads else "logreg", params)
+    return HeadOptions(head=heads[0] if heads else "logreg", params=params, label_separator=labels_by, **options)
+
+
+def search_of(trials: str, heads: tuple[str, ...], metric: str) -> HeadSearch:
+    """GRID, or a number of random trials. Raises BadParameter, BadRequest."""
+    from jdq.worker.heads.options import check_metric
+    from jdq.worker.queue.contract import HeadSearch
+
+    check_metric(metric)
+    if trials == GRID:
+        return HeadSearch(heads=heads, metric=metric)
+    if not trials.isdecimal() or int(trials) < 1:
+        raise BadRequest(f"--search takes a number of random trials, not {trials!r}\n  try: --search=50")
+    return HeadSearch(trials=int(trials), heads=heads, metric=metric)
+
+
+def features_of(
+    client: Client, dataset: str | None, version: str | None, space: str | None
+) -> tuple[DatasetVersion, str | None, list[str]]:
+    """The dataset version, its feature space where known, and the job to wait for.
+
+    Those of the last extraction that has not failed; a feature space that the user named needs no extraction.
+    """
+    from jdq.worker.queue.contract import Extract, JobState
+
+    digest = client.store.open_space(space).digest if space else None
+    if digest and dataset:
+        return _version_in(client, dataset, version, digest), digest, []
+    extractions = [
+        job
+        for job in client.jobbook.jobs()
+        if isinstance(job.spec, Extract)
+        and dataset in (None, job.spec.dataset)
+        and (version is None or job.spec.version.startswith(version))
+    ]
+    usable = [job for job in extractions if job.state not in (JobState.FAILED, JobState.CANCELLED)]
+    if not usable:
+        return _extracted_before(client, dataset, version, ended=extractions)
+    job = usable[0]
+    if job is not extractions[0]:
+        skipped = extractions[0]
+        client.note(f"the last extraction, {skipped.id}, {skipped.state}; the features are those of {job.id}")
+    extracted = client.store.datasets.get(job.spec.dataset, job.spec.version)
+    if digest or job.state == JobState.SUCCEEDED:
+        return extracted, digest or (job.result["space"] if job.result else None), []
+    return extracted, None, [job.id]
+
+
+def _version_in(client: Client, dataset: str, version: str | None, space: str) -> DatasetVersion:
+    """The newest version that was extracted in the space, else the newest; or the version that was asked for."""
+    if version is None:
+        versions = [each for each in client.store.datasets.list() if each.name == dataset]
+        version = next((v.version for v in versions if any(made.space == space for made in v.spaces())), None)
+    return client.store.datasets.get(dataset, version)
+
+
+def _extracted_before(
+    client: Client, dataset: str | None, version: str | None, *, ended: list[Job]
+) -> tuple[DatasetVersion, str | None, list[str]]:
+    """The same by the store's records, where the queue has no such job, or only those that ended without success."""
+    failed = f"the extraction of {ended[0].spec.dataset}, {ended[0].id}, {ended[0].state}" if ended else ""
+    if dataset is None and ended:
+        dataset = ended[0].spec.dataset
+    if dataset is None:
+        raise BadRequest("no dataset was extracted yet\n  try: jdq submit extract data.csv")
+    extracted = client.store.datasets.get(dataset, version)
+    if extracted.spaces():
+        if failed:
+            client.note(f"{failed}; the features are those of {extracted.spaces()[0].encoder} in the store")
+        return extracted, extracted.spaces()[0].space, []
+    if failed:
+        raise BadRequest(f"{failed}\n  try: jdq status {ended[0].id}")
+    raise BadRequest(f"dataset {dataset} has no features yet\n  try: jdq submit extract FILE --name {dataset}")

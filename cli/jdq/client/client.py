@@ -1,0 +1,320 @@
+"""`Client`: submit jobs from Python, wait for them, and get their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from jdq.cli.client import BadRequest
+from jdq.client import results
+from jdq.client.connection import Connection, InProcess
+from jdq.client.inputs import Columns, Data, files_of, table_options
+from jdq.client.job import Job
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from jdq.store.datasets import DatasetVersion
+    from jdq.store.store import Store
+    from jdq.worker.heads.options import HeadOptions, ParameterValue
+    from jdq.worker.queue.contract import HeadSearch, Spec
+
+    Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+
+
+class Client:
+    """Submits jobs to the workers of a stack; `Client.local()` works on them in this process.
+
+    broker_url, store: instead of the configured ones, which are those of the commands. quiet: no progress bars, and no
+    notes on stderr about what was assumed. Errors in what is asked for are raised before there is a job: BadRequest,
+    StoreError (of tables, names and columns), HeadError, FineTuneError; BrokerUnreachable where Redis does not answer.
+    """
+
+    def __init__(self, broker_url: str | None = None, *, store: str | Path | None = None, quiet: bool = False) -> None:
+        self._connection = Connection(broker_url, store, quiet=quiet)
+
+    @classmethod
+    def local(cls, store: str | Path | None = None, *, quiet: bool = False) -> Self:
+        """A client whose jobs run in this process, one after another: needs jdq[worker], but no Redis and no workers.
+
+        A program does not end before its jobs have.
+        """
+        client = cls.__new__(cls)
+        client._connection = InProcess(store, quiet=quiet)
+        return client
+
+    def __repr__(self) -> str:
+        where = "in this process" if isinstance(self._connection, InProcess) else "on a stack"
+        return f"<Client {where}, store {self._connection.config.store}>"
+
+    @property
+    def store(self) -> Store:
+        """The store with datasets, features, heads and models."""
+        return self._connection.store
+
+    def extract(
+        self,
+        data: Data,
+        *,
+        text: Columns = None,
+        label: Columns = None,
+        name: str | None = None,
+        encoder: str | None = None,
+        max_length: int | None = None,
+        precision: str | None = None,
+        pooling: str = "auto",
+        on_error: Literal["fail", "skip"] = "fail",
+        missing_labels: Literal["error", "keep"] = "keep",
+    ) -> Job[Features]:
+        """Computes the features of the texts that the store does not have yet. The result: (rows, dim).
+
+        data: a data frame, a list of texts, or a file (also a folder, a pattern or a URL). text: its text column;
+        several are joined. label: its label column, or the labels of a list of texts. name: of the dataset in the
+        store. The other options are those of `jdq submit extract`.
+        """
+        from jdq.cli.submit.checks import checked_encoder
+        from jdq.cli.submit.sending import made_by
+        from jdq.worker.encoder.options import parse_poolings
+        from jdq.worker.queue.contract import Extract
+
+        connection = self._connection
+        encoder = checked_encoder(connection, encoder or connection.config.encoder)
+        try:
+            poolings = parse_poolings(pooling)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        version = self._imported(data, text, label, name, missing_labels=missing_labels)
+        spec = Extract(
+            dataset=version.name,
+            version=version.version,
+            encoder=encoder,
+            max_length=max_length,
+            precision=precision or connection.config.precision,
+            on_error=on_error,
+            pooling=poolings,
+        )
+        return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.features)
+
+    def train_head(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        head: str = "logreg",
+        params: Mapping[str, ParameterValue] | None = None,
+        label: str | None = None,
+        label_separator: str | None = None,
+        class_weight: Literal["balanced"] | None = None,
+        calibrate: bool = False,
+        cv: int | None = None,
+        per_class: int | None = None,
+        seed: int = 0,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Trains a head on the features of a dataset, by default the one extracted last. The result: metrics.
+
+        dataset: a name, or the job that extracts it. label: the label column. label_separator: for cells with several
+        labels. The job's id is the head's. The options are those of `jdq submit train-head`.
+        """
+        options = self._head_options(
+            [head],
+            label_separator,
+            dict(params or {}),
+            searching=False,
+            class_weight=class_weight,
+            calibrate=calibrate,
+            cv=cv,
+            per_class=per_class,
+            seed=seed,
+        )
+        spec, after = self._head(dataset, options, version, space, label, None)
+        return self._submitted(spec, after, results.metrics)
+
+    def search(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        heads: Sequence[str] = (),
+        trials: int | None = None,
+        metric: str = "macro_f1",
+        label: str | None = None,
+        label_separator: str | None = None,
+        class_weight: Literal["balanced"] | None = None,
+        calibrate: bool = False,
+        per_class: int | None = None,
+        seed: int = 0,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
+
+        heads: the kinds to try. The job's id is the best head's. The other options are those of `train_head`.
+        """
+        from jdq.cli.submit.head_spec import GRID, search_of
+
+        wanted = search_of(GRID if trials is None else str(trials), tuple(heads), metric)
+        options = self._head_options(
+            heads,
+            label_separator,
+            {},
+            searching=True,
+            class_weight=class_weight,
+            calibrate=calibrate,
+            per_class=per_class,
+            seed=seed,
+        )
+        spec, after = self._head(dataset, options, version, space, label, wanted)
+        return self._submitted(spec, after, results.trials)
+
+    def fine_tune(
+        self,
+        data: Data | Job[Any],
+        *,
+        text: Columns = None,
+        label: Columns = None,
+        name: str | None = None,
+        encoder: str | None = None,
+        epochs: int = 3,
+        learning_rate: float = 5e-5,
+        batch_size: int = 16,
+        max_length: int | None = None,
+        freeze: str = "none",
+        lora: int | None = None,
+        early_stopping: int | None = None,
+        seed: int = 0,
+        label_separator: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Trains the whole network. The result: metrics. The job's id is the model's.
+
+        data: as for `extract`, or the name of a dataset, or the job that extracted it. The options are those of
+        `jdq submit fine-tune`.
+        """
+        from jdq.cli.submit.checks import checked_encoder
+        from jdq.cli.submit.data import check_classes
+        from jdq.cli.submit.sending import made_by
+        from jdq.worker.finetune.options import FineTuneOptions, check_options
+        from jdq.worker.queue.contract import FineTune
+
+        connection = self._connection
+        encoder = checked_encoder(connection, encoder or connection.config.encoder)
+        options = FineTuneOptions(
+            encoder=encoder,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_length=max_length,
+            freeze=freeze,
+            lora=lora,
+            early_stopping=early_stopping,
+            seed=seed,
+            label_separator=label_separator,
+        )
+        check_options(options)
+        version = self._imported(data, text, label, name)
+        column = label if isinstance(label, str) else None
+        check_classes(connection, version, column, label_separator)
+        spec = FineTune(dataset=version.name, version=version.version, options=options, label_column=column)
+        return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics)
+
+    def predict(
+        self,
+        data: Data | Job[Any],
+        *,
+        head: str | Job[Any] | None = None,
+        model: str | Job[Any] | None = None,
+        text: Columns = None,
+        name: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Classifies each row with a head or a fine-tuned model: its id, or the job that trains it.
+
+        data: as for `extract`, or the name of a dataset. The result: the table with `predicted_label` and
+        `probability_CLASS`. A row without a text has no prediction.
+        """
+        from jdq.cli.submit.predict import maker_of
+        from jdq.worker.queue.contract import Predict
+
+        if (head is None) == (model is None):
+            raise BadRequest("give either head or model")
+        head, model = _id(head), _id(model)
+        after = maker_of(self._connection, head, model)
+        version = self._imported(data, text, None, name, prefix="predict-", unlabelled=True, empty_text="keep")
+        spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
+        return self._submitted(spec, after, results.predictions)
+
+    def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:
+        """The heads and fine-tunes of a dataset, the best macro-F1 first: the rows of `jdq compare`.
+
+        Those that were measured on other test rows are last; `comparable` is then false, and `why` says how they
+        differ.
+        """
+        import pandas as pd
+
+        from jdq.cli.trained.compare import flat
+        from jdq.worker.report.comparison import compare_dataset
+
+        name = dataset.dataset if isinstance(dataset, Job) else dataset
+        comparison = compare_dataset(self.store, name, version=version, label_column=label)
+        for fault in comparison.unreadable:
+            self._connection.note(f"warning: {fault}")
+        return pd.DataFrame([flat(row) for row in comparison.rows])
+
+    def job(self, id: str) -> Job[Any]:
+        """A job that was submitted before, also by the command line. Raises UnknownJob."""
+        record = self._connection.job(id)
+        readers = {"extract": results.features, "predict": results.predictions}
+        searched = getattr(record.spec, "search", None) is not None
+        return Job(self._connection, id, readers.get(record.kind, results.trials if searched else results.metrics))
+
+    def _submitted(self, spec: Spec, after: Sequence[str], read: Any) -> Job[Any]:
+        return Job(self._connection, self._connection.submit(spec, after=after), read)
+
+    def _imported(
+        self,
+        data: Data | Job[Any],
+        text: Columns,
+        label: Columns,
+        name: str | None,
+        *,
+        prefix: str = "",
+        **options: Any,
+    ) -> DatasetVersion:
+        """The data as a dataset of the store. Raises BadRequest, TableError."""
+        from jdq.cli.submit.data import files_or_dataset
+        from jdq.store.datasets import name_from
+        from jdq.store.table import table_name
+
+        self._connection.jobbook  # noqa: B018 - fails before the import where Redis does not answer
+        if isinstance(data, Job):
+            data = data.dataset
+        with files_of(data, label) as (files, column):
+            name = name or name_from(prefix + table_name(files))
+            return files_or_dataset(self._connection, files, name=name, options=table_options(text, column, **options))
+
+    def _head_options(self, heads: Sequence[str], *arguments: Any, **options: Any) -> HeadOptions:
+        from jdq.cli.submit.checks import check_classifiers
+        from jdq.cli.submit.head_spec import head_options_of
+
+        checked = head_options_of(heads, *arguments, **options)
+        check_classifiers(self._connection.config, heads)
+        return checked
+
+    def _head(
+        self,
+        dataset: str | Job[Any] | None,
+        options: HeadOptions,
+        version: str | None,
+        space: str | None,
+        label: str | None,
+        search: HeadSearch | None,
+    ) -> tuple[Spec, list[str]]:
+        from jdq.cli.submit.head_spec import head_spec
+
+        name = dataset.dataset if isinstance(dataset, Job) else dataset
+        return head_spec(self._connection, options, name, version, space, label, search)
+
+
+def _id(trained: str | Job[Any] | None) -> str | None:
+    return trained.id if isinstance(trained, Job) else trained

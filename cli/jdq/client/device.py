@@ -1,0 +1,20 @@
+"""Which device this process computes on, where it is no worker that has leased one."""
+
+from __future__ import annotations
+
+from jdq.worker.config import Config
+from jdq.worker.process.nvml import DriverFault, gpus
+
+
+def local_device(config: Config) -> str:
+    """The configured device, else a GPU that PyTorch can use, else the CPU."""
+    if config.device != "auto":
+        return config.device
+    try:
+        if config.gpus == "none" or not gpus():
+            return "cpu"
+    except DriverFault:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

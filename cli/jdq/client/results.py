@@ -1,0 +1,58 @@
+"""Results of jobs as numpy arrays and pandas data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from jdq.client.connection import Connection
+    from jdq.store.spaces.shard import Features
+    from jdq.worker.queue.records import Job
+
+
+def features(connection: Connection, job: Job) -> Features:
+    """(rows, dim): the feature of each row, repeats included. Raises MissingFeatures where texts were skipped."""
+    result = job.result or {}
+    table = connection.store.open(result["dataset"], version=result["version"], space=result["space"])
+    return table.read()
+
+
+def metrics(_: Connection, job: Job) -> pd.DataFrame:
+    """The test part's metrics: a row for each, with its value, and its 95 % interval where there is one."""
+    import pandas as pd
+
+    result = job.result or {}
+    measured = {name: value for name, value in result["metrics"].items() if _is_number(value)}
+    spans: Mapping[str, Any] = result["intervals"]
+    rows = {name: [value, *spans.get(name, (None, None))] for name, value in measured.items()}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"], dtype=float)
+    return frame.rename_axis("metric")
+
+
+def trials(_: Connection, job: Job) -> pd.DataFrame:
+    """The trials of a search, the best first: head, params, score and spread in cross-validation, time, error."""
+    import pandas as pd
+
+    return pd.DataFrame((job.result or {})["search"]["trials"])
+
+
+def predictions(connection: Connection, job: Job) -> pd.DataFrame:
+    """The table with `predicted_label` and `probability_CLASS`; a row without a text has neither."""
+    import pandas as pd
+
+    from jdq.cli.jobs.tables import predictions_file, probability_columns
+    from jdq.store.table.written import read_records
+
+    header, *rows = read_records(predictions_file(connection, job))
+    frame = pd.DataFrame(rows, columns=list(header), dtype=object)
+    first = probability_columns(header)
+    frame.iloc[:, first - 1] = frame.iloc[:, first - 1].where(frame.iloc[:, first] != "", None)
+    numbers = {name: pd.to_numeric(frame[name]) for name in header[first:]}
+    return frame.assign(**numbers)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,148 @@
+"""`TextFeatures`: texts to the features of an encoder. Those that the store has are not computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from jdq.client.device import local_device
+from jdq.sklearn.texts import checked_texts
+from jdq.store.keys import text_keys
+from jdq.worker.encoder.errors import EncoderError
+from jdq.worker.encoder.options import AUTO, FAST, automatic_precision, device_kind
+
+if TYPE_CHECKING:
+    from jdq.store.spaces.definition import FeatureSpace
+    from jdq.store.spaces.feature_space import Space
+    from jdq.store.store import Store
+    from jdq.worker.config import Config
+
+Texts = Sequence[str] | npt.NDArray[Any]
+
+
+class TextFeatures(TransformerMixin, BaseEstimator):
+    """Texts to features, (n, dim) float32, computed in this process, from and into the store.
+
+    encoder: a hub name, a folder, the id of a fine-tune, or None for the configured one. max_length: tokens per text;
+    None is the encoder's limit. precision, pooling: as of `jdq submit extract`. store: its folder, or None for the
+    configured one.
+
+    Attributes after `fit`: `space_`, the digest of the feature space; `n_features_out_`, its columns.
+    """
+
+    def __init__(
+        self,
+        encoder: str | None = None,
+        *,
+        max_length: int | None = None,
+        precision: str = AUTO,
+        pooling: str = AUTO,
+        store: str | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.max_length = max_length
+        self.precision = precision
+        self.pooling = pooling
+        self.store = store
+
+    def fit(self, X: Texts, y: object = None) -> Self:
+        """Checks the texts, and reads from the encoder's files what its features are.
+
+        Raises ValueError for texts that cannot be used, EncoderError.
+        """
+        checked_texts(X)
+        definition = _Encoding(self).definition
+        self.space_, self.n_features_out_ = definition.digest, definition.dim
+        return self
+
+    def transform(self, X: Texts) -> npt.NDArray[np.float32]:
+        """The features, after computing those that the store lacks. Raises ValueError, EncoderError, StoreError."""
+        check_is_fitted(self)
+        texts = checked_texts(X)
+        encoding = _Encoding(self)
+        if encoding.definition.digest != self.space_:
+            raise EncoderChanged("the encoder's files or settings are not those that fit saw\n  try: fit again")
+        return encoding.features(texts)
+
+    def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
+        """feature0, feature1 and so on."""
+        check_is_fitted(self)
+        return np.array([f"feature{column}" for column in range(self.n_features_out_)], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+class EncoderChanged(EncoderError):
+    """The encoder's features are not those on which an estimator was fitted."""
+
+
+class _Encoding:
+    """The feature space that an estimator's parameters mean on this machine."""
+
+    def __init__(self, estimator: TextFeatures) -> None:
+        from jdq.store.store import open_store
+        from jdq.store.trained import Models
+        from jdq.worker.config import read_config
+        from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
+        from jdq.worker.encoder.options import parse_poolings
+
+        self.config: Config = read_config()
+        self.device = local_device(self.config)
+        self.store: Store = open_store(estimator.store or self.config.store)
+        self.encoder = estimator.encoder or self.config.encoder
+        self.files = Models(self.store.root).encoder(self.encoder)
+        pooling, *others = poolings_of(self.files, parse_poolings(estimator.pooling)).names
+        if others:
+            raise ValueError(f"one pooling is needed, not {estimator.pooling!r}")
+        precision = estimator.precision
+        if precision == AUTO:
+            precision = automatic_precision(self.device)
+        elif precision == FAST:
+            precision = fastest_precision(self.files, device_kind([self.device]), [pooling])
+        self.definition: FeatureSpace = space_of(
+            self.files,
+            max_length=estimator.max_length,
+            precision=precision,
+            storage_dtype="float16",
+            pooling=pooling,
+        )
+
+    def features(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(n, dim), in order."""
+        from jdq.worker.jobs.plan import first_rows
+
+        space = self.store.space(self.definition)
+        keys = text_keys(texts)
+        rows = first_rows(keys)
+        rows = rows[space.missing(keys[rows])]
+        self._compute(space, [texts[row] for row in rows], keys[rows])
+        return space.read(keys).astype(np.float32)
+
+    def _compute(self, space: Space, texts: list[str], keys: npt.NDArray[np.uint8]) -> None:
+        """Stores the features of these texts, chunk by chunk: what is done stays if a later chunk fails."""
+        from jdq.worker.encoder.by_name import load
+        from jdq.worker.jobs.plan import CHUNK_TOKENS, chunk_bounds, estimated_tokens
+
+        if not texts:
+            return
+        of = self.definition
+        encoder = load(
+            self.files, max_length=of.max_length, precision=of.precision, device=self.device, poolings=[of.pooling]
+        )
+        n_bytes = np.array([len(text.encode()) for text in texts])
+        bounds = chunk_bounds(estimated_tokens(n_bytes, of.max_length), CHUNK_TOKENS[device_kind([self.device])])
+        producer = {"job": "-", "encoder": self.encoder, "path": encoder.path, "device": self.device}
+        for start, stop in pairwise(bounds.tolist()):
+            tokens = encoder.tokenize(texts[start:stop])
+            space.put(keys[start:stop], encoder.encode(tokens), tokens.n_tokens, producer=producer)

@@ -1,0 +1,141 @@
+"""The Python API on a stack: jobs are submitted as the command line submits them, and results are arrays and frames."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jdq import Client
+from jdq.client import BadRequest, JobNotSucceeded, ProgramFailed
+from jdq.store.errors import StoreError
+from jdq.worker.queue.contract import Extract, TrainHead
+from jdq.worker.queue.jobbook import UnknownJob
+from tests.cli.test_client_is_light import HEAVY, imported_by
+from tests.jobs.conftest import Workplace
+
+TEXTS = [f"posting number {n}" for n in range(60)]
+LABELS = [f"c{n % 3}" for n in range(60)]
+FRAME = pd.DataFrame({"body": TEXTS, "class": LABELS, "count": range(60)})
+
+
+def test_a_job_is_submitted_to_the_workers_and_waited_for(workplace: Workplace, remote: Client) -> None:
+    job = remote.extract(TEXTS, label=LABELS, encoder="hash:16", name="posts")
+    assert job.status == "queued"
+    with pytest.raises(TimeoutError, match="it goes on"):
+        job.wait(timeout_s=0.1)
+    workplace.worked(job.id)
+    assert job.wait() is job
+    assert job.status == "succeeded"
+    assert job.result().shape == (60, 16)
+    assert repr(job) == f"<Job {job.id}: succeeded>"
+    assert remote.job(job.id).result().shape == (60, 16)
+
+
+def test_a_head_waits_for_the_extraction_and_a_prediction_for_the_head(workplace: Workplace, remote: Client) -> None:
+    extraction = remote.extract(FRAME, text="body", label="class", encoder="hash:16", name="posts")
+    head = remote.train_head(extraction, params={"C": 0.5}, seed=7)
+    predicted = remote.predict(FRAME.head(5), text="body", head=head)
+    assert head.describe()["waits_for"] == [extraction.id]
+    assert predicted.describe()["waits_for"] == [head.id]
+    for job in (extraction, head, predicted):
+        workplace.worked(job.id)
+    spec = workplace.jobbook.job(head.id).spec
+    assert isinstance(spec, TrainHead)
+    assert (spec.options.params, spec.options.seed) == ({"C": 0.5}, 7)
+    metrics = head.result()
+    assert metrics.loc["rows", "value"] == 12
+    value, low, high = metrics.loc["macro_f1"].to_numpy()
+    assert low <= value <= high
+    table = predicted.result()
+    assert list(table.columns[:4]) == ["body", "class", "count", "predicted_label"]
+    np.testing.assert_allclose(table.filter(like="probability_").sum(axis=1), 1, atol=1e-4)
+    assert predicted.dataset == "predict-texts"
+
+
+def test_the_options_of_an_extraction_reach_the_workers(workplace: Workplace, remote: Client, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    FRAME.to_csv(file, index=False)
+    job = remote.extract(
+        file, text=["body", "class"], encoder="hash:8", max_length=99, precision="float32", on_error="skip"
+    )
+    spec = workplace.jobbook.job(job.id).spec
+    assert isinstance(spec, Extract)
+    assert (spec.dataset, spec.max_length, spec.precision, spec.on_error) == ("table", 99, "float32", "skip")
+    assert remote.store.datasets.get("table").source.text_columns == ("body", "class")
+
+
+def test_a_job_is_cancelled_and_retried(workplace: Workplace, remote: Client) -> None:
+    job = remote.extract(TEXTS, encoder="hash:16")
+    assert job.cancel()
+    assert not job.cancel()
+    with pytest.raises(JobNotSucceeded, match=f"job {job.id} cancelled") as caught:
+        job.result()
+    assert caught.value.job == job.id
+    workplace.worked(job.retry().id)
+    assert job.wait().status == "succeeded"
+
+
+def test_what_cannot_be_is_an_error_before_there_is_a_job(remote: Client) -> None:
+    with pytest.raises(BadRequest, match="text 1 is int, not str"):
+        remote.extract(["a", 2], encoder="hash:16")  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="2 texts, but 1 labels"):
+        remote.extract(["a", "b"], label=["x"], encoder="hash:16")
+    with pytest.raises(BadRequest, match="label must be a list"):
+        remote.extract(["a", "b"], label="x", encoder="hash:16")
+    with pytest.raises(BadRequest, match="label is the name of a column"):
+        remote.extract(FRAME, label=["x"], encoder="hash:16")
+    with pytest.raises(BadRequest, match="same name"):
+        remote.extract(pd.concat([FRAME, FRAME], axis=1), text="body", encoder="hash:16")
+    with pytest.raises(BadRequest, match="no pooling 'max'"):
+        remote.extract(TEXTS, encoder="hash:16", pooling="max")
+    with pytest.raises(StoreError, match="no column 'title'"):
+        remote.extract(FRAME, text="title", encoder="hash:16")
+    with pytest.raises(BadRequest, match="either head or model"):
+        remote.predict(TEXTS)
+    with pytest.raises(StoreError, match="no head has the id 'nope'"):
+        remote.predict(TEXTS, head="nope")
+    with pytest.raises(BadRequest, match="no dataset was extracted yet"):
+        remote.train_head()
+    with pytest.raises(UnknownJob):
+        remote.job("nope")
+
+
+def test_missing_values_of_a_frame_are_empty_cells(remote: Client) -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": ["x", None, "y"], "number": [1.5, float("nan"), 2]})
+    job = remote.extract(frame, encoder="hash:16", name="gaps")
+    assert remote.store.frame(job.dataset).to_dict("list") == {
+        "text": ["a", "b", "c"],
+        "label": ["x", "", "y"],
+        "number": ["1.5", "", "2.0"],
+    }
+
+
+def test_a_notice_says_what_was_assumed(remote: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    remote.extract(FRAME, text="body", label="class", encoder="hash:16")
+    assert not capsys.readouterr().err
+    remote._connection.quiet = False
+    remote.extract(FRAME, text="body", label="class", encoder="hash:16")
+    assert "60 rows; text column body, label column class (3 classes)" in capsys.readouterr().err
+
+
+def test_importing_the_client_imports_no_large_package() -> None:
+    code = "from jdq import Client"
+    names = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {name.partition(".")[0] for name in names} & (HEAVY | {"celery", "redis", "pandas", "h5py", "IPython"})
+    assert "jdq.client" not in imported_by("jdq.store")
+
+
+def test_a_dataset_that_cannot_be_loaded_raises_an_error(
+    remote: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    with pytest.raises(ProgramFailed, match=r"load_dataset ended with exit code 2"):
+        remote.extract("hf:nobody/nothing", text="body", encoder="hash:16")

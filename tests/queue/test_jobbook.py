@@ -1,0 +1,193 @@
+"""The client's side of the ledger: what it reports of jobs and workers, and the errors that name them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from jdq.worker.queue.contract import JobState, encode_spec
+from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob, lines_key, new_job_id
+from jdq.worker.queue.ledger import Ledger, Outcome
+from jdq.worker.queue.records import Worker
+from tests.queue.conftest import SPEC, Clock
+from tests.queue.test_ledger import taken
+
+LedgerOf = Callable[..., Ledger]
+DESCRIPTION = {
+    "queue": "gpu",
+    "host": "rack7",
+    "pid": 41,
+    "device": "cuda:0",
+    "started": 12.5,
+    "version": "0.9",
+    "protocol": 3,
+}
+
+
+def test_a_job_id_is_its_kind_and_eight_characters_that_cannot_be_confused() -> None:
+    ids = {new_job_id("extract") for _ in range(300)}
+    assert len(ids) == 300
+    assert all(re.fullmatch("extract-[2-9a-hjkmnp-z]{8}", job) for job in ids)
+    assert lines_key("extract-a") == "jdq:job:extract-a:lines"
+
+
+def test_a_new_job_is_queued_with_what_was_asked_for(jobbook: JobBook, client: redis.Redis) -> None:
+    job, tickets = jobbook.create(SPEC, priority="high", job="train-head-mine")
+    assert job == "train-head-mine"
+    assert [(order.job, order.queue, order.count, order.priority) for order in tickets] == [(job, "cpu", 1, 3)]
+    assert client.hget(f"jdq:job:{job}", "spec") == encode_spec(SPEC)
+    found = jobbook.job(job)
+    assert (found.id, found.kind, found.state, found.queue) == (job, "train-head", JobState.QUEUED, "cpu")
+    assert (found.spec, found.waits_for, found.counts, found.live, found.workers, found.log) == (
+        SPEC,
+        [],
+        {},
+        [],
+        [],
+        [],
+    )
+    assert (found.chunks_done, found.chunks_total, found.chunks_leased, found.chunks_delayed) == (0, 1, 0, 0)
+    assert (found.started, found.ended, found.wall_s, found.result, found.error) == (None, None, None, None, None)
+    assert 0 <= found.read_at - found.created < 5
+    normal, tickets = jobbook.create(SPEC)
+    assert normal.startswith("train-head-")
+    assert tickets[0].priority == 5
+
+
+def test_a_running_job_names_its_workers_and_its_times(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    job, _ = jobbook.create(SPEC)
+    lease = taken(ledger_of("w"), job)
+    running = jobbook.job(job)
+    assert (running.state, running.workers, running.chunks_leased) == (JobState.RUNNING, ["w"], 1)
+    clock.pass_s(4)
+    ledger_of("w").commit(lease, Outcome(counts={"texts": 3}, result={"f1": 0.5}))
+    ended = jobbook.job(job)
+    assert ended.started is not None
+    assert ended.ended is not None
+    assert (ended.ended - ended.started, ended.wall_s) == (4, 4)
+    assert (ended.counts, ended.result, ended.chunks_done) == ({"texts": 3}, {"f1": 0.5}, 1)
+
+
+def test_jobs_are_listed_newest_first_and_since_a_time(jobbook: JobBook, clock: Clock) -> None:
+    now = time.time()
+    old = jobbook.create(SPEC)[0]
+    clock.pass_s(100)
+    new = jobbook.create(SPEC)[0]
+    assert jobbook.ids() == [new, old]
+    assert [job.id for job in jobbook.jobs()] == [new, old]
+    assert jobbook.ids(since=now + 50) == [new]
+    assert [job.id for job in jobbook.jobs(since=now + 50)] == [new]
+    assert jobbook.jobs(since=now + 200) == []
+
+
+def test_a_job_that_is_listed_but_gone_is_left_out_and_the_others_keep_their_entries(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    first, gone, last = (jobbook.create(SPEC)[0] for _ in range(3))
+    taken(ledger_of("w"), last)
+    client.delete(f"jdq:job:{gone}")
+    assert {job.id: job.workers for job in jobbook.jobs()} == {first: [], last: ["w"]}
+
+
+def test_errors_name_the_job_that_they_are_about(jobbook: JobBook) -> None:
+    job = jobbook.create(SPEC)[0]
+    waiting = jobbook.create(SPEC, after=[job])[0]
+    for call in (jobbook.job, jobbook.cancel, jobbook.retry):
+        with pytest.raises(UnknownJob, match=r"^extract-nosuch$"):
+            call("extract-nosuch")
+    with pytest.raises(UnknownJob, match=r"^extract-nosuch$"):
+        jobbook.create(SPEC, after=[job, "extract-nosuch"])
+    with pytest.raises(NotRetried, match=f"^job {job} is running: only a failed or cancelled job can be retried$"):
+        jobbook.retry(job)
+    assert jobbook.cancel(job) is True
+    assert jobbook.cancel(job) is False
+    with pytest.raises(DependencyEnded, match=f"^{job}$"):
+        jobbook.create(SPEC, after=[job])
+    with pytest.raises(DependencyEnded, match=f"^{job}$"):
+        jobbook.retry(waiting)
+    assert [(order.job, order.count) for order in jobbook.retry(job)] == [(job, 1)]
+
+
+def test_a_job_that_succeeded_is_not_retried(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    job = jobbook.create(SPEC)[0]
+    ledger_of("w").commit(taken(ledger_of("w"), job), Outcome())
+    with pytest.raises(NotRetried, match="is succeeded"):
+        jobbook.retry(job)
+
+
+def test_two_cancellations_of_a_job_that_runs_again_are_two_requests(jobbook: JobBook) -> None:
+    job = jobbook.create(SPEC)[0]
+    for _ in range(2):
+        assert jobbook.cancel(job)
+        jobbook.retry(job)
+    assert jobbook.job(job).state is JobState.QUEUED
+
+
+def only(jobbook: JobBook) -> Worker:
+    [worker] = jobbook.workers()
+    return worker
+
+
+def test_a_worker_is_listed_as_it_describes_itself(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("w", queue="gpu")
+    ledger.heartbeat(DESCRIPTION)
+    worker = only(jobbook)
+    assert (worker.name, worker.queue, worker.host, worker.pid, worker.device) == ("w", "gpu", "rack7", 41, "cuda:0")
+    assert (worker.started, worker.version, worker.protocol) == (12.5, "0.9", 3)
+    assert (worker.state, worker.job, worker.reason, worker.tokens_per_s) == ("idle", None, None, None)
+    assert abs(worker.last_seen - time.time()) < 5
+
+
+def test_a_worker_without_a_description_is_listed_by_its_name(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger_of("w").heartbeat({})
+    worker = only(jobbook)
+    assert (worker.queue, worker.host, worker.pid, worker.device, worker.started) == ("-", "-", 0, "-", 0)
+    assert (worker.version, worker.protocol, worker.state) == ("-", 0, "idle")
+
+
+def test_the_state_of_a_worker_is_the_gravest_that_holds(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("w")
+    job = jobbook.create(SPEC)[0]
+    ledger.heartbeat({"condition": "waiting"}, ready=False)
+    assert only(jobbook).state == "waiting"
+    ledger.heartbeat({})
+    taken(ledger, job)
+    assert (only(jobbook).state, only(jobbook).job) == ("busy", job)
+    client.hset("jdq:workers:sick", "w", '{"reason": "its device is broken"}')
+    assert (only(jobbook).state, only(jobbook).reason) == ("sick", "its device is broken")
+    client.hset("jdq:workers:sick", "w", "no json")
+    assert only(jobbook).reason == "no json"
+    client.hset("jdq:workers:sick", "w", "{}")
+    assert only(jobbook).reason == "{}"
+    ledger.drain()
+    assert (only(jobbook).state, only(jobbook).job) == ("stopping", job)
+    client.zadd("jdq:workers:seen", {"w": 1000 * (time.time() - 14)})
+    assert only(jobbook).state == "stopping"
+    client.zadd("jdq:workers:seen", {"w": 1000 * (time.time() - 16)})
+    assert (only(jobbook).state, only(jobbook).job) == ("dead", None)
+    client.zrem("jdq:workers:seen", "w")
+    assert (only(jobbook).state, only(jobbook).last_seen) == ("dead", 0)
+
+
+def test_what_auto_means_is_settled_once(jobbook: JobBook) -> None:
+    assert jobbook.precision() is None
+    assert jobbook.settle_precision("bfloat16") == "bfloat16"
+    assert jobbook.settle_precision("float32") == "bfloat16"
+    assert jobbook.precision() == "bfloat16"
+
+
+def test_the_chunks_of_a_worker_that_is_gone_are_returned_with_the_reason(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    job = jobbook.create(SPEC)[0]
+    taken(ledger_of("gone"), job)
+    assert jobbook.end_worker("other", "expired", "a crash") == []
+    assert [(order.job, order.count) for order in jobbook.end_worker("gone", "expired", "a crash")] == [(job, 1)]
+    [event] = jobbook.job(job).log
+    assert (event["what"], event["worker"], event["reason"]) == ("expired", "gone", "a crash")

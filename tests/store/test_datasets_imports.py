@@ -1,0 +1,38 @@
+"""What an import record says of the file, or the files, that a table came from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from jdq.store.datasets import Datasets
+from jdq.store.table import TableOptions
+
+
+def test_several_files_are_named_in_order_with_a_digest_of_their_digests(tmp_path: Path) -> None:
+    contents = {"a.csv": b"text,label\na,1\n", "b.csv": b"text,label\nb,2\nc,1\n"}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    digests = [hashlib.sha256(data).hexdigest() for data in contents.values()]
+    source = Datasets(tmp_path).import_table([tmp_path / name for name in contents], name="both").source
+    assert source.file == "a.csv, b.csv"
+    assert source.sha256 == hashlib.sha256("".join(digests).encode()).hexdigest()
+    assert source.size_bytes == sum(map(len, contents.values()))
+    assert [file.sha256 for file in source.files] == digests
+
+
+def test_one_file_is_recorded_by_itself(tmp_path: Path) -> None:
+    data = b"text,label\na,1\n,2\nb,2\n"
+    (tmp_path / "a.csv").write_bytes(data)
+    version = Datasets(tmp_path).import_table(tmp_path / "a.csv", options=TableOptions(empty_text="skip"))
+    source = version.source
+    assert (source.sha256, source.files) == (hashlib.sha256(data).hexdigest(), ())
+    assert (source.n_skipped_rows, source.text_columns) == (1, ())
+
+
+def test_without_the_option_no_row_is_skipped_and_joined_columns_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("title,body,label\na,b,1\nc,d,2\n")
+    options = TableOptions(text_column=("title", "body"))
+    source = Datasets(tmp_path).import_table(tmp_path / "a.csv", options=options).source
+    assert source.n_skipped_rows == 0
+    assert source.text_columns == ("title", "body")

@@ -1,0 +1,77 @@
+"""Rows over several shards: the right ones however they are asked for, and none of a damaged shard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jdq.store import DamagedShard, Space, open_store
+from jdq.store.files.digests import digest_of
+from jdq.store.keys import text_keys
+from jdq.store.spaces.rows import FeatureRows, places_by_owner
+from jdq.store.spaces.validator import layout_of
+from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
+
+TEXTS = sentences(60)
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Space:
+    """Three shards of 20 rows."""
+    made = open_store(tmp_path).space(fake_space())
+    for start in (0, 20, 40):
+        put_texts(made, TEXTS[start : start + 20])
+    return made
+
+
+def rows_of(space: Space, texts: list[str]) -> FeatureRows:
+    return Space(space.path).rows(text_keys(texts))
+
+
+@pytest.mark.parametrize(
+    "order", [range(60), range(59, -1, -1), [*range(10, 30), *range(10, 30), 5, 59, *range(40, 59)]]
+)
+def test_every_slice_has_its_rows(space: Space, order: list[int]) -> None:
+    texts = [TEXTS[number] for number in order]
+    rows, expected = rows_of(space, texts), fake_features(texts)
+    assert rows.shape == expected.shape
+    assert rows.dtype == expected.dtype
+    for start in range(len(texts)):
+        np.testing.assert_array_equal(rows[start], expected[start])
+        for stop in range(start, min(start + 25, len(texts)) + 1):
+            np.testing.assert_array_equal(rows[start:stop], expected[start:stop])
+    for block in (1, 7, 20, 60):
+        np.testing.assert_array_equal(np.concatenate(list(rows.blocks(block))), expected)
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_no_row_of_a_damaged_shard_is_read_in_any_way(space: Space, damaged: int) -> None:
+    keys = text_keys(TEXTS)
+    path = space.shard_path(digest_of(keys[20 * damaged : 20 * damaged + 20].data))
+    data = bytearray(path.read_bytes())
+    data[layout_of(path).offsets["features"] + 50] ^= 1
+    path.write_bytes(data)
+    for first in range(0, 60, 20):
+        for which in (
+            first,
+            first + 19,
+            slice(first + 2, first + 9),
+            slice(first, first + 20, 3),
+            [first + 4, first + 3],
+        ):
+            rows = Space(space.path).rows(keys)
+            if first == 20 * damaged:
+                with pytest.raises(DamagedShard, match="/features has digest"):
+                    rows[which]
+            else:
+                np.testing.assert_array_equal(rows[which], fake_features(TEXTS)[which])
+    with pytest.raises(DamagedShard):
+        list(rows_of(space, TEXTS).blocks())
+
+
+def test_places_by_owner_are_those_of_each_number_ascending() -> None:
+    found = [(owner, places.tolist()) for owner, places in places_by_owner(np.array([5, 0, 5, 2, 0]))]
+    assert found == [(0, [1, 4]), (2, [3]), (5, [0, 2])]
+    assert list(places_by_owner(np.zeros(0, np.int64))) == []
