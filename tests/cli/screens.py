@@ -22,7 +22,7 @@ from jdq.cli.jobs.bar import JobBar
 from jdq.cli.jobs.board import Board
 from jdq.cli.jobs.overview import Overview
 from jdq.cli.stack import commands as stack
-from jdq.cli.trained.compare import _print_text as print_comparison
+from jdq.cli.trained.compare import print_comparison as print_comparison
 from jdq.worker.queue.contract import PROTOCOL, JobState
 from jdq.worker.queue.jobbook import UnknownJob
 from jdq.worker.queue.records import Job, JobError, Worker

@@ -139,7 +139,7 @@ def test_loss_search_learning_and_comparison_have_their_sections() -> None:
         name="mlp", kind="head", metrics=plain.record["metrics"], intervals=plain.record["intervals"],
         wall_time_s=1.0, device="cpu", seed=0, is_subject=True,
     )  # fmt: skip
-    other = replace(line, name="older", same_split=False, is_subject=False)
+    other = replace(line, name="older", why="label sets", details=("C=0.1", "calibrated"), is_subject=False)
     full = replace(
         plain,
         record=plain.record | {"search": msgspec.to_builtins(searched), "warnings": ["mind the gap"]},
@@ -148,7 +148,8 @@ def test_loss_search_learning_and_comparison_have_their_sections() -> None:
     )
     page = render(full)
     assert {"Loss", "Search", "Learning curve", "Against the others"} <= set(Outline(page).headings)
-    assert "older *" in page and "another split" in page and "mind the gap" in page
+    assert "older *" in page and "on other rows or labels" in page and "mind the gap" in page
+    assert "C=0.1, calibrated, * label sets" in page
 
 
 def test_the_curves_areas_are_those_of_the_metrics(subject: Subject) -> None:

@@ -281,3 +281,12 @@ def test_spaces_are_recorded_newest_first(datasets: Datasets, tmp_path: Path) ->
     for bad in ("", "../x", "1" * 31, "G" * 32):
         with pytest.raises(InvalidName):
             version.record_space(bad, encoder="e", job="j")
+
+
+def test_an_error_counts_the_tables_that_were_imported_only_for_predictions() -> None:
+    known = ["evaluate-new", "posts", "predict-new"]
+    assert "the store has: posts and 2 imported only for predictions" in str(UnknownDataset("jobs", known))
+    assert "the store has: 1 imported only for predictions\n" in str(UnknownDataset("jobs", ["predict-new"]))
+    assert "the store has: posts; did" in str(UnknownDataset("post", ["posts"]))
+    versions = ["predict-new 0123456789ab"]
+    assert f"the store has: {versions[0]}" in str(UnknownDataset("predict-new ff", versions))

@@ -46,6 +46,7 @@ def require_command(line: str) -> None:
         CannotWrite(Path("x.h5"), errno.ENOSPC, "No space left"),
         UnknownDataset("posts", ()),
         UnknownDataset("posts", ["other"]),
+        UnknownDataset("posts", ["predict-new"]),
         DamagedDataset(Path("datasets/posts/ab"), "fact"),
         UnknownTrained("head", "x", ()),
         UnknownTrained("model", "x", ()),

@@ -29,6 +29,27 @@ def run(*arguments: str, code: int = 0) -> Result:
     return result
 
 
+def test_ls_leaves_out_tables_that_were_imported_only_for_predictions(root: Path) -> None:
+    found, *_ = write_store(root, sentences(4))
+    assert "left out" not in run("ls").stderr
+    import_texts(found, sentences(2), name="predict-new")
+    assert "1 table imported only for predictions left out; to list all: jdq store ls --all" in run("ls").stderr
+    import_texts(found, sentences(3), name="evaluate-new")
+    listed = run("ls")
+    assert "predict-new" not in listed.stdout
+    assert "2 tables imported only for predictions left out" in listed.stderr
+    assert json.loads(run("ls", "--json").stdout)["left_out"] == 2
+    everything = run("ls", "--all")
+    assert "predict-new" in everything.stdout
+    assert "evaluate-new" in everything.stdout
+    assert everything.stderr == ""
+
+
+def test_ls_of_a_store_with_such_tables_only_does_not_call_it_empty(root: Path) -> None:
+    import_texts(open_store(), sentences(2), name="predict-new")
+    assert "empty" not in run("ls").stderr
+
+
 def test_ls_lists_datasets_and_spaces(root: Path) -> None:
     found, version, space = write_store(root, sentences(300))
     import_texts(found, sentences(2), name="other")

@@ -17,6 +17,7 @@ from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
 from jdq.cli.output import say
 from jdq.cli.programs import ProgramFailed
+from jdq.cli.run import run
 from jdq.cli.stack import commands as stack
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.settings import config
@@ -66,7 +67,7 @@ class Sections(click.Group):
 @click.group(
     cls=Sections,
     sections={
-        "Submit": (submit, import_table, model),
+        "Submit": (run, submit, import_table, model),
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
@@ -80,6 +81,10 @@ def cli() -> None:
     """Classify texts with BART: compute features on GPU workers, train heads on them, or fine-tune.
 
     \b
+    jdq run data.csv                        all of it: features, heads, a report in one folder
+
+    \b
+    Step by step:
     jdq up                                  start Redis and workers on this machine
     jdq submit extract data.csv --wait      compute the features of the texts in data.csv
     jdq submit train-head --wait            train a head on the dataset extracted last

@@ -34,15 +34,16 @@ def store() -> None:
 
 
 @store.command("ls")
+@click.option("--all", "everything", is_flag=True, help="List tables that were imported only for predictions, too.")
 @json_option
-def list_(as_json: bool) -> None:
+def list_(everything: bool, as_json: bool) -> None:
     """List datasets and feature spaces.
 
     Per feature space, a dataset's features are "complete", or the number of missing rows is given.
     """
     from jdq.store.maintenance.listing import list_store
 
-    summary = list_store(Client().existing_store)
+    summary = list_store(Client().existing_store, everything=everything)
     if as_json:
         print_json(asdict(summary))
         return
@@ -51,7 +52,10 @@ def list_(as_json: bool) -> None:
     if summary.spaces:
         say()
         print_table(["space", "encoder", "dim", "rows", "shards", "size"], list(map(_space_row, summary.spaces)))
-    if not summary.datasets and not summary.spaces:
+    if summary.left_out:
+        tables = "1 table" if summary.left_out == 1 else f"{summary.left_out:,} tables"
+        say(f"{tables} imported only for predictions left out; to list all: jdq store ls --all", err=True)
+    elif not summary.datasets and not summary.spaces:
         say(f"the store {summary.root} is empty", err=True)
     for damage in summary.damaged:
         say(damage, err=True)

@@ -34,13 +34,13 @@ def evaluate(
     \b
     jdq evaluate new.csv --head train-head-7kq2m9xw
     """
-    from jdq.store.datasets import name_from
+    from jdq.store.datasets.names import EVALUATED, name_from
     from jdq.store.table import table_name
 
     require_worker_packages()
     client = Client()
     path = trained_path(client, head, model)
-    name = name or name_from(f"evaluate-{table_name(data)}")
+    name = name or name_from(f"{EVALUATED}{table_name(data)}")
     version = files_or_dataset(client, data, name=name, options=read_options(table))
     column = ["--label-column", table["label_column"]] if table["label_column"] else []
     measured = json.loads(

@@ -40,7 +40,7 @@ def predict(
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
     """
-    from jdq.store.datasets import name_from
+    from jdq.store.datasets.names import PREDICTED, name_from
     from jdq.store.table import table_name
     from jdq.worker.queue.contract import Predict
 
@@ -52,7 +52,7 @@ def predict(
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     after = maker_of(client, head, model)
     # Its own name: without labels the file is not the dataset that heads are trained on.
-    name = name or name_from(f"predict-{table_name(data)}")
+    name = name or name_from(f"{PREDICTED}{table_name(data)}")
     options = read_options(table, unlabelled=True, keep_empty=True)
     version = files_or_dataset(client, data, name=name, options=options)
     spec = Predict(dataset=version.name, version=version.version, head=head, model=model)

@@ -71,10 +71,11 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
     note = f", after {', '.join(waits_for)}" if waits_for else ""
     say(f"dataset {spec.dataset} {spec.version}{note}", err=True)
     say(job, err=sending.id_to_stderr)
-    return _watched(client, job) if sending.wait else None
+    return watched(client, job) if sending.wait else None
 
 
-def _watched(client: Client, job: str) -> Job:
+def watched(client: Client, job: str) -> Job:
+    """Shows the job until it has succeeded; exits where it failed or was cancelled."""
     from jdq.cli.jobs.watch import watch_job
     from jdq.worker.queue.contract import JobState
 

@@ -49,9 +49,9 @@ def compare(
         del fields["rows"]
         print_json({**fields, "lines": [flat(row) for row in comparison.rows]})
     elif to is not None or as_csv:
-        _write(comparison, to or Target(path=STDOUT))
+        write_comparison(comparison, to or Target(path=STDOUT))
     else:
-        _print_text(comparison)
+        print_comparison(comparison)
 
 
 def flat(row: ComparisonRow) -> dict[str, Any]:
@@ -67,14 +67,16 @@ def flat(row: ComparisonRow) -> dict[str, Any]:
     return {**fields, **setting, "comparable": row.comparable, "why": why, **measured}
 
 
-def _write(comparison: Comparison, target: Target) -> None:
+def write_comparison(comparison: Comparison, target: Target) -> None:
+    """Writes a line per row, below the names of its fields."""
     rows = [flat(row) for row in comparison.rows]
     names = list(rows[0])
     cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
     write_table([names, *cells], target, numbers_from=names.index("why") + 1)
 
 
-def _print_text(comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
+    """Prints the rows as tables: those that are comparable, and the others."""
     setting = comparison.reference
     fit = [row for row in comparison.rows if row.comparable]
     apart = [row for row in comparison.rows if not row.comparable]

@@ -11,6 +11,8 @@ from jdq.store.errors import StoreError, did_you_mean
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
 NAME_BYTES = 200
+# How the names of tables begin that were imported only to be classified or measured, unless the user names them.
+PREDICTED, EVALUATED = "predict-", "evaluate-"
 VERSION = re.compile(r"[0-9a-f]{12}")
 VERSION_BEGINNING = re.compile(r"[0-9a-f]{1,12}")
 
@@ -29,7 +31,10 @@ class UnknownDataset(StoreError):
     def __str__(self) -> str:
         if not self.known:
             return f"no dataset {self.wanted!r}: the store has none yet\n  try: jdq submit extract data.csv"
-        shown = ", ".join(self.known[:20]) + (f" and {len(self.known) - 20} more" if len(self.known) > 20 else "")
+        names = [name for name in self.known if is_passing(self.wanted) or not is_passing(name)]
+        shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        if passing := len(self.known) - len(names):
+            shown += f"{' and ' if names else ''}{passing} imported only for predictions"
         nearest = did_you_mean(self.wanted, self.known)
         return f"no dataset {self.wanted!r}; the store has: {shown}{nearest}\n  try: jdq store ls"
 
@@ -53,6 +58,11 @@ def name_from(stem: str) -> str:
     while len(text) > 64 or len(text.encode()) > NAME_BYTES:
         text = text[:-1]
     return text.rstrip("-.") or "dataset"
+
+
+def is_passing(name: str) -> bool:
+    """Whether a table of this name was imported only to be classified or measured: lists leave it out."""
+    return name.startswith((PREDICTED, EVALUATED))
 
 
 def check_name(name: str) -> str:

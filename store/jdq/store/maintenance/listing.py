@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
+from jdq.store.datasets.names import is_passing
 from jdq.store.errors import CannotRead, StoreError
 from jdq.store.spaces.counts import count_missing, count_rows
 from jdq.store.spaces.feature_space import Space
@@ -52,19 +53,22 @@ class DatasetSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSummary:
-    """All datasets and feature spaces, and the dataset versions that cannot be read."""
+    """Datasets and feature spaces, and the dataset versions that cannot be read. left_out: how many versions are not
+    listed, because they were imported only for predictions."""
 
     root: str
     datasets: list[DatasetSummary]
     spaces: list[SpaceSummary]
     damaged: list[str]
+    left_out: int = 0
 
 
-def list_store(store: Store) -> StoreSummary:
-    """What is in the store now."""
+def list_store(store: Store, *, everything: bool = True) -> StoreSummary:
+    """What is in the store now; without `everything`, tables that were imported only for predictions are counted."""
     damaged = [str(damage) for damage in (*store.datasets.damaged().values(), *store.damaged_spaces().values())]
-    datasets = []
-    for version in store.datasets.list():
+    datasets, versions = [], store.datasets.list()
+    listed = [version for version in versions if everything or not is_passing(version.name)]
+    for version in listed:
         try:
             datasets.append(summarize_dataset(store, version))
         except RemovedDataset:
@@ -77,7 +81,9 @@ def list_store(store: Store) -> StoreSummary:
             spaces.append(summarize_space(store, space))
         except CannotRead as error:
             damaged.append(str(error))
-    return StoreSummary(root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged)
+    return StoreSummary(
+        root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged, left_out=len(versions) - len(listed)
+    )
 
 
 def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,13 +172,14 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
     return [
         Compared(
             name=f"{line.name} {line.id.rpartition('-')[2]}",
+            details=line.details,
+            why=difference(line.setting, mine),
             kind="fine-tune" if line.name == "fine-tune" else "head",
             metrics=line.metrics,
             intervals=line.intervals,
             wall_time_s=line.wall_time_s,
             device=line.device,
             seed=line.seed,
-            same_split=not difference(line.setting, mine),
             is_subject=line.id == job,
         )
         for line in compare_dataset(store, record["origin"]["dataset"]).rows
@@ -199,6 +202,9 @@ def best_of(store: Store, wanted: str) -> str:
 @exit_on_error()
 def report(wanted: str, output: Path) -> None:
     """Write the page about JOB, or about the best head or model of DATASET."""
+    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
+    warnings.simplefilter("ignore")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     store = open_store(read_config().store)
     job = best_of(store, wanted)
     replace(output, page_of(store, job).encode())

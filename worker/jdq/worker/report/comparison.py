@@ -30,13 +30,15 @@ class TestSetting:
     dataset_version: str
     label_column: str
     split: str
+    multi_label: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow:
     """One head or fine-tune.
 
-    name: the kind of head, or "fine-tune". why: how it differs from the reference; empty where comparable.
+    name: the kind of head, or "fine-tune". details: what tells it from others of its kind.
+    why: how its test setting differs from the reference; empty where comparable.
     wall_time_s: of its training, for a search including all trials. device_s: of the network: the extraction's for a
     head, the training's for a fine-tune.
     computed, reused: texts that the network processed for it, and texts whose features the store had; None where
@@ -45,6 +47,7 @@ class ComparisonRow:
 
     id: str
     name: str
+    details: tuple[str, ...] = ()
     encoder: str
     setting: TestSetting
     why: str
@@ -105,7 +108,11 @@ def difference(setting: TestSetting, reference: TestSetting) -> str:
         return f"dataset version {setting.dataset_version}"
     if setting.label_column != reference.label_column:
         return f"label column {setting.label_column!r}"
-    return "" if setting.split == reference.split else f"split {setting.split[:8]}"
+    if setting.split != reference.split:
+        return f"split {setting.split[:8]}"
+    if setting.multi_label != reference.multi_label:
+        return "label sets" if setting.multi_label else "single labels"
+    return ""
 
 
 def _reference(rows: Sequence[ComparisonRow], version: str, column: str | None, *, strict: bool) -> TestSetting:
@@ -140,8 +147,25 @@ def test_setting_of(record: dict[str, Any]) -> TestSetting:
     """What a head or a model, by its record, was measured on."""
     origin = record["origin"]
     return TestSetting(
-        dataset_version=origin["dataset_version"], label_column=origin["label_column"], split=record["split_digest"]
+        dataset_version=origin["dataset_version"],
+        label_column=origin["label_column"],
+        split=record["split_digest"],
+        multi_label=bool(record.get("multi_label")),
     )
+
+
+def details_of(record: dict[str, Any]) -> tuple[str, ...]:
+    """What tells a head from others of its kind: parameters, few-shot, class weights, calibrated, multi-label."""
+    few_shot = record.get("per_class")
+    named = {
+        f"{few_shot} texts per class": few_shot,
+        f"class weight {record.get('class_weight')}": record.get("class_weight"),
+        "calibrated": record.get("calibration"),
+        "multi-label": record.get("multi_label"),
+        "best of a search": record.get("search"),
+    }
+    params = (f"{name}={value}" for name, value in (record.get("params") or {}).items())
+    return (*params, *(words for words, is_so in named.items() if is_so))
 
 
 def _row(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRow:
@@ -150,6 +174,7 @@ def _row(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRo
     return ComparisonRow(
         id=job,
         name=record.get("head", "fine-tune"),
+        details=details_of(record),
         encoder=origin.get("encoder") or options["encoder"],
         setting=test_setting_of(record),
         why="",

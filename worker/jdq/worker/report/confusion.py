@@ -17,11 +17,11 @@ def confusion_table(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64
     np.add.at(counts, (true, predicted), 1)
     shown = _most_confused(counts)
     size = "small" if len(shown) > 10 else ""
-    head = "".join(f"<th class=col><span>{escape(shortened(classes[i], 18))}</span></th>" for i in shown)
+    head = "".join(f"<th scope=col class=col><span>{escape(shortened(classes[i], 18))}</span></th>" for i in shown)
     rows = "".join(_row(counts, i, shown, classes) for i in shown)
     return Markup(
-        f'<table class="confusion {size}"><thead><tr><td class=corner>true \\ predicted</td>{head}<th>recall</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table>"
+        f'<table class="confusion {size}"><thead><tr><td class=corner>true \\ predicted</td>{head}'
+        f"<th scope=col>recall</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
@@ -36,14 +36,21 @@ def _row(counts: npt.NDArray[np.int64], i: int, shown: list[int], classes: Seque
     total = int(counts[i].sum())
     cells = "".join(_cell(int(counts[i, j]), total, i == j, classes[i], classes[j]) for j in shown)
     recall = f"{counts[i, i] / total:.0%}" if total else "-"
-    return f"<tr><th>{escape(shortened(classes[i], 26))}</th>{cells}<td class=sum>{recall}</td></tr>"
+    return f"<tr><th scope=row>{escape(shortened(classes[i], 26))}</th>{cells}<td class=sum>{recall}</td></tr>"
 
 
 def _cell(count: int, total: int, right: bool, true: str, predicted: str) -> str:
     share = count / total if total else 0.0
-    red, green, blue = (47, 111, 222) if right else (228, 87, 46)
-    alpha = share**0.7 if count else 0.0
-    light = ' class="light"' if alpha > 0.55 else ""
     title = escape(f"{count} of {total} {true} texts predicted as {predicted}")
-    style = f"background:rgba({red},{green},{blue},{alpha:.2f})"
-    return f'<td style="{style}" title="{title}"{light}>{count or ""}</td>'
+    style = f' style="{_shade(share**0.7, right=right)}"' if count else ""
+    return f'<td{style} title="{title}">{count or ""}</td>'
+
+
+def _shade(depth: float, *, right: bool) -> str:
+    """Blue or orange on white, and black or white text: whichever has the higher contrast is above 4.5 to 1."""
+    full = (47, 111, 222) if right else (228, 87, 46)
+    shade = [round(255 + (value - 255) * depth) for value in full]
+    linear = [((value / 255 + 0.055) / 1.055) ** 2.4 for value in shade]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    text = "#000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#fff"
+    return f"background:rgb({shade[0]},{shade[1]},{shade[2]});color:{text}"

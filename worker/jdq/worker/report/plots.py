@@ -1,6 +1,6 @@
 """The report's plots, each an inline SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from jdq.worker.report.subject import Compared, LearningPoint
 
 # With more curves than this they are faint, and only the mean is bold.
 NAMED_CURVES = 7
+# Of a plot across the page, in inches; and of the same plot on a phone, where the wide one would be too small to read.
+WIDE, NARROW = 9.6, 4.7
 
 
 def precision_recall_plot(curves: Sequence[Curve], classes: Sequence[str]) -> str:
@@ -21,7 +23,7 @@ def precision_recall_plot(curves: Sequence[Curve], classes: Sequence[str]) -> st
         _curves(axes, curves, classes, step=True)
         axes.set(xlabel="recall", ylabel="precision")
         axes.legend(loc="best", title="average precision", alignment="left", title_fontsize=9)
-        return as_svg(figure)
+        return as_svg(figure, f"Precision against recall. Average precision: {_areas(curves)}.")
 
 
 def roc_plot(curves: Sequence[Curve], classes: Sequence[str]) -> str:
@@ -32,7 +34,16 @@ def roc_plot(curves: Sequence[Curve], classes: Sequence[str]) -> str:
         _curves(axes, curves, classes, step=False)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
         axes.legend(loc="lower right", title="area under the curve", alignment="left", title_fontsize=9)
-        return as_svg(figure)
+        return as_svg(figure, f"True against false positive rate. Area under the curve: {_areas(curves)}.")
+
+
+def _areas(curves: Sequence[Curve]) -> str:
+    return _listed((curve.label, curve.area) for curve in curves)
+
+
+def _listed(values: Iterable[tuple[str, float]]) -> str:
+    """The values in words, each after its name."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in values)
 
 
 def _curves(axes: Axes, curves: Sequence[Curve], classes: Sequence[str], *, step: bool) -> None:
@@ -74,7 +85,8 @@ def reliability_plot(reliability: Reliability) -> str:
         below.bar(edges, reliability.counts, width=0.85 / len(reliability.counts), color="#c9d8f5")
         below.set(xlabel="how sure (probability)", ylabel="texts")
         below.yaxis.get_major_locator().set_params(nbins=2, integer=True)
-        return as_svg(figure)
+        how = ", ".join(f"{sure:.0%}: {right:.0%}" for sure, right in zip(x, y, strict=True))
+        return as_svg(figure, f"How often predictions are right, by their probability. {how}.")
 
 
 def learning_plot(points: Sequence[LearningPoint]) -> str:
@@ -96,13 +108,20 @@ def learning_plot(points: Sequence[LearningPoint]) -> str:
         axes.set(xlabel="rows to learn from", ylim=(0, 1.04), ylabel="on the test part")
         axes.margins(x=0.12)
         axes.legend(loc="best")
-        return as_svg(figure)
+        shown = _listed((f"{point.rows:,} rows", point.macro_f1) for point in points)
+        return as_svg(figure, f"Macro-F1 on the test part, by rows to learn from: {shown}.")
 
 
-def loss_plot(train: Sequence[tuple[float, float]], validation: Sequence[tuple[float, float]], unit: str) -> str:
+def loss_plot(
+    train: Sequence[tuple[float, float]],
+    validation: Sequence[tuple[float, float]],
+    unit: str,
+    *,
+    width: float = WIDE,
+) -> str:
     """(epoch or step, loss) of the training and of the validation part; the best validation loss is marked."""
     with styled():
-        figure = new_figure(9.6, 3.4)
+        figure = new_figure(width, 3.4)
         axes = figure.subplots()
         if train:
             x, y = np.array(train).T
@@ -120,26 +139,30 @@ def loss_plot(train: Sequence[tuple[float, float]], validation: Sequence[tuple[f
         axes.set(xlabel=unit, ylabel="loss")
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper right")
-        return as_svg(figure)
+        ends = [(name, part[-1][1]) for name, part in (("training", train), ("validation", validation)) if part]
+        return as_svg(figure, f"Loss by {unit}. At the end: {_listed(ends)}.")
 
 
-def comparison_plot(lines: Sequence[Compared], metric: str) -> str:
+def comparison_plot(lines: Sequence[Compared], metric: str, *, width: float = WIDE) -> str:
     """One line per classifier, best on top: the value, and its 95 % interval where there is one.
 
     Values far below the others, such as the dummy's, are shown at the left edge with their number.
     """
     left = _left_edge([line.metrics[metric] for line in lines])
     with styled():
-        figure = new_figure(9.6, 0.5 + 0.36 * len(lines))
+        figure = new_figure(width, 0.5 + 0.36 * len(lines))
         axes = figure.subplots()
         for position, line in enumerate(reversed(lines)):
             _compared_line(axes, line, position, metric, left)
-        names = [shortened(line.name, 38) + ("" if line.same_split else " *") for line in reversed(lines)]
+        names = [
+            shortened(line.name, 38 if width == WIDE else 22) + ("" if line.same_split else " *")
+            for line in reversed(lines)
+        ]
         axes.set_yticks(range(len(lines)), names, color=INK)
         axes.set(ylim=(-0.6, len(lines) - 0.3), xlim=(left, 1.005))
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
-        return as_svg(figure)
+        return as_svg(figure, f"{metric}: {_listed((line.name, line.metrics[metric]) for line in lines)}.")
 
 
 def _left_edge(values: Sequence[float]) -> float:
@@ -160,12 +183,12 @@ def _compared_line(axes: Axes, line: Compared, position: int, metric: str, left:
     axes.annotate(f"{value:.3f}", (value, position), (0, 7), textcoords="offset points", ha="center", fontsize=8)
 
 
-def search_plot(trials: Sequence[dict[str, Any]], metric: str) -> str:
+def search_plot(trials: Sequence[dict[str, Any]], metric: str, *, width: float = WIDE) -> str:
     """Every trial of a search as a point, one line per head, the best head on top."""
     scored = [trial for trial in trials if trial["score"] is not None]
     heads = list(dict.fromkeys(trial["head"] for trial in scored))  # best first, as the trials are
     with styled():
-        figure = new_figure(9.6, 0.7 + 0.34 * len(heads))
+        figure = new_figure(width, 0.7 + 0.34 * len(heads))
         axes = figure.subplots()
         for position, head in enumerate(reversed(heads)):
             scores = [trial["score"] for trial in scored if trial["head"] == head]
@@ -176,7 +199,8 @@ def search_plot(trials: Sequence[dict[str, Any]], metric: str) -> str:
         axes.set(xlabel=f"{metric.replace('_', '-')} in cross-validation", ylim=(-0.6, len(heads) - 0.4))
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
-        return as_svg(figure)
+        best = {trial["head"]: trial["score"] for trial in reversed(scored)}
+        return as_svg(figure, f"{metric} of the best trial of each head: {_listed(best.items())}.")
 
 
 def shortened(text: str, length: int = 24) -> str:

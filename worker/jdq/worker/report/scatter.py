@@ -1,4 +1,4 @@
-"""The map of the features as hand-written SVG: each point shows its text when the mouse is over it."""
+"""The map of the features as hand-written SVG: each point shows its text when the mouse is over it, or when tapped."""
 
 from collections.abc import Sequence
 from html import escape
@@ -21,15 +21,22 @@ def map_svg(feature_map: Map, codes: npt.NDArray[np.int64], classes: Sequence[st
     # Rare classes last, so that they are on top.
     order = np.argsort(-np.bincount(codes, minlength=len(classes))[codes[feature_map.rows]], kind="stable")
     radius = 4.2 if len(order) < 800 else 3.0
-    points = []
+    points, texts_of_points = [], []
     for i in order:
         row = int(feature_map.rows[i])
         title = escape(f"{classes[codes[row]]} · row {row + 1}\n{shortened(texts[row], TITLE_CHARACTERS)}")
         place = f'cx="{x[i]:.1f}" cy="{y[i]:.1f}" r="{radius}"'
-        points.append(f'<circle {place} fill="{colours[codes[row]]}"><title>{title}</title></circle>')
+        circle = f'<circle {place} fill="{colours[codes[row]]}"><title>{title}</title></circle>'
+        # A link, because the page has no script: its target below the map is shown. Not in the order of TAB, which
+        # would stop at each of thousands.
+        points.append(f'<a href="#row-{row + 1}" tabindex="-1" aria-label="row {row + 1}">{circle}</a>')
+        texts_of_points.append(f'<p class="point" id="row-{row + 1}">{title}</p>')
+    counts = np.bincount(codes[feature_map.rows], minlength=len(classes))
+    sizes = ", ".join(f"{shortened(name)} {count:,}" for name, count in zip(classes, counts, strict=True))
+    label = escape(f"Map of {len(order):,} texts by their features. Texts of each class: {sizes}.")
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="map" role="img" aria-label="map of the features">'
-        f'<g fill-opacity="0.72">{"".join(points)}</g></svg>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="map" role="group" aria-label="{label}">'
+        f'<g fill-opacity="0.72">{"".join(points)}</g></svg><div class="points">{"".join(texts_of_points)}</div>'
     )
 
 

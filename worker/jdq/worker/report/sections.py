@@ -1,7 +1,7 @@
 """The sections of the page; each is None where the subject has nothing for it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,25 +59,37 @@ def comparison(subject: Subject) -> Section | None:
     lines = sorted(subject.compared, key=lambda line: (not line.same_split, -line.metrics["macro_f1"]))
     note = "Macro-F1 on the same test rows, with 95 % intervals."
     if not all(line.same_split for line in lines):
-        note += " Rows with * were measured on another split or dataset version: their numbers are not comparable."
+        note += " Rows with * were measured on other rows or labels: their numbers are not comparable."
     rows = "".join(_compared_row(line) for line in lines)
-    columns = ("", *METRICS.values(), "time", "device", "seed")
-    body = Markup(plots.comparison_plot(lines, "macro_f1") + _table(columns, rows))
+    columns = ("what", *METRICS.values(), "time", "device", "seed")
+    plot = _both(lambda width: plots.comparison_plot(lines, "macro_f1", width=width))
+    body = Markup(plot + _table(columns, rows, "Comparison"))
     return Section(title="Against the others", text=note, body=body, wide=True)
 
 
-def _table(columns: Sequence[str], rows: str) -> str:
-    head = "".join(f"<th>{column}</th>" for column in columns)
-    return f"<div class=scroll><table class=plain><tr>{head}</tr>{rows}</table></div>"
+def _both(plot: Callable[[float], str]) -> str:
+    """The plot across the page, and the one that a phone shows instead."""
+    return f"<div class=on-page>{plot(plots.WIDE)}</div><div class=on-phone>{plot(plots.NARROW)}</div>"
+
+
+def _table(columns: Sequence[str], rows: str, name: str) -> str:
+    head = "".join(f"<th scope=col>{column}</th>" for column in columns)
+    return _scrolling(f"<table class=plain><tr>{head}</tr>{rows}</table>", name)
+
+
+def _scrolling(table: str, name: str) -> str:
+    """A table that scrolls where the page is too narrow, by touch and by keyboard."""
+    return f'<div class=scroll tabindex=0 role=region aria-label="{name}">{table}</div>'
 
 
 def _compared_row(line: Compared) -> str:
     numbers = [line.metrics.get(name) for name in METRICS]
     cells = "".join(f"<td>{'-' if value is None else f'{value:.3f}'}</td>" for value in numbers)
     css = "is-subject" if line.is_subject else "" if line.same_split else "other-split"
-    name = escape(line.name + ("" if line.same_split else " *"))
+    notes = [*line.details, *([f"* {line.why}"] if line.why else [])]
+    name = f"{escape(line.name)}{'' if line.same_split else ' *'}<small>{escape(', '.join(notes))}</small>"
     end = f"<td>{duration(line.wall_time_s)}</td><td>{escape(line.device)}</td><td>{line.seed}</td>"
-    return f'<tr class="{css}"><td>{name}</td>{cells}{end}</tr>'
+    return f'<tr class="{css}"><th scope=row>{name}</th>{cells}{end}</tr>'
 
 
 def confusion(subject: Subject) -> Section | None:
@@ -87,15 +99,13 @@ def confusion(subject: Subject) -> Section | None:
     text = "What each class was predicted as. Blue is correct, orange is wrong; deeper is a larger share of the row."
     if len(subject.classes) > MOST_CLASSES:
         text += f" The {MOST_CLASSES} most confused of {len(subject.classes)} classes."
-    return Section(
-        title="Confusion", text=text, body=Markup("<div class=scroll>") + table + Markup("</div>"), wide=True
-    )
+    return Section(title="Confusion", text=text, body=Markup(_scrolling(table, "Confusion")), wide=True)
 
 
 def per_class(subject: Subject) -> Section | None:
     rows = sorted(subject.record["metrics"]["per_class"], key=lambda row: (row["support"] == 0, row["f1"]))
     lines = "".join(_class_row(row) for row in rows[:40])
-    table = _table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines)
+    table = _table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines, "Class by class")
     text = "Hardest first." + (f" The 40 hardest of {len(rows)}." if len(rows) > 40 else "")
     return Section(title="Class by class", text=text, body=Markup(table), wide=True)
 
@@ -103,11 +113,11 @@ def per_class(subject: Subject) -> Section | None:
 def _class_row(row: dict[str, Any]) -> str:
     if not row["support"]:
         absent = "<td colspan=4>not in the test part</td><td>0</td>"
-        return f"<tr class=other-split><td>{escape(row['label'])}</td>{absent}</tr>"
+        return f"<tr class=other-split><th scope=row>{escape(row['label'])}</th>{absent}</tr>"
     bar = f"<span class=bar><i style='width:{100 * row['f1']:.0f}%'></i></span>"
     auc = "-" if row["roc_auc"] is None else f"{row['roc_auc']:.3f}"
     return (
-        f"<tr><td>{escape(row['label'])}</td><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>"
+        f"<tr><th scope=row>{escape(row['label'])}</th><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>"
         f"<td>{row['f1']:.3f}{bar}</td><td>{auc}</td><td>{row['support']:,}</td></tr>"
     )
 
@@ -127,7 +137,7 @@ def feature_map_section(subject: Subject) -> Section | None:
         share = sum(feature_map.explained)
         by = f"on the first two principal components of the features ({share:.0%} of their variance)"
     shown = f"{len(feature_map.rows):,} of {subject.X.shape[0]:,}"
-    text = f"Each point is a text: {shown}, {by}. Point at one to read it."
+    text = f"Each point is a text: {shown}, {by}. Point at or tap one to read it."
     body = Markup(f"{drawing}<div class=legend>{legend}</div>")
     return Section(title="Map of the features", text=text, body=body, wide=True)
 
@@ -175,7 +185,7 @@ def losses(subject: Subject) -> Section | None:
     return Section(
         title="Loss",
         text=f"Cross-entropy by {unit}. The validation part decides when to stop.",
-        body=Markup(plots.loss_plot(train, validation, unit)),
+        body=Markup(_both(lambda width: plots.loss_plot(train, validation, unit, width=width))),
         wide=True,
     )
 
@@ -188,9 +198,8 @@ def search(subject: Subject) -> Section | None:
         f"{len(record['trials'])} trials, each scored by {record['folds']}-fold cross-validation over the train part; "
         "the best, in blue, was trained again and measured on the test part."
     )
-    return Section(
-        title="Search", text=text, body=Markup(plots.search_plot(record["trials"], record["metric"])), wide=True
-    )
+    plot = _both(lambda width: plots.search_plot(record["trials"], record["metric"], width=width))
+    return Section(title="Search", text=text, body=Markup(plot), wide=True)
 
 
 def errors(subject: Subject) -> Section | None:

@@ -1,6 +1,7 @@
 """How plots look: quiet axes, few colours that colour-blind readers can distinguish, text in the page's own font."""
 
 import io
+from html import escape
 from typing import Any
 
 from matplotlib import rc_context
@@ -46,12 +47,12 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
 
 
-def as_svg(figure: Figure) -> str:
-    """The figure as an inline <svg> element that scales."""
+def as_svg(figure: Figure, alternative: str) -> str:
+    """The figure as an inline <svg> element that scales, and what it shows in words."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return f'<svg role="img" aria-label="{escape(alternative)}"' + text[text.index("<svg") + len("<svg") :]
 
 
 def styled() -> Any:

@@ -13,17 +13,24 @@ from jdq.worker.heads.split import TEST, Rows, Split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One row of the comparison. same_split: measured on the same rows, so that its numbers are comparable."""
+    """One row of the comparison. details: what tells it from others of its kind. why: how its test rows or labels
+    differ from the subject's, so that its numbers are not comparable."""
 
     name: str
+    details: tuple[str, ...] = ()
+    why: str = ""
     kind: str  # "head" or "fine-tune"
     metrics: dict[str, Any]
     intervals: dict[str, tuple[float, float]]
     wall_time_s: float
     device: str
     seed: int
-    same_split: bool = True
     is_subject: bool = False
+
+    @property
+    def same_split(self) -> bool:
+        """Whether its numbers are comparable with the subject's."""
+        return not self.why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

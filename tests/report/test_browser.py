@@ -1,0 +1,123 @@
+"""The page in Chromium: nothing is cut on a phone, a tablet and a desktop, light and dark, and axe finds no fault."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jdq.worker.heads.options import HeadOptions
+from jdq.worker.report.page import render
+from jdq.worker.report.subject import Compared, LearningPoint, Subject
+from tests.report.test_report import labels, subject_of
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+
+LONG = "logreg with a long name k3v9x2pq"
+# Elements whose right end is outside the window, unless the table around them scrolls.
+OUTSIDE = """() => [...document.querySelectorAll("body *")]
+  .filter(e => !e.closest(".scroll > *") && e.getBoundingClientRect().right > innerWidth + 1)
+  .map(e => e.outerHTML.slice(0, 120))"""
+# Elements that hide a part of their text.
+HIDDEN = """() => [...document.querySelectorAll("p,th,td,dd,h1,h2,span,.tile,.tiles")]
+  .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth && getComputedStyle(e).overflowX == "hidden")
+  .map(e => e.outerHTML.slice(0, 120))"""
+# The smallest text of a plot that is shown, in pixels.
+SMALLEST = """() => Math.min(...[...document.querySelectorAll("section svg text")]
+  .map(e => e.getBoundingClientRect()).filter(box => box.height > 0).map(box => box.height))"""
+
+
+def compared(subject: Subject, **more: Any) -> Compared:
+    record = subject.record
+    return Compared(
+        kind="head", metrics=record["metrics"], intervals=record.get("intervals", {}),
+        wall_time_s=1.0, device="cpu", seed=0, **more,
+    )  # fmt: skip
+
+
+def pages() -> dict[str, str]:
+    """A page with every section that a head can have, one of many classes, and one of label sets."""
+    full = subject_of(HeadOptions(), labels())
+    lines = [
+        compared(full, name=LONG, details=("C=1.0", "scale=False"), is_subject=True),
+        compared(full, name="logreg a2b3c4d5", details=("C=0.1", "8 texts per class", "calibrated")),
+        compared(full, name="logreg e6f7g8h9", details=("multi-label",), why="label sets"),
+    ]
+    trials = [{"head": head, "score": score} for head, score in (("logreg", 0.8), ("linear-svm", 0.7), ("logreg", 0.6))]
+    search = {"trials": trials, "metric": "macro_f1", "folds": 5}
+    learning = [LearningPoint(rows=n, accuracy=n / 300, macro_f1=n / 320) for n in (20, 80, 200)]
+    record = full.record | {"search": search, "warnings": ["mind the gap"]}
+    many = subject_of(HeadOptions(), labels(rows=600, classes=25))
+    sets = subject_of(HeadOptions(label_separator="|"), ["a|b", "a", "b", "c|a"] * 40)
+    full = replace(full, record=record, compared=lines, learning=learning)
+    return {"full": render(full), "many classes": render(many), "label sets": render(sets)}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, files = tmp_path_factory.mktemp("pages"), {}
+    for number, (name, page) in enumerate(pages().items()):
+        files[name] = folder / f"{number}.html"
+        files[name].write_text(page, encoding="utf-8")
+    return files
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["full", "many classes", "label sets"])
+def file(request: pytest.FixtureRequest, files: dict[str, Path]) -> Path:
+    return files[request.param]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_and_axe_finds_no_violation(browser: Any, file: Path, width: int, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(HIDDEN) == []
+    assert page.evaluate(SMALLEST) >= 8
+    found = axe_api.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.close()
+
+
+def test_a_tap_on_a_point_of_the_map_shows_its_text(browser: Any, files: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto(files["full"].as_uri())
+    assert page.locator(".point:visible").count() == 0
+    page.locator(".map circle").last.dispatch_event("click")
+    shown = page.locator(".point:visible")
+    assert shown.count() == 1
+    assert "text number" in shown.inner_text()
+    page.close()
+
+
+def test_heads_of_one_kind_can_be_told_apart_and_label_sets_are_marked(files: dict[str, Path]) -> None:
+    page = files["full"].read_text(encoding="utf-8")
+    for words in ("C=1.0, scale=False", "C=0.1, 8 texts per class, calibrated", "multi-label, * label sets"):
+        assert words in page
+
+
+def test_every_plot_has_a_text_and_every_header_a_scope(files: dict[str, Path]) -> None:
+    for file in files.values():
+        page = file.read_text(encoding="utf-8")
+        assert page.count("<svg") == page.count(" aria-label=") - page.count("role=region") - page.count(
+            '<a href="#row'
+        )
+        assert page.count("<th ") == page.count("<th scope=")
+        assert "<th>" not in page
