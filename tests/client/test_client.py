@@ -132,9 +132,7 @@ def test_importing_the_client_imports_no_large_package() -> None:
     assert "jdq.client" not in imported_by("jdq.store")
 
 
-def test_a_dataset_that_cannot_be_loaded_raises_an_error(
-    remote: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dataset_that_cannot_be_loaded_raises_an_error(remote: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     with pytest.raises(ProgramFailed, match=r"load_dataset ended with exit code 2"):
