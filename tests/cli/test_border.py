@@ -62,7 +62,7 @@ def test_a_command_that_is_written_wrong_exits_with_2(tmp_path: Path, arguments:
 
 
 def test_ctrl_c_ends_with_its_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("jdq.cli.client.read_config", interrupted)
@@ -70,7 +70,7 @@ def test_ctrl_c_ends_with_its_own_code(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_fault_of_jdqs_own_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty() -> None:
+    def faulty(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("jdq.cli.client.read_config", faulty)

@@ -39,7 +39,7 @@ def jobbook(client: redis.Redis) -> JobBook:
 @pytest.fixture
 def runtime(server: RedisServer, client: redis.Redis) -> Runtime:
     """Of the worker `w`, with a heartbeat every 20 ms."""
-    config = read_config({"JDQ_HOME": "/nonexistent", "JDQ_BROKER_URL": server.url, "JDQ_WORKER_HOST": "here"})
+    config = read_config({"JDQ_HOME": "/nonexistent", "JDQ_BROKER_URL": server.url})
     config = msgspec.structs.replace(config, heartbeat_s=0.02, reclaim_s=0.05, stall_s=0.3)
     return Runtime(config, worker="w", queue="cpu")
 
