@@ -15,7 +15,7 @@ import pytest
 
 from tests.compose.stack import CPU_FILES, PROJECT, Stack, docker, engine_answers
 
-ROWS = 3_000
+ROWS = 5_000
 REPEATED = 100  # rows whose text is in the table twice
 PASSWORD = secrets.token_hex(16)
 VERSION = "test"

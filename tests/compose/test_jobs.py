@@ -55,7 +55,7 @@ def test_nothing_is_lost_or_wrong_when_workers_are_scaled_and_containers_killed(
     status_when(stack, job, chunks_done=done + 4)
     stack.up(gpu_workers=2)  # two are told to stop, and release their chunks
 
-    result = stack.succeeded(job, within_s=240)
+    result = stack.succeeded(job, within_s=360)
     assert (result["computed"], result["reused"]) == (ROWS - REPEATED, REPEATED)
     attempts = stack.ask("status", job)["attempts"]
     assert any(attempt["what"] == "expired" and killed in attempt["worker"] for attempt in attempts), attempts
@@ -94,5 +94,5 @@ def test_jobs_go_on_after_the_whole_stack_is_stopped_and_started(stack: Stack) -
     assert after["chunks_done"] >= before["chunks_done"]
     # They were told to stop: each released its chunks, and no lease had to expire.
     assert {attempt["what"] for attempt in after["attempts"]} <= {"drain"}
-    result = stack.succeeded(job, within_s=240)
+    result = stack.succeeded(job, within_s=360)
     assert result["computed"] == ROWS - REPEATED
