@@ -133,7 +133,7 @@ def test_a_worker_killed_in_mid_extraction_loses_nothing(stack: Stack, tmp_path:
     assert worker["state"] == "busy"
     os.kill(worker["pid"], signal.SIGKILL)
     ended = stack.run("watch", job, "--json")
-    status = json.loads(ended.stdout)
+    status = json.loads(ended.stdout.splitlines()[-1])
     assert status["state"] == "succeeded"
     assert any("SIGKILL" in attempt["reason"] for attempt in status["attempts"]), status["attempts"]
     X, _, stored = open_store(stack.home / "store").load("killed")
