@@ -86,12 +86,12 @@ def examine(client: Client) -> Iterator[Finding]:
 
 def packages(installed: Callable[[str], str | None]) -> Iterator[Finding]:
     """Whether workers can run here."""
-    found = {name: installed(name) for name in WORKER_PACKAGES}
-    if missing := [name for name, number in found.items() if number is None]:
+    versions = {name: installed(name) for name in WORKER_PACKAGES}
+    if missing := [name for name, number in versions.items() if number is None]:
         text = f"no {', '.join(missing)}: only the client works here"
         yield Finding(about="packages", level="warning", text=text, todo="pip install 'jdq[worker]'")
     else:
-        text = ", ".join(f"{name} {number}" for name, number in found.items())
+        text = ", ".join(f"{name} {number}" for name, number in versions.items())
         yield Finding(about="packages", level="ok", text=text)
 
 

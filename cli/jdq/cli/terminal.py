@@ -52,18 +52,18 @@ def lines(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) 
     header = Text(style="bold")
     for column, size in zip(columns[:n_fitting], widths, strict=False):
         header.append(set_cell_size(column, size) + " " * GAP)
-    found = [header]
+    shown = [header]
     for row in rows:
         line = Text()
         for column, value, size in zip(columns[:n_fitting], row, widths, strict=False):
             text = cell(column, value)
             text.truncate(size, overflow="ellipsis", pad=True)
             line.append_text(text).append(" " * GAP)
-        found.append(line)
-    for line in found:
+        shown.append(line)
+    for line in shown:
         line.rstrip()
         line.truncate(width)
-    return found
+    return shown
 
 
 def cell(column: str, value: str) -> Text:

@@ -170,8 +170,8 @@ def _from_hub(file: str) -> list[str]:
     import msgspec
 
     require_worker_packages(["datasets"])
-    found = program_output("jdq.worker.programs.load_dataset", [file.removeprefix("hf:")])
-    return msgspec.json.decode(found, type=list[str])
+    paths = program_output("jdq.worker.programs.load_dataset", [file.removeprefix("hf:")])
+    return msgspec.json.decode(paths, type=list[str])
 
 
 def assumptions(version: DatasetVersion) -> str:

@@ -91,8 +91,8 @@ def _estimate(version: DatasetVersion, spec: Extract) -> dict[str, Any] | None:
     if not spec.encoder.startswith("hash:") and missing_packages():
         return None
     arguments = [str(version.path), msgspec.json.encode(spec).decode()]
-    found: dict[str, Any] = msgspec.json.decode(program_output("jdq.worker.programs.estimate", arguments))
-    return found
+    estimate: dict[str, Any] = msgspec.json.decode(program_output("jdq.worker.programs.estimate", arguments))
+    return estimate
 
 
 def _print_table_facts(facts: dict[str, Any]) -> None:
@@ -106,34 +106,34 @@ def _print_table_facts(facts: dict[str, Any]) -> None:
             say(f"and {len(classes) - SHOWN_CLASSES:,} more")
 
 
-def _print_extraction(found: dict[str, Any] | None) -> None:
-    if found is None:
+def _print_extraction(estimate: dict[str, Any] | None) -> None:
+    if estimate is None:
         missing = " and ".join(missing_packages())
         say(f"token lengths, stored texts, time and price are not known without {missing}")
         say("  try: pip install 'jdq[worker]'")
         return
-    most = max(texts for _, texts in found["token_lengths"])
+    most = max(texts for _, texts in estimate["token_lengths"])
     print_table(
         ["tokens", "texts", ""],
-        [[f"<= {end:,}", f"{texts:,}", "#" * -(-BAR * texts // most)] for end, texts in found["token_lengths"]],
+        [[f"<= {end:,}", f"{texts:,}", "#" * -(-BAR * texts // most)] for end, texts in estimate["token_lengths"]],
     )
-    if found["truncated"]:
-        say(f"longer than {found['max_length']:,} tokens, to be truncated: {counted(found['truncated'], 'text')}")
-    to_compute = f"{counted(found['to_compute'], 'text')} to compute with {found['encoder']}"
-    in_chunks = f"{counted(found['tokens'], 'token')} in {counted(found['chunks'], 'chunk')}"
-    say(f"{found['stored']:,} stored, {to_compute}: {in_chunks}")
-    say(f"time: {_time(found)}; price: {_price(found)}")
+    if estimate["truncated"]:
+        say(f"longer than {estimate['max_length']:,} tokens, to be truncated: {counted(estimate['truncated'], 'text')}")
+    to_compute = f"{counted(estimate['to_compute'], 'text')} to compute with {estimate['encoder']}"
+    in_chunks = f"{counted(estimate['tokens'], 'token')} in {counted(estimate['chunks'], 'chunk')}"
+    say(f"{estimate['stored']:,} stored, {to_compute}: {in_chunks}")
+    say(f"time: {_time(estimate)}; price: {_price(estimate)}")
 
 
-def _time(found: dict[str, Any]) -> str:
-    if found["wall_s"] is None:
+def _time(estimate: dict[str, Any]) -> str:
+    if estimate["wall_s"] is None:
         return "not known: no extraction with this encoder has been run"
-    devices = counted(max(1, found["devices"]), "worker")
-    rate = f", {found['tokens_per_s']:,.0f} tokens/s each, as before" if found["tokens_per_s"] else ""
-    return f"about {duration(found['wall_s'])} ({devices}{rate})"
+    devices = counted(max(1, estimate["devices"]), "worker")
+    rate = f", {estimate['tokens_per_s']:,.0f} tokens/s each, as before" if estimate["tokens_per_s"] else ""
+    return f"about {duration(estimate['wall_s'])} ({devices}{rate})"
 
 
-def _price(found: dict[str, Any]) -> str:
-    if found["price"] is not None:
-        return f"about {found['price']:,.2f}"
-    return "not known: JDQ_DEVICE_HOUR_PRICE is not set" if found["device_s"] is not None else "not known"
+def _price(estimate: dict[str, Any]) -> str:
+    if estimate["price"] is not None:
+        return f"about {estimate['price']:,.2f}"
+    return "not known: JDQ_DEVICE_HOUR_PRICE is not set" if estimate["device_s"] is not None else "not known"

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
+from jdq.store.keys import repeats
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.config import Config
@@ -198,8 +199,7 @@ def chunk_tokens(config: Config, devices: list[str], total: int) -> int:
 
 def first_rows(keys: np.ndarray) -> np.ndarray:
     """The first row of each distinct key (n, 16), in row order: int64."""
-    _, rows = np.unique(np.ascontiguousarray(keys).view("V16").ravel(), return_index=True)
-    return np.sort(rows)
+    return np.flatnonzero(~repeats(keys))
 
 
 def chunk_bounds(tokens: np.ndarray, chunk_tokens: int) -> np.ndarray:
