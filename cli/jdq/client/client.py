@@ -155,7 +155,9 @@ class Client:
         """
         from jdq.cli.submit.head_spec import GRID, search_of
 
-        wanted = search_of(GRID if trials is None else str(trials), tuple(heads), metric)
+        wanted = search_of(
+            GRID if trials is None else str(trials), tuple(heads), metric, multi_label=label_separator is not None
+        )
         options = self._head_options(
             heads,
             label_separator,
