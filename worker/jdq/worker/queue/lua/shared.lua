@@ -245,7 +245,6 @@ local function accuse(trouble, row)
   if trouble.row ~= row then
     trouble.row = row
   else
-    trouble.row = nil
     trouble.death = 0
     trouble.rows[#trouble.rows + 1] = row
   end
