@@ -32,7 +32,7 @@ from tests.cli.test_progress import EXTRACT, FINE_TUNE, JOB
 
 FOLDER = Path(__file__).parent / "screens"
 WIDTHS = (60, 80, 100, 140, 200)
-HEIGHT = 24
+HEIGHT = 30
 NOW = 1_770_000_000.0
 MEMORY = JobError(type="TooLittleMemory", message="the GPU has too little memory for one text\n  try: --max-length 512")
 
