@@ -67,7 +67,7 @@ class Board:
             self._move(key)
 
     def frame(self, width: int, height: int) -> RenderableType:
-        """The screen: at most this many lines of at most this many columns. What is wider continues on the next line."""
+        """The screen: at most this many lines of at most this many columns. What is wider is wrapped."""
         if self._log is not None:
             return Group(*self._log_lines(width)[-(height - 1) :], Text("any key goes back", style="dim"))
         jobs = self._jobs()
@@ -141,4 +141,3 @@ class Board:
 def _fitting(of_rows: Sequence[Sequence[Text]], room: int) -> int:
     """How many of the rows, each of some lines, fit into so many lines."""
     return sum(end <= room for end in accumulate(map(len, of_rows)))
-
