@@ -1,7 +1,8 @@
 """NVML on a host without a GPU: answers as nvidia-ml-py does, from the JSON file that FAKE_NVML names.
 
-`{"error": "DriverNotLoaded"}`, or `{"gpus": [{"uuid", "name", "free_gib", "percent", "processes": {pid: GiB},
-"slices"}]}`, where `slices` lists the slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
+`{"error": "DriverNotLoaded"}`, or
+`{"gpus": [{"uuid", "name", "free_gib", "percent", "processes": {pid: GiB}, "slices"}]}`, where `slices` lists the
+slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
 """
 
 from __future__ import annotations
