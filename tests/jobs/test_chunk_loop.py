@@ -48,7 +48,12 @@ def nothing(held: HeldLease) -> None:
 
 def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> None:
     """One time slice of a cpu worker on the job."""
-    ChunkLoop(
+    new_loop(workplace, job, work_for, stall_s).run()
+
+
+def new_loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> ChunkLoop:
+    """Of a cpu worker on the job, for one time slice."""
+    return ChunkLoop(
         workplace.runtime("cpu").ledger,
         job,
         work_for=work_for,
@@ -57,7 +62,7 @@ def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stal
         heartbeat_s=0.05,
         stall_s=stall_s,
         on_cpu=True,
-    ).run()
+    )
 
 
 def planned(workplace: Workplace, chunks: int) -> str:
@@ -104,6 +109,17 @@ def test_a_worker_told_to_stop_releases_its_chunk_and_the_attempt_does_not_count
     lease = ledger.next(job)
     assert lease is not None
     assert (lease.chunk, lease.attempt) == (0, 1)
+
+
+def test_a_loop_that_is_stopped_releases_its_chunks_and_takes_no_other(workplace: Workplace) -> None:
+    job = planned(workplace, 5)
+    stopping: list[ChunkLoop] = []
+    when_computing(lambda: stopping[0].stop())
+    stopping.append(new_loop(workplace, job, lambda lease: Work(wait_while, Outcome)))
+    stopping[0].run()
+    found = workplace.jobbook.job(job)
+    assert (found.chunks_leased, found.chunks_done) == (0, 1)
+    assert {entry["what"] for entry in found.log} == {"drain"}
 
 
 def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> None:
