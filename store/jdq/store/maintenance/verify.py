@@ -19,7 +19,6 @@ from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
 from jdq.store.spaces import segment
 from jdq.store.spaces.index import shard_names
-from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import layout_of
@@ -119,7 +118,7 @@ class _Segments:
     """The files of a feature space's index, and what is wrong with each."""
 
     def __init__(self, folder: Path, quick: bool) -> None:
-        paths = list(IndexCache(folder / "index").paths())
+        paths = segment.paths(folder / "index")
         self._sound = [part for part in map(segment.read, paths) if part is not None]
         sound = {part.path for part in self._sound}
         self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
