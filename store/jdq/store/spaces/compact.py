@@ -15,7 +15,7 @@ from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
 from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
-from jdq.store.spaces.shard import array_sizes
+from jdq.store.spaces.shard import array_forms
 
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
 TARGET_BYTES = 128 << 20
@@ -47,7 +47,7 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     owned = space.index.owned()
     # Only what owns a key: else a second compaction would move what the first has moved.
     sizes = np.where(owned > 0, space.index.sizes(), 0)
-    row_bytes = sum(array_sizes(1, space.definition).values())
+    row_bytes = sum(form.size_bytes for form in array_forms(1, space.definition).values())
     shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
     small = (sizes > 0) & (sizes * 2 < shard_rows)
     first = np.cumsum(np.where(small, sizes, 0))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.files.digests import digest_of
-from jdq.store.fork_lock import ForkLock
+from jdq.store.fork_lock import fork_lock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
@@ -51,7 +51,7 @@ class Index:
         self._parts: list[Segment] = []
         self._unreadable: dict[str, tuple[Identity | None, str]] = {}
         self._fresh = False
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def locate(self, keys: Keys, among: Mask | None = None) -> tuple[Positions, Positions]:
         """For each key, the number of a shard that has it (-1 for none), and the row there; as of the last `refresh`.
