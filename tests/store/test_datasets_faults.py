@@ -332,7 +332,7 @@ def test_a_broken_import_record_is_left_out_and_another_import_adds_one(
     version = Datasets(store).import_table(file)
     (record,) = (version.path / "imports").iterdir()
     record.write_bytes(broken)
-    assert [fault.path for fault in version.unreadable()] == [record]
+    assert list(version.unreadable()) == [record]
     with pytest.raises(DamagedDataset, match="imports/ has no file that can be read"):
         _ = version.source
     assert Datasets(store).import_table(file).source.file == "data.csv"
@@ -350,9 +350,9 @@ def test_a_broken_record_of_an_extraction_is_left_out_until_the_next_extraction(
     record.with_name("2" * 32 + ".json").write_bytes(record.read_bytes())
     record.with_name("3" * 32 + ".json").write_bytes(b"\xff")
     assert [found.space for found in version.spaces()] == ["1" * 32]
-    assert [fault.path.stem for fault in version.unreadable()] == ["3" * 32]
+    assert [path.stem for path in version.unreadable()] == ["3" * 32]
     version.record_space("3" * 32, encoder="e", job="j")
-    assert version.unreadable() == []
+    assert version.unreadable() == {}
     assert version.spaces()[0].space == "3" * 32
 
 

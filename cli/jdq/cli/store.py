@@ -151,6 +151,8 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
     for kind in ("leftovers", "replaced", "unused", "quarantined"):
         for path in getattr(report, kind):
             say(f"{kind}: {path}")
+    for fact in report.unreadable:
+        say(fact, err=True)
     verb = "would remove" if dry_run else "removed"
     say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
 

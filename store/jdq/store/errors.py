@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 # After a repair has quarantined the damaged shards, an extraction finds their rows missing.
 REPAIR = "repair the store, then extract the dataset again\n  try: jdq store verify --repair"
+
+
+P = TypeVar("P")
+T = TypeVar("T")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -21,6 +25,22 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
 
 class StoreError(Exception):
     """The root of all errors of the store."""
+
+
+def read_each(
+    paths: Iterable[P], read: Callable[[P], T], *, gone: tuple[type[Exception], ...] = (FileNotFoundError,)
+) -> tuple[dict[P, T], dict[P, StoreError]]:
+    """What `read` gives for each, and why the others cannot be read; what is `gone` by now is in neither."""
+    found: dict[P, T] = {}
+    faults: dict[P, StoreError] = {}
+    for path in paths:
+        try:
+            found[path] = read(path)
+        except gone:
+            continue
+        except StoreError as error:
+            faults[path] = error
+    return found, faults
 
 
 class StoreFormatError(StoreError):

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
+from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreError, StoreFormatError, UnknownSpace, read_each
 from jdq.store.files.digests import UnreadableFile, read_json
 from jdq.store.files.publish import make_folder, publish, replace, require_file_system
 from jdq.store.fork_lock import cached_property
@@ -76,20 +76,14 @@ class Store:
 
     def spaces(self) -> list[Space]:
         """All readable feature spaces, by digest; `damaged_spaces` has the others."""
-        return [space for space in self._opened().values() if isinstance(space, Space)]
+        return list(self._opened()[0].values())
 
-    def damaged_spaces(self) -> dict[Path, StoreFormatError]:
+    def damaged_spaces(self) -> dict[Path, StoreError]:
         """Why feature spaces cannot be opened, by folder."""
-        return {path: error for path, error in self._opened().items() if isinstance(error, StoreFormatError)}
+        return self._opened()[1]
 
-    def _opened(self) -> dict[Path, Space | StoreFormatError]:
-        opened: dict[Path, Space | StoreFormatError] = {}
-        for path in (self._spaces / name for name in self._digests()):
-            try:
-                opened[path] = Space(path)
-            except StoreFormatError as error:
-                opened[path] = error
-        return opened
+    def _opened(self) -> tuple[dict[Path, Space], dict[Path, StoreError]]:
+        return read_each([self._spaces / name for name in self._digests()], Space)
 
     def frame(self, dataset: str, *, version: str | None = None) -> pd.DataFrame:
         """The dataset's table: its columns and rows as imported, text and labels among them; every cell is a str.

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,7 @@ from jdq.store.keys import Keys, halves
 from jdq.store.spaces.mmap_file import map_file
 from jdq.store.spaces.validator import opened_regular
 
+SUFFIX = ".keys"
 MAGIC = b"JDQINDEX"
 FORMAT_VERSION = 1
 ENTRY_BYTES = 24
@@ -71,10 +72,14 @@ class Entries:
 
 @dataclass(slots=True, kw_only=True)
 class Segment(Entries):
-    """The entries of `shards`, as `where` numbers them; several for a key in several. `path`: its file, if any."""
+    """The entries of `shards`, as `where` numbers them; several for a key in several. `path`: its file, if any.
+
+    `numbers`: what the index calls these shards.
+    """
 
     shards: list[str]
     path: Path | None = None
+    numbers: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def find(self, high: Numbers, low: Numbers, alive: npt.NDArray[np.bool_]) -> Positions:
         """For each key, in ascending order of `high`, an entry whose shard (by its number here) is alive, or -1."""
@@ -204,6 +209,13 @@ def _front(header: SegmentHeader) -> bytes:
     text = msgspec.json.encode(header)
     front = MAGIC + len(text).to_bytes(LENGTH_BYTES, "little") + text
     return front + bytes(-len(front) % 64)
+
+
+def paths(folder: Path) -> list[Path]:
+    """The files of segments in a feature space's folder `index`, which may not exist."""
+    with contextlib.suppress(OSError):
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+    return []
 
 
 def read(path: Path) -> Segment | None:
