@@ -65,8 +65,8 @@ WATCHED_S = 8.0
 class Findings:
     """The findings of the final checks; all but the counts of faults, rows and killers should be 0.
 
-    returns_s, recoveries_s: from the kill of a working process to when all of its chunks are pending, and to when all
-    are leased again, or inf.
+    returns_s, recoveries_s: of each chunk that a killed process had, when it was pending and when another process had
+    it, or inf. A chunk waits until an idle worker gets a message, or a busy one has finished its own.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -196,26 +196,25 @@ class Chaos:
         tokens = {
             chunk: holder["token"] for chunk, holder in held.items() if chosen and holder["process"] == chosen.pid
         }
-        if tokens:
-            returned_s, leased_s = self._recovery_s(tokens)
-            self.findings.returns_s.append(returned_s)
-            self.findings.recoveries_s.append(leased_s)
+        self._watch_recovery(tokens)
         return chosen
 
-    def _recovery_s(self, tokens: dict[tuple[str, str], str]) -> tuple[float, float]:
-        """Until no chunk is held under these tokens, and until each is held under another one."""
-        began, returned_s = time.monotonic(), math.inf
-        waiting = set(tokens)
-        while (waited_s := time.monotonic() - began) < WATCHED_S:
-            held = {chunk: holder["token"] for chunk, holder in self._holders().items()}
-            waiting -= {chunk for chunk in waiting if held.get(chunk, tokens[chunk]) != tokens[chunk]}
-            if not any(held.get(chunk) == token for chunk, token in tokens.items()):
-                returned_s = min(returned_s, waited_s)
-            if not waiting:
-                return returned_s, waited_s
+    def _watch_recovery(self, tokens: dict[tuple[str, str], str]) -> None:
+        """Measures when these chunks, which were held under these tokens, are pending and when they are leased."""
+        began = time.monotonic()
+        returns_s, recoveries_s = dict.fromkeys(tokens, math.inf), dict.fromkeys(tokens, math.inf)
+        while math.inf in recoveries_s.values() and (waited_s := time.monotonic() - began) < WATCHED_S:
+            held = self._holders()
+            for chunk, token in tokens.items():
+                holder = held.get(chunk)
+                if holder is None or holder["token"] != token:
+                    returns_s[chunk] = min(returns_s[chunk], waited_s)
+                if holder and holder["token"] != token:
+                    recoveries_s[chunk] = min(recoveries_s[chunk], waited_s)
             self._resume(time.monotonic())
             time.sleep(0.02)
-        return returned_s, math.inf
+        self.findings.returns_s += returns_s.values()
+        self.findings.recoveries_s += recoveries_s.values()
 
     def _holders(self) -> dict[tuple[str, str], dict[str, Any]]:
         """By job and chunk: the token, worker and process that hold it; none while the server is away."""
@@ -371,10 +370,10 @@ def main(faults: int, seed: int) -> None:
         f"without an end {found.without_end}, given up {len(found.failed)}"
     )
     if found.recoveries_s:
-        returned_s, leased_s = statistics.median(found.returns_s), statistics.median(found.recoveries_s)
+        pending_s, leased_s = statistics.median(found.returns_s), statistics.median(found.recoveries_s)
         click.echo(
-            f"after {len(found.recoveries_s)} kills of a working process, in the median: "
-            f"its chunks are pending after {returned_s:.2f} s, leased again after {leased_s:.2f} s"
+            f"{len(found.recoveries_s)} chunks of killed processes: in the median pending after {pending_s:.2f} s, "
+            f"with another process after {leased_s:.2f} s"
         )
     for failure in found.failed:
         click.echo(f"  {failure}")
