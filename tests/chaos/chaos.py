@@ -65,7 +65,8 @@ WATCHED_S = 8.0
 class Findings:
     """The findings of the final checks; all but the counts of faults, rows and killers should be 0.
 
-    recoveries_s: from the kill of a working process to when all of its chunks are leased again, or inf.
+    returns_s, recoveries_s: from the kill of a working process to when all of its chunks are pending, and to when all
+    are leased again, or inf.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -77,6 +78,7 @@ class Findings:
     without_end: int = 0
     killers: int = 0
     killers_named: int = 0
+    returns_s: list[float] = field(default_factory=list)
     recoveries_s: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -195,21 +197,25 @@ class Chaos:
             chunk: holder["token"] for chunk, holder in held.items() if chosen and holder["process"] == chosen.pid
         }
         if tokens:
-            self.findings.recoveries_s.append(self._recovery_s(tokens))
+            returned_s, leased_s = self._recovery_s(tokens)
+            self.findings.returns_s.append(returned_s)
+            self.findings.recoveries_s.append(leased_s)
         return chosen
 
-    def _recovery_s(self, tokens: dict[tuple[str, str], str]) -> float:
-        began = time.monotonic()
+    def _recovery_s(self, tokens: dict[tuple[str, str], str]) -> tuple[float, float]:
+        """Until no chunk is held under these tokens, and until each is held under another one."""
+        began, returned_s = time.monotonic(), math.inf
+        waiting = set(tokens)
         while (waited_s := time.monotonic() - began) < WATCHED_S:
-            held = self._holders()
-            tokens = {
-                chunk: token for chunk, token in tokens.items() if held.get(chunk, {"token": token})["token"] == token
-            }
-            if not tokens:
-                return waited_s
+            held = {chunk: holder["token"] for chunk, holder in self._holders().items()}
+            waiting -= {chunk for chunk in waiting if held.get(chunk, tokens[chunk]) != tokens[chunk]}
+            if not any(held.get(chunk) == token for chunk, token in tokens.items()):
+                returned_s = min(returned_s, waited_s)
+            if not waiting:
+                return returned_s, waited_s
             self._resume(time.monotonic())
             time.sleep(0.02)
-        return math.inf
+        return returned_s, math.inf
 
     def _holders(self) -> dict[tuple[str, str], dict[str, Any]]:
         """By job and chunk: the token, worker and process that hold it; none while the server is away."""
@@ -365,8 +371,11 @@ def main(faults: int, seed: int) -> None:
         f"without an end {found.without_end}, given up {len(found.failed)}"
     )
     if found.recoveries_s:
-        median = statistics.median(found.recoveries_s)
-        click.echo(f"median recovery after the kill of a working process: {median:.2f} s of {len(found.recoveries_s)}")
+        returned_s, leased_s = statistics.median(found.returns_s), statistics.median(found.recoveries_s)
+        click.echo(
+            f"after {len(found.recoveries_s)} kills of a working process, in the median: "
+            f"its chunks are pending after {returned_s:.2f} s, leased again after {leased_s:.2f} s"
+        )
     for failure in found.failed:
         click.echo(f"  {failure}")
     sys.exit(0 if found.sound else 1)

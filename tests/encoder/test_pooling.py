@@ -16,7 +16,6 @@ from transformers import AutoModel, BertConfig, BertModel, MBartConfig, MBartFor
 
 from jdq.worker.encoder.by_name import load, poolings_of
 from jdq.worker.encoder.errors import DamagedEncoder, EncoderError, UnsupportedEncoder
-from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
 from jdq.worker.encoder.options import parse_poolings
@@ -130,10 +129,6 @@ def test_a_damaged_pooling_file_is_named(copy: Path, damaged: bytes) -> None:
     (copy / CONFIG).write_bytes(damaged)
     with pytest.raises(DamagedEncoder, match=r"1_Pooling/config.json is not JSON"):
         describe(str(copy))
-
-
-def test_a_download_from_the_hub_includes_the_pooling() -> None:
-    assert CONFIG in PATTERNS
 
 
 def test_an_encoder_in_memory_is_not_used_for_another_pooling(copy: Path) -> None:
