@@ -6,7 +6,6 @@ Their records are read here as plain JSON; only the workers know how to predict 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -114,9 +113,10 @@ class TrainedStore(ABC):
     def record(self, job: str) -> dict[str, Any]:
         """Its record, as the worker wrote it. Raises UnknownTrained, DamagedRecord."""
 
-    @abstractmethod
     def size_bytes(self, job: str) -> int:
-        """Its size on disk."""
+        """Its size on disk. Raises UnknownTrained."""
+        path = self.path(job)
+        return sum(file.stat().st_size for file in (path, *path.glob("*")) if file.is_file())
 
     @contextlib.contextmanager
     def _reading(self, job: str) -> Iterator[None]:
@@ -158,9 +158,6 @@ class Heads(TrainedStore):
         check_digest(front)
         return msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"], len(front)
 
-    def size_bytes(self, job: str) -> int:
-        return self.path(job).stat().st_size
-
 
 class Models(TrainedStore):
     """The folder STORE/models: a Hugging Face folder per model, with jdq.json beside the weights."""
@@ -176,9 +173,6 @@ class Models(TrainedStore):
         """The record beside the weights."""
         with self._reading(job):
             return read_json(self.path(job) / RECORD, dict[str, Any])
-
-    def size_bytes(self, job: str) -> int:
-        return sum(entry.stat().st_size for entry in os.scandir(self.path(job)) if entry.is_file())
 
     def encoder(self, name: str) -> str:
         """The folder of the model whose id is `name`, all of it checked; any other name unchanged."""
