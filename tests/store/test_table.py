@@ -162,14 +162,14 @@ def test_blocks_are_bounded_in_bytes(tmp_path: Path) -> None:
     for file in (csv_file, quoted, lines):
         blocks = [block[0] for block in open_table(file, KEEP).blocks()]
         assert sum(map(len, blocks)) == 2000
-        assert 1 < len(blocks) < 5
+        assert 1 < len(blocks) < 6  # the first is small
         assert max(map(len, blocks)) < CHUNK_BYTES // 500 + 20
 
 
 def test_blocks_can_be_read_again(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "text,label\nx,1\ny,0\n,\n"))
     assert rows_of(table) == rows_of(table)
-    assert table.findings.n_rows == 2
+    assert table.totals.n_rows == 2
 
 
 # No NUL, which is refused, and no lone surrogates, which no encoding holds.

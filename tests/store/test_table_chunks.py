@@ -119,19 +119,15 @@ def test_a_chunk_is_rows_or_columns() -> None:
             ragged()
 
 
-def test_records_are_chunked_by_their_characters_behind_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_chunked_by_their_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 10)
     monkeypatch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
 
     def sizes(*cells: str) -> list[list[int]]:
         return [[line for line, _ in chunk.records()] for chunk in chunked((n, [c]) for n, c in enumerate(cells))]
 
-    assert sizes("", " ", "name", "12345", "12345", "1234567890", "1", "123456789", "1") == [
-        *([0], [1], [2]),  # the first with something in a cell is the header
-        *([3, 4], [5], [6, 7], [8]),
-    ]
-    assert sizes("name", "1234567890") == [[0], [1]]
-    assert sizes("", "") == [[0], [1]]
+    assert sizes("12345", "12345", "1234567890", "1", "123456789", "1") == [[0, 1], [2], [3, 4], [5]]
+    assert sizes("1234567890") == [[0]]
     assert sizes() == []
 
 
@@ -153,4 +149,4 @@ def test_a_table_of_several_chunks_counts_its_rows_on(tmp_path: Path, monkeypatc
     table = open_table(file)
     assert rows_of(table) == rows
     assert table.warnings() == [f"{file}: row 31 may be in another encoding: 'bad \ufffd'"]
-    assert (table.findings.n_rows, dict(table.findings.classes)) == (40, {"x": 19, "y": 21})
+    assert (table.totals.n_rows, dict(table.totals.classes)) == (40, {"x": 19, "y": 21})

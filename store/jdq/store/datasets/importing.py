@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jdq.store.datasets.side_files import IMPORTS, put
 from jdq.store.files.digests import indented, to_json
 from jdq.store.files.publish import REMOVED, make_folder, publish, sync
 from jdq.store.table import SourceFile, Table
+from jdq.store.table.rows import Block
 
 IMPORTING = ".importing-"
 ABANDONED_AFTER_S = 24 * 3600
@@ -35,13 +37,13 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     columns, names = table.columns, table.names
     done = 0
     with ContentsWriter(folder, names, columns.text, columns.label) as writer:
-        for block in table.blocks():
+        for block in _read_ahead(table.blocks()):
             writer.add(block)
             done += len(block[0])
             if after_block is not None:
                 after_block(done)
     digest, n_texts = writer.finish()
-    findings = table.findings
+    totals = table.totals
     record = DatasetRecord(
         digest=digest,
         columns=names,
@@ -49,16 +51,25 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
         label_column=columns.label,
         n_rows=done,
         n_texts=n_texts,
-        n_unlabelled=findings.no_label.count if columns.label is not None else done,
-        classes=dict(sorted(findings.classes.items())),
+        n_unlabelled=totals.n_unlabelled if columns.label is not None else done,
+        classes=dict(sorted(totals.classes.items())),
         files=writer.files,
         footer=footer_digest(folder / TABLE),
     ).with_digest()
     publish(folder / RECORD, indented(record))
-    return record, import_record(table, n_skipped=findings.no_text.count if table.options.empty_text == "skip" else 0)
+    return record, import_record(table)
 
 
-def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
+def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The blocks; another thread reads the next one meanwhile, mostly in C code that runs beside Python."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
+
+
+def import_record(table: Table) -> ImportRecord:
     """Where the table came from, imported now. Raises TableError where a file has changed since it was read."""
     files = tuple(table.sources())
     several = len(files) > 1
@@ -69,8 +80,8 @@ def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
         imported_at=now_after(None),
         encoding=table.encoding,
         separator=table.delimiter,
-        n_empty_rows=table.findings.n_empty,
-        n_skipped_rows=n_skipped,
+        n_empty_rows=table.totals.n_empty,
+        n_skipped_rows=table.totals.n_skipped,
         warnings=tuple(table.warnings()),
         text_columns=table.columns.joined,
         files=files if several else (),
