@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jdq.store.datasets import Datasets
 from jdq.store.table import TableError, TableOptions, open_table
 from jdq.store.table.chunk import CHUNK_BYTES
 from tests.written_tables import rows_of
@@ -138,6 +139,16 @@ def test_rows_may_have_no_label_where_the_user_says_so(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "text,label\na,1\nb,\nc,0\n"), TableOptions(missing_labels="keep"))
     assert len(rows_of(table)) == 3
     assert "row 2 without a label" in table.warnings()[0]
+
+
+def test_several_text_columns_become_one_more(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("title,body,label\nChef,Cooks.,1\n ,Sells.,2\nDriver,,1\n")
+    options = TableOptions(text_column=("title", "body"))
+    version = Datasets(tmp_path / "store").import_table(file, options=options)
+    assert version.columns == ("title", "body", "label", "title + body")
+    assert (version.text_column, version.source.text_columns) == ("title + body", ("title", "body"))
+    assert version.texts() == ["Chef\n\nCooks.", "Sells.", "Driver"]
 
 
 def test_json_lines_keep_strings_and_write_other_values_as_they_are(tmp_path: Path) -> None:

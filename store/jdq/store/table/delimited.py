@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal
 
@@ -24,6 +25,7 @@ HEAD_CHARACTERS = 1 << 16
 FIRST_BYTES = 1 << 14
 # An unclosed quote makes the rest of the file one cell, which without a limit would all be in memory.
 CELL_CHARACTERS = 1 << 24
+_QUOTED = re.compile('"[^"]*"?')
 _QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
 
@@ -50,16 +52,8 @@ def head_text(source: Source, encoding: str) -> str:
 
 
 def _most_frequent(head: str, *, quotes: bool) -> str:
-    counts = dict.fromkeys(DELIMITERS, 0)
-    quoted = False
-    for character in head.lstrip("\r\n"):
-        if character == '"' and quotes:
-            quoted = not quoted
-        elif not quoted and character in "\r\n":
-            break
-        elif not quoted and character in counts:
-            counts[character] += 1
-    return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
+    header = _QUOTED.sub("", head.lstrip("\r\n")) if quotes else head.lstrip("\r\n")
+    return max(DELIMITERS, key=re.split("[\r\n]", header, maxsplit=1)[0].count)
 
 
 def delimited_records(source: Source, encoding: str, delimiter: str) -> Iterator[Record]:
@@ -81,13 +75,13 @@ def delimited_chunks(source: Source, encoding: str, delimiter: str, width: int, 
     records = _records(source, lines, delimiter)
     if source.options.header:
         take_header(records)
-    split = _Splitter(width, delimiter, quotes=source.options.quoting == "standard")
+    split = _splitter(width, delimiter, quotes=source.options.quoting == "standard")
     while True:
         if lines.left:
-            yield Chunk(list(_to_end_of_piece(records, lines)))
+            yield Chunk(list(_begun_in_piece(records, lines)))
         elif not (piece := next(pieces, b"")):
             return
-        elif columns := split.columns(piece):
+        elif columns := split(piece):
             yield Chunk([], columns, line=lines.number + 1)
             lines.number += len(columns[0])
         else:
@@ -138,7 +132,7 @@ def _records(source: Source, lines: _Lines, delimiter: str) -> Iterator[Record]:
         raise _malformed(source, first, lines.number, str(error)) from None
 
 
-def _to_end_of_piece(records: Iterator[Record], lines: _Lines) -> Iterator[Record]:
+def _begun_in_piece(records: Iterator[Record], lines: _Lines) -> Iterator[Record]:
     for record in records:
         yield record
         if not lines.left:
@@ -166,35 +160,36 @@ def _whole_lines(source: Source, encoding: str, size: int, notes: Notes) -> Iter
         yield last
 
 
-class _Splitter:
-    """Divides lines of which it is certain at every delimiter, in C."""
+def _splitter(width: int, delimiter: str, *, quotes: bool) -> Callable[[bytes], list[pa.Array]]:
+    """What divides lines of which it is certain at every delimiter, in C, into columns.
 
-    def __init__(self, width: int, delimiter: str, *, quotes: bool) -> None:
-        names = list(map(str, range(width)))
-        self._is_able = delimiter.isascii()
-        self._quotes = quotes
-        self._options = {
-            "read_options": pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=CELL_CHARACTERS),
-            "parse_options": pyarrow.csv.ParseOptions(delimiter=delimiter if self._is_able else ",", quote_char=False),
-            "convert_options": pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-            ),
-        }
+    There are none where a line is empty, has more or fewer cells, or may mean something else to csv.
+    """
+    names = list(map(str, range(width)))
+    options = {
+        "read_options": pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=CELL_CHARACTERS),
+        "parse_options": pyarrow.csv.ParseOptions(
+            delimiter=delimiter if delimiter.isascii() else ",", quote_char=False
+        ),
+        "convert_options": pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        ),
+    }
 
-    def columns(self, data: bytes) -> list[pa.Array]:
-        """The columns; none where a line is empty, has more or fewer cells, or may mean something else to csv."""
+    def columns(data: bytes) -> list[pa.Array]:
         # pyarrow drops a mark also here, where it is a character of the first cell.
-        unsure = (self._quotes and b'"' in data) or data.startswith(codecs.BOM_UTF8) or len(data) >= CELL_CHARACTERS
+        unsure = (quotes and b'"' in data) or data.startswith(codecs.BOM_UTF8) or len(data) >= CELL_CHARACTERS
         has_lone_ends = b"\r" in data and not data.count(b"\r") == data.count(b"\r\n") == data.count(b"\n")
-        if unsure or has_lone_ends or not self._is_able:
+        if unsure or has_lone_ends or not delimiter.isascii():
             return []
         try:
-            table = pyarrow.csv.read_csv(pa.py_buffer(data), **self._options)
+            table = pyarrow.csv.read_csv(pa.py_buffer(data), **options)
         except pa.ArrowInvalid:
             return []
-        if len(table) != data.count(b"\n") + (not data.endswith(b"\n")):
-            return []
-        return [column.combine_chunks() for column in table.columns]
+        is_complete = len(table) == data.count(b"\n") + (not data.endswith(b"\n"))
+        return [column.combine_chunks() for column in table.columns] if is_complete else []
+
+    return columns
 
 
 def _skip(lines: Iterator[str], count: int) -> None:

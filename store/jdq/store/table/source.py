@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -91,20 +92,14 @@ class Source:
         assert self._sha256 is not None
         return self._sha256
 
-    def note(self, sha256: str) -> None:
-        """A pass has read all bytes in order."""
-        self._sha256 = sha256
-
     def check_unchanged(self) -> None:
         """Raises TableError where the file was written to, replaced or deleted since it was opened."""
         now = os.fstat(self._fd)
-        same = (now.st_size, now.st_mtime_ns) == (self._before.st_size, self._before.st_mtime_ns)
-        if same and not self._is_copy:
-            try:
-                same = os.path.samestat(self.path.stat(), now)
-            except FileNotFoundError:
-                same = False
-        if not same:
+        is_there = self._is_copy
+        with contextlib.suppress(FileNotFoundError):
+            is_there = is_there or os.path.samestat(self.path.stat(), now)
+        written = (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns)
+        if written or not is_there:
             raise TableError(f"{self.path} was changed while it was read; nothing was imported")
 
     def check_expansion(self, packed: int, unpacked: int) -> None:
@@ -168,7 +163,7 @@ class _Bytes(io.RawIOBase):
             self._hash.update(memoryview(buffer)[:size])
             self._hashed += size
             if size == 0:
-                self._source.note(self._hash.hexdigest())
+                self._source._sha256 = self._hash.hexdigest()
         self.position += size
         return size
 

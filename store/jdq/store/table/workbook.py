@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import io
+import itertools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -53,15 +54,14 @@ def _check_extent(source: Source, stream: IO[bytes]) -> None:
     A sheet of the old format, .xls, has at most 16 Mi cells.
     """
     if zipfile.is_zipfile(stream):
-        with zipfile.ZipFile(stream) as archive:
-            for name in archive.namelist():
-                extent = next((extent for pattern, extent in EXTENTS if re.fullmatch(pattern, name)), None)
-                if extent is not None:
-                    with archive.open(name) as sheet:
-                        columns, rows = extent(sheet)
-                    if columns * rows > MOST_CELLS:
-                        fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
-                        raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
+        archive = zipfile.ZipFile(stream)
+        for name, (pattern, extent) in itertools.product(archive.namelist(), EXTENTS):
+            if re.fullmatch(pattern, name):
+                with archive.open(name) as sheet:
+                    columns, rows = extent(sheet)
+                if columns * rows > MOST_CELLS:
+                    fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
+                    raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
     stream.seek(0)
 
 
