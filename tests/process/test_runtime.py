@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from jdq.store.table import TableOptions
 from jdq.worker.config import read_config
 from jdq.worker.process.runtime import PATIENCE_S, Runtime, runtime
 from jdq.worker.queue.scripts import TicketOrder
 from tests.queue.test_tickets import job_names
 from tests.redis_server import RedisServer
+from tests.store.fake_features import fake_space
 
 ORDER = TicketOrder(job="a", queue="cpu", count=1, priority=5)
 
@@ -53,14 +55,28 @@ def test_tickets_are_sent_and_repairs_first(server: RedisServer, client: redis.R
 def test_tickets_that_cannot_be_sent_are_no_error(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "jdq"):
         runtime_at("redis+socket:///nonexistent/r.sock").send([ORDER])
-    assert [text for text in caplog.messages if text.startswith("no worker was woken: ")]
+    [text] = caplog.messages
+    assert text.startswith("no worker was woken: Error 2 connecting to ")
 
 
-def test_the_store_its_files_and_a_feature_space_are_opened_once(tmp_path: Path) -> None:
+def test_the_store_and_what_is_read_of_it_are_opened_once(tmp_path: Path) -> None:
     mine = runtime_at("redis://h/0", tmp_path)
     assert mine.store is mine.store
-    assert mine.job_files is mine.job_files
     assert mine.store.root == mine.config.store
+    mine.job_files.put_json("j", "plan", {"chunks": 1})
+    assert list(mine.store.root.rglob("plan.json"))
+    versions = []
+    for content in ("a", "b"):
+        file = tmp_path / "table.csv"
+        file.write_text(f"text,label\n{content},x\nother,y\n")
+        versions.append(mine.store.datasets.import_table(file, name="table", options=TableOptions()).version)
+    opened = [mine.version("table", version) for version in versions]
+    assert [version.version for version in opened] == versions
+    assert [mine.version("table", version) for version in versions] == opened
+    spaces = [mine.store.space(fake_space(dim)).digest for dim in (4, 8)]
+    found = [mine.space(digest) for digest in spaces]
+    assert [space.digest for space in found] == spaces
+    assert all(mine.space(digest) is space for digest, space in zip(spaces, found, strict=True))
 
 
 def test_a_process_has_one_runtime_for_each_worker_and_queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
