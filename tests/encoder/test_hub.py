@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from jdq.worker.encoder.errors import EncoderNotFound
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import describe
+from jdq.worker.encoder.pooling import CONFIG
 
 COMMIT = "a" * 40
 
@@ -94,6 +95,13 @@ def test_a_model_is_downloaded_once_without_pickles_and_code(hub: Hub, tiny: Pat
     before = len(hub.requests)
     assert find_folder("some/bart") == downloaded
     assert hub.requests[before:] == []
+
+
+def test_a_download_includes_the_pooling_of_sentence_transformers(hub: Hub) -> None:
+    file = hub.folder / CONFIG
+    file.parent.mkdir()
+    file.write_text('{"pooling_mode_mean_tokens": true}')
+    assert describe("some/bart").pooling == "mean"
 
 
 def test_the_first_request_is_small_and_carries_the_users_token(hub: Hub) -> None:
