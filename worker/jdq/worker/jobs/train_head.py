@@ -15,7 +15,7 @@ from jdq.store.trained import Heads
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
-from jdq.worker.jobs.learnt import measurable
+from jdq.worker.jobs.learnt import learnt_by, measurable, unlearnt
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -24,6 +24,7 @@ from jdq.worker.queue.ledger import Outcome
 
 if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead
+    from jdq.worker.heads.options import HeadOptions
     from jdq.worker.heads.record import Origin
 
 
@@ -62,6 +63,29 @@ class TrainingData:
             label_column=self.data.column,
             split=self.context.spec.split,
             learnt_rows=self.learnt_rows,
+        )
+
+    def repeated(self, head: TrainedHead, options: HeadOptions, held: HeldLease) -> TrainedHead:
+        """The head, measured on as many splits as the job says."""
+        from jdq.worker.heads.repeats import over_splits
+
+        spec, runtime, data = self.context.spec, self.context.runtime, self.data
+        if spec.repeats == 1:
+            return head
+        learnt = (
+            np.empty(0, dtype=np.uint64) if self.learnt_rows is None else learnt_by(runtime.store, self.space.encoder)
+        )
+        return over_splits(
+            head,
+            self.features,
+            data.labels,
+            options,
+            repeats=spec.repeats,
+            keys=data.keys,
+            groups=data.groups,
+            learnt=lambda split: ~unlearnt(split, data.keys, learnt),
+            allowed=runtime.config.allowed_classifiers,
+            check=lambda done, total: held.report(step=done, steps=total),
         )
 
     def publish(self, head: TrainedHead) -> Outcome:
@@ -122,6 +146,7 @@ class TrainHeadWork:
                 allowed=self.context.runtime.config.allowed_classifiers,
                 check=lambda done, total: held.report(step=done, steps=total),
             )
+            head = training.repeated(head, self.context.spec.options, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:
