@@ -146,8 +146,12 @@ def test_an_encoder_that_hashes_has_no_mean() -> None:
 
 def test_a_list_of_poolings_names_each_once() -> None:
     assert parse_poolings("cls, mean") == ("cls", "mean")
-    for text, message in (("max", "no pooling 'max'"), ("cls,", "no pooling ''"), ("mean,mean", "twice")):
-        with pytest.raises(ValueError, match=message):
+    for text, message in (
+        ("max", "no pooling 'max'; choose from: auto, cls, mean"),
+        ("cls,", "no pooling ''; choose from: auto, cls, mean"),
+        ("mean, mean", "'mean, mean' names a pooling twice"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
             parse_poolings(text)
     with pytest.raises(UnsupportedEncoder, match="no pooling 'max'; choose from: auto, cls, mean"):
         choose_poolings(Path(), ("max",))

@@ -7,7 +7,7 @@ import torch
 
 from jdq.worker.config import read_config
 from jdq.worker.encoder.linear import dtype_of
-from jdq.worker.encoder.options import AUTO, FAST, PRECISIONS, automatic_precision
+from jdq.worker.encoder.options import AUTO, FAST, PRECISIONS, automatic_precision, device_kind
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ def test_the_automatic_precision_is_one_that_there_is(device: str, precision: st
 def test_a_user_may_ask_for_every_precision_and_for_the_automatic_one() -> None:
     for precision in (AUTO, FAST, *PRECISIONS):
         assert read_config({"JDQ_PRECISION": precision}).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind"), [([], "cpu"), (["cpu", "cpu"], "cpu"), (["cpu", "cuda:1"], "cuda"), (["cuda"], "cuda")]
+)
+def test_one_gpu_is_enough_for_a_queue_to_be_of_gpus(devices: list[str], kind: str) -> None:
+    assert device_kind(devices) == kind
 
 
 def test_hidden_states_are_never_in_float16_which_overflows_in_bart() -> None:
