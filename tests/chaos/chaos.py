@@ -65,7 +65,8 @@ WATCHED_S = 8.0
 class Findings:
     """The findings of the final checks; all but the counts of faults, rows and killers should be 0.
 
-    recoveries_s: from the kill of a working process to when all of its chunks are leased again, or inf.
+    returns_s, recoveries_s: of each chunk that a killed process had, when it was pending and when another process had
+    it, or inf. A chunk waits until an idle worker gets a message, or a busy one has finished its own.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -77,6 +78,7 @@ class Findings:
     without_end: int = 0
     killers: int = 0
     killers_named: int = 0
+    returns_s: list[float] = field(default_factory=list)
     recoveries_s: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -194,22 +196,25 @@ class Chaos:
         tokens = {
             chunk: holder["token"] for chunk, holder in held.items() if chosen and holder["process"] == chosen.pid
         }
-        if tokens:
-            self.findings.recoveries_s.append(self._recovery_s(tokens))
+        self._watch_recovery(tokens)
         return chosen
 
-    def _recovery_s(self, tokens: dict[tuple[str, str], str]) -> float:
+    def _watch_recovery(self, tokens: dict[tuple[str, str], str]) -> None:
+        """Measures when these chunks, which were held under these tokens, are pending and when they are leased."""
         began = time.monotonic()
-        while (waited_s := time.monotonic() - began) < WATCHED_S:
+        returns_s, recoveries_s = dict.fromkeys(tokens, math.inf), dict.fromkeys(tokens, math.inf)
+        while math.inf in recoveries_s.values() and (waited_s := time.monotonic() - began) < WATCHED_S:
             held = self._holders()
-            tokens = {
-                chunk: token for chunk, token in tokens.items() if held.get(chunk, {"token": token})["token"] == token
-            }
-            if not tokens:
-                return waited_s
+            for chunk, token in tokens.items():
+                holder = held.get(chunk)
+                if holder is None or holder["token"] != token:
+                    returns_s[chunk] = min(returns_s[chunk], waited_s)
+                if holder and holder["token"] != token:
+                    recoveries_s[chunk] = min(recoveries_s[chunk], waited_s)
             self._resume(time.monotonic())
             time.sleep(0.02)
-        return math.inf
+        self.findings.returns_s += returns_s.values()
+        self.findings.recoveries_s += recoveries_s.values()
 
     def _holders(self) -> dict[tuple[str, str], dict[str, Any]]:
         """By job and chunk: the token, worker and process that hold it; none while the server is away."""
@@ -365,8 +370,11 @@ def main(faults: int, seed: int) -> None:
         f"without an end {found.without_end}, given up {len(found.failed)}"
     )
     if found.recoveries_s:
-        median = statistics.median(found.recoveries_s)
-        click.echo(f"median recovery after the kill of a working process: {median:.2f} s of {len(found.recoveries_s)}")
+        pending_s, leased_s = statistics.median(found.returns_s), statistics.median(found.recoveries_s)
+        click.echo(
+            f"{len(found.recoveries_s)} chunks of killed processes: in the median pending after {pending_s:.2f} s, "
+            f"with another process after {leased_s:.2f} s"
+        )
     for failure in found.failed:
         click.echo(f"  {failure}")
     sys.exit(0 if found.sound else 1)

@@ -38,7 +38,12 @@ def nothing(held: HeldLease) -> None:
 
 def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> None:
     """One time slice of a cpu worker on the job."""
-    ChunkLoop(
+    new_loop(workplace, job, work_for, stall_s).run()
+
+
+def new_loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> ChunkLoop:
+    """Of a cpu worker on the job, for one time slice."""
+    return ChunkLoop(
         workplace.runtime("cpu").ledger,
         job,
         work_for=work_for,
@@ -47,7 +52,7 @@ def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stal
         heartbeat_s=0.05,
         stall_s=stall_s,
         on_cpu=True,
-    ).run()
+    )
 
 
 def planned(workplace: Workplace, chunks: int) -> str:

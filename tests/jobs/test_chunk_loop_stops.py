@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
+from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.ledger import Lease, Outcome
-from tests.jobs.chunks import SPEC, Work, loop, make_due, nothing, planned, run
+from tests.jobs.chunks import SPEC, Work, loop, make_due, new_loop, nothing, planned, run
 from tests.jobs.conftest import Workplace
 from tests.waiting import until
 
@@ -190,3 +191,14 @@ def test_work_that_reports_or_computes_on_the_cpu_does_not_hang(workplace: Workp
 
     loop(workplace, job, lambda lease: Work(reports, Outcome), stall_s=0.4)
     assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_a_loop_that_is_stopped_releases_its_chunks_and_takes_no_other(workplace: Workplace) -> None:
+    job = planned(workplace, 5)
+    stopping: list[ChunkLoop] = []
+    when_computing(lambda: stopping[0].stop())
+    stopping.append(new_loop(workplace, job, lambda lease: Work(wait_while, Outcome)))
+    stopping[0].run()
+    found = workplace.jobbook.job(job)
+    assert (found.chunks_leased, found.chunks_done) == (0, 1)
+    assert {entry["what"] for entry in found.log} == {"drain"}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jdq.cli.jobs.progress import progress_of
 from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.jobs import work_for
 from jdq.worker.jobs.fine_tune import FineTuneWork
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
+from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of
 from tests.jobs.conftest import Workplace
@@ -71,12 +75,35 @@ def test_a_fine_tune_ends_with_a_model_that_classifies_and_extracts(workplace: W
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["1", "2", "3"]
     assert rows[0]["probability_cook"] == rows[2]["probability_cook"] != rows[1]["probability_cook"]
-    assert predicted.counts["computed"] == 2
+    counts = predicted.counts
+    assert counts["computed"] == 2
+    assert counts["estimated_tokens"] == counts["estimated_done"] > 0
+    assert counts["device_ms"] == sum(ms for name, ms in counts.items() if name.startswith("device_ms_"))
+    assert progress_of(predicted).tokens_per_s
 
     extraction = workplace.finished(Extract(dataset=new.name, version=new.version, encoder=job.id))
     other = workplace.finished(Extract(dataset=new.name, version=new.version, encoder=encoder))
     assert result(extraction)["space"] != result(other)["space"]
     assert new.spaces()[1].encoder == job.id
+
+
+def test_predictions_by_a_model_report_tokens_for_the_eta(workplace: Workplace, encoder: str) -> None:
+    model = workplace.finished(fine_tune(workplace, encoder)).id
+    texts = [("a menu " * n, str(n)) for n in range(1, 500)]
+    new = workplace.imported(csv_of(texts, "text,id"), "new", unlabelled=True)
+    job, _ = JobBook(workplace.client).create(Predict(dataset=new.name, version=new.version, model=model))
+    workplace.work_on(job, "cpu")
+    runtime = workplace.runtime("gpu")
+    lease = runtime.ledger.next(job)
+    assert lease is not None
+    held = HeldLease(lease)
+    work = work_for(lease, runtime)
+    outcome = work.publish(work.compute(work.prepare(), held))
+    assert held.live["tokens"] == held.live["chunk_tokens"] == outcome.counts["tokens"] > held.live["texts"]
+    assert held.live["chunk_estimated"] == outcome.counts["estimated_done"]
+    running = replace(JobBook(workplace.client).job(job), live=[held.live], workers=["worker"])
+    left = running.counts["estimated_tokens"] * held.live["tokens"] / held.live["chunk_estimated"] - held.live["tokens"]
+    assert progress_of(running).eta_s == pytest.approx(left * held.live["device_s"] / held.live["tokens"])
 
 
 class _Interrupted(Exception):

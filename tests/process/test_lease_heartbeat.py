@@ -128,6 +128,23 @@ def test_an_order_to_stop_reaches_the_lease_that_it_concerns(jobbook: JobBook, l
         assert until(lambda: stopped(kept)) is Draining
 
 
+def test_an_order_to_stop_needs_no_ledger() -> None:
+    away = redis.Redis(unix_socket_path="/nonexistent/r.sock", retry=Retry(NoBackoff(), 0))
+    with beating(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as heartbeat:
+        held = [heartbeat.hold(LEASE), heartbeat.hold(LEASE)]
+        heartbeat.drain()
+        held.append(heartbeat.hold(LEASE))  # on its way before
+        assert [stopped(one) for one in held] == [Draining, Draining, Draining]
+
+
+def test_an_order_to_stop_is_not_withdrawn(jobbook: JobBook, ledger: Ledger) -> None:
+    with beating(ledger) as heartbeat:
+        held = heartbeat.hold(leased(jobbook, ledger))
+        held.tell("drain")
+        heartbeat._renew()
+        assert stopped(held) is Draining
+
+
 def test_the_work_goes_on_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
     away = redis.Redis(unix_socket_path="/nonexistent/r.sock", retry=Retry(NoBackoff(), 0))
     with caplog.at_level(logging.WARNING), beating(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as b:

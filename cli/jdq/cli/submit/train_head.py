@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.ids import DATASET, HEAD_KIND
+from jdq.cli.ids import DATASET, HEAD_KIND, SPACE, VERSION
 from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import label_options
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
@@ -43,8 +43,10 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     "--per-class", type=click.IntRange(min=1), metavar="N", help="Train on only N texts per class (few-shot)."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed for training.")
-@click.option("--version", metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]")
-@click.option("--space", metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
+@click.option(
+    "--version", type=VERSION, metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]"
+)
+@click.option("--space", type=SPACE, metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
 @click.option(
     "--search",
     is_flag=False,

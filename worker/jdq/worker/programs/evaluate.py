@@ -74,7 +74,7 @@ def _targets(sets: list[set[str]], classes: list[str], *, multi_label: bool) -> 
 def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.ndarray) -> np.ndarray:
     """(rows, classes) float32."""
     blocks = [rows[start : start + BLOCK_TEXTS] for start in range(0, len(rows), BLOCK_TEXTS)]
-    return np.vstack([classifier.probabilities(version.texts(block)) for block in blocks])
+    return np.vstack([classifier.by_store(version.texts(block)) for block in blocks])
 
 
 @click.command()
