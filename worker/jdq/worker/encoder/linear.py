@@ -183,4 +183,4 @@ def _to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as float8 and their scales (rows, 1) float32: the largest value of each row becomes float8's largest."""
     largest = torch.finfo(torch.float8_e4m3fn).max
     scale = x.abs().amax(dim=1, keepdim=True).to(torch.float32).clamp_(min=LEAST_SCALE) / largest
-    return (x.to(torch.float32) / scale).to(torch.float8_e4m3fn), scale
+    return (x / scale).to(torch.float8_e4m3fn), scale

@@ -1,4 +1,4 @@
-"""What "auto" means, for every part that computes."""
+"""What "auto" means, for every part that computes, and which names the options take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from jdq.worker.config import read_config
 from jdq.worker.encoder.linear import dtype_of
-from jdq.worker.encoder.options import AUTO, FAST, PRECISIONS, automatic_precision, device_kind
+from jdq.worker.encoder.options import AUTO, FAST, PRECISIONS, automatic_precision, device_kind, parse_poolings
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,14 @@ def test_one_gpu_is_enough_for_a_queue_to_be_of_gpus(devices: list[str], kind: s
 
 def test_hidden_states_are_never_in_float16_which_overflows_in_bart() -> None:
     assert {dtype_of(precision) for precision in PRECISIONS} == {torch.float32, torch.bfloat16}
+
+
+def test_a_list_of_poolings_names_each_once() -> None:
+    assert parse_poolings("cls, mean") == ("cls", "mean")
+    for text, message in (
+        ("max", "no pooling 'max'; choose from: auto, cls, mean"),
+        ("cls,", "no pooling ''; choose from: auto, cls, mean"),
+        ("mean, mean", "'mean, mean' names a pooling twice"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            parse_poolings(text)
