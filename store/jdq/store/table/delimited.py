@@ -52,8 +52,9 @@ def head_text(source: Source, encoding: str) -> str:
 
 
 def _most_frequent(head: str, *, quotes: bool) -> str:
-    header = _QUOTED.sub("", head.lstrip("\r\n")) if quotes else head.lstrip("\r\n")
-    return max(DELIMITERS, key=re.split("[\r\n]", header, maxsplit=1)[0].count)
+    head = head.lstrip("\r\n")
+    header = re.split("[\r\n]", _QUOTED.sub("", head) if quotes else head, maxsplit=1)[0]
+    return max(DELIMITERS, key=header.count)
 
 
 def delimited_records(source: Source, encoding: str, delimiter: str) -> Iterator[Record]:
@@ -203,13 +204,11 @@ def _malformed(source: Source, first: int, last: int, fact: str) -> TableError:
     if "field larger" in fact:
         fact = f"the record that begins on line {first} has a cell of more than {CELL_CHARACTERS:,} characters"
         fact += "" if plain_quotes else ", or a quote that is not closed"
-    elif "unexpected end" in fact:
-        fact = f"the record that begins on line {first} has a quote that is not closed"
     elif "expected after" in fact:
         fact = f"line {last}: text follows a closing quote (inside a quoted cell a quote must be doubled)"
         fact += f"; the record begins on line {first}" if first != last else ""
     else:
-        fact = f"line {last}: {fact}"
+        fact = f"the record that begins on line {first} has a quote that is not closed"
     if plain_quotes:
         return TableError(f"{source.path}: {fact}")
     return source.error(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from jdq.store.table.chunk import Record, as_columns, is_blank, line_ends
 from jdq.store.table.columns import JOINED_BY, Columns
-from jdq.store.table.findings import GARBLED, Places, bytes_of, is_split, may_be_odd
+from jdq.store.table.findings import GARBLED, Places, is_split, may_be_odd
 from jdq.store.table.options import NAMED, TableError, some
 from jdq.store.table.options import columns as listed
 from jdq.store.table.part import Part
@@ -125,7 +125,7 @@ class Rows:
         block = [cells[place] for place in self._columns.places]
         texts = block[self._text]
         has_blank = pc.any(pc.utf8_is_space(texts)).as_py() or not pc.min(pc.binary_length(texts)).as_py()
-        if has_blank or self._may_have_header(cells[0]):
+        if has_blank or pc.index(cells[0], self._part.header[0]).as_py() >= 0:
             return None
         if self._label is not None:
             counts = pc.value_counts(block[self._label])
@@ -136,11 +136,6 @@ class Rows:
         self._row += len(texts)
         self._n_filled += len(texts)
         return block
-
-    def _may_have_header(self, column: pa.Array) -> bool:
-        name = self._part.header[0]
-        # The search imports pandas, which takes 50 MB, so it comes last.
-        return name.encode() in bytes(bytes_of(column)) and pc.index(column, name).as_py() >= 0
 
     def _carefully(self, records: list[Record]) -> list[list[str]]:
         rows = []
