@@ -110,7 +110,6 @@ def test_batches_of_a_splits_part_hold_just_its_rows(table: ExtractedDataset) ->
     assert sorted(found.tolist()) == part.tolist()
 
 
-
 def test_a_table_can_be_pickled_for_worker_processes(table: ExtractedDataset) -> None:
     _ = table.features[0]
     copy = pickle.loads(pickle.dumps(table))  # noqa: S301
