@@ -81,7 +81,9 @@ def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgo
         (("--head", "knn", "--param", "n_neighbors=0"), "must be a whole number of at least 1, not 0", 2),
         (("--param", "C=-1"), "must be a number above 0, not -1", 2),
         (("--param", "scale=yes"), "must be true or false, not 'yes'", 2),
-        (("--search", "--metric", "f2"), "no metric 'f2'; there are: accuracy", 2),
+        (("--search", "--metric", "f2"), "no metric 'f2' of single labels; there are: accuracy", 2),
+        (("--search", "--metric", "micro_f1"), "no metric 'micro_f1' of single labels", 2),
+        (("--search", "--metric", "balanced_accuracy", "--multi-label"), "of label sets", 2),
         (("--version", "f" * 12), "try: jdq", 4),
     ],
 )

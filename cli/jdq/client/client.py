@@ -156,7 +156,8 @@ class Client:
         from jdq.cli.submit.checks import check_classifiers
         from jdq.cli.submit.head_spec import GRID, head_options_of, search_of
 
-        wanted = search_of(GRID if trials is None else str(trials), tuple(heads), metric)
+        count, multi_label = GRID if trials is None else str(trials), label_separator is not None
+        wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
         check_classifiers(self._connection.config, heads)

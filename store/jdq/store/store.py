@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreError, StoreFormatError, UnknownSpace, read_each
+from jdq.store.errors import NotExtracted, StoreError, StoreFormatError, UnknownSpace, read_each
 from jdq.store.files.digests import UnreadableFile, read_json
 from jdq.store.files.publish import make_folder, publish, replace, require_file_system
 from jdq.store.fork_lock import cached_property
@@ -68,9 +68,7 @@ class Store:
         """The feature space whose digest is, or begins with, `digest`. Raises UnknownSpace."""
         known = self._digests()
         matches = [name for name in known if digest and name.startswith(digest)]
-        if len(matches) > 1:
-            raise AmbiguousSpace(digest, matches)
-        if not matches:
+        if len(matches) != 1:
             raise UnknownSpace(digest, known)
         return Space(self._spaces / matches[0])
 

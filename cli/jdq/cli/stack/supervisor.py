@@ -112,7 +112,9 @@ class Supervisor:
         if name.startswith("gpu-"):
             # Workers on the CPU share its cores; more threads than cores would slow down all of them.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, self._counts["gpu"]))))
-        child = Child(name, command, self._config.logs / f"{name}.log", environment)
+        # The server's data is private. Workers share their store with whom the user wants.
+        umask = 0o077 if name == SERVER else -1
+        child = Child(name, command, self._config.logs / f"{name}.log", environment, umask=umask)
         if known := self._left.pop(name, None):
             child.adopt(known)
             self._taken_over.append(name)
