@@ -36,7 +36,9 @@ def test_a_wrong_encoding_that_was_given_names_the_byte(failing: Failing) -> Non
 
 def test_an_unknown_encoding_and_a_bad_separator(failing: Failing) -> None:
     assert failing("text\na\n", TableOptions(encoding="kp949")).startswith("no encoding 'kp949' is known")
-    assert failing("text\na\n", TableOptions(delimiter="::")).startswith("'::' cannot be a delimiter")
+    message = failing("text\na\n", TableOptions(delimiter="::"))
+    assert message.startswith("'::' cannot be a delimiter: it must be one character, or 'tab'\n")
+    assert message.endswith("try: jdq submit extract data.csv --delimiter tab")
 
 
 def test_bytes_that_are_not_utf_16_are_named_by_their_offset(failing: Failing) -> None:

@@ -109,7 +109,7 @@ class Part:
             return (record for chunk in chunks for record in chunk.records())
         if self.delimiter is None:
             return self._decodable(jsonl_records(self.source, self.encoding, self.notes))
-        return self._decodable(delimited_records(self.source, self.encoding, self.delimiter))
+        return self._decodable(delimited_records(self.source, self.encoding, self.delimiter, self.notes))
 
     def _decodable(self, items: Iterable[T]) -> Iterator[T]:
         try:
