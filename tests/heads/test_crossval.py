@@ -7,8 +7,9 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from jdq.worker.heads.crossval import assign_folds, cross_validate, fold_rows
+from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadParameter, TooFewRows
+from jdq.worker.heads.folds import assign_folds, fold_rows
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.split import TRAIN

@@ -26,6 +26,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
+    choice: what was chosen by cross-validation, and why, of heads that do.
     history: one entry per epoch, of heads that are trained in epochs.
     """
 
@@ -53,6 +54,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     calibration: dict[str, Any] | None = None
     per_class: int | None = None
     search: dict[str, Any] | None = None
+    choice: dict[str, Any] | None = None
     history: list[dict[str, float]] = []
     warnings: tuple[str, ...] = ()
 
