@@ -133,7 +133,12 @@ def test_out_of_core_gives_the_same_head_and_says_so(made: Any, memory_bytes: in
 
 def test_each_label_of_a_set_is_a_regression_of_its_own(made: Any) -> None:
     y = [["x|y", "x", "", "y"][int(name[-1])] for name in made.y]
+    asked = HeadOptions(head="auto", label_separator="|", params={"C": 0.1})
+    record = train_head(made.X, y, made.split, asked, keys=made.keys).record
     fitted = fitted_of(context_of(made, y, label_separator="|", params={"C": 0.1}))
+    # Chosen by cross-fitted probabilities: the validation rows were learnt.
+    assert record.thresholds == fitted.thresholds and len(fitted.thresholds) == 2
+    assert all(0.05 < threshold < 0.95 for threshold in fitted.thresholds)
     rows = np.flatnonzero(made.split.parts != TEST)
     X = scaled(made, rows, "common")
     for column, name in enumerate("xy"):

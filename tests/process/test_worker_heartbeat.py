@@ -17,7 +17,7 @@ from jdq.worker.process import worker_heartbeat
 from jdq.worker.process.devices import Gpu
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.self_test import Recovery, SelfTest
-from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
+from jdq.worker.process.worker_heartbeat import STOP_SIGNAL, WorkerHeartbeat
 from jdq.worker.queue.contract import PROTOCOL, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Worker
@@ -108,6 +108,28 @@ def test_an_order_to_stop_reaches_the_ledger_immediately_and_once(
     assert not heartbeat.is_alive()
     assert jobbook.workers() == []
     assert not client.exists("jdq:workers:drain")
+
+
+def test_an_order_to_stop_that_the_ledger_does_not_take_reaches_the_process_by_a_signal(
+    heartbeat: WorkerHeartbeat, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled: list[int] = []
+    refusals = [redis.ConnectionError("away")]
+    drain = heartbeat._runtime.ledger.drain
+
+    def refuses_once() -> None:
+        for error in refusals:
+            refusals.clear()
+            raise error
+        drain()
+
+    monkeypatch.setattr(heartbeat._runtime.ledger, "drain", refuses_once)
+    heartbeat.ready(signalled.append, ignore)
+    heartbeat.start()
+    heartbeat.stop()
+    assert heartbeat._runtime._ends
+    until(lambda: client.sismember("jdq:workers:drain", "w"), within_s=20)
+    assert signalled == [STOP_SIGNAL]
 
 
 def test_what_an_earlier_worker_of_the_name_left_is_removed_at_the_start(

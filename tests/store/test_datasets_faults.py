@@ -119,17 +119,6 @@ def test_a_killed_import_is_not_seen_and_does_not_stop_the_next(tmp_path: Path, 
     assert len(Datasets(store).list()) == 1
 
 
-def test_what_dead_imports_left_is_deleted_after_a_day(tmp_path: Path, store: Path) -> None:
-    for name, age in (("old", 25 * 3600), ("new", 3600)):
-        left = store / "datasets" / f".importing-{name}"
-        left.mkdir(parents=True)
-        (left / "table.parquet").touch()
-        os.utime(left, (time.time() - age, time.time() - age))
-    Datasets(store).import_table(write(tmp_path, 5))
-    assert sorted(path.name for path in (store / "datasets").iterdir()) == [".importing-new", "data"]
-    assert Datasets(store).names() == ["data"]
-
-
 def test_racing_imports_of_one_table_make_one_version(tmp_path: Path, store: Path) -> None:
     file = write(tmp_path, 3000)
     children = [subprocess.Popen(command(store, file), stdout=subprocess.PIPE, text=True) for _ in range(4)]

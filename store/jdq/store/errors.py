@@ -49,7 +49,7 @@ class StoreFormatError(StoreError):
 
 @dataclass(eq=False)
 class UnknownSpace(StoreError):
-    """No feature space has this digest, or a digest that begins with it."""
+    """No feature space has this digest, or none or several have one that begins with it."""
 
     digest: str
     candidates: Sequence[str]
@@ -57,16 +57,9 @@ class UnknownSpace(StoreError):
     def __str__(self) -> str:
         if not self.candidates:
             return f"no feature space {self.digest!r}: the store has none yet\n  try: jdq submit extract data.csv"
-        return f"no feature space {self.digest!r}; the store has: {', '.join(self.candidates)}\n  try: jdq store ls"
-
-
-class AmbiguousSpace(UnknownSpace):
-    """Several digests begin with these digits."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.digest!r} is the beginning of {len(self.candidates)} feature spaces: {', '.join(self.candidates)}"
-        )
+        matches = [name for name in self.candidates if self.digest and name.startswith(self.digest)]
+        fact = f"{self.digest!r} is the beginning of several" if matches else f"no feature space {self.digest!r}"
+        return f"{fact}; the store has: {', '.join(matches or self.candidates)}\n  try: jdq store ls"
 
 
 @dataclass(eq=False)
@@ -116,26 +109,31 @@ class DamagedShard(StoreError):
 
 
 @dataclass(eq=False)
-class NotFinite(StoreError):
-    """Features hold a NaN or an infinity after the cast to the storage dtype; `positions` are their rows, from 0."""
+class _BadRows(StoreError):
+    """A put was refused because of the rows at `positions`, from 0."""
 
     positions: tuple[int, ...]
-    dtype: str
 
-    def __str__(self) -> str:
-        rows = _first_ten(self.positions)
-        return f"{len(self.positions)} rows are not finite as {self.dtype}: {rows}; nothing was stored"
+    def _say(self, fact: str) -> str:
+        rows = ", ".join(map(str, self.positions[:10])) + (", ..." if len(self.positions) > 10 else "")
+        return f"{len(self.positions)} rows {fact}: {rows}; nothing was stored"
 
 
 @dataclass(eq=False)
-class DuplicateKeys(StoreError):
-    """A put has a text key more than once; `positions` are the rows that repeat an earlier key, from 0."""
+class NotFinite(_BadRows):
+    """Features hold a NaN or an infinity after the cast to the storage dtype."""
 
-    positions: tuple[int, ...]
+    dtype: str
 
     def __str__(self) -> str:
-        rows = _first_ten(self.positions)
-        return f"{len(self.positions)} rows repeat a text key of the same put: {rows}; nothing was stored"
+        return self._say(f"are not finite as {self.dtype}")
+
+
+class DuplicateKeys(_BadRows):
+    """A put has a text key more than once: the rows repeat an earlier key."""
+
+    def __str__(self) -> str:
+        return self._say("repeat a text key of the same put")
 
 
 @dataclass(eq=False)
@@ -170,7 +168,3 @@ class CannotWrite(Refused):
         return (
             f"{fact}; free space, or set JDQ_STORE to a folder on another disk\n  try: jdq store gc" if full else fact
         )
-
-
-def _first_ten(positions: Sequence[int]) -> str:
-    return ", ".join(map(str, positions[:10])) + (", ..." if len(positions) > 10 else "")

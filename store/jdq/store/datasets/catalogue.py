@@ -95,7 +95,8 @@ class Datasets:
         """The names of all datasets, sorted."""
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.iterdir() if path.name[0] != "." and any(_versions_in(path)))
+        names = (path.name for path in self._folder.iterdir())
+        return sorted(name for name in names if name[0] != "." and any(self._versions(name)))
 
     def list(self) -> Versions:
         """All readable versions by name, newest first within a name; `damaged` has the others."""
@@ -123,7 +124,8 @@ class Datasets:
         return [folder.name for folder in folders]
 
     def _versions(self, name: str) -> Iterator[Path]:
-        return _versions_in(self._folder / name)
+        if (folder := self._folder / name).is_dir():
+            yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
     def _opened(self) -> tuple[dict[Path, DatasetVersion], Damages]:
         folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
@@ -166,11 +168,6 @@ def _place(partial: Path, target: Path, record: DatasetRecord) -> DatasetVersion
         (partial / name).replace(target / name)
     sync(target)
     return DatasetVersion(target)
-
-
-def _versions_in(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
 
 def _last_import(version: Path) -> str:

@@ -67,11 +67,6 @@ class DatasetVersion:
             return imports[0]
         raise fault(self.path, f"{IMPORTS}/ has no file that can be read")
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What was unusual about the file of the last import, one sentence each."""
-        return self.source.warnings
-
     def imports(self) -> list[ImportRecord]:
         """Every file from which this table was imported, newest first, as far as its record can be read."""
         paths = sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True)

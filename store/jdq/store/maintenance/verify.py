@@ -102,13 +102,9 @@ def _damaged_space(folder: Path, error: StoreError, repair: bool) -> Finding:
 
 def _restore_definition(folder: Path) -> bool:
     """Rewrite space.json from the first shard that has the definition."""
-    for shard in sorted((folder / "shards").glob("*.h5")):
-        try:
-            space = layout_of(shard).space
-        except (DamagedShard, FileNotFoundError):
-            continue
-        if space.digest == folder.name:
-            replace(folder / "space.json", space.canonical_json())
+    for layout in read_each(sorted((folder / "shards").glob("*.h5")), layout_of)[0].values():
+        if layout.space.digest == folder.name:
+            replace(folder / "space.json", layout.space.canonical_json())
             return True
     return False
 
@@ -148,10 +144,11 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool, se
             shard.check()
     except FileNotFoundError:
         return  # removed meanwhile by gc or another verify
-    except DamagedShard as damage:
-        moved = quarantine(path.parent.parent, path, identity) if repair and identity else None
+    except (DamagedShard, CannotRead) as error:
+        damaged = isinstance(error, DamagedShard)
+        moved = quarantine(path.parent.parent, path, identity) if damaged and repair and identity else None
         repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
-        yield Finding(kind="shard", path=str(path), fact=damage.fact, repaired=repaired)
+        yield Finding(kind="shard", path=str(path), fact=_fact(error), repaired=repaired)
         return
     segments.compare(path.stem, shard.keys)
     report.shards += 1
@@ -173,10 +170,10 @@ def _check_datasets(store: Store, report: VerifyReport, repair: bool) -> None:
 
 def _side_file(version: DatasetVersion, path: Path, error: StoreError, repair: bool) -> Finding:
     """A broken file of `imports/`, `spaces/` or `splits/`; the last import record is not removed."""
-    needed = path.parent.name == IMPORTS and not version.imports()
-    if repair and not needed:
+    removed = repair and (path.parent.name != IMPORTS or bool(version.imports()))
+    if removed:
         path.unlink(missing_ok=True)
-    repaired = "removed; the next import, extraction or training writes it anew" if repair and not needed else ""
+    repaired = "removed; the next import, extraction or training writes it anew" if removed else ""
     return Finding(kind="dataset", path=str(path), fact=_fact(error), repaired=repaired)
 
 
@@ -192,7 +189,7 @@ def _check_rest(store: Store) -> Iterator[Finding]:
 
 
 def _fact(error: StoreError) -> str:
-    return error.fact if isinstance(error, UnreadableFile) else str(error).splitlines()[0]
+    return error.fact if isinstance(error, UnreadableFile | DamagedShard) else str(error).splitlines()[0]
 
 
 def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:

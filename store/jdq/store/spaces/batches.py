@@ -6,6 +6,7 @@ shuffles well enough for a head, and lets the disk read in order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def _groups(features: FeatureRows, chosen: Positions, plan: BatchPlan) -> Iterat
         yield from mine
         return
     groups = [mine[start : start + plan.mixed_blocks] for start in range(0, len(mine), plan.mixed_blocks)]
-    for group, following in zip(groups, [*groups[1:], []], strict=True):
+    for group, following in itertools.pairwise([*groups, []]):
         # The disk reads the blocks of the next group, in order, while the rows of this one are used.
         for block in [*(group if group is groups[0] else []), *following]:
             features.read_soon(int(block[0]), int(block[-1]) + 1)

@@ -92,9 +92,11 @@ class Index:
             by_size = np.lexsort((np.array(shards, dtype="S32"), self.sizes()[mine]))
             rank = np.argsort(by_size)
             owned = np.zeros(len(self.names), dtype=np.int64)
-            for piece in segment.merged(self._parts, numbers):
-                if len(piece):
-                    owners = np.maximum.reduceat(rank[piece.shard_numbers(slice(None))], np.flatnonzero(piece.first()))
+            for high, low, where in segment.merged(self._parts, numbers):
+                if len(high):
+                    # Entries of one key are adjacent.
+                    firsts = np.flatnonzero((np.diff(high) != 0) | (np.diff(low) != 0)) + 1
+                    owners = np.maximum.reduceat(rank[segment.shard_numbers(where)], np.append(0, firsts))
                     owned[mine] += np.bincount(owners, minlength=len(mine))[rank]
             return owned
 
@@ -201,11 +203,12 @@ class Index:
             with contextlib.suppress(OSError):
                 name = digest_of("".join(sorted(shards)).encode()) + segment.SUFFIX
                 written = segment.write(self._cache / name, parts, alive)
-                for part in parts:
+                for part in parts if written else ():
                     # Only those with strictly fewer shards: then two processes never remove each other's files.
                     if part.path is not None and shards > set(part.shards):
                         part.path.unlink()
-                return written
+                if written:
+                    return written
         return segment.merge(parts, alive)
 
 

@@ -63,11 +63,23 @@ def chunk_bytes(width: int) -> int:
     return min(max(CHUNK_BYTES, COLUMN_BYTES * width), MOST_CHUNK_BYTES)
 
 
-def line_ends(data: bytes) -> Counter[str]:
-    """How many there are of each kind."""
-    returns = data.count(b"\r") if b"\r" in data else 0
-    both = data.count(b"\r\n") if returns else 0
-    return +Counter({"CR": returns - both, "LF": data.count(b"\n") - both, "CR LF": both})
+def chunked(records: Iterator[Record]) -> Iterator[Chunk]:
+    """The records in chunks of about `chunk_bytes` characters."""
+    chunk: list[Record] = []
+    characters = 0
+    for record in records:
+        chunk.append(record)
+        characters += sum(map(len, record[1]))
+        if characters >= chunk_bytes(len(record[1])):
+            yield Chunk(chunk)
+            chunk, characters = [], 0
+    if chunk:
+        yield Chunk(chunk)
+
+
+def take_header(records: Iterator[Record]) -> Record | None:
+    """The first record that is not blank, None where all are; `records` continues behind it."""
+    return next((record for record in records if not is_blank(record[1])), None)
 
 
 def is_blank(cells: Sequence[str]) -> bool:
@@ -75,22 +87,8 @@ def is_blank(cells: Sequence[str]) -> bool:
     return not any(map(str.strip, cells))
 
 
-def chunked(records: Iterator[Record]) -> Iterator[Chunk]:
-    """The records in chunks; the header, the first with something in a cell, has a chunk of its own."""
-    for record in records:
-        yield Chunk([record])
-        if not is_blank(record[1]):
-            break
-    else:
-        return
-    most = chunk_bytes(len(record[1]))
-    chunk: list[Record] = []
-    characters = 0
-    for record in records:
-        chunk.append(record)
-        characters += sum(map(len, record[1]))
-        if characters >= most:
-            yield Chunk(chunk)
-            chunk, characters = [], 0
-    if chunk:
-        yield Chunk(chunk)
+def line_ends(data: bytes) -> Counter[str]:
+    """How many there are of each kind."""
+    returns = data.count(b"\r") if b"\r" in data else 0
+    both = data.count(b"\r\n") if returns else 0
+    return +Counter({"CR": returns - both, "LF": data.count(b"\n") - both, "CR LF": both})

@@ -35,7 +35,7 @@ class TokenBudget:
         self._good_passes = 0
 
     @classmethod
-    def for_device(cls, device: str, *, dim: int, precision: str = "float32") -> TokenBudget:
+    def for_device(cls, device: str, *, dim: int, precision: str) -> TokenBudget:
         """The first estimate, made after the weights are loaded; `dim` is the width of the hidden states."""
         if not device.startswith("cuda"):
             return cls(CPU_INT8_TOKENS if precision == "int8" else CPU_TOKENS)

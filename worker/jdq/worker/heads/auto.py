@@ -45,6 +45,7 @@ def fit_auto(context: FitContext) -> Fitted:
         trained_rows=context.train,
         choice=choice.record(scaling),
         calibration=choice.calibration(),
+        thresholds=choice.thresholds,
         warnings=(
             *(memory_warnings(context) if out_of_core else ()),
             *convergence_warnings(solution.iterations, int(params["max_iter"])),

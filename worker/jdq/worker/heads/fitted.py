@@ -41,7 +41,8 @@ class Fitted:
 
     params: all that were set, including jdq's defaults. uncalibrated: it has scores, not probabilities.
     trained_rows: where others than the context's train rows were learnt, too. choice: what was chosen by
-    cross-validation, and why. calibration: how the predictor was calibrated, where it was.
+    cross-validation, and why. calibration: how the predictor was calibrated, where it was. thresholds: of label sets,
+    where they were chosen with it.
     """
 
     predictor: Predictor
@@ -51,6 +52,7 @@ class Fitted:
     trained_rows: Rows | None = None
     choice: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
+    thresholds: tuple[float, ...] = ()
     history: list[dict[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
 

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.features import Check, Features, Rows, in_float32
 from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.folds import fold_rows
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.logreg import NEVER, dense_codes, outputs_of, row_weights
-from jdq.worker.heads.predictors import link_of
+from jdq.worker.heads.predictors import apply_link, link_of
 from jdq.worker.heads.softmax_regression import Float64, Objective, Progress, Solution, minimise
 from jdq.worker.heads.temperature import best_temperature, log_loss
 
@@ -147,13 +148,16 @@ def all_classes(context: FitContext, W: Float64, b: Float64) -> tuple[Float64, F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One C: the loss and the accuracy of its folds' calibrated probabilities, and their temperature."""
+    """One C: the loss and the accuracy of its folds' calibrated probabilities, their temperature, and of label sets the
+    best thresholds.
+    """
 
     C: float
     log_loss: float
     accuracy: float
     temperature: float
     log_loss_before: float
+    thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +176,10 @@ class Choice:
     @property
     def temperature(self) -> float:
         return self.best.temperature if self.best else 1.0
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        return self.best.thresholds if self.best else ()
 
     def record(self, scaling: str) -> dict[str, Any]:
         """What was chosen and why, for the head's record."""
@@ -305,4 +313,7 @@ def _point(C: float, scores: npt.NDArray[Any], codes: npt.NDArray[Any], multi_la
         accuracy=float(right.mean()),
         temperature=temperature,
         log_loss_before=log_loss(scores, codes, link),
+        thresholds=best_thresholds(codes, apply_link((scores / temperature).astype(np.float32), link))
+        if multi_label
+        else (),
     )

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.crossval import cross_validate
+from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.features import Check, Features, no_check
 from jdq.worker.heads.fitted import FitContext, Fitted, Keys, row_keys
@@ -20,7 +19,7 @@ from jdq.worker.heads.options import HeadOptions, check_head
 from jdq.worker.heads.predictors import Predictor
 from jdq.worker.heads.record import HeadRecord, Origin, installed_versions
 from jdq.worker.heads.sampling import per_class_rows
-from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
+from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Rows, Split
 
 
 def train_head(
@@ -51,7 +50,7 @@ def train_head(
     fitted, calibration = fit_calibrated(context)
     record = HeadRecord(
         **_option_fields(context),
-        **_fitted_fields(fitted, context, split),
+        **_fitted_fields(fitted, context, split, keys),
         cv=cv,
         calibration=calibration,
         origin=origin or Origin(),
@@ -78,11 +77,13 @@ def _option_fields(context: FitContext) -> dict[str, Any]:
     }
 
 
-def _fitted_fields(fitted: Fitted, context: FitContext, split: Split) -> dict[str, Any]:
+def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys) -> dict[str, Any]:
     """The record's fields about the predictor and its metrics."""
     predictor, X, targets = fitted.predictor, context.X, context.targets
+    learns_validation = fitted.trained_rows is not None
+    thresholds = fitted.thresholds if learns_validation else _thresholds(predictor, context)
     # Metrics of rows that were learnt would only flatter.
-    validation = split.rows(VALIDATION) if fitted.trained_rows is None else split.rows(VALIDATION)[:0]
+    validation = split.rows(VALIDATION)[:0] if learns_validation else split.rows(VALIDATION)
     return {
         "trained_rows": len(context.train if fitted.trained_rows is None else fitted.trained_rows),
         "choice": fitted.choice,
@@ -92,9 +93,10 @@ def _fitted_fields(fitted: Fitted, context: FitContext, split: Split) -> dict[st
         "warnings": (*split.warnings, *fitted.warnings),
         "split_digest": split.digest,
         "rows": split.counts(),
-        "metrics": measure(predictor, X, targets, split.rows(TEST)),
-        "validation_metrics": measure(predictor, X, targets, validation) or None,
-        "intervals": _intervals(predictor, X, targets, split),
+        "thresholds": thresholds,
+        "metrics": measure(predictor, X, targets, split.rows(TEST), thresholds),
+        "validation_metrics": measure(predictor, X, targets, validation, thresholds) or None,
+        "intervals": _intervals(predictor, X, targets, split.rows(TEST), keys, thresholds),
     }
 
 
@@ -115,8 +117,16 @@ def make_fit_context(
     )
 
 
-def _intervals(predictor: Predictor, X: Features, targets: Targets, split: Split) -> dict[str, Interval]:
-    if targets.multi_label:
-        return {}
-    rows = split.rows(TEST)
-    return bootstrap(targets.codes[rows].astype(np.int64), probabilities_of(predictor, X, rows))
+def _thresholds(predictor: Predictor, context: FitContext) -> tuple[float, ...]:
+    """Of label sets, chosen on the validation part; none without one."""
+    if not context.targets.multi_label or not len(context.validation):
+        return ()
+    codes = context.targets.codes[context.validation].astype(bool)
+    return best_thresholds(codes, probabilities_of(predictor, context.X, context.validation))
+
+
+def _intervals(
+    predictor: Predictor, X: Features, targets: Targets, rows: Rows, keys: Keys, thresholds: Sequence[float]
+) -> dict[str, Interval]:
+    probabilities = probabilities_of(predictor, X, rows)
+    return bootstrap(targets.codes[rows], probabilities, keys=keys[rows], thresholds=thresholds)
