@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -35,7 +36,7 @@ def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> N
     assert found.log[0]["reason"] == "ZeroDivisionError: of the device"
 
 
-@pytest.mark.parametrize("error", [WorkerSick("NaN in every text"), CannotWrite("/store", errno.EIO, "an error")])
+@pytest.mark.parametrize("error", [WorkerSick("NaN in every text"), CannotWrite(Path("/store"), errno.EIO, "an error")])
 def test_a_fault_of_the_machine_is_tried_again_and_a_sick_worker_takes_nothing_more(
     workplace: Workplace, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
