@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,15 @@ def repeated(rows: Sequence[tuple[str, str]], n_rows: int) -> list[tuple[str, st
     """`n_rows` of these, each with its number before it, so that none repeats."""
     numbered = [(n, rows[n % len(rows)]) for n in range(n_rows)]
     return [(f"{n} {first}", second) for n, (first, second) in numbered]
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """A zip archive of these files."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
 
 
 def rows_of(table: Table) -> list[tuple[str, ...]]:

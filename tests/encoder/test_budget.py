@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from jdq.worker.encoder.batch import Batch
-from jdq.worker.encoder.budget import CPU_TOKENS, PASSES_UNTIL_GROWTH, TokenBudget, is_out_of_memory, release_memory
+from jdq.worker.encoder.budget import (
+    CPU_INT8_TOKENS,
+    CPU_TOKENS,
+    PASSES_UNTIL_GROWTH,
+    TokenBudget,
+    is_out_of_memory,
+    release_memory,
+)
 from jdq.worker.encoder.errors import OutOfMemory
 from jdq.worker.encoder.loading import load_encoder
 from tests.encoder.conftest import random_tokens
@@ -90,8 +97,10 @@ def test_a_budget_that_was_halved_grows_again_after_many_good_passes() -> None:
     assert budget.tokens == 450
     budget.pass_succeeded()
     assert budget.tokens == 900
-    for _ in range(passes):
+    for _ in range(passes - 1):
         budget.pass_succeeded()
+    assert budget.tokens == 900
+    budget.pass_succeeded()
     assert budget.tokens == 1_000  # never more than the first estimate
     budget.halve_below(1_000)
     for _ in range(2 * passes - 1):
@@ -115,7 +124,8 @@ def test_other_errors_of_a_pass_are_not_taken_for_memory(tiny: Path) -> None:
 
 
 def test_the_budget_on_a_cpu_keeps_a_batch_near_the_caches() -> None:
-    assert TokenBudget.for_device("cpu", dim=768).tokens == CPU_TOKENS
+    assert TokenBudget.for_device("cpu", dim=768, precision="bfloat16").tokens == CPU_TOKENS
+    assert TokenBudget.for_device("cpu", dim=768, precision="int8").tokens == CPU_INT8_TOKENS < CPU_TOKENS
 
 
 def test_a_budget_is_never_below_one_token() -> None:

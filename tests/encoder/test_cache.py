@@ -21,7 +21,8 @@ def test_a_loaded_encoder_stays_until_its_files_change(tiny: Path, tmp_path: Pat
 
     first = get()
     assert get() is first
-    assert get(100) is not first
+    assert get(100).identity.max_length == 100
+    assert get() is first
     tensors = load_file(folder / "model.safetensors")
     tensors["encoder.layers.0.fc1.bias"] += 1
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -60,6 +61,8 @@ def test_an_encoder_larger_than_the_bound_stays_by_itself_and_changed_files_leav
     cache = EncoderCache(max_bytes=0)
     one = cache.get(str(folder), max_length=None, precision="float32", device="cpu")
     assert cache.get(str(folder), max_length=None, precision="float32", device="cpu") is one
+    cache.get(str(folder), max_length=100, precision="float32", device="cpu")
+    assert cache.size_bytes == one.network.size_bytes
     large = EncoderCache()
     for text in ("first", "second"):
         (folder / "README.md").write_text(text)

@@ -20,7 +20,8 @@ def test_every_pass_is_reported_and_may_be_the_last(tiny: Path) -> None:
     encoder = dataclasses.replace(load_encoder(str(tiny)), budget=TokenBudget(100))
     tokens = random_tokens([60, 50, 50, 10, 3])
     reported: list[tuple[int, int]] = []
-    encoder.encode(tokens, after_batch=lambda texts, n: reported.append((texts, n)))
+    features = encoder.encode(tokens, after_batch=lambda texts, n: reported.append((texts, n)))
+    assert features.dtype == np.float32
     assert reported == [(1, 60), (2, 100), (2, 13)]
 
     def stop(texts: int, n: int) -> None:

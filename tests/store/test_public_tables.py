@@ -84,7 +84,7 @@ def test_public_sets_need_no_options(data_dir: Path, subtests: pytest.Subtests) 
         with subtests.test(name):
             table = open_table(data_dir / name)
             assert len(rows_of(table)) == n_rows
-            assert (table.columns.text, table.columns.label, len(table.findings.classes)) == (text, label, n_classes)
+            assert (table.columns.text, table.columns.label, len(table.totals.classes)) == (text, label, n_classes)
 
 
 def test_real_job_postings(data_dir: Path) -> None:

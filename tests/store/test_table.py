@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jdq.store.datasets import Datasets
 from jdq.store.table import TableError, TableOptions, open_table
 from jdq.store.table.chunk import CHUNK_BYTES
 from tests.written_tables import rows_of
@@ -134,10 +135,30 @@ def test_labels_that_differ_only_by_case_or_space_stay_apart_with_a_warning(tmp_
     assert "2 classes of one row, which a split cannot divide: '2   ', 'X'" in warnings
 
 
+@pytest.mark.parametrize(("n_rows", "is_doubted"), [(20, False), (21, True)])
+def test_a_label_in_every_row_is_doubted(tmp_path: Path, n_rows: int, is_doubted: bool) -> None:
+    table = open_table(write(tmp_path, "text,label\n" + "".join(f"a,{n}\n" for n in range(n_rows))))
+    assert len(rows_of(table)) == n_rows
+    doubt = f"{n_rows} classes in {n_rows} rows: is it a label column?"
+    assert any(doubt in warning for warning in table.warnings()) == is_doubted
+    assert any("of one row, which a split cannot divide" in warning for warning in table.warnings()) != is_doubted
+
+
 def test_rows_may_have_no_label_where_the_user_says_so(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "text,label\na,1\nb,\nc,0\n"), TableOptions(missing_labels="keep"))
     assert len(rows_of(table)) == 3
     assert "row 2 without a label" in table.warnings()[0]
+    assert (table.totals.n_rows, table.totals.n_unlabelled, table.totals.n_skipped) == (3, 1, 0)
+
+
+def test_several_text_columns_become_one_more(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("title,body,label\nChef,Cooks.,1\n ,Sells.,2\nDriver,,1\n")
+    options = TableOptions(text_column=("title", "body"))
+    version = Datasets(tmp_path / "store").import_table(file, options=options)
+    assert version.columns == ("title", "body", "label", "title + body")
+    assert (version.text_column, version.source.text_columns) == ("title + body", ("title", "body"))
+    assert version.texts() == ["Chef\n\nCooks.", "Sells.", "Driver"]
 
 
 def test_json_lines_keep_strings_and_write_other_values_as_they_are(tmp_path: Path) -> None:
@@ -162,14 +183,14 @@ def test_blocks_are_bounded_in_bytes(tmp_path: Path) -> None:
     for file in (csv_file, quoted, lines):
         blocks = [block[0] for block in open_table(file, KEEP).blocks()]
         assert sum(map(len, blocks)) == 2000
-        assert 1 < len(blocks) < 5
+        assert 1 < len(blocks) < 6  # the first is small
         assert max(map(len, blocks)) < CHUNK_BYTES // 500 + 20
 
 
 def test_blocks_can_be_read_again(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "text,label\nx,1\ny,0\n,\n"))
     assert rows_of(table) == rows_of(table)
-    assert table.findings.n_rows == 2
+    assert table.totals.n_rows == 2
 
 
 # No NUL, which is refused, and no lone surrogates, which no encoding holds.

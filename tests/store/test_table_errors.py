@@ -4,68 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from jdq.store.table import TableError, TableOptions, open_table
+from jdq.store.table import TableOptions, open_table
+from tests.store.conftest import Failing, error_of
 from tests.written_tables import rows_of
 
 
-def error_of(file: Path, options: TableOptions | None = None) -> str:
-    with pytest.raises(TableError) as caught:
-        for _ in open_table(file, options).blocks():
-            pass
-    return str(caught.value)
-
-
-@pytest.fixture
-def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Writes data.csv and gives the message of the error that reading it ends with."""
-    monkeypatch.chdir(tmp_path)
-
-    def message(content: str | bytes, options: TableOptions | None = None, name: str = "data.csv") -> str:
-        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return error_of(Path(name), options)
-
-    return message
-
-
-def test_no_such_file(tmp_path: Path) -> None:
-    assert error_of(tmp_path / "none.csv").startswith(f"no such file: {tmp_path}/none.csv (in ")
-
-
-def test_a_folder_without_a_table_or_with_several_kinds(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    assert error_of(tmp_path) == f"{tmp_path} is a folder without a table; it has the folders: train"
-    for name in ("a.csv", "b.parquet", "README.md"):
-        (tmp_path / name).touch()
-    several = f"{tmp_path} has tables of several kinds: a.csv, b.parquet; name those to read"
-    assert error_of(tmp_path) == several
-
-
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    import os
-
-    os.mkfifo(tmp_path / "pipe")
-    assert "is not a regular file" in error_of(tmp_path / "pipe")
-
-
 @pytest.mark.parametrize("content", ["", "\n\n", ",,\n", " \n", "\ufeff"])
-def test_an_empty_file(failing, content: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_file(failing: Failing, content: str) -> None:
     assert failing(content) == "data.csv is empty: it needs a header line and rows"
 
 
 @pytest.mark.parametrize("content", ["text,label\n", "text,label", "text,label\n\n"])
-def test_a_header_without_rows(failing, content: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_header_without_rows(failing: Failing, content: str) -> None:
     assert failing(content) == "data.csv has a header and no rows; its columns: text, label"
 
 
-def test_rows_that_are_all_empty(failing) -> None:  # type: ignore[no-untyped-def]
+def test_rows_that_are_all_empty(failing: Failing) -> None:
     assert failing("text,label\n,\n,\n") == "data.csv has a header and no row with text; columns: text, label"
 
 
-def test_no_such_column_suggests_the_nearest(failing) -> None:  # type: ignore[no-untyped-def]
+def test_no_such_column_suggests_the_nearest(failing: Failing) -> None:
     options = TableOptions(text_column="descripton", label_column="category")
     assert failing("title,Description,category\na,b,c\n", options) == (
         "no column 'descripton' in data.csv; it has: title, Description, category"
@@ -73,19 +33,19 @@ def test_no_such_column_suggests_the_nearest(failing) -> None:  # type: ignore[n
     )
 
 
-def test_no_text_column_suggests_the_column_with_the_longest_cell(failing) -> None:  # type: ignore[no-untyped-def]
+def test_no_text_column_suggests_the_column_with_the_longest_cell(failing: Failing) -> None:
     assert failing("a,b b,label\nx,a long sentence,1\n") == (
         "no column 'text' in data.csv; it has: a, b b, label\n  try: jdq submit extract data.csv --text-column 'b b'"
     )
 
 
-def test_several_text_columns_are_named(failing) -> None:  # type: ignore[no-untyped-def]
+def test_several_text_columns_are_named(failing: Failing) -> None:
     message = failing("id,review,comment\n1,a,bb\n")
     assert message.startswith("data.csv: review, comment could each be the text column; it has: id, review, comment")
     assert message.endswith("--text-column comment")
 
 
-def test_the_next_command_keeps_what_the_user_typed(failing) -> None:  # type: ignore[no-untyped-def]
+def test_the_next_command_keeps_what_the_user_typed(failing: Failing) -> None:
     options = TableOptions(
         encoding="cp949", delimiter="tab", quoting="none", empty_text="skip", command="jdq submit fine-tune"
     )
@@ -94,53 +54,53 @@ def test_the_next_command_keeps_what_the_user_typed(failing) -> None:  # type: i
     assert message.endswith(f"\n  try: jdq submit fine-tune data.csv {given} --text-column a")
 
 
-def test_duplicate_columns(failing) -> None:  # type: ignore[no-untyped-def]
+def test_duplicate_columns(failing: Failing) -> None:
     message = failing("text,label,label\na,b,c\n")
     assert message.startswith("data.csv has more than one column 'label'; it has: text, label, label")
 
 
-def test_one_column_cannot_be_text_and_label(failing) -> None:  # type: ignore[no-untyped-def]
+def test_one_column_cannot_be_text_and_label(failing: Failing) -> None:
     message = failing("text,label\na,b\n", TableOptions(text_column="text", label_column="text"))
     assert message.startswith("data.csv: column 'text' cannot be both the text and the label")
 
 
-def test_rows_without_text_are_numbered_as_the_user_counts(failing) -> None:  # type: ignore[no-untyped-def]
+def test_rows_without_text_are_numbered_as_the_user_counts(failing: Failing) -> None:
     assert failing("text,label\na,1\n   ,0\nb,1\n,0\nc,1\n") == (
         "data.csv: no text in column 'text' in rows 2, 4\n  try: jdq submit extract data.csv --skip-empty"
     )
 
 
-def test_at_most_ten_rows_are_named_and_the_others_counted(failing) -> None:  # type: ignore[no-untyped-def]
+def test_at_most_ten_rows_are_named_and_the_others_counted(failing: Failing) -> None:
     message = failing("text,label\n" + ",1\n" * 310 + "a,1\nb,0\n")
     assert "in rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 300 more\n" in message
 
 
-def test_rows_without_a_label(failing) -> None:  # type: ignore[no-untyped-def]
+def test_rows_without_a_label(failing: Failing) -> None:
     assert failing("text,label\na,1\nb, \nc,0\n") == (
         "data.csv: no label in column 'label' in row 2\n  try: jdq submit extract data.csv --missing-labels keep"
     )
 
 
-def test_one_class_only(failing) -> None:  # type: ignore[no-untyped-def]
+def test_one_class_only(failing: Failing) -> None:
     assert failing("text,label\na,1\nb,1\n") == (
         "data.csv: column 'label' has one class only: '1', in 2 rows\n  try: jdq submit extract data.csv --unlabelled"
     )
 
 
-def test_ragged_rows_are_named_by_their_lines(failing) -> None:  # type: ignore[no-untyped-def]
+def test_ragged_rows_are_named_by_their_lines(failing: Failing) -> None:
     content = 'text,label\n"two\nlines",1\nb\nc,0\nd,1,2\n'
     assert failing(content).startswith(
         "data.csv: lines 4, 6 have more or fewer cells than the header, which has 2 (line 4 has 1)"
     )
 
 
-def test_an_unclosed_quote_is_named_by_the_line_it_began_on(failing) -> None:  # type: ignore[no-untyped-def]
+def test_an_unclosed_quote_is_named_by_the_line_it_began_on(failing: Failing) -> None:
     message = failing('text,label\na,1\n"b,0\nc,1\n')
     assert "data.csv: the record that begins on line 3 has a quote that is not closed" in message
     assert message.endswith("try: jdq submit extract data.csv --no-quotes")
 
 
-def test_text_after_a_closing_quote(failing) -> None:  # type: ignore[no-untyped-def]
+def test_text_after_a_closing_quote(failing: Failing) -> None:
     message = failing('text,label\na,1\n"b" c,0\n')
     assert "line 3: text follows a closing quote" in message
 
@@ -151,44 +111,13 @@ def test_quotes_can_be_taken_for_text(tmp_path: Path) -> None:
     assert rows_of(open_table(file, TableOptions(quoting="none"))) == [('"b" c', "0"), ('"d', "1")]
 
 
-def test_nul_characters_name_their_rows_and_can_be_removed(failing, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_nul_characters_name_their_rows_and_can_be_removed(failing: Failing, tmp_path: Path) -> None:
     assert failing(b"text,label\na,1\nb\0,0\n") == (
         "data.csv has NUL characters in row 2\n  try: jdq submit extract data.csv --nul drop"
     )
     table = open_table(tmp_path / "data.csv", TableOptions(nul="drop"))
     assert rows_of(table) == [("a", "1"), ("b", "0")]
     assert "data.csv: NUL characters are left out in row 2" in table.warnings()[0]
-
-
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-@pytest.mark.parametrize("text", ["a", "é 영화가 정말 재미있었다"])
-def test_wide_encodings_without_a_mark_are_suggested(failing, encoding: str, text: str) -> None:  # type: ignore[no-untyped-def]
-    content = f"text,label\n{text},1\nb,2\n" * 3
-    assert failing(content.encode(encoding)).endswith(f"--encoding {encoding}")
-
-
-def test_bytes_that_are_not_utf_8_name_byte_and_line_and_how_they_would_read(failing) -> None:  # type: ignore[no-untyped-def]
-    korean = "text,label\nfine,1\n영화가 정말 재미있었다 다시 보고 싶다,1\n별로였다 시간이 아깝다,0\n"
-    message = failing(korean.encode("cp949"))
-    assert message.startswith("data.csv is not UTF-8: byte 18, line 3 has bf b5 c8 ad")
-    assert "as cp949 it reads: '영화가 정말" in message
-    assert message.endswith("try: jdq submit extract data.csv --encoding cp949")
-
-
-def test_one_latin_letter_suggests_the_common_encoding(failing) -> None:  # type: ignore[no-untyped-def]
-    assert failing("text,label\ncafé,1\n".encode("latin-1")).endswith("--encoding cp1252")
-
-
-def test_a_wrong_encoding_that_was_given_names_the_byte(failing) -> None:  # type: ignore[no-untyped-def]
-    message = failing("text,label\nπ\n".encode(), TableOptions(encoding="ascii"))
-    assert message.startswith("data.csv is not ASCII: byte 11, line 2 has cf 80")
-    cut = failing("text,label\nx,1\n".encode("utf-16")[:-1])
-    assert cut.startswith("data.csv is not UTF-16")
-
-
-def test_an_unknown_encoding_and_a_bad_separator(failing) -> None:  # type: ignore[no-untyped-def]
-    assert failing("text\na\n", TableOptions(encoding="kp949")).startswith("no encoding 'kp949' is known")
-    assert failing("text\na\n", TableOptions(delimiter="::")).startswith("'::' cannot be a delimiter")
 
 
 @pytest.mark.parametrize(
@@ -207,28 +136,8 @@ def test_an_unknown_encoding_and_a_bad_separator(failing) -> None:  # type: igno
         (b'{"text": "a"}\n', "name it .json or .jsonl"),
     ],
 )
-def test_what_is_no_text_is_called_by_its_name(failing, magic: bytes, what: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_text_is_called_by_its_name(failing: Failing, magic: bytes, what: str) -> None:
     assert what in failing(magic + b"...")
-
-
-def test_json_lines(failing) -> None:  # type: ignore[no-untyped-def]
-    def message(content: str) -> str:
-        found: str = failing(content, name="data.jsonl")
-        return found
-
-    assert message('{"text": "a"}\n[1]\n').startswith("data.jsonl: line 2 is not one JSON object")
-    assert message('{"text": "a"}\n{"text": "b", "x": 1}\n').startswith("data.jsonl: line 2 has x, which the first")
-    assert message('{"text": "a\\u0000"}\n').startswith("data.jsonl has NUL characters in row 1")
-    assert "line 1" in message('{"text": "\\ud800"}\n')
-    assert failing("[]", name="data.json") == "data.json is empty: it needs a header line and rows"
-    assert failing('[{"text": "a"}, 1]', name="data.json").startswith("data.json: item 2 of the array is not an object")
-    assert failing('[{"text": "a"}', name="data.json").startswith("data.json: it is not a JSON array")
-    deep = failing('{"text": ' + "[" * 100_000, name="data.json")
-    assert deep == "data.json: line 1 is not one JSON object: it is nested too deeply"
-
-
-def test_a_file_that_is_no_parquet(failing) -> None:  # type: ignore[no-untyped-def]
-    assert failing("PAR1 or so", name="data.parquet").startswith("data.parquet is not a readable Parquet file")
 
 
 def test_rows_are_faulty_only_after_the_entire_file_was_read(tmp_path: Path) -> None:
@@ -237,30 +146,7 @@ def test_rows_are_faulty_only_after_the_entire_file_was_read(tmp_path: Path) -> 
     assert "lines 3002, 6003 have more or fewer cells" in error_of(file)
 
 
-def test_json_lines_with_a_bad_string_or_bytes(failing) -> None:  # type: ignore[no-untyped-def]
-    def message(content: str | bytes) -> str:
-        return str(failing(content, name="data.jsonl"))
-
-    assert message('{"text": "a\\u0000"}\n').startswith("data.jsonl has NUL characters in row 1")
-    assert message('{"text": "\\ud800"}\n').startswith("data.jsonl: line 1 is not one JSON object")
-    assert message(b'{"text": "a"}\n{"text": "\xe9"}\n').startswith("data.jsonl is not UTF-8: byte 24, line 2")
-
-
-def test_parquet_with_nested_columns_or_nul(tmp_path: Path) -> None:
-    file = tmp_path / "data.parquet"
-    pq.write_table(pa.table({"text": ["a"], "label": [["x"]]}), file)
-    assert "column 'label' is of type list" in error_of(file)
-    pq.write_table(pa.table({"text": ["a", "b\0"], "label": ["x", "y"]}), file)
-    assert error_of(file).startswith(f"{file} has NUL characters in row 2\n")
-
-
-def test_a_categorical_column_of_parquet_is_its_text(tmp_path: Path) -> None:
-    file = tmp_path / "data.parquet"
-    pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array(["x", "y"]).dictionary_encode()}), file)
-    assert rows_of(open_table(file)) == [("a", "x"), ("b", "y")]
-
-
-def test_a_line_too_long_for_a_table_is_refused(failing, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_line_too_long_for_a_table_is_refused(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jdq.store.table.source.LINE_BYTES", 1000)
     assert failing("text,label\n" + "x" * 1000) == "data.csv has a line of more than 1,000 bytes: is it a table?"
     assert failing("text,label\n" + "x" * 500 + "\r" + "x" * 500 + ",1\ny,2\n").startswith(
@@ -268,7 +154,7 @@ def test_a_line_too_long_for_a_table_is_refused(failing, monkeypatch: pytest.Mon
     )
 
 
-def test_a_cell_that_is_too_long_is_refused(failing, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_cell_that_is_too_long_is_refused(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jdq.store.table.delimited.CELL_CHARACTERS", 1000)
     long = "text,label\n" + "x" * 1001 + ",1\n"
     fact = "data.csv: the record that begins on line 2 has a cell of more than 1,000 characters"
@@ -276,7 +162,7 @@ def test_a_cell_that_is_too_long_is_refused(failing, monkeypatch: pytest.MonkeyP
     assert failing(long, TableOptions(quoting="none")) == fact
 
 
-def test_more_columns_than_a_table_can_have_are_refused(failing) -> None:  # type: ignore[no-untyped-def]
+def test_more_columns_than_a_table_can_have_are_refused(failing: Failing) -> None:
     content = ",".join(f"c{n}" for n in range(20_001)) + "\n" + "," * 20_000 + "x\n"
     assert failing(content) == "data.csv has 20,001 columns; a table may have 20,000"
 
@@ -301,10 +187,5 @@ def test_surplus_empty_cells_are_dropped_where_every_row_has_them(tmp_path: Path
         ),
     ],
 )
-def test_other_surplus_cells_are_faults(failing, content: str, fact: str) -> None:  # type: ignore[no-untyped-def]
+def test_other_surplus_cells_are_faults(failing: Failing, content: str, fact: str) -> None:
     assert failing(content).startswith(f"data.csv: {fact}")
-
-
-def test_bytes_that_are_not_utf_16_are_named_by_their_offset(failing) -> None:  # type: ignore[no-untyped-def]
-    lone = "text,label\n".encode("utf-16") + b"\x00\xd8a\0"
-    assert failing(lone).startswith("data.csv is not UTF-16: byte 24 has 00 d8")

@@ -131,7 +131,7 @@ def test_common_layouts_need_no_options(
     content = delimited([header, *rows], delimiter=delimiter)
     table = open_table(written(tmp_path, content, "table.txt", encoding=encoding))
     assert rows_of(table) == rows
-    assert (table.columns.text, table.columns.label, set(table.findings.classes)) == (header[1], header[2], {"0", "1"})
+    assert (table.columns.text, table.columns.label, set(table.totals.classes)) == (header[1], header[2], {"0", "1"})
 
 
 def test_cp949_is_suggested_and_then_read(tmp_path: Path) -> None:
@@ -162,6 +162,6 @@ def test_the_demo_table_ships_seven_classes() -> None:
     table = open_table(DEMO_TABLE)
     rows = rows_of(table)
     assert table.columns.names == ("title", "text", "label")
-    assert (len(rows), len({row[1] for row in rows}), len(table.findings.classes)) == (410, 401, 7)
+    assert (len(rows), len({row[1] for row in rows}), len(table.totals.classes)) == (410, 401, 7)
     assert table.warnings() == []
     assert rows == [tuple(posting.values()) for posting in postings()]

@@ -86,6 +86,8 @@ def examine(client: Client) -> Iterator[Finding]:
     yield from _store(client)
     yield from disk(client.config.store, lambda path: shutil.disk_usage(path).free)
     yield from _queue(client)
+    settled = client.automatic_precision() or "not settled yet: the first extraction chooses it by the workers' devices"
+    yield Finding(about="precision auto", level="ok", text=settled)
 
 
 def packages(installed: Callable[[str], str | None]) -> Iterator[Finding]:
@@ -169,7 +171,7 @@ def disk(path: Path, free_bytes: Callable[[Path], int]) -> Iterator[Finding]:
 
 
 def _queue(client: Client) -> Iterator[Finding]:
-    """Redis, workers and the settled precision."""
+    """Redis and workers."""
     from redis import RedisError
 
     from jdq.worker.queue.connection import BrokerUnreachable, server_warnings, without_password
@@ -178,7 +180,6 @@ def _queue(client: Client) -> Iterator[Finding]:
     try:
         warnings = list(server_warnings(client.redis))
         workers = client.jobbook.workers()
-        precision = client.jobbook.precision()
     except (BrokerUnreachable, RedisError) as error:
         text, _, todo = str(error).partition("\n  try: ")
         yield Finding(about="Redis", level="warning" if client.config.embedded else "fault", text=text, todo=todo)
@@ -196,8 +197,6 @@ def _queue(client: Client) -> Iterator[Finding]:
     for worker in workers:
         if worker.reason is not None:
             yield Finding(about=worker.name, level="fault", text=f"sick: {worker.reason}", todo="jdq workers")
-    settled = precision or "not settled yet: the first extraction chooses it by the workers' devices"
-    yield Finding(about="precision auto", level="ok", text=settled)
 
 
 def _installed(package: str) -> str | None:

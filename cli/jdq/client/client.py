@@ -89,8 +89,8 @@ class Client:
             poolings = parse_poolings(pooling)
         except ValueError as error:
             raise BadRequest(str(error)) from None
-        options = {"missing_labels": missing_labels, "empty_text": "skip" if skip_empty else "error"}
-        version = self._imported(data, text, label, name, **options)
+        reading = {"missing_labels": missing_labels, "empty_text": "skip" if skip_empty else "error"}
+        version = self._imported(data, text, label, name, **reading)
         spec = Extract(
             dataset=version.name,
             version=version.version,
@@ -156,7 +156,8 @@ class Client:
         from jdq.cli.submit.checks import check_classifiers
         from jdq.cli.submit.head_spec import GRID, head_options_of, search_of
 
-        wanted = search_of(GRID if trials is None else str(trials), tuple(heads), metric)
+        count, multi_label = GRID if trials is None else str(trials), label_separator is not None
+        wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
         check_classifiers(self._connection.config, heads)
@@ -208,7 +209,8 @@ class Client:
             label_separator=label_separator,
         )
         check_options(options)
-        version = self._imported(data, text, label, name, empty_text="skip" if skip_empty else "error")
+        reading = {"empty_text": "skip" if skip_empty else "error", "command": "jdq submit fine-tune"}
+        version = self._imported(data, text, label, name, **reading)
         column = label if isinstance(label, str) else None
         check_classes(connection, version, column, label_separator)
         spec = FineTune(dataset=version.name, version=version.version, options=options, label_column=column)
@@ -236,7 +238,9 @@ class Client:
             raise BadRequest("give either head or model")
         head, model = _id(head), _id(model)
         after = maker_of(self._connection, head, model)
-        version = self._imported(data, text, None, name, prefix="predict-", unlabelled=True, empty_text="keep")
+        reading = {"unlabelled": True, "can_be_unlabelled": False, "empty_text": "keep"}
+        command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
+        version = self._imported(data, text, None, name, prefix="predict-", command=command, **reading)
         spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
         return self._submitted(spec, after, results.predictions)
 

@@ -34,7 +34,7 @@ _defaults: dict[str, dict[str, Any]] = {}
 
 
 def python_errors(method: Callable[P, R]) -> Callable[P, R]:
-    """A method of `Client` whose errors suggest Python calls: in the message, else, where that is made of values, below."""
+    """A method of `Client` whose errors suggest Python calls: in the message, or in a note below it."""
     parameters = inspect.signature(method).parameters.values()
     _defaults[method.__name__] = {each.name: each.default for each in parameters if each.name != "self"}
 
@@ -56,14 +56,18 @@ def python_errors(method: Callable[P, R]) -> Callable[P, R]:
 
 def in_python(message: str) -> str:
     """The message with calls and arguments in place of commands and options, where there are such."""
-    return "\n".join(map(_line, FRAME.sub("data", message).split("\n")))
+    lines = map(_line, message.split("\n"))
+    return "\n".join(FRAME.sub("data", line) for line in lines if line is not None)
 
 
-def _line(line: str) -> str:
+def _line(line: str) -> str | None:
+    """None for a command that reads the file of a data frame, which is gone, and has no call."""
     before, marker, command = line.partition("try: jdq ")
-    if marker and (call := _call(shlex.split(command))):
+    if not marker:
+        return OPTION.sub(_argument, line)
+    if call := _call(shlex.split(command)):
         return f"{before}try: {call}"
-    return OPTION.sub(_argument, line) if not marker else line
+    return None if FRAME.search(command) else line
 
 
 def _argument(option: re.Match[str]) -> str:
@@ -84,6 +88,8 @@ def _call(words: Sequence[str]) -> str | None:
     if (method := METHODS.get(tuple(words[:2]))) is None:
         return None
     data, options = _parsed(words[2:])
+    if method == "predict":
+        options.pop("skip_empty", None)  # it keeps such rows, without a prediction
     given = {ARGUMENTS.get(name, name): value for name, value in options.items()}
     read = {PANDAS[name]: given.pop(name) for name in PANDAS if name in given}
     defaults = _defaults[method]
@@ -116,7 +122,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _read(data: Sequence[str], options: dict[str, str]) -> str:
     """The data as an argument; with options for reading it, as pandas reads it."""
-    named = [name if name == "data" else _literal(name) for name in data]
+    named = ["data" if FRAME.fullmatch(name) else _literal(name) for name in data]
     if not options:
         return named[0] if len(named) == 1 else f"[{', '.join(named)}]"
     function = "read_excel" if "sheet_name" in options else "read_csv"

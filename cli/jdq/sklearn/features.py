@@ -105,7 +105,8 @@ class _Encoding:
             raise ValueError(f"one pooling is needed, not {estimator.pooling!r}")
         precision = estimator.precision
         if precision == AUTO:
-            precision = automatic_precision(self.device)
+            precision = self.store.precision() or automatic_precision(self.device)
+            self.store.settle_precision(precision)
         elif precision == FAST:
             precision = fastest_precision(self.files, device_kind([self.device]), [pooling])
         self.definition: FeatureSpace = space_of(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from jdq.store.errors import NotExtracted, StoreError, StoreFormatError, UnknownSpace, read_each
 from jdq.store.files.digests import UnreadableFile, read_json
-from jdq.store.files.publish import make_folder, publish, require_file_system
+from jdq.store.files.publish import make_folder, publish, replace, require_file_system
 from jdq.store.fork_lock import cached_property
 from jdq.store.location import store_root
 from jdq.store.spaces.definition import FeatureSpace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = "jdq-store"
 FORMAT_VERSION = 1
+PRECISION = "precision.json"
 # What other processes may have made before the store is first opened here.
 FOLDERS = {"STORE.json", "datasets", "heads", "models", "runs", "spaces"}
 
@@ -33,6 +34,10 @@ FOLDERS = {"STORE.json", "datasets", "heads", "models", "runs", "spaces"}
 class _StoreFile(msgspec.Struct, frozen=True):
     format: str
     version: int
+
+
+class _Precision(msgspec.Struct, frozen=True):
+    automatic: str
 
 
 class Store:
@@ -113,6 +118,20 @@ class Store:
                 raise NotExtracted(table.name, table.version)
             space = recorded[0].space
         return ExtractedDataset(table, self.open_space(space))
+
+    def precision(self) -> str | None:
+        """The numeric precision that "auto" means to the programs that share this store; None before it was settled."""
+        try:
+            return read_json(self.root / PRECISION, _Precision).automatic
+        except FileNotFoundError:
+            return None
+        except UnreadableFile as error:
+            raise StoreFormatError(f"{self.root / PRECISION} cannot be read: {error.fact}") from None
+
+    def settle_precision(self, precision: str) -> None:
+        """Has "auto" mean this from now on."""
+        if self.precision() != precision:
+            replace(self.root / PRECISION, msgspec.json.encode(_Precision(automatic=precision)))
 
     def _digests(self) -> list[str]:
         folders = self._spaces.glob("*/")

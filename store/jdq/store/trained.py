@@ -23,6 +23,8 @@ from jdq.store.job_files import JOB
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"
+# Beside a fine-tune's weights: the first 8 bytes of the keys of the texts that it has learnt from, (n,) uint64.
+LEARNT = "learnt_texts.npy"
 # The limit that safetensors itself sets for a header.
 MAX_HEADER_BYTES = 100_000_000
 

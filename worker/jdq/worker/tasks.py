@@ -56,4 +56,3 @@ def work(self: Task, **message: Any) -> None:
 
     signal.signal(STOP_SIGNAL, stop)
     loop.run()
-    signal.signal(STOP_SIGNAL, signal.SIG_DFL)

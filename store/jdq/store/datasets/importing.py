@@ -8,10 +8,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-
-import pyarrow as pa
 
 from jdq.store.datasets.columnar import footer_digest
 from jdq.store.datasets.contents import RECORD, TABLE, write_contents
@@ -20,6 +19,7 @@ from jdq.store.datasets.side_files import IMPORTS, put
 from jdq.store.files.digests import indented, to_json
 from jdq.store.files.publish import make_folder, publish, sync
 from jdq.store.table import SourceFile, Table
+from jdq.store.table.rows import Block
 
 IMPORTING = ".importing-"
 VERSION_DIGITS = 12
@@ -34,7 +34,7 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     """
     columns, names = table.columns, table.names
     contents = write_contents(folder, names, columns.text, columns.label, _counted(table, after_block))
-    findings = table.findings
+    totals = table.totals
     record = DatasetRecord(
         digest=contents.digest,
         columns=names,
@@ -42,26 +42,35 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
         label_column=columns.label,
         n_rows=contents.n_rows,
         n_texts=contents.n_texts,
-        n_unlabelled=findings.no_label.count if columns.label is not None else contents.n_rows,
-        classes=dict(sorted(findings.classes.items())),
+        n_unlabelled=totals.n_unlabelled if columns.label is not None else contents.n_rows,
+        classes=dict(sorted(totals.classes.items())),
         files=contents.files,
         footer=footer_digest(folder / TABLE),
     ).with_digest()
     publish(folder / RECORD, indented(record))
-    return record, import_record(table, n_skipped=findings.no_text.count if table.options.empty_text == "skip" else 0)
+    return record, import_record(table)
 
 
-def _counted(table: Table, after_block: AfterBlock | None) -> Iterator[Sequence[pa.Array]]:
+def _counted(table: Table, after_block: AfterBlock | None) -> Iterator[Block]:
     """The table's blocks; `after_block` is called when the next one is wanted."""
     done = 0
-    for block in table.blocks():
+    for block in _read_ahead(table.blocks()):
         yield block
         done += len(block[0])
         if after_block is not None:
             after_block(done)
 
 
-def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
+def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The blocks; another thread reads the next one meanwhile, mostly in C code that runs beside Python."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
+
+
+def import_record(table: Table) -> ImportRecord:
     """Where the table came from, imported now. Raises TableError where a file has changed since it was read."""
     files = tuple(table.sources())
     several = len(files) > 1
@@ -72,8 +81,8 @@ def import_record(table: Table, *, n_skipped: int) -> ImportRecord:
         imported_at=now_after(None),
         encoding=table.encoding,
         separator=table.delimiter,
-        n_empty_rows=table.findings.n_empty,
-        n_skipped_rows=n_skipped,
+        n_empty_rows=table.totals.n_empty,
+        n_skipped_rows=table.totals.n_skipped,
         warnings=tuple(table.warnings()),
         text_columns=table.columns.joined,
         files=files if several else (),

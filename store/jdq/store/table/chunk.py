@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,12 +20,12 @@ COLUMN_BYTES, MOST_CHUNK_BYTES = 1 << 11, 12 << 20
 class Notes:
     """What a reader notes in one pass over a file, beside its records.
 
-    `repeats`: the lines of JSON objects that name a key twice. `line_ends`: those of a delimited file by kind, in and
-    between cells. `class_names`: by column, of classes that are numbers in the file.
+    `repeats`: the lines of JSON objects that name a key twice. `row_ends`: what ends rows of a delimited file; "" for
+    the end of the file. `class_names`: by column, of classes that are numbers in the file.
     """
 
     repeats: list[int] = field(default_factory=list)
-    line_ends: Counter[str] = field(default_factory=Counter)
+    row_ends: set[str] = field(default_factory=set)
     class_names: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -63,34 +62,25 @@ def chunk_bytes(width: int) -> int:
     return min(max(CHUNK_BYTES, COLUMN_BYTES * width), MOST_CHUNK_BYTES)
 
 
-def line_ends(data: bytes) -> Counter[str]:
-    """How many there are of each kind."""
-    returns = data.count(b"\r") if b"\r" in data else 0
-    both = data.count(b"\r\n") if returns else 0
-    return +Counter({"CR": returns - both, "LF": data.count(b"\n") - both, "CR LF": both})
-
-
-def is_blank(cells: Sequence[str]) -> bool:
-    """Whether there is nothing to see in any cell."""
-    return not any(map(str.strip, cells))
-
-
 def chunked(records: Iterator[Record]) -> Iterator[Chunk]:
-    """The records in chunks; the header, the first with something in a cell, has a chunk of its own."""
-    for record in records:
-        yield Chunk([record])
-        if not is_blank(record[1]):
-            break
-    else:
-        return
-    most = chunk_bytes(len(record[1]))
+    """The records in chunks of about `chunk_bytes` characters."""
     chunk: list[Record] = []
     characters = 0
     for record in records:
         chunk.append(record)
         characters += sum(map(len, record[1]))
-        if characters >= most:
+        if characters >= chunk_bytes(len(record[1])):
             yield Chunk(chunk)
             chunk, characters = [], 0
     if chunk:
         yield Chunk(chunk)
+
+
+def take_header(records: Iterator[Record]) -> Record | None:
+    """The first record that is not blank, None where all are; `records` continues behind it."""
+    return next((record for record in records if not is_blank(record[1])), None)
+
+
+def is_blank(cells: Sequence[str]) -> bool:
+    """Whether there is nothing to see in any cell."""
+    return not any(map(str.strip, cells))

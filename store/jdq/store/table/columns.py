@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jdq.store.table.options import TableError, TableOptions, some
 from jdq.store.table.options import columns as listed
+from jdq.store.table.source import Source
 
 TEXT_NAMES = frozenset(
     """
@@ -52,16 +53,16 @@ def named_columns(header: Sequence[str], used: Sequence[bool]) -> tuple[dict[str
 
     A column without a name is `column_N`, or is left out where not `used`. The second `x` is `x_2`.
     """
-    names = [name if name.strip() else f"column_{place + 1}" for place, name in enumerate(header)]
+    names = [name if name.strip() else f"column_{number}" for number, name in enumerate(header, start=1)]
     counts = Counter(names)
-    repeated = [name for name, count in counts.items() if count > 1]
     taken: dict[str, int] = {}
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
     for place, name in enumerate(names):
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{names[place]}_{number}" if f"{names[place]}_{number}" not in counts else name
-        taken[name] = place
+        free = name
+        while free in taken or (free != name and free in counts):
+            free = f"{name}_{next(numbers[name])}"
+        taken[free] = place
+    repeated = [name for name, count in counts.items() if count > 1]
     return {name: place for name, place in taken.items() if used[place]}, repeated
 
 
@@ -71,12 +72,7 @@ def named_cells(header: Sequence[str]) -> int:
 
 
 def choose_columns(
-    file: Path,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    used: Sequence[bool],
-    options: TableOptions,
-    advice: str = "",
+    source: Source, header: Sequence[str], rows: Sequence[Sequence[str]], used: Sequence[bool], advice: str = ""
 ) -> Columns:
     """The table's columns, with the text and label columns that the user names or that their names show.
 
@@ -85,86 +81,75 @@ def choose_columns(
     `rows` are the first, and `advice` is what to try where the header is not at the top. Raises TableError, with the
     available columns, where a named column does not exist or the text is ambiguous.
     """
+    file, options = source.path, source.options
     places, repeated = named_columns(header, used)
     names = list(places)
-    _check_named(file, names, options)
-    label, warnings = _find_label(file, names, options)
-    try:
-        texts = options.text_columns or (_find_text(file, places, label, header, rows, options),)
-    except TableError as error:
-        if not advice:
-            raise
-        raise TableError(str(error).partition("\n")[0] + advice) from None
+    named = [("--text-column", name) for name in options.text_columns]
+    for option, wanted in [*named, ("--label-column", options.label_column)]:
+        if wanted is not None and wanted not in names:
+            raise _no_such_column(source, wanted, names, option)
+    label, warnings = _find_label(source, names)
+    texts = options.text_columns or (_find_text(source, names, label, header, rows, advice),)
     if label in texts:
-        message = f"{file}: column {label!r} cannot be both the text and the label"
-        other = next((name for name in names if name not in texts), None)
-        raise TableError(message + (options.try_with(file, "--label-column", other) if other else ""))
+        other = [("--label-column", name) for name in names if name not in texts][:1]
+        raise source.error(f"{file}: column {label!r} cannot be both the text and the label", *itertools.chain(*other))
     if chosen := set(repeated) & {*texts, label}:
         fact = f"{file} has more than one column {some(sorted(map(repr, chosen)))}; it has: {listed(header)}"
         raise TableError(f"{fact}\n  rename them in the file's header")
     if repeated:
         shown = some([repr(name) for name in repeated])
         warnings.append(f"{file} has more than one column {shown}; the later ones are numbered ({repeated[0]}_2)")
-    text = texts[0] if len(texts) == 1 else JOINED_NAME.join(texts)
-    if len(texts) > 1 and text in places:
+    joined = texts if len(texts) > 1 else ()
+    text = JOINED_NAME.join(texts)
+    if joined and text in places:
         raise TableError(f"{file} has a column {text!r}, which is what the joined texts would be called; rename it")
     return Columns(
-        names=(*names, text) if len(texts) > 1 else tuple(names),
+        names=(*names, text) if joined else tuple(names),
         places=tuple(places.values()),
         width=len(header),
         least=named_cells(header),
         text=text,
         label=label,
-        joined=texts if len(texts) > 1 else (),
+        joined=joined,
         warnings=tuple(warnings),
     )
 
 
-def _check_named(file: Path, names: list[str], options: TableOptions) -> None:
-    for wanted in options.text_columns:
-        if wanted not in names:
-            raise _no_such_column(file, wanted, names, "--text-column", options)
-    if options.label_column is not None and options.label_column not in names:
-        raise _no_such_column(file, options.label_column, names, "--label-column", options)
-
-
-def _find_label(file: Path, names: list[str], options: TableOptions) -> tuple[str | None, list[str]]:
+def _find_label(source: Source, names: list[str]) -> tuple[str | None, list[str]]:
+    options = source.options
     if options.unlabelled or options.label_column is not None:
         return options.label_column, []
     free = [name for name in names if name not in options.text_columns]
-    if exact := _called(free, frozenset({"label"})):
-        return exact[0], []
-    candidates = _called(free, LABEL_NAMES)
+    candidates = _called(free, frozenset({"label"}))[:1] or _called(free, LABEL_NAMES)
     if len(candidates) < 2:
         return (candidates[0] if candidates else None), []
-    return None, [
-        f"{file}: {some(candidates)} could each be the label column, so none is used; choose with --label-column"
-    ]
+    fact = f"{some(candidates)} could each be the label column, so none is used; choose with --label-column"
+    return None, [f"{source.path}: {fact}"]
 
 
 def _find_text(
-    file: Path,
-    places: dict[str, int],
+    source: Source,
+    names: list[str],
     label: str | None,
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
-    options: TableOptions,
+    advice: str,
 ) -> str:
-    names = [name for name in places if name != label]
-    if exact := _called(names, frozenset({"text"})):
-        return exact[0]
-    candidates = _called(names, TEXT_NAMES)
+    others = [name for name in names if name != label]
+    candidates = _called(others, frozenset({"text"}))[:1] or _called(others, TEXT_NAMES)
+    is_row = looks_like_a_row(header)
     if len(candidates) == 1:
         return candidates[0]
-    if len(names) == 1 and not looks_like_a_row(header):
-        return names[0]
-    if candidates:
-        message = f"{file}: {some(candidates)} could each be the text column; it has: {listed(list(places))}"
-    else:
-        message = f"no column 'text' in {file}; it has: {listed(list(places))}"
-    if options.header and not candidates and looks_like_a_row(header):
-        message += "\n  this looks like a row: if the file has no header, its columns are column_1, column_2, ..."
-    raise TableError(message + options.try_with(file, *below_header(header, rows, options, candidates or names)))
+    if len(others) == 1 and not is_row:
+        return others[0]
+    ambiguous = f"{source.path}: {some(candidates)} could each be the text column"
+    fact = ambiguous if candidates else f"no column 'text' in {source.path}"
+    fact += f"; it has: {listed(names)}"
+    if advice:
+        raise TableError(fact + advice)
+    if source.options.header and not candidates and is_row:
+        fact += "\n  this looks like a row: if the file has no header, its columns are column_1, column_2, ..."
+    raise source.error(fact, *below_header(header, rows, source.options, candidates or others))
 
 
 def below_header(
@@ -174,27 +159,22 @@ def below_header(
 
     The text column is the longest of those that are filled in most rows, of `candidates` where there are any.
     """
-    is_row = options.header and not _are_usual(candidates) and looks_like_a_row(header)
-    names, repeated = named_columns(header, [True] * len(header))
-    numbered = is_row or not options.header
-    places = {f"column_{place + 1}": place for place in names.values()} if numbered else names
-    free = [name for name in candidates if name in places and name not in repeated]
-    named = [name for name in options.text_columns if name in places]
+    # Usual names of text columns are names, and no cells of a row.
+    is_row = options.header and not _called(candidates, TEXT_NAMES) and looks_like_a_row(header)
     words = ["--no-header"] if is_row else []
-    if named and len(named) == len(options.text_columns):
+    places, repeated = named_columns(header, [True] * len(header))
+    if is_row or not options.header:
+        places = {f"column_{place + 1}": place for place in places.values()}
+    if options.text_columns and all(name in places for name in options.text_columns):
         return words
 
     def weight(name: str) -> tuple[int, int]:
         cells = [row[places[name]].strip() for row in rows if places[name] < len(row)]
         return sum(map(bool, cells)), sum(map(len, cells))
 
-    usable = free or [name for name in places if name not in repeated] or list(places)
+    unique = [name for name in places if name not in repeated]
+    usable = [name for name in unique if name in candidates] or unique or list(places)
     return [*words, "--text-column", max(usable, key=weight)]
-
-
-def _are_usual(candidates: Sequence[str]) -> bool:
-    """Whether these are usual names of text columns, so that they are names and no cells of a row."""
-    return bool(_called(list(candidates), TEXT_NAMES))
 
 
 def looks_like_a_row(header: Sequence[str]) -> bool:
@@ -202,17 +182,16 @@ def looks_like_a_row(header: Sequence[str]) -> bool:
     return any(_DATUM.fullmatch(cell.strip()) or cell.count(" ") >= _WORDS for cell in header)
 
 
-def _called(names: list[str], wanted: frozenset[str]) -> list[str]:
+def _called(names: Sequence[str], wanted: frozenset[str]) -> list[str]:
     """The names in `wanted`, ignoring case, outer white space, and spaces or dashes for underscores."""
     return [name for name in names if name.strip().lower().replace(" ", "_").replace("-", "_") in wanted]
 
 
-def _no_such_column(file: Path, wanted: str, names: list[str], option: str, options: TableOptions) -> TableError:
+def _no_such_column(source: Source, wanted: str, names: list[str], option: str) -> TableError:
+    options = source.options
     folded = {name.strip().lower(): name for name in names}
     near = difflib.get_close_matches(wanted.strip().lower(), list(folded), n=1)
     free = [name for name in names if name not in (*options.text_columns, options.label_column)] or names
-    best = folded[near[0]] if near else free[0]
-    message = f"no column {wanted!r} in {file}; it has: {listed(names)}"
     kept = [name for name in options.text_columns if name != wanted] if option == "--text-column" else []
-    words = [word for name in (*kept, best) for word in (option, name)]
-    return TableError(message + options.try_with(file, *words))
+    words = [word for name in (*kept, folded[near[0]] if near else free[0]) for word in (option, name)]
+    return source.error(f"no column {wanted!r} in {source.path}; it has: {listed(names)}", *words)

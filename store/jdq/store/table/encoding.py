@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import unicodedata
 
-from jdq.store.table.options import TableError, TableOptions
+from jdq.store.table.options import TableError
 from jdq.store.table.source import READ_BYTES, Source
 
 SAMPLE_BYTES = 1 << 18
@@ -29,18 +29,20 @@ USUAL = frozenset(
 ).union(["koi8_r", "cp949", "euc_kr", "cp932", "euc_jp", "shift_jis", "gb18030", "big5"])
 
 
-def choose_encoding(source: Source, options: TableOptions) -> str:
+def choose_encoding(source: Source) -> str:
     """The codec to read the file with. Raises TableError for one that Python does not know, or that is not of texts."""
     head = source.head(4)
     marked = next((name for mark, name in MARKS if head.startswith(mark)), None)
-    if options.encoding is None:
+    if source.options.encoding is None:
         return marked or "utf-8"
-    name = _known(options.encoding, source, options)
+    name = _known(source.options.encoding)
+    if name is None:
+        raise source.error(f"no encoding {source.options.encoding!r} is known", "--encoding", "utf-8")
     if marked == "utf-8-sig" and name == "utf-8":
         return marked  # otherwise the mark would become part of the first column's name
     if name in ("utf-16", "utf-32") and marked != name:
         fact = f"{source.path} has no {name.upper()} byte-order mark, so the order of its bytes must be named"
-        raise TableError(fact + options.try_with(source.path, "--encoding", unmarked_encoding(source) or f"{name}-le"))
+        raise source.error(fact, "--encoding", unmarked_encoding(source) or f"{name}-le")
     return name
 
 
@@ -56,32 +58,29 @@ def unmarked_encoding(source: Source) -> str | None:
     return None
 
 
-def undecodable(source: Source, encoding: str, options: TableOptions) -> TableError:
+def undecodable(source: Source, encoding: str) -> TableError:
     """The error for a file that is not in `encoding`: byte, line, and how likely encodings would read the bytes."""
     position, line, raw, around = _first_undecodable(source, encoding)
     where = f"byte {position}" + (f", line {line}" if line else "")
-    message = f"{source.path} is not {encoding.upper()}: {where} has {raw[:8].hex(' ')}"
+    fact = f"{source.path} is not {encoding.upper()}: {where} has {raw[:8].hex(' ')}"
     if wide := unmarked_encoding(source):
-        return TableError(message + options.try_with(source.path, "--encoding", wide))
+        return source.error(fact, "--encoding", wide)
     readings = _readings(raw, around)
     if not readings:
-        return TableError(f"{message}; no other encoding fits either: is it a text file?")
+        return TableError(f"{fact}; no other encoding fits either: is it a text file?")
     shown = "".join(f"\n  as {name} it reads: {text!r}" for name, text in readings)
-    return TableError(message + shown + options.try_with(source.path, "--encoding", readings[0][0]))
+    return source.error(fact + shown, "--encoding", readings[0][0])
 
 
-def _known(encoding: str, source: Source, options: TableOptions) -> str:
+def _known(encoding: str) -> str | None:
     """Python's name of the encoding. `hex` and `punycode` are codecs, too, but not of the texts of a file."""
     try:
         name = codecs.lookup(encoding).name
         "text".encode(name).decode(name)
         codecs.getincrementaldecoder(name)().decode(b"")
     except (LookupError, UnicodeError, ValueError):
-        name = "punycode"
-    if name in ("punycode", "idna", "undefined") or "escape" in name:
-        message = f"no encoding {encoding!r} is known"
-        raise TableError(message + options.try_with(source.path, "--encoding", "utf-8"))
-    return name
+        return None
+    return None if name in ("punycode", "idna", "undefined") or "escape" in name else name
 
 
 def _first_undecodable(source: Source, encoding: str) -> tuple[int, int | None, bytes, bytes]:

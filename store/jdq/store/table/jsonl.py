@@ -10,8 +10,7 @@ import msgspec
 
 from jdq.store.table.chunk import Notes, Record
 from jdq.store.table.delimited import CELL_CHARACTERS
-from jdq.store.table.encoding import undecodable
-from jdq.store.table.options import TableError, TableOptions, columns, some
+from jdq.store.table.options import TableError, columns, some
 from jdq.store.table.source import Source
 
 T = TypeVar("T")
@@ -20,15 +19,16 @@ _Values = dict[str, msgspec.Raw]
 ARRAY_BYTES = 1 << 30
 
 
-def jsonl_records(source: Source, encoding: str, options: TableOptions, notes: Notes) -> Iterator[Record]:
+def jsonl_records(source: Source, encoding: str, notes: Notes) -> Iterator[Record]:
     """(line, cells) of the header and of each object; for an array, (number of the object, cells).
 
     A string is its text, null or a missing name is "", any other value is its JSON as written (`1.0` stays `1.0`). The
     last of repeated keys counts, and the lines that have any are noted.
-    Raises TableError for a line that is not an object, and for a name that the first object does not have.
+    Raises UnicodeError for bytes that are invalid in the encoding, TableError for a line that is not an object, and for
+    a name that the first object does not have.
     """
     names: list[str] = []
-    for number, values in _objects(source, encoding, options, notes):
+    for number, values in _objects(source, encoding, notes):
         if not names:
             names = list(values)
             yield number, names
@@ -38,19 +38,18 @@ def jsonl_records(source: Source, encoding: str, options: TableOptions, notes: N
         yield number, [_cell(values.get(name)) for name in names]
 
 
-def _objects(source: Source, encoding: str, options: TableOptions, notes: Notes) -> Iterator[tuple[int, _Values]]:
+def _objects(source: Source, encoding: str, notes: Notes) -> Iterator[tuple[int, _Values]]:
     decoder = msgspec.json.Decoder(_Values)
     read, fault = _lines, "line {} is not one JSON object"
     if source.head(1 << 10).decode(encoding, errors="ignore").lstrip("\ufeff \t\r\n").startswith("["):
         read, fault = _items, "item {} of the array is not an object"
-    try:
-        for number, written in enumerate(read(source, encoding), start=1):
-            if not written.isspace():
-                values = _decoded(decoder, written, source, fault.format(number))
-                _note_repeats(values, written, number, notes)
-                yield number, values
-    except UnicodeError:
-        raise undecodable(source, encoding, options) from None
+    for number, written in enumerate(read(source, encoding), start=1):
+        if not written.isspace():
+            values = _decoded(decoder, written, source, fault.format(number))
+            # A key that occurs once as text cannot be repeated; only others are decoded again, which is slow.
+            if any(written.count(f'"{name}"') != 1 for name in values) and _n_keys(written) > len(values):
+                notes.repeats.append(number)
+            yield number, values
 
 
 def _lines(source: Source, encoding: str) -> Iterator[str]:
@@ -77,12 +76,9 @@ def _decoded(decoder: msgspec.json.Decoder[T], line: str, source: Source, fault:
         raise TableError(f"{source.path}: {fault}: it is nested too deeply") from None
 
 
-def _note_repeats(values: _Values, line: str, number: int, notes: Notes) -> None:
-    # A key that occurs once as text cannot be repeated; only others are decoded again, which is slow.
-    if any(line.count(f'"{name}"') != 1 for name in values):
-        pairs: list[tuple[str, object]] = json.loads(line, object_pairs_hook=list, parse_int=str, parse_float=str)
-        if len(pairs) > len(values):
-            notes.repeats.append(number)
+def _n_keys(written: str) -> int:
+    pairs: list[object] = json.loads(written, object_pairs_hook=list, parse_int=str, parse_float=str)
+    return len(pairs)
 
 
 def _cell(value: msgspec.Raw | None) -> str:

@@ -55,26 +55,25 @@ class TableOptions:
 
     def try_with(self, file: Path, *arguments: str) -> str:
         """The last line of an error: the user's command on this file, with its options and these arguments."""
-        given: list[tuple[str, str | None]] = [("--text-column", name) for name in self.text_columns]
+        given: list[tuple[str, str | bool | None]] = [("--text-column", name) for name in self.text_columns]
         given += [
             ("--label-column", self.label_column),
             ("--encoding", self.encoding),
             ("--delimiter", self.delimiter),
-            ("--skip-lines", str(self.skip_lines or "")),
-            ("--nul", "drop" if self.nul == "drop" else None),
+            ("--skip-lines", self.skip_lines > 0 and str(self.skip_lines)),
+            ("--nul", self.nul == "drop" and "drop"),
             ("--sheet", self.sheet),
-            ("--missing-labels", "keep" if self.missing_labels == "keep" else None),
+            ("--missing-labels", self.missing_labels == "keep" and "keep"),
+            ("--no-quotes", self.quoting == "none"),
+            ("--no-header", not self.header),
+            ("--skip-empty", self.empty_text != "error"),
+            ("--unlabelled", self.unlabelled and self.can_be_unlabelled),
         ]
-        kept = [word for name, value in given if value and name not in arguments for word in (name, value)]
-        flags = {
-            "--no-quotes": self.quoting == "none",
-            "--no-header": not self.header,
-            "--skip-empty": self.empty_text != "error",
-            "--unlabelled": self.unlabelled and self.can_be_unlabelled,
-        }
-        kept += [name for name, is_set in flags.items() if is_set and name not in arguments]
-        words = [*shlex.split(self.command), *(self.typed or [str(file)]), *kept, *arguments]
-        return f"\n  try: {shlex.join(words)}"
+        words = [*shlex.split(self.command), *(self.typed or [str(file)])]
+        for name, value in given:
+            if value and name not in arguments:
+                words += [name] if value is True else [name, value]
+        return f"\n  try: {shlex.join([*words, *arguments])}"
 
 
 def some(values: Sequence[object], count: int | None = None, *, limit: int = NAMED) -> str:

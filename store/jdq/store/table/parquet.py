@@ -61,13 +61,12 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
         described = msgspec.json.decode((schema.metadata or {}).get(b"huggingface", b"{}"), type=_Described)
     except msgspec.MsgspecError:
         return {}
+    numbers = {field.name for field in schema if pa.types.is_integer(field.type)}
     features = {name: feature for name, feature in described.info.features.items() if isinstance(feature, dict)}
     return {
-        field.name: list(map(str, names))
-        for field in schema
-        if pa.types.is_integer(field.type)
-        and (feature := features.get(field.name, {})).get("_type") == "ClassLabel"
-        and (names := feature.get("names"))
+        name: list(map(str, feature["names"]))
+        for name, feature in features.items()
+        if name in numbers and feature.get("_type") == "ClassLabel" and feature.get("names")
     }
 
 

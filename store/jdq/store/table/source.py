@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -17,35 +17,54 @@ import zlib
 from pathlib import Path
 from typing import IO, cast
 
-from jdq.store.table.options import TableError, some
+import pyarrow as pa
+
+from jdq.store.table.options import TableError, TableOptions, some
 
 READ_BYTES = 1 << 18
 # A line without an end would all be in memory. A cell of 16 Mi characters has at most this many bytes.
 LINE_BYTES = 1 << 26
 # Tables shrink to a half or a tenth; a file of 10 MiB that unpacks to 10 GiB was made to fill a disk.
 UNPACKED_FREELY, MOST_UNPACKED = 1 << 26, 200
-PACKED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
-PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 WORKBOOK = "workbook"
+# By the first bytes of a file. A workbook is a zip archive, or of Microsoft's older format.
+PACKED = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bz2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+    (b"\xd0\xcf\x11\xe0", WORKBOOK),
+)
+PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 STDIN = "-"
 
 
 class Source:
-    """One file. `path` is its name in messages; `name` is that of the table in it, without the ending of a packed file.
+    """One file, and how the user says to read it. `path` is its name in messages.
 
-    `packing` is None, gzip, bz2, xz, zstd, zip, or "workbook" for Excel and ODS.
+    `packing` is None, or one of PACKED; `name` is that of the table, without the ending of a packed file.
     Raises TableError where the file cannot be read, or holds more than one file.
     """
 
-    def __init__(self, path: Path, descriptor: int, *, is_copy: bool = False) -> None:
+    def __init__(self, path: Path, descriptor: int, options: TableOptions, *, is_copy: bool = False) -> None:
         self.path = path
+        self.options = options
         self._fd = descriptor
         self._is_copy = is_copy
         weakref.finalize(self, os.close, descriptor)
         self._before = os.fstat(descriptor)
         self._sha256: str | None = None
         self.size_bytes = self._before.st_size
-        self.packing, self.name = self._packing()
+        head = os.pread(descriptor, 8, 0)
+        self.packing = next((name for magic, name in PACKED if head.startswith(magic)), None)
+        self.name = path.name.removesuffix(path.suffix) if path.suffix.lower() in PACKED_ENDINGS else path.name
+        if self.packing == "zip":
+            self._look_into_zip()
+
+    def error(self, fact: str, *arguments: str) -> TableError:
+        """An error that ends with the user's command on this file with these arguments, where there are any."""
+        return TableError(fact + (self.options.try_with(self.path, *arguments) if arguments else ""))
 
     def open(self) -> io.BufferedReader:
         """A new pass from the start, unpacked. Reading raises TableError for damage and a line without an end."""
@@ -59,7 +78,7 @@ class Source:
         """A new pass, decoded; line ends stay as they are."""
         return io.TextIOWrapper(self.open(), encoding=encoding, newline="")
 
-    def head(self, size: int = 1 << 16) -> bytes:
+    def head(self, size: int) -> bytes:
         """The first bytes, unpacked."""
         with self.open() as stream:
             return stream.read(size)
@@ -73,72 +92,39 @@ class Source:
         assert self._sha256 is not None
         return self._sha256
 
-    def note(self, sha256: str) -> None:
-        """A pass has read all bytes in order."""
-        self._sha256 = sha256
-
     def check_unchanged(self) -> None:
         """Raises TableError where the file was written to, replaced or deleted since it was opened."""
         now = os.fstat(self._fd)
-        same = (now.st_size, now.st_mtime_ns) == (self._before.st_size, self._before.st_mtime_ns)
-        if same and not self._is_copy:
-            try:
-                same = os.path.samestat(self.path.stat(), now)
-            except FileNotFoundError:
-                same = False
-        if not same:
+        is_there = self._is_copy
+        with contextlib.suppress(FileNotFoundError):
+            is_there = is_there or os.path.samestat(self.path.stat(), now)
+        written = (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns)
+        if written or not is_there:
             raise TableError(f"{self.path} was changed while it was read; nothing was imported")
-
-    def _packing(self) -> tuple[str | None, str]:
-        head = os.pread(self._fd, 8, 0)
-        if head.startswith(b"\xd0\xcf\x11\xe0"):
-            return WORKBOOK, self.path.name
-        if head.startswith(b"PK\x03\x04"):
-            return self._zip()
-        packing = next((name for magic, name in PACKED if head.startswith(magic)), None)
-        name = self.path.name
-        return packing, name.removesuffix(self.path.suffix) if self.path.suffix.lower() in PACKED_ENDINGS else name
-
-    def _zip(self) -> tuple[str, str]:
-        try:
-            with zipfile.ZipFile(self.raw()) as archive:
-                files = archive.infolist()
-        except (zipfile.BadZipFile, ValueError, OSError) as error:
-            raise TableError(f"{self.path} is a damaged zip archive: {error}") from None
-        names = [info.filename for info in files]
-        if {"xl/workbook.xml", "xl/workbook.bin", "content.xml"} & set(names):
-            self.check_expansion(self.size_bytes, sum(info.file_size for info in files))
-            return WORKBOOK, self.path.name
-        if "word/document.xml" in names:
-            raise TableError(f"{self.path} is a Word document, not a table")
-        tables = [info.filename for info in files if _is_table(info)]
-        if len(tables) != 1:
-            raise TableError(f"{self.path} holds {len(tables)} files: {some(tables)}; unpack it, and name the tables")
-        return "zip", Path(tables[0]).name
-
-    def unpacked(self, raw: _Bytes) -> IO[bytes]:
-        """The stream of the unpacked bytes."""
-        packed = io.BufferedReader(raw, READ_BYTES)
-        match self.packing:
-            case "gzip":
-                return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
-            case "bz2":
-                return bz2.BZ2File(packed)
-            case "xz":
-                return lzma.LZMAFile(packed)
-            case "zstd":
-                import pyarrow as pa  # slow to import
-
-                stream: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(packed), "zstd")
-                return stream
-        archive = zipfile.ZipFile(packed)
-        return archive.open(next(info for info in archive.infolist() if _is_table(info)))
 
     def check_expansion(self, packed: int, unpacked: int) -> None:
         """Raises TableError where so many bytes came out of so few that the file is not a table."""
         if unpacked > UNPACKED_FREELY and unpacked > MOST_UNPACKED * packed:
             fact = f"{self.path} unpacks to more than {MOST_UNPACKED} times its size"
             raise TableError(f"{fact}; if it is a table nevertheless, unpack it first")
+
+    def _look_into_zip(self) -> None:
+        try:
+            with zipfile.ZipFile(self.raw()) as archive:
+                files = archive.infolist()
+        except (zipfile.BadZipFile, ValueError, OSError) as error:
+            raise TableError(f"{self.path} is a damaged zip archive: {error}") from None
+        names = [info.filename for info in files]
+        tables = [info.filename for info in files if _is_table(info)]
+        if {"xl/workbook.xml", "xl/workbook.bin", "content.xml"} & set(names):
+            self.check_expansion(self.size_bytes, sum(info.file_size for info in files))
+            self.packing, self.name = WORKBOOK, self.path.name
+        elif "word/document.xml" in names:
+            raise TableError(f"{self.path} is a Word document, not a table")
+        elif len(tables) != 1:
+            raise TableError(f"{self.path} holds {len(tables)} files: {some(tables)}; unpack it, and name the tables")
+        else:
+            self.name = Path(tables[0]).name
 
 
 def _is_table(info: zipfile.ZipInfo) -> bool:
@@ -177,7 +163,7 @@ class _Bytes(io.RawIOBase):
             self._hash.update(memoryview(buffer)[:size])
             self._hashed += size
             if size == 0:
-                self._source.note(self._hash.hexdigest())
+                self._source._sha256 = self._hash.hexdigest()
         self.position += size
         return size
 
@@ -189,7 +175,7 @@ class _Guarded(io.RawIOBase):
         super().__init__()
         self._source = source
         self._raw = source.raw()
-        self._stream: IO[bytes] | _Bytes = source.unpacked(self._raw) if source.packing else self._raw
+        self._stream = _unpacked(source.packing, io.BufferedReader(self._raw, READ_BYTES)) if source.packing else None
         self._unpacked = 0
         self._line_bytes = 0
 
@@ -197,68 +183,74 @@ class _Guarded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        size = self._unpack(memoryview(buffer)) if self._source.packing else self._raw.readinto(buffer)
-        self._bound_lines(bytes(memoryview(buffer)[:size]))
-        return size
-
-    def _unpack(self, buffer: memoryview) -> int:
-        path = self._source.path
-        try:
-            data = self._stream.read(len(buffer))
-        # Every packing has errors of its own.
-        except (EOFError, OSError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-            raise TableError(f"{path} cannot be unpacked ({self._source.packing}): {error}") from None
-        self._unpacked += len(data)
-        self._source.check_expansion(self._raw.position, self._unpacked)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _bound_lines(self, data: bytes) -> None:
+        data = self._raw.read(len(buffer)) if self._stream is None else self._unpack(self._stream, len(buffer))
         end = max(data.rfind(b"\n"), data.rfind(b"\r"))
         self._line_bytes = self._line_bytes + len(data) if end < 0 else len(data) - end
         if self._line_bytes > LINE_BYTES:
             raise TableError(f"{self._source.path} has a line of more than {LINE_BYTES:,} bytes: is it a table?")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _unpack(self, stream: IO[bytes], size: int) -> bytes:
+        source = self._source
+        try:
+            data = stream.read(size)
+        # Every packing has errors of its own.
+        except (EOFError, OSError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            raise TableError(f"{source.path} cannot be unpacked ({source.packing}): {error}") from None
+        self._unpacked += len(data)
+        source.check_expansion(self._raw.position, self._unpacked)
+        return data
 
 
-def open_source(file: str) -> Source:
+def _unpacked(packing: str, packed: IO[bytes]) -> IO[bytes]:
+    match packing:
+        case "gzip":
+            return cast(IO[bytes], gzip.open(packed))
+        case "xz":
+            return lzma.open(packed)
+        case "zip":
+            archive = zipfile.ZipFile(packed)
+            return archive.open(next(filter(_is_table, archive.infolist())))
+    stream: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(packed), packing)
+    return stream
+
+
+def open_source(file: str, options: TableOptions) -> Source:
     """The file, standard input for "-", or what a URL names; the last two are copied to a temporary file first.
 
     Raises TableError.
     """
     if file == STDIN:
-        return _copied(Path(STDIN), sys.stdin.buffer)
+        return _copied(Path(STDIN), sys.stdin.buffer, options)
     if "://" in file:
-        return _fetched(file)
+        return _fetched(file, options)
     path = Path(file)
-    _check_path(path)
-    try:
-        return Source(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-    except PermissionError:
-        raise TableError(f"no permission to read {path}") from None
-
-
-def _check_path(path: Path) -> None:
     if not path.exists():
         raise TableError(f"no such file: {path} (in {Path.cwd()})")
     if not path.is_file():
         raise TableError(f"{path} is not a regular file: a table is read more than once; use - to read a pipe")
+    try:
+        return Source(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), options)
+    except PermissionError:
+        raise TableError(f"no permission to read {path}") from None
 
 
-def _copied(path: Path, stream: IO[bytes]) -> Source:
+def _copied(path: Path, stream: IO[bytes], options: TableOptions) -> Source:
     with tempfile.TemporaryFile() as copy:
         shutil.copyfileobj(stream, copy, READ_BYTES)
         copy.flush()
-        return Source(path, os.dup(copy.fileno()), is_copy=True)
+        return Source(path, os.dup(copy.fileno()), options, is_copy=True)
 
 
-def _fetched(url: str) -> Source:
+def _fetched(url: str, options: TableOptions) -> Source:
     try:
         import fsspec
     except ImportError:
         raise TableError(f"reading {url} needs fsspec\n  try: pip install 'jdq[urls]'") from None
     try:
         with fsspec.open(url, "rb") as stream:
-            return _copied(Path(url.rsplit("/", 1)[-1]), stream)
+            return _copied(Path(url.rsplit("/", 1)[-1]), stream, options)
     except Exception as error:  # noqa: BLE001 - each package of a file system has errors of its own
         raise TableError(f"cannot read {url}: {_reason(error)}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import io
+import itertools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from xml.parsers import expat
 
 from jdq.store.table.chunk import Record
-from jdq.store.table.options import TableError, TableOptions, some
+from jdq.store.table.options import TableError, some
 from jdq.store.table.source import READ_BYTES, Source
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ CELL_BYTES = 16
 ROW, CELLS = 0, frozenset([*range(1, 12), 62])
 
 
-def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
+def workbook_records(source: Source) -> Iterator[Record]:
     """(row of the sheet, cells), the header first. Text stays as it is, numbers are as short as they can be.
 
     Raises TableError where the file is damaged, no sheet has the given name, or none is given and several have cells.
@@ -39,9 +40,9 @@ def workbook_records(source: Source, options: TableOptions) -> Iterator[Record]:
         with io.BufferedReader(source.raw(), READ_BYTES) as stream:
             _check_extent(source, stream)
             workbook = CalamineWorkbook.from_filelike(stream)
-            sheet = _sheet(source, workbook, options)
+            sheet = _sheet(source, workbook)
             for row, values in enumerate(sheet.iter_rows(), start=1):
-                if row > options.skip_lines:
+                if row > source.options.skip_lines:
                     yield row, [_text(value) for value in values]
     except (CalamineError, OSError) as error:
         raise TableError(f"{source.path} is not a readable workbook: {error}") from None
@@ -53,15 +54,14 @@ def _check_extent(source: Source, stream: IO[bytes]) -> None:
     A sheet of the old format, .xls, has at most 16 Mi cells.
     """
     if zipfile.is_zipfile(stream):
-        with zipfile.ZipFile(stream) as archive:
-            for name in archive.namelist():
-                extent = next((extent for pattern, extent in EXTENTS if re.fullmatch(pattern, name)), None)
-                if extent is not None:
-                    with archive.open(name) as sheet:
-                        columns, rows = extent(sheet)
-                    if columns * rows > MOST_CELLS:
-                        fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
-                        raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
+        archive = zipfile.ZipFile(stream)
+        for name, (pattern, extent) in itertools.product(archive.namelist(), EXTENTS):
+            if re.fullmatch(pattern, name):
+                with archive.open(name) as sheet:
+                    columns, rows = extent(sheet)
+                if columns * rows > MOST_CELLS:
+                    fact = f"{source.path}: a sheet has {rows:,} rows and {columns:,} columns"
+                    raise TableError(f"{fact}; a workbook may have {MOST_CELLS:,} cells: save the sheet as CSV")
     stream.seek(0)
 
 
@@ -136,19 +136,18 @@ EXTENTS = (
 )
 
 
-def _sheet(source: Source, workbook: CalamineWorkbook, options: TableOptions) -> CalamineSheet:
-    names = workbook.sheet_names
-    if options.sheet is not None:
-        if options.sheet not in names:
-            fact = f"no sheet {options.sheet!r} in {source.path}; it has: {some(names)}"
-            raise TableError(fact + options.try_with(source.path, "--sheet", names[0]))
-        return workbook.get_sheet_by_name(options.sheet)
+def _sheet(source: Source, workbook: CalamineWorkbook) -> CalamineSheet:
+    names, wanted = workbook.sheet_names, source.options.sheet
+    if wanted is not None:
+        if wanted not in names:
+            raise source.error(f"no sheet {wanted!r} in {source.path}; it has: {some(names)}", "--sheet", names[0])
+        return workbook.get_sheet_by_name(wanted)
     sheets = [sheet for sheet in map(workbook.get_sheet_by_name, names) if sheet.height]
     if not sheets:
         raise TableError(f"{source.path} is empty: it needs a header line and rows")
     if len(sheets) > 1:
         fact = f"{source.path} has {len(sheets)} sheets: {some([sheet.name for sheet in sheets])}"
-        raise TableError(fact + options.try_with(source.path, "--sheet", sheets[0].name))
+        raise source.error(fact, "--sheet", sheets[0].name)
     return sheets[0]
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jdq.store.files.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
+from jdq.store.files.digests import UnreadableFile, array_pieces, check_folder, read_json, to_json, write_manifest
 from jdq.store.files.publish import sync
+from jdq.store.trained import LEARNT
 from jdq.worker.encoder.encoder import AfterBatch
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
@@ -61,6 +62,7 @@ class FineTuned:
             self.classes,
             multi_label=self.record.multi_label,
             label_separator=self.record.options.label_separator,
+            thresholds=self.record.thresholds,
         )
 
 
@@ -108,9 +110,17 @@ def predict_logits(
     return logits
 
 
-def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:
+def save_fine_tuned(
+    network: Any,
+    tokenizer_folder: Path,
+    record: FineTuneRecord,
+    output: Path,
+    *,
+    learnt: npt.NDArray[np.uint64] | None = None,
+) -> None:
     """Writes the folder under another name, flushes it, and renames it: it appears complete or not at all.
 
+    learnt: the texts that the network has learnt from, by the first 8 bytes of their keys, ascending.
     A folder that is there already, from an earlier attempt that got this far, is kept.
     """
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
@@ -120,6 +130,8 @@ def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord
         network.save_pretrained(partial)
     _copy_tokenizer(tokenizer_folder, partial)
     (partial / RECORD).write_bytes(to_json(record))
+    if learnt is not None:
+        (partial / LEARNT).write_bytes(b"".join(array_pieces(learnt)))
     write_manifest(partial)
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read

@@ -25,7 +25,7 @@ from jdq.worker.queue.contract import PROTOCOL
 
 log = logging.getLogger(__name__)
 
-# Has the working process stop where the ledger cannot tell it to; one that works on nothing is ended by it.
+# Has the working process stop where the ledger cannot tell it to; one that has worked on nothing yet is ended by it.
 STOP_SIGNAL = signal.SIGUSR2
 
 

@@ -27,6 +27,7 @@ UNKNOWN_SHARE = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
     """classes, in the order of probabilities; label_separator: of label sets, None for one label per text.
+    thresholds: of label sets, as in `predicted_sets`.
 
     tokenize: texts as its encoder takes them. compute: of such, (texts, classes) float32. by_store: the same of texts,
     by features from and into the store where it uses features. max_length: in tokens.
@@ -35,6 +36,7 @@ class Classifier:
     classes: tuple[str, ...]
     multi_label: bool
     label_separator: str | None
+    thresholds: tuple[float, ...]
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
     compute: Callable[[Any], np.ndarray]
@@ -49,7 +51,11 @@ class Classifier:
         from jdq.worker.heads.decision import predicted_labels
 
         return predicted_labels(
-            probabilities, self.classes, multi_label=self.multi_label, label_separator=self.label_separator
+            probabilities,
+            self.classes,
+            multi_label=self.multi_label,
+            label_separator=self.label_separator,
+            thresholds=self.thresholds,
         )
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
@@ -99,6 +105,7 @@ def _of_head(head_file: Path) -> Classifier:
         classes=head.classes,
         multi_label=head.record.multi_label,
         label_separator=head.record.label_separator,
+        thresholds=head.record.thresholds,
         max_length=space.definition.max_length,
         tokenize=lambda texts: encoder().tokenize(texts),
         compute=compute,
@@ -128,6 +135,7 @@ def _of_model(folder: Path) -> Classifier:
         classes=model.classes,
         multi_label=model.record.multi_label,
         label_separator=model.record.options.label_separator,
+        thresholds=model.record.thresholds,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
         compute=model.proba_of_tokens,

@@ -30,8 +30,6 @@ def celery_settings() -> dict[str, Any]:
         "task_default_queue": "cpu",
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
-        # True revokes and loses the running task when Redis restarts.
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
         # One process per GPU; spawn, because neither CUDA nor OpenMP survives a fork.
         "worker_pool": "prefork",
         "worker_concurrency": 1,

@@ -1,0 +1,32 @@
+"""What tests of tables that cannot be used share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jdq.store.table import TableError, TableOptions, open_table
+
+Failing = Callable[..., str]
+
+
+def error_of(file: Path, options: TableOptions | None = None) -> str:
+    """The message of the error that reading this file ends with."""
+    with pytest.raises(TableError) as caught:
+        for _ in open_table(file, options).blocks():
+            pass
+    return str(caught.value)
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Failing:
+    """Writes data.csv and gives the message of the error that reading it ends with."""
+    monkeypatch.chdir(tmp_path)
+
+    def message(content: str | bytes, options: TableOptions | None = None, name: str = "data.csv") -> str:
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return error_of(Path(name), options)
+
+    return message
