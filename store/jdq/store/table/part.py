@@ -92,7 +92,7 @@ class Part:
         if self.kind not in ("csv", WORKBOOK) or sum(map(bool, self.header)) * 2 > len(self.header):
             return ""
         found = list(islice(_until_fault(self._records()), PREAMBLE))
-        names = [sum(1 for cell in cells if cell.strip()) for _, cells in found]
+        names = [sum(bool(cell.strip()) for cell in cells) for _, cells in found]
         most = names.index(max(names))
         return self._skip_to(found[most:]) if found[most][1] != self.header else ""
 
@@ -192,7 +192,7 @@ def _adviser(head: str) -> str | None:
         dialect = clevercsv.Sniffer().sniff("\n".join(head.splitlines()[:LOOKED_AT])[: 1 << 13])
     except clevercsv.Error:
         return None
-    return dialect.delimiter if dialect is not None and dialect.delimiter else None
+    return dialect.delimiter or None if dialect is not None else None
 
 
 def _until_fault(records: Iterator[Record]) -> Iterator[Record]:
