@@ -106,7 +106,7 @@ def make_subject(shape_name: str, texts: int, device: str) -> Subject:
         path="packed",
         network=packed,
         tokenizer=cast(Any, None),  # the texts are token ids already
-        budget=TokenBudget.for_device(device, dim=shape.dim),
+        budget=TokenBudget.for_device(device, dim=shape.dim, precision=precision),
     )
     tokens = draw_tokens(draw_lengths(texts, seed=1), shape.vocab_size)
     ids = [part.astype(np.int64) for part in np.split(tokens.ids, np.cumsum(tokens.lengths)[:-1])]

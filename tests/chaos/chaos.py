@@ -59,13 +59,16 @@ FAULTS += ["lost replies", "full disk", "clock step"]
 DISK = "size=256m"
 HOUR_MS = 3_600_000
 WATCHED_S = 8.0
+WORKERS = 4  # one of them for plans
 
 
 @dataclass
 class Findings:
     """The findings of the final checks; all but the counts of faults, rows and killers should be 0.
 
-    recoveries_s: from the kill of a working process to when all of its chunks are leased again, or inf.
+    returns_s, recoveries_s: of each chunk that a killed process had, when it was pending and when another process had
+    it, or inf. A chunk waits until an idle worker gets a message, or a busy one has finished its own. undisturbed_s:
+    those of the latter where no other worker was sick, paused or missing.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -77,7 +80,9 @@ class Findings:
     without_end: int = 0
     killers: int = 0
     killers_named: int = 0
+    returns_s: list[float] = field(default_factory=list)
     recoveries_s: list[float] = field(default_factory=list)
+    undisturbed_s: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
@@ -189,27 +194,33 @@ class Chaos:
 
     def _kill_child(self) -> psutil.Process | None:
         """Kills a process that computes, and measures how long its chunks wait for another one."""
-        held = self._holders()
-        chosen = self._signal(self._children(), signal.SIGKILL)
+        held, children = self._holders(), self._children()
+        undisturbed = len(children) == WORKERS and not self._sick and not self._paused
+        chosen = self._signal(children, signal.SIGKILL)
         tokens = {
             chunk: holder["token"] for chunk, holder in held.items() if chosen and holder["process"] == chosen.pid
         }
-        if tokens:
-            self.findings.recoveries_s.append(self._recovery_s(tokens))
+        recoveries_s = self._watch_recovery(tokens)
+        self.findings.recoveries_s += recoveries_s
+        self.findings.undisturbed_s += recoveries_s * undisturbed
         return chosen
 
-    def _recovery_s(self, tokens: dict[tuple[str, str], str]) -> float:
+    def _watch_recovery(self, tokens: dict[tuple[str, str], str]) -> list[float]:
+        """Measures when these chunks, which were held under these tokens, are pending and when they are leased."""
         began = time.monotonic()
-        while (waited_s := time.monotonic() - began) < WATCHED_S:
+        returns_s, recoveries_s = dict.fromkeys(tokens, math.inf), dict.fromkeys(tokens, math.inf)
+        while math.inf in recoveries_s.values() and (waited_s := time.monotonic() - began) < WATCHED_S:
             held = self._holders()
-            tokens = {
-                chunk: token for chunk, token in tokens.items() if held.get(chunk, {"token": token})["token"] == token
-            }
-            if not tokens:
-                return waited_s
+            for chunk, token in tokens.items():
+                holder = held.get(chunk)
+                if holder is None or holder["token"] != token:
+                    returns_s[chunk] = min(returns_s[chunk], waited_s)
+                if holder and holder["token"] != token:
+                    recoveries_s[chunk] = min(recoveries_s[chunk], waited_s)
             self._resume(time.monotonic())
             time.sleep(0.02)
-        return math.inf
+        self.findings.returns_s += returns_s.values()
+        return list(recoveries_s.values())
 
     def _holders(self) -> dict[tuple[str, str], dict[str, Any]]:
         """By job and chunk: the token, worker and process that hold it; none while the server is away."""
@@ -239,7 +250,7 @@ class Chaos:
         return bool(processes)
 
     def _sicken(self) -> bool:
-        worker = f"gpu-{self._rng.randint(1, 3)}@{socket.gethostname()}"
+        worker = f"gpu-{self._rng.randint(1, WORKERS - 1)}@{socket.gethostname()}"
         self._for_a_while(worker, self._rng.choice(SICK))
         return True
 
@@ -328,7 +339,7 @@ def make_chaos(faults: int, seed: int) -> Findings:
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         stack = stack_in(folder, **SETTINGS)
         with own_disk(stack.home) as mounted:
-            stack.run("up", "--gpu-workers", "3", "--cpu-workers", "1")
+            stack.run("up", "--gpu-workers", str(WORKERS - 1), "--cpu-workers", "1")
             try:
                 return Chaos(stack, Path(folder), random.Random(seed), own_disk=mounted).run(faults)
             finally:
@@ -364,9 +375,15 @@ def main(faults: int, seed: int) -> None:
         f"lost {found.lost}, wrong {found.wrong}, ended twice {found.ended_twice}, "
         f"without an end {found.without_end}, given up {len(found.failed)}"
     )
-    if found.recoveries_s:
-        median = statistics.median(found.recoveries_s)
-        click.echo(f"median recovery after the kill of a working process: {median:.2f} s of {len(found.recoveries_s)}")
+    for what, times_s in (
+        ("pending again", found.returns_s),
+        ("with another process", found.recoveries_s),
+        ("with another process, where all other workers were well", found.undisturbed_s),
+    ):
+        if times_s:
+            click.echo(
+                f"{len(times_s)} chunks of killed processes: {what} after {statistics.median(times_s):.2f} s (median)"
+            )
     for failure in found.failed:
         click.echo(f"  {failure}")
     sys.exit(0 if found.sound else 1)

@@ -32,7 +32,7 @@ from tests.cli.test_progress import EXTRACT, FINE_TUNE, JOB
 
 FOLDER = Path(__file__).parent / "screens"
 WIDTHS = (60, 80, 100, 140, 200)
-HEIGHT = 24
+HEIGHT = 30
 NOW = 1_770_000_000.0
 MEMORY = JobError(type="TooLittleMemory", message="the GPU has too little memory for one text\n  try: --max-length 512")
 
@@ -87,7 +87,7 @@ WORKERS = [
         queue="gpu",
         host="node",
         pid=4000 + n,
-        device=f"cuda:{n} NVIDIA H100 80GB HBM3",
+        device=f"cuda NVIDIA H100 80GB HBM3 GPU-8e1f{n}c52-94ab-4d07-b3c6-5f1d20a97e8{n}",
         job=job,
         last_seen=NOW - 1,
         started=NOW - 4000,
@@ -210,7 +210,7 @@ def written(command: Callable[[], object], columns: int) -> str:
 def board() -> Board:
     """The screen of `jdq top`, after some time."""
     made = Board(cancel=lambda job: None, logs=lambda job: [])
-    use = {"gpu-0@node": "97 % GPU, 21504 of 81559 MiB"}
+    use = {"gpu-0@node": "97 % GPU, 21.0 GiB of 79.6 GiB"}
     made.overview = Overview(jobs=JOBS, workers=WORKERS, use=use)
     for second in range(90):
         made.throughput.add(second, second * second * 40)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jdq.cli.doctor import GIB, devices, disk, local_server, packages
+from jdq.cli.jobs import machine
+from jdq.cli.jobs.machine import Machine, gpus
+from jdq.worker.process import nvml
+from jdq.worker.process.devices import Gpu
 from tests.cli.conftest import CommandLine
+from tests.cli.screens import WORKERS
+from tests.fake_nvml import pynvml as fake
+from tests.fake_nvml.host import card, mig_card, write_host
+
+GPU = Gpu(uuid="GPU-a", name="NVIDIA A", index=3, card="GPU-a")
 
 
 def levels(jdq: CommandLine, *, code: int = 0) -> dict[str, str]:
@@ -78,9 +89,33 @@ def test_without_a_server_there_is_no_local_stack(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("torch", "level"), [("2.11.0+cpu", "fault"), ("2.11.0", "ok"), (None, "ok")])
 def test_a_gpu_needs_a_pytorch_for_it(torch: str | None, level: str) -> None:
-    [finding] = devices({"0": "5 % GPU"}, torch)
+    [finding] = devices(lambda: [(GPU, "5 % GPU")], torch)
     assert finding.level == level
-    assert "GPU 0: 5 % GPU" in finding.text
+    assert "GPU 3 NVIDIA A: 5 % GPU" in finding.text
+
+
+def test_a_driver_that_does_not_answer_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "pynvml", fake)
+    monkeypatch.setenv("FAKE_NVML", str(write_host(tmp_path / "nvml.json", error="DriverNotLoaded")))
+    [finding] = devices(gpus, "2.11.0")
+    assert (finding.level, finding.text) == ("fault", "NVIDIA's driver does not answer: DriverNotLoaded")
+    assert Machine("node").use([replace(WORKERS[0], pid=os.getpid())])["gpu-0@node"].endswith("iB")
+
+
+def test_the_use_of_gpus_and_slices_is_that_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "pynvml", fake)
+    cards = [card("a", percent=7, free_gib=60), mig_card("b", 1), card("c", percent=99, free_gib=20)]
+    monkeypatch.setenv("FAKE_NVML", str(write_host(tmp_path / "nvml.json", cards)))
+    texts = {gpu.uuid: text for gpu, text in gpus()}
+    assert texts == {
+        "GPU-aaaaaaaa-0000": "7 % GPU, 20.0 GiB of 80.0 GiB",
+        "MIG-bbbbbbbb-0": "0 B of 80.0 GiB",
+        "GPU-cccccccc-0000": "99 % GPU, 60.0 GiB of 80.0 GiB",
+    }
+    leased = replace(WORKERS[0], pid=os.getpid(), device="cuda NVIDIA H100 GPU-cccccccc-0000")
+    assert Machine("node").use([leased])["gpu-0@node"].endswith("MiB, 99 % GPU, 60.0 GiB of 80.0 GiB")
+    monkeypatch.setattr(machine, "missing_packages", lambda names: names)
+    assert gpus() == []
 
 
 @pytest.mark.parametrize(("free", "level"), [(GIB - 1, "fault"), (GIB, "warning"), (10 * GIB, "ok")])

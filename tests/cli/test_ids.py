@@ -96,6 +96,24 @@ def test_tab_completes_ids_datasets_and_kinds_of_heads(jdq: CommandLine, monkeyp
     assert completed(jdq, "heads show ", monkeypatch) == [head]
 
 
+def test_tab_completes_what_the_store_and_the_queue_have(jdq: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completed(jdq, "store show ", monkeypatch) == []
+    jdq.extracted()
+    [version], [space] = jdq.workplace.store.datasets.list(), jdq.workplace.store.spaces()
+    assert completed(jdq, "store show ", monkeypatch) == ["table", space.digest]
+    for command in ("store rm", "store export"):
+        assert completed(jdq, f"{command} ", monkeypatch) == ["table"]
+        assert completed(jdq, f"{command} table --version ", monkeypatch) == [version.version]
+    assert completed(jdq, "store compact ", monkeypatch) == [space.digest]
+    assert completed(jdq, f"store export --space {space.digest[:3]}", monkeypatch) == [space.digest]
+    assert completed(jdq, f"submit train-head --space {space.digest[:3]}", monkeypatch) == [space.digest]
+    assert completed(jdq, "compare --version ", monkeypatch) == [version.version]
+    jdq.workplace.runtime("gpu").ledger.heartbeat(
+        {"pid": 1, "host": "host", "queue": "gpu", "device": "cpu", "started": 0}
+    )
+    assert completed(jdq, "workers drain ", monkeypatch) == ["worker-gpu"]
+
+
 def test_tab_offers_nothing_where_redis_does_not_answer(jdq: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     offline = {**jdq.workplace.environment, "JDQ_BROKER_URL": "redis://localhost:1/0"}
     jdq.workplace.environment.update(offline)

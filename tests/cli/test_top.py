@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from jdq.cli.jobs.board import Board
@@ -12,7 +13,7 @@ from jdq.cli.jobs.overview import Overview, Throughput, queue_line, sparkline, t
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.records import Job
 from tests.cli.conftest import CommandLine
-from tests.cli.screens import JOBS, RUNNING, WORKERS, Tty
+from tests.cli.screens import JOBS, MEMORY, RUNNING, WORKERS, Tty
 from tests.cli.terminal import Terminal, shown
 from tests.cli.test_watch import JDQ
 
@@ -43,8 +44,8 @@ def many(number: int) -> list[Job]:
     return [replace(RUNNING, id=f"extract-{n:08}", created=float(-n)) for n in range(number)]
 
 
-def visible(made: Board) -> list[int]:
-    return [int(line[8:16]) for line in text(made) if line.startswith("extract-0")]
+def visible(made: Board, width: int = 140, height: int = 30) -> list[int]:
+    return [int(line[8:16]) for line in text(made, width, height) if line.startswith("extract-0")]
 
 
 def test_any_number_of_jobs_can_be_reached() -> None:
@@ -128,6 +129,37 @@ def test_the_reason_of_a_failure_is_whole_below_and_a_lost_server_is_said() -> N
     assert "the GPU has too little memory for one text" in text(made, 60)
     made.problem = "no answer from Redis: gone"
     assert text(made, 60)[-1] == "no answer from Redis: gone"
+
+
+def test_what_is_wider_than_the_terminal_continues_on_the_next_line() -> None:
+    reason = "the disk of the store 저장소 is full: " + "x" * 70
+    jobs = [replace(job, error=replace(MEMORY, message=reason)) for job in many(30)]
+    for width in (30, 45, 60):
+        lines = text(board(jobs), width, 60)
+        assert len(lines) <= 60
+        assert max(map(cell_len, lines)) <= width
+        joined = "".join("".join(lines).split())
+        assert joined.count("".join(reason.split())) > 2
+        assert "97%GPU" not in joined
+        assert "".join(WORKERS[0].device[:39].split()) in joined
+
+
+def test_the_selected_job_is_visible_whatever_the_lines_of_the_others() -> None:
+    jobs = [replace(job, error=replace(MEMORY, message="long " * 40)) for job in many(20)]
+    made = board(jobs)
+    for key, first in (("end", 19), ("page up", None), ("home", 0), ("page down", None)):
+        made.press(key)
+        assert len(text(made, 60, 24)) <= 24
+        seen = visible(made, 60, 24)
+        assert seen and (first is None or first in seen)
+
+
+def test_a_long_log_line_and_a_long_reason_are_whole_or_say_where_they_are() -> None:
+    made = board([replace(RUNNING, error=replace(MEMORY, message="\n".join(map(str, range(50)))))])
+    assert f"all of it: jdq status {RUNNING.id}" in text(made)
+    made._logs = lambda job: ["y" * 150]
+    made.press("l")
+    assert text(made, 60) == ["y" * 60, "y" * 60, "y" * 30, "any key goes back"]
 
 
 def test_more_workers_than_fit_are_counted() -> None:

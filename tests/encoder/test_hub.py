@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from jdq.worker.encoder.errors import EncoderNotFound
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.identity import describe
+from jdq.worker.encoder.pooling import CONFIG
 
 COMMIT = "a" * 40
 
@@ -96,6 +98,13 @@ def test_a_model_is_downloaded_once_without_pickles_and_code(hub: Hub, tiny: Pat
     assert hub.requests[before:] == []
 
 
+def test_a_download_includes_the_pooling_of_sentence_transformers(hub: Hub) -> None:
+    file = hub.folder / CONFIG
+    file.parent.mkdir()
+    file.write_text('{"pooling_mode_mean_tokens": true}')
+    assert describe("some/bart").pooling == "mean"
+
+
 def test_the_first_request_is_small_and_carries_the_users_token(hub: Hub) -> None:
     find_folder("some/bart")
     assert hub.requests[0] == ("HEAD", "/some/bart/resolve/main/config.json", "Bearer secret")
@@ -123,6 +132,24 @@ def test_a_hub_that_is_out_of_order_is_one_that_cannot_be_reached(hub: Hub) -> N
         "  on a machine with a network: hf download some/bart --local-dir DIR, copy DIR here, and pass --encoder DIR",
         "  or, to try jdq offline: jdq model tiny DIR",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OSError("no space\nsecond line"), "no space"), (ConnectionResetError(), "ConnectionResetError")],
+)
+def test_a_download_that_breaks_says_why_in_a_line(
+    hub: Hub, error: OSError, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(name: str, *, local_files_only: bool = False, **options: object) -> str:
+        raise LocalEntryNotFoundError("not here") if local_files_only else error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", breaks)
+    with pytest.raises(EncoderNotFound) as refused:
+        find_folder("some/bart")
+    assert str(refused.value).splitlines()[0] == (
+        f"some/bart is not a folder, is not on this machine yet, and the hub cannot be reached: {reason}"
+    )
 
 
 def test_a_download_that_was_interrupted_is_continued(hub: Hub, tiny: Path) -> None:

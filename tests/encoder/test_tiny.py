@@ -58,7 +58,13 @@ def test_a_width_that_the_heads_do_not_divide_is_refused(tmp_path: Path) -> None
 
 
 def test_the_command_prints_the_folder_alone_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "t"), "--dim", "16", "--layers", "1"]) == 0
+    options = {"dim": 16, "layers": 1, "seed": 3}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert main([str(tmp_path / "t"), *words]) == 0
     printed = capsys.readouterr()
+    weights = "model.safetensors"
+    same = make_tiny_bart(tmp_path / "same", dim=16, layers=1, seed=3)
+    assert (tmp_path / "t" / weights).read_bytes() == (same / weights).read_bytes()
+    assert (same / weights).stat().st_mode & 0o777 == 0o644  # workers may be another user
     assert printed.out == f"{tmp_path / 't'}\n"
     assert "random" in printed.err

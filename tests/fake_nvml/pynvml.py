@@ -1,7 +1,8 @@
 """NVML on a host without a GPU: answers as nvidia-ml-py does, from the JSON file that FAKE_NVML names.
 
-`{"error": "DriverNotLoaded"}`, or `{"gpus": [{"uuid", "name", "free_gib", "processes": {pid: GiB}, "slices"}]}`, where
-`slices` lists the slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
+`{"error": "DriverNotLoaded"}`, or
+`{"gpus": [{"uuid", "name", "free_gib", "percent", "processes": {pid: GiB}, "slices"}]}`, where `slices` lists the
+slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class NVMLError_NotSupported(NVMLError):  # noqa: N801
     """The card cannot do that."""
 
 
+class NVMLError_InvalidArgument(NVMLError):  # noqa: N801
+    """A slice has no such thing."""
+
+
 class NVMLError_NotFound(NVMLError):  # noqa: N801
     """There is no such thing."""
 
@@ -45,6 +50,18 @@ class Memory:
     """Bytes."""
 
     free: int
+    total: int = 80 * GIB
+
+    @property
+    def used(self) -> int:
+        return self.total - self.free
+
+
+@dataclass
+class Utilization:
+    """Percent of the time."""
+
+    gpu: int
 
 
 @dataclass
@@ -111,6 +128,12 @@ def nvmlDeviceGetMigDeviceHandleByIndex(device: Any, index: int) -> Any:  # noqa
 
 def nvmlDeviceGetMemoryInfo(handle: Any, version: Any = None) -> Memory:  # noqa: N802
     return Memory(int(handle.get("free_gib", 80) * GIB))
+
+
+def nvmlDeviceGetUtilizationRates(handle: Any) -> Utilization:  # noqa: N802
+    if handle["uuid"].startswith("MIG-"):
+        raise NVMLError_InvalidArgument("Invalid Argument")
+    return Utilization(handle.get("percent", 0))
 
 
 def nvmlDeviceGetComputeRunningProcesses(handle: Any) -> list[Process]:  # noqa: N802

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jdq.store.fork_lock import ForkLock
+from jdq.store.fork_lock import fork_lock
 from jdq.store.spaces.feature_space import Space
 from tests.conftest import PROJECT
 from tests.faults.forked import fork
@@ -62,7 +62,7 @@ def fork_while_threads_work(tmp_path: Path) -> None:
 
 
 def test_the_child_of_a_fork_finds_no_lock_held_by_a_thread_that_it_does_not_have() -> None:
-    lock, entered = ForkLock(), threading.Event()
+    lock, entered = fork_lock(), threading.Event()
 
     def hold() -> None:
         with lock:

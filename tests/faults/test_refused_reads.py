@@ -107,6 +107,20 @@ def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing
         reader.read(text_keys(sentences(10)))
 
 
+def test_verify_goes_on_after_a_shard_that_the_system_cannot_open_now_and_leaves_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    space = store.space(fake_space())
+    refused = space.shard_path(put_texts(space, sentences(10)))
+    put_texts(space, sentences(10, 10))
+    refuse_to_open(refused, errno.ENOMEM, monkeypatch)
+    report = verify(store, repair=True)
+    assert [(found.path, found.repaired) for found in report.findings] == [(str(refused), "")]
+    assert "Cannot allocate memory" in report.findings[0].fact
+    assert (report.shards, report.rows, refused.exists()) == (1, 10, True)
+
+
 def test_a_process_without_a_map_left_is_told_to_compact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = open_store(tmp_path).space(fake_space())
     put_texts(space, sentences(SMALLEST_MAP // 16))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from jdq.worker.heads.decision import predicted_labels, predicted_sets
+from jdq.worker.heads.decision import best_thresholds, predicted_labels, predicted_sets
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.metrics import evaluate_sets
 from jdq.worker.heads.options import LABEL_SEPARATOR, labels_in
@@ -27,6 +28,32 @@ def test_a_set_is_joined_by_the_separator_of_its_head(label_separator: str | Non
 def test_a_single_label_is_the_most_probable_one_however_improbable() -> None:
     probabilities = np.array([[0.3, 0.4, 0.3], [0.9, 0.05, 0.05]])
     assert predicted_labels(probabilities, "abc", multi_label=False, label_separator=None) == ["b", "a"]
+
+
+def test_each_label_has_its_own_threshold() -> None:
+    assert predicted_sets(SETS, (0.9, 0.1)).tolist() == (SETS >= [0.9, 0.1]).tolist()
+    cells = predicted_labels(SETS, ["x", "y"], multi_label=True, label_separator=None, thresholds=(2.0, 0.0))
+    assert set(cells) == {"y"}
+
+
+def test_the_best_threshold_of_a_label_is_that_of_its_highest_f1() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        true = rng.random((60, 2)) < 0.3
+        probabilities = np.round(0.3 * true + 0.5 * rng.random((60, 2)), 1)  # many are equal
+        for label, threshold in enumerate(best_thresholds(true, probabilities)):
+            of = [f1_score(true[:, label], probabilities[:, label] >= t) for t in np.arange(0.05, 1, 0.1)]
+            assert f1_score(true[:, label], probabilities[:, label] >= threshold) == pytest.approx(max(of))
+
+
+def test_a_label_of_few_rows_gets_the_threshold_of_all_labels_together() -> None:
+    true = np.zeros((40, 3), dtype=bool)
+    true[:10, 0], true[:4, 1], true[20:25, 2] = True, True, True
+    probabilities = np.where(true, [0.3, 0.9, 0.8], [0.1, 0.4, 0.05])
+    first, second, third = best_thresholds(true, probabilities)
+    assert [first, third] == pytest.approx([0.2, 0.425])
+    assert second == best_thresholds(true.reshape(-1, 1), probabilities.reshape(-1, 1))[0]
+    assert best_thresholds(true[30:], probabilities[30:]) == () == best_thresholds(true[:0], probabilities[:0])
 
 
 def test_what_is_predicted_is_read_back_as_the_same_sets() -> None:

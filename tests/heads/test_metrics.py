@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,22 @@ def test_label_sets_are_measured_label_by_label() -> None:
     assert [row["support"] for row in found["per_class"]] == [2, 2]
 
 
+def gap_of(sure: Any, right: Any) -> float:
+    """The expected calibration error, bin by bin."""
+    gaps = []
+    for low in np.arange(10) / 10:
+        within = (sure >= low) & ((sure < low + 0.1) | (low == 0.9))
+        if within.any():
+            gaps.append(within.mean() * abs(sure[within].mean() - right[within].mean()))
+    return float(sum(gaps))
+
+
+def test_thresholds_choose_the_sets_that_are_measured() -> None:
+    true, probabilities = np.array([[True, False], [False, True]]), np.array([[0.3, 0.2], [0.1, 0.6]])
+    assert metrics_of(true, probabilities, ["x", "y"])["accuracy"] == 0.5
+    assert metrics_of(true, probabilities, ["x", "y"], (0.2, 0.6))["accuracy"] == 1
+
+
 def test_every_metric_of_single_labels_is_scikit_learns() -> None:
     rng = np.random.default_rng(1)
     true, probabilities = rng.integers(0, 4, 60), rng.dirichlet(np.ones(4), 60).astype(np.float32)
@@ -114,6 +131,7 @@ def test_every_metric_of_single_labels_is_scikit_learns() -> None:
         **dict(zip(("macro_precision", "macro_recall", "macro_f1"), macro[:3], strict=True)),
         "roc_auc": pytest.approx(np.mean([auc for auc in aucs if auc is not None])),
         "log_loss": pytest.approx(-np.log(probabilities[np.arange(60), true]).mean(), rel=1e-6),
+        "calibration_error": pytest.approx(gap_of(probabilities.max(axis=1), predicted == true)),
         "majority_share": np.bincount(true).max() / 60,
         "per_class": [
             {"label": name, "precision": p, "recall": r, "f1": f, "support": s, "roc_auc": auc}
@@ -146,12 +164,21 @@ def test_every_metric_of_label_sets_is_scikit_learns() -> None:
         **dict(zip(("macro_precision", "macro_recall", "macro_f1"), averages["macro"], strict=True)),
         **dict(zip(("micro_precision", "micro_recall", "micro_f1"), averages["micro"], strict=True)),
         "roc_auc": pytest.approx(np.mean([auc for auc in aucs if auc is not None])),
+        "log_loss": pytest.approx(
+            np.mean([sk.log_loss(true[:, i], probabilities[:, i], labels=[0, 1]) for i in range(3)])
+        ),
+        "calibration_error": pytest.approx(gap_of(probabilities.ravel(), true.ravel())),
+        "without_label": pytest.approx((~predicted.any(axis=1)).mean()),
         "per_class": [
             {"label": name, "precision": p, "recall": r, "f1": f, "support": s, "roc_auc": auc}
             for name, p, r, f, s, auc in zip(classes, *each, aucs, strict=True)
         ],
         "absent_classes": ["y"],
-        "notes": ["1 of 3 labels do not occur in these rows"],
+        "notes": [
+            "1 of 3 labels do not occur in these rows",
+            f"{(~predicted.any(axis=1)).sum()} of 50 rows are predicted to have no label"
+            f" ({(~true.any(axis=1)).sum()} truly have none)",
+        ],
     }
     json.dumps(found, allow_nan=False)
 

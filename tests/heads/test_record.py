@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jdq.worker.heads import record as record_module
+from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, WrongFeatures
 from jdq.worker.heads.fitting import fit, measure, probabilities_of
 from jdq.worker.heads.head import TrainedHead
@@ -52,7 +53,7 @@ def test_every_field_of_the_record_is_that_of_its_training(made: Any) -> None:
         assert found is not None and found.keys() == expected.keys()
         assert found["log_loss"] == pytest.approx(expected["log_loss"]) and found["confusion"] == expected["confusion"]
     test = made.split.rows(TEST)
-    assert record.intervals == bootstrap(codes[test], probabilities[test])
+    assert record.intervals == bootstrap(codes[test], probabilities[test], keys=made.keys[test])
     assert record.versions == installed_versions()
 
 
@@ -67,16 +68,25 @@ def test_warnings_of_the_split_come_before_those_of_the_training(made: Any) -> N
     assert len(split.warnings) == 1
 
 
-def test_label_sets_have_no_intervals(made: Any) -> None:
+def test_label_sets_have_thresholds_from_the_validation_part_and_intervals_by_them(made: Any) -> None:
     y = np.array([f"{name}|x" if name == "class 1" else name for name in made.y], dtype=object)
-    record = train_head(made.X, y, made.split, HeadOptions(label_separator="|")).record
-    assert record.intervals == {} and (record.multi_label, record.label_separator) == (True, "|")
+    trained = train_head(made.X, y, made.split, HeadOptions(label_separator="|"))
+    record, codes, probabilities = (
+        trained.record,
+        read_targets(y, label_separator="|").codes,
+        trained.predict_proba(made.X),
+    )
+    test, validation = made.split.rows(TEST), made.split.rows(VALIDATION)
+    assert (record.multi_label, record.label_separator) == (True, "|")
+    assert record.thresholds == pytest.approx(best_thresholds(codes[validation], probabilities[validation]))
+    assert record.intervals == bootstrap(codes[test], probabilities[test], thresholds=record.thresholds)
+    assert record.metrics == metrics_of(codes[test], probabilities[test], record.classes, record.thresholds)
 
 
 def test_label_sets_are_predicted_as_cells_of_the_heads_own_separator(made: Any) -> None:
     y = np.array([f"{name};x" if name == "class 1" else name for name in made.y], dtype=object)
     trained = train_head(made.X, y, made.split, HeadOptions(label_separator=";"))
-    sets = trained.predict_proba(made.X) >= 0.5
+    sets = trained.predict_proba(made.X) >= np.array(trained.record.thresholds)
     assert trained.predict(made.X) == [";".join(np.array(trained.classes)[row]) for row in sets]
     assert "class 1;x" in trained.predict(made.X)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -16,12 +17,14 @@ from jdq.worker.heads.split import (
     TRAIN,
     VALIDATION,
     Split,
-    _assign_class,
+    _mended,
     group_numbers,
     group_strata,
     make_split,
+    positions,
     quoted,
     row_strata,
+    split_as_given,
 )
 
 
@@ -31,14 +34,31 @@ def keys_of(texts: list[int]) -> npt.NDArray[np.uint8]:
     return keys
 
 
-def test_every_class_has_its_share_of_each_part() -> None:
-    labels = ["a"] * 700 + ["b"] * 200 + ["c"] * 100
-    split = make_split(labels, keys_of(list(range(1000))))
-    for name, size in (("a", 700), ("b", 200), ("c", 100)):
+def test_every_class_has_about_its_share_of_each_part() -> None:
+    labels = ["a"] * 7000 + ["b"] * 2000 + ["c"] * 1000
+    split = make_split(labels, keys_of(list(range(10_000))))
+    for name, size in (("a", 7000), ("b", 2000), ("c", 1000)):
         parts = split.parts[np.array(labels) == name]
         shares = [(parts == part).sum() / size for part in (TRAIN, VALIDATION, TEST)]
-        assert shares == pytest.approx([0.7, 0.1, 0.2])
+        assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.03)
     assert split.warnings == ()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_text_keeps_its_part_whatever_other_rows_and_labels_there_are(seed: int) -> None:
+    """Classes of over 100 texts: none has to be mended."""
+    rng = np.random.default_rng(seed)
+    texts = rng.permutation(1000)[: int(rng.integers(400, 1000))].tolist()
+    classes = int(rng.integers(2, 4))
+    split = make_split([str(text % classes) for text in texts], keys_of(texts))
+    position = positions(keys_of(texts), 0)
+    assert split.parts.tolist() == np.where(position < 0.2, TEST, np.where(position < 0.3, VALIDATION, TRAIN)).tolist()
+
+
+def test_a_position_is_the_keyed_hash_of_the_key() -> None:
+    [key] = keys_of([7])
+    digest = hashlib.blake2b(key.tobytes(), digest_size=8, key=b"jdq-split-3").digest()
+    assert positions(keys_of([7]), 3).tolist() == [int.from_bytes(digest, "big") / 2**64]
 
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
@@ -49,7 +69,7 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
 
 def test_one_known_digest() -> None:
     split = make_split(["a", "b"] * 50, keys_of(list(range(100))), seed=0)
-    assert split.digest == "b25ebc56f4c096a4e9778cafd0e6b156"
+    assert split.digest == "c0324a422e95bea775b0b11926f86f8a"
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,21 +134,18 @@ def test_labels_stay_as_they_are() -> None:
     assert read_targets(["2   ", "01", "1", "2"]).classes == ("01", "1", "2", "2   ")
 
 
-def test_label_sets_are_stratified_by_their_rarest_label() -> None:
-    labels = ["common|rare"] * 10 + ["common"] * 90
-    split = make_split(labels, keys_of(list(range(100))), label_separator="|")
-    assert (split.parts[:10] == TEST).sum() == 2
-    assert (split.parts[:10] == TRAIN).sum() == 7
+def test_the_rarest_label_of_a_set_is_the_one_that_is_trained_on_and_tested() -> None:
+    for start in range(0, 60, 3):
+        labels = ["common|rare"] * 2 + ["common"] * 90
+        split = make_split(labels, keys_of(list(range(start, start + 92))), label_separator="|")
+        assert sorted(split.parts[:2].tolist()) == [TRAIN, TEST]
 
 
 def test_a_stored_split_comes_back_and_a_damaged_one_is_refused() -> None:
     split = make_split(["a", "b"] * 50, keys_of(list(range(100))))
     again = Split.from_json(split.parts, split.to_json())
-    assert again.digest == split.digest and again.counts() == split.counts() == {
-        "train": 70,
-        "validation": 10,
-        "test": 20,
-    }
+    assert again.digest == split.digest and again.counts() == split.counts()
+    assert sum(split.counts().values()) == 100 and split.counts()["test"] == len(split.rows(TEST))
     altered = split.parts.copy()
     altered[0] = (altered[0] + 1) % 3
     with pytest.raises(BadSplit, match="damaged"):
@@ -146,7 +163,7 @@ def test_every_field_of_a_stored_split_comes_back() -> None:
         "distinct_texts": 41,
         "warnings": ["1 class not in the test part, for lack of distinct texts: 'rare'"],
         "digest": split_digest(split.parts),
-        "counts": {"train": 25, "validation": 6, "test": 10},
+        "counts": {name: int((split.parts == part).sum()) for part, name in enumerate(("train", "validation", "test"))},
     }
     again = Split.from_json(split.parts.tolist(), stored)
     assert again.to_json() == split.to_json() and again.warnings == split.warnings
@@ -166,12 +183,12 @@ def test_parts_that_no_split_has_are_refused_even_with_their_digest(parts: npt.N
 
 
 def test_a_fifth_is_tested_and_a_tenth_validated_unless_asked_otherwise() -> None:
-    labels, keys = ["a", "b"] * 50, keys_of(list(range(100)))
+    labels, keys = ["a", "b"] * 1000, keys_of(list(range(2000)))
     plain = make_split(labels, keys)
     assert (plain.seed, plain.test, plain.validation) == (0, 0.2, 0.1)
     assert plain.digest == make_split(labels, keys, seed=0, test=0.2, validation=0.1).digest
-    other = make_split(labels, keys, test=0.3, validation=0.2)
-    assert other.counts() == {"train": 50, "validation": 20, "test": 30}
+    counts = make_split(labels, keys, test=0.3, validation=0.2).counts()
+    assert [counts[name] / 2000 for name in ("train", "validation", "test")] == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
 
 
 def test_as_many_keys_as_labels_are_needed() -> None:
@@ -202,28 +219,71 @@ def test_rows_are_stratified_by_class_from_the_rarest_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "test", "validation", "expected"),
+    ("parts", "validation", "expected"),
     [
-        ([1], 0.5, 0.5, [0]),
-        ([1, 1], 0.1, 0.9, [2, 0]),
-        ([1, 1, 1], 0.2, 0.1, [2, 0, 0]),
-        ([1, 1, 1], 0.2, 0.2, [2, 1, 0]),
-        ([1] * 10, 0.25, 0.15, [2, 2, 2, 1, 1, 0, 0, 0, 0, 0]),  # halves are rounded up
-        ([1, 5, 1, 1, 1, 1], 0.2, 0.1, [2, 0, 2, 1, 0, 0]),
-        ([2, 3, 5], 0.2, 0.3, [2, 1, 0]),  # the largest first, each to the part that lacks the most rows
-        ([3, 2, 5], 0.2, 0.3, [1, 2, 0]),
-        ([4, 4], 0.2, 0.1, [2, 0]),  # neither part is left empty
-        ([1, 9], 0.2, 0.1, [2, 0]),
-        ([3, 2], 0.9, 0.0, [2, 0]),
-        ([6, 1, 1], 0.9, 0.0, [2, 2, 0]),
-        ([1, 1, 1], 0.0, 0.0, [2, 0, 0]),  # a class of two texts or more is always tested
+        ([TEST], 0.5, [TRAIN]),  # a class of one text is trained on
+        ([VALIDATION], 0.5, [TRAIN]),
+        ([TRAIN, TRAIN], 0.1, [TEST, TRAIN]),
+        ([TEST, TEST], 0.1, [TEST, TRAIN]),
+        ([VALIDATION, VALIDATION], 0.1, [TEST, TRAIN]),
+        ([TEST, VALIDATION], 0.1, [TEST, TRAIN]),
+        ([TRAIN] * 4, 0.1, [TEST, TRAIN, TRAIN, TRAIN]),  # less than half a text would validate
+        ([TRAIN] * 5, 0.1, [TEST, VALIDATION, TRAIN, TRAIN, TRAIN]),
+        ([TEST, VALIDATION, VALIDATION, TRAIN], 0.5, [TEST, VALIDATION, VALIDATION, TRAIN]),  # nothing to mend
+        ([TEST, TEST, TEST], 0.5, [TEST, TEST, TRAIN]),
     ],
 )
-def test_the_texts_of_a_class_are_assigned_in_order(
-    sizes: list[int], test: float, validation: float, expected: list[int]
+def test_only_an_empty_part_of_a_class_is_mended_by_the_text_nearest_to_it(
+    parts: list[int], validation: float, expected: list[int]
 ) -> None:
-    found = _assign_class(np.array(sizes), test, validation)
+    given_parts = np.array(parts, dtype=np.uint8)
+    found = _mended(given_parts, validation)
     assert found.tolist() == expected and found.dtype == np.uint8
+    assert given_parts.tolist() == parts
+
+
+def test_groups_are_never_in_two_parts_and_texts_link_them() -> None:
+    rng = np.random.default_rng(0)
+    texts, groups = rng.integers(0, 300, 900), rng.integers(0, 120, 900)
+    groups[texts == 5] = 7  # all of a group's and all of a text's
+    names = np.array([f"company {group}" for group in groups])
+    names[:200] = ""
+    labels = [str(text % 2) for text in texts]
+    split = make_split(labels, keys_of(texts.tolist()), groups=names)
+    for of in (texts, names):
+        for value in set(of.tolist()) - {""}:
+            assert len(set(split.parts[of == value].tolist())) == 1
+
+
+def test_a_group_keeps_its_part_when_it_gets_other_texts() -> None:
+    names = [f"company {i % 200}" for i in range(1000)]
+    first = make_split(["a", "b"] * 500, keys_of(list(range(1000))), groups=np.array(names))
+    second = make_split(["a", "b"] * 500, keys_of(list(range(1000, 2000))), groups=np.array(names))
+    assert first.digest == second.digest and min(first.counts().values()) > 50
+    no_groups = make_split(["a", "b"] * 500, keys_of(list(range(1000))), groups=np.array([""] * 1000))
+    assert no_groups.digest == make_split(["a", "b"] * 500, keys_of(list(range(1000)))).digest
+
+
+def test_what_somebody_else_decided_is_kept_less_the_texts_of_a_later_part() -> None:
+    texts = [*range(40), 1, 2, 3]
+    parts = np.array([TRAIN] * 20 + [VALIDATION] * 10 + [TEST] * 10 + [TEST, VALIDATION, TRAIN], dtype=np.uint8)
+    split, kept = split_as_given([str(text % 2) for text in texts], keys_of(texts), parts)
+    assert np.flatnonzero(~kept).tolist() == [1, 2]
+    assert split.parts.tolist() == parts[kept].tolist()
+
+
+def test_without_a_validation_part_the_texts_that_would_be_validated_on_are_it() -> None:
+    texts = list(range(1000))
+    parts = np.array([TRAIN] * 800 + [TEST] * 200, dtype=np.uint8)
+    split, kept = split_as_given(["a", "b"] * 500, keys_of(texts), parts)
+    usual = make_split(["a", "b"] * 500, keys_of(texts))
+    assert kept.all() and (split.rows(TEST) == np.arange(800, 1000)).all()
+    assert split.rows(VALIDATION).tolist() == [row for row in usual.rows(VALIDATION).tolist() if row < 800]
+
+
+def test_parts_that_leave_nothing_to_test_are_refused() -> None:
+    with pytest.raises(TooFewRows):
+        split_as_given(["a", "b"] * 5, keys_of(list(range(10))), np.zeros(10, dtype=np.uint8))
 
 
 def test_what_leaves_nothing_to_test_or_one_class_to_train_is_refused() -> None:
@@ -234,7 +294,7 @@ def test_what_leaves_nothing_to_test_or_one_class_to_train_is_refused() -> None:
         "\n  try: more labelled rows"
     )
     with pytest.raises(OneClassOnly) as one:
-        make_split(["x", "x", "x", "y", "y"], keys_of([0, 0, 0, 0, 1]), test=0.8)
+        split_as_given(["x", "x", "y"], keys_of([0, 1, 2]), np.array([TRAIN, TRAIN, TEST], dtype=np.uint8))
     assert str(one.value) == "the rows to train on have one class only\n  try: more labelled rows of the other classes"
 
 
@@ -252,7 +312,9 @@ def test_every_warning_counts_what_it_warns_of() -> None:
 
 def test_a_class_that_shares_its_only_text_with_a_rarer_one_may_be_untrained_and_that_is_said() -> None:
     labels = ["x"] * 4 + ["y"] * 3 + ["a", "b"] * 10
-    split = make_split(labels, keys_of([0, 0, 0, 0, 0, 1, 2, *range(3, 23)]), test=0.6)
+    shared = next(i for i in range(99, 0, -1) if positions(keys_of([i]), 0)[0] < 0.2)  # it is tested
+    rest = [i for i in range(100, 200) if positions(keys_of([i]), 0)[0] > 0.2][:22]
+    split = make_split(labels, keys_of([*[shared] * 5, *rest]))
     assert split.warnings[2:] == ("1 class without a row in the train part: 'x'",)
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import metrics as sk
 
 from jdq.worker.heads.files import load_head, save_head
-from jdq.worker.heads.intervals import bootstrap, weighted_auc
+from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.sampling import per_class_rows
@@ -95,14 +94,6 @@ def test_the_accuracys_interval_is_the_binomials() -> None:
     assert low == pytest.approx(0.75 - 1.96 * 0.0306, abs=0.015) and high == pytest.approx(
         0.75 + 1.96 * 0.0306, abs=0.015
     )
-
-
-def test_the_weighted_roc_auc_is_scikit_learns() -> None:
-    rng = np.random.default_rng(0)
-    positive, scores = rng.random(200) < 0.3, rng.integers(0, 20, 200) / 20  # with ties
-    weights = rng.integers(0, 4, (5, 200)).astype(np.float64)
-    expected = [sk.roc_auc_score(positive, scores, sample_weight=w) for w in weights]
-    assert weighted_auc(positive, scores, weights) == pytest.approx(expected)
 
 
 def test_the_intervals_are_in_the_record(made: Any) -> None:

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jdq.store.datasets import NoLabels
 from jdq.store.trained import Heads
+from jdq.worker.encoder import by_name
 from jdq.worker.programs.classifier import Classifier, load_classifier
 from jdq.worker.programs.evaluate import evaluate
 from jdq.worker.programs.predict_text import MOST_LINES, lines_of, predictions, probabilities_of
@@ -57,9 +60,11 @@ def classifier(max_length: int = 8, *, multi_label: bool = False) -> Classifier:
         classes=("a", "b"),
         multi_label=multi_label,
         label_separator="|" if multi_label else None,
+        thresholds=(),
         max_length=max_length,
         tokenize=Words.of,
         compute=compute,
+        by_store=lambda texts: compute(Words.of(texts)),
     )
 
 
@@ -125,7 +130,7 @@ def test_label_sets_are_measured_as_sets(workplace: Workplace) -> None:
     version = workplace.imported("text,label\na|b x,b|a\na y,a|c\nb z,b\n")
     measured = evaluate(classifier(multi_label=True), version, "label")
     assert measured["accuracy"] == pytest.approx(2 / 3)
-    assert measured["intervals"] == {}
+    assert measured["intervals"].keys() >= {"accuracy", "macro_f1", "micro_f1"}
 
 
 def test_a_table_without_labels_has_no_scores(workplace: Workplace) -> None:
@@ -138,3 +143,30 @@ def test_a_head_is_measured_on_its_own_rows_as_when_it_was_trained(workplace: Wo
     measured = evaluate(load_classifier(head), version, None)
     assert measured["rows"] == 60
     assert measured["accuracy"] > 0.5
+
+
+def test_only_texts_that_the_store_lacks_are_computed_and_they_are_stored(
+    workplace: Workplace, head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [version] = workplace.store.datasets.list()
+    encoded: list[str] = []
+    load = by_name.load
+
+    def counting(name: str, **options: Any) -> Any:
+        encoder = load(name, **options)
+        tokenize = encoder.tokenize
+
+        def counted(texts: Sequence[str]) -> Any:
+            encoded.extend(texts)
+            return tokenize(texts)
+
+        return SimpleNamespace(tokenize=counted, encode=encoder.encode, path=encoder.path)
+
+    monkeypatch.setattr(by_name, "load", counting)
+    evaluate(load_classifier(head), version, None)
+    assert encoded == []
+    more = workplace.imported(csv_of(labelled(61)), name="more")
+    first = evaluate(load_classifier(head), more, None)
+    assert encoded == more.texts(np.array([60]))
+    assert evaluate(load_classifier(head), more, None) == first
+    assert len(encoded) == 1

@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from jdq.store.errors import StoreError
-from jdq.worker.programs.write_report import OtherSplit, best_of, page_of, report
+from jdq.worker.jobs.labelled import split_name
+from jdq.worker.jobs.learnt import OtherSplit
+from jdq.worker.programs.write_report import best_of, page_of, report
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
@@ -48,7 +50,7 @@ def test_a_split_that_is_not_the_heads_is_refused(workplace: Workplace) -> None:
         path.unlink()
     from jdq.worker.heads.split import make_split
 
-    version.put_split(None, make_split(version.labels(), version.keys(), seed=9))
+    version.put_split(None, make_split(version.labels(), version.keys(), seed=9), name=split_name(None))
     with pytest.raises(OtherSplit, match="measured on split"):
         page_of(workplace.store, head)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from jdq.worker.config import read_config
-from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness
+from jdq.worker.process.readiness import NotReady, check_gpu_build, check_readiness, check_server, is_rocm_build
+from tests.queue.test_servers import SOUND, Answers
 
 
 def test_a_store_that_is_not_there_is_made(tmp_path: Path) -> None:
@@ -32,12 +34,19 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
         check_readiness(read_config({"JDQ_HOME": "/none", "JDQ_STORE": str(tmp_path / "file")}))
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_store_of_another_user_names_both(tmp_path: Path) -> None:
+def test_a_store_of_another_user_names_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "store"
-    store.mkdir(mode=0o500)
-    with pytest.raises(NotReady, match=rf"this worker is user {os.getuid()} .*\n  try: chown -R"):
+    store.mkdir()
+    asked: list[int] = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append(mode))  # root may write anywhere
+    with pytest.raises(NotReady) as refused:
         check_readiness(read_config({"JDQ_HOME": "/none", "JDQ_STORE": str(store)}))
+    me, group = os.getuid(), store.stat().st_gid
+    assert str(refused.value) == (
+        f"the store {store} belongs to user {me}, group {group}; this worker is user {me} and may not write there\n"
+        f"  try: chown -R {me} {store}"
+    )
+    assert asked == [os.W_OK | os.X_OK]
 
 
 def test_packages_that_are_missing_are_named(tmp_path: Path) -> None:
@@ -83,3 +92,38 @@ def test_a_pytorch_for_gpus_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_pytorch_that_is_missing_is_reported_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jdq.worker.process.readiness.find_spec", lambda name: None)
     check_gpu_build()
+
+
+@pytest.mark.parametrize(("version", "rocm"), [("hip = '7.0'", True), ("hip = None", False), ("", False)])
+def test_a_pytorch_for_amds_gpus_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, rocm: bool
+) -> None:
+    installed_torch(tmp_path, monkeypatch, version)
+    assert is_rocm_build() is rocm
+
+
+def served_by(monkeypatch: pytest.MonkeyPatch, **info: object) -> None:
+    """Every URL is that of a server that says this about itself."""
+    monkeypatch.setattr("jdq.worker.process.readiness.connect", lambda config: Answers(**SOUND | info))
+
+
+def test_a_server_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    served_by(monkeypatch, redis_version="5.0.7")
+    with pytest.raises(NotReady, match=r"^the Redis server is version 5\.0\.7; jdq needs 6\.2 or newer$"):
+        check_server(read_config({"JDQ_HOME": "/none"}))
+
+
+def test_a_server_that_may_lose_jobs_is_warned_of_and_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    served_by(monkeypatch, aof_enabled=0)
+    with caplog.at_level(logging.WARNING):
+        check_server(read_config({"JDQ_HOME": "/none"}))
+    assert caplog.messages == [
+        "the Redis server forgets jobs when it ends: its append-only file is off (appendonly yes)"
+    ]
+
+
+def test_a_server_that_is_away_is_waited_for_later(caplog: pytest.LogCaptureFixture) -> None:
+    check_server(read_config({"JDQ_HOME": "/none", "JDQ_BROKER_URL": "redis+socket:///nonexistent/r.sock"}))
+    assert caplog.messages == []

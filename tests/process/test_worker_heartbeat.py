@@ -17,7 +17,7 @@ from jdq.worker.process import worker_heartbeat
 from jdq.worker.process.devices import Gpu
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.self_test import Recovery, SelfTest
-from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
+from jdq.worker.process.worker_heartbeat import STOP_SIGNAL, WorkerHeartbeat
 from jdq.worker.queue.contract import PROTOCOL, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Worker
@@ -82,11 +82,13 @@ def ignore(*_: object) -> None:
 
 
 def test_a_worker_is_starting_until_it_is_ready_and_then_describes_itself(
-    heartbeat: WorkerHeartbeat, jobbook: JobBook
+    heartbeat: WorkerHeartbeat, jobbook: JobBook, client: redis.Redis
 ) -> None:
     heartbeat.start()
     assert listed(jobbook).state == "starting"
+    assert until(lambda: client.hgetall("jdq:workers:queue")) == {"w": ""}
     heartbeat.ready(ignore, ignore)
+    assert client.hgetall("jdq:workers:queue") == {"w": "cpu"}
     worker = listed(jobbook)
     assert (worker.state, worker.device, worker.pid, worker.queue) == ("idle", "cpu", os.getpid(), "cpu")
     assert (worker.host, worker.protocol) == (heartbeat._runtime.config.host, PROTOCOL)
@@ -101,13 +103,36 @@ def test_an_order_to_stop_reaches_the_ledger_immediately_and_once(
 ) -> None:
     heartbeat._runtime.config = msgspec.structs.replace(heartbeat._runtime.config, heartbeat_s=600)
     heartbeat.start()
-    listed(jobbook)
+    until(lambda: client.exists("jdq:reclaim"))  # the last that it does before it waits
+    time.sleep(0.1)
     heartbeat.stop()
     until(lambda: client.sismember("jdq:workers:drain", "w"), within_s=20)
     heartbeat.deregister()
     assert not heartbeat.is_alive()
     assert jobbook.workers() == []
     assert not client.exists("jdq:workers:drain")
+
+
+def test_an_order_to_stop_that_the_ledger_does_not_take_reaches_the_process_by_a_signal(
+    heartbeat: WorkerHeartbeat, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled: list[int] = []
+    refusals = [redis.ConnectionError("away")]
+    drain = heartbeat._runtime.ledger.drain
+
+    def refuses_once() -> None:
+        for error in refusals:
+            refusals.clear()
+            raise error
+        drain()
+
+    monkeypatch.setattr(heartbeat._runtime.ledger, "drain", refuses_once)
+    heartbeat.ready(signalled.append, ignore)
+    heartbeat.start()
+    heartbeat.stop()
+    assert heartbeat._runtime._ends
+    until(lambda: client.sismember("jdq:workers:drain", "w"), within_s=20)
+    assert signalled == [STOP_SIGNAL]
 
 
 def test_what_an_earlier_worker_of_the_name_left_is_removed_at_the_start(
@@ -156,7 +181,10 @@ def test_a_worker_that_lost_its_gpu_ends(
 
 
 def test_a_device_that_does_not_compute_quarantines_its_worker(
-    heartbeat: WorkerHeartbeat, jobbook: JobBook, monkeypatch: pytest.MonkeyPatch
+    heartbeat: WorkerHeartbeat,
+    jobbook: JobBook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     code = "import sys; sys.exit('cuda:99 does not compute' if 'cuda:99' in sys.argv else 0)"
     in_test = lambda device: in_place(SelfTest(device), code, device)  # noqa: E731
@@ -168,7 +196,8 @@ def test_a_device_that_does_not_compute_quarantines_its_worker(
     heartbeat._send()
     worker = listed(jobbook)
     assert worker.state == "sick"
-    assert str(worker.reason).startswith("self-test: cuda:99 does not compute")
+    assert worker.reason == "self-test: cuda:99 does not compute"
+    assert caplog.messages == [f"{worker.reason}; this worker takes no work"]
 
 
 def test_a_quarantined_worker_takes_no_tickets_until_it_has_recovered(
@@ -189,6 +218,12 @@ def test_a_quarantined_worker_takes_no_tickets_until_it_has_recovered(
     until(lambda: takes == [False, True, False, True])
     assert ended == [signal.SIGTERM]
     assert listed(jobbook).state == "idle"
+
+
+def test_a_worker_recovers_by_a_test_of_its_own_device(runtime: Runtime) -> None:
+    heartbeat = WorkerHeartbeat(runtime, device="cuda:9")
+    assert heartbeat._recovery._recover == heartbeat._recover
+    assert heartbeat._recovery._test._command[-1] == "cuda:9"
 
 
 def test_a_worker_does_not_recover_while_its_process_is_busy(heartbeat: WorkerHeartbeat, jobbook: JobBook) -> None:

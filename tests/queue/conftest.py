@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from jdq.worker.queue import scripts
 from jdq.worker.queue.contract import Queue, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
+from tests.queue.dropping_proxy import DroppingProxy
+from tests.redis_server import RedisServer
 
 SPEC = TrainHead(dataset="d", version="v")
 
@@ -33,6 +36,13 @@ def ledger_of(client: redis.Redis) -> Callable[..., Ledger]:
         return Ledger(client, worker=worker, queue=queue, lease_s=lease_s, reclaim_s=0.0)
 
     return make
+
+
+@pytest.fixture
+def proxy(server: RedisServer, client: redis.Redis) -> DroppingProxy:
+    """A proxy before the server, whose database is empty."""
+    # Another path for each test, because kombu keeps connections by URL; a short one, because a socket's must be.
+    return DroppingProxy(server.folder / f"{secrets.token_hex(4)}.sock", server.socket)
 
 
 CLOCK = "test:clock"

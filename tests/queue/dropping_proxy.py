@@ -10,11 +10,12 @@ from pathlib import Path
 
 
 class DroppingProxy:
-    """Listens on a unix socket; `drops` counts down the replies to scripts that are still to be dropped."""
+    """Listens on a unix socket; `drops` counts down the replies to `command` that are still to be dropped."""
 
     def __init__(self, path: Path, server: Path) -> None:
         self.path = path
         self.drops = 0
+        self.command = b"EVALSHA"
         self.accepts = float("inf")  # so many connections; the others are closed
         self._server = server
         self._listener = socket.socket(socket.AF_UNIX)
@@ -43,7 +44,7 @@ class DroppingProxy:
                     if not data:
                         return
                     if source is client:
-                        asked = b"EVALSHA" in data
+                        asked = self.command in data
                     elif asked and self.drops and not data.startswith(b"-NOSCRIPT"):
                         self.drops -= 1
                         return

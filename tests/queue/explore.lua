@@ -2,7 +2,7 @@
 -- `sources`, defined before it, has the scripts by name, on the test's clock. ARGV: what to do, with what.
 -- A violated invariant is an error. See explore.py.
 
-local LEASE_MS, RECLAIM_MS = 60000, 10000
+local LEASE_MS, RECLAIM_MS, HOUR_MS = 60000, 10000, 3600000
 local JOB, DEPENDENT, CHUNKS = 'j', 'd', 2 -- chunks of the follow-up
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 
@@ -16,10 +16,33 @@ local function check(holds, what)
   if not holds then error('violated: ' .. what, 0) end
 end
 
+-- The keys of the ledger that have changed since a state was restored, and the values of those that have not since they were
+-- read: an action changes a few of twenty.
+local changed, values_of = {}, {}
+local READS = {}
+for command in string.gmatch('EXISTS HEXISTS HGET HGETALL HLEN HMGET LLEN SCARD SISMEMBER SMEMBERS ZCARD ZCOUNT ZRANGE '
+  .. 'ZRANGEBYSCORE ZSCORE TYPE DUMP KEYS GET', '%S+') do READS[command] = true end
+
+local function recorded(work)
+  return function(command, ...)
+    if not READS[command] then
+      for _, name in ipairs(command == 'UNLINK' and {...} or {(...)}) do
+        if string.sub(name, 1, 4) == 'jdq:' then changed[name], values_of[name] = true, nil end
+      end
+    end
+    return work(command, ...)
+  end
+end
+local redis = {call = recorded(redis.call), pcall = recorded(redis.pcall), sha1hex = redis.sha1hex}
+
+-- The scripts as functions of ARGV and redis. Their first line, the constants, is run once: it takes a quarter of a short call.
 local compiled = {}
 local function call(name, args)
-  compiled[name] = compiled[name] or assert(loadstring('local ARGV = ...\n' .. sources[name], '@' .. name))
-  return compiled[name]({cjson.encode(args)})
+  if not compiled[name] then
+    local constants, body = string.match(sources[name], '^([^\n]*)\n(.*)$')
+    compiled[name] = assert(loadstring(constants .. ' return function(ARGV, redis) ' .. body .. '\nend', '@' .. name))()
+  end
+  return compiled[name]({cjson.encode(args)}, redis)
 end
 
 local function key(job, part)
@@ -44,18 +67,25 @@ end
 
 local function save()
   local dump = {}
-  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do
-    dump[#dump + 1] = name
-    dump[#dump + 1] = redis.call('DUMP', name)
-  end
+  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do dump[name] = redis.call('DUMP', name) end
   return dump, cmsgpack.pack(world)
 end
 
 local function restore(dump, packed)
-  redis.call('UNLINK', 'none', unpack(redis.call('KEYS', 'jdq:*')))
-  for i = 1, #dump, 2 do redis.call('RESTORE', dump[i], 0, dump[i + 1]) end
+  for name in pairs(changed) do
+    redis.call('UNLINK', name)
+    if dump[name] then redis.call('RESTORE', name, 0, dump[name]) end
+  end
+  changed = {}
   world = cmsgpack.unpack(packed)
   set_clock(world.clock)
+end
+
+-- The same after another state than the one that was restored last.
+local function restore_all(dump, packed)
+  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do changed[name] = true end
+  for name in pairs(dump) do changed[name] = true end
+  restore(dump, packed)
 end
 
 local function holder(held)
@@ -72,12 +102,16 @@ end
 local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true}
 for field in string.gmatch('kind spec priority wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
 -- Which workers are busy, and since when others are idle, matters only to chunks that failed.
-local BUSY, IDLE = 'jdq:workers:busy', 'jdq:workers:idle'
+local BUSY, IDLE, SEEN, RECLAIM = 'jdq:workers:busy', 'jdq:workers:idle', 'jdq:workers:seen', 'jdq:reclaim'
 local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, [BUSY] = true, [IDLE] = true}
 local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
 
+-- Whether a worker that was seen then is dead for good: 70 s out of a whole hour, it stays so when the clock is set by hours.
+local function is_dead(seen)
+  return (world.clock - seen) % HOUR_MS >= 70000
+end
+
 -- Time from now. What is over for 70 s is so for good, unless the clock is set; two hours from now is as far as three.
-local HOUR_MS = 3600000
 local function from_now(time)
   local hours = math.floor((time - world.clock) / HOUR_MS + 0.5)
   if math.abs(hours) > 1 then return hours > 0 and 'later' or 'earlier' end
@@ -106,27 +140,46 @@ local function canonical(value, names)
   return #text == 13 and tonumber(text) and from_now(tonumber(text)) or text
 end
 
+-- When somebody last looked at the leases, and until when owners have grace, if it is longer than that. Grace that was over then
+-- is so for good: it counts at the next look only if that comes soon, and not before this one. Otherwise there is new grace.
+local function read_reclaim(name)
+  local at, grace_until = unpack(redis.call('HMGET', name, 'at', 'grace_until'))
+  return (tonumber(grace_until) or 0) > tonumber(at) and {'at', at, 'grace_until', grace_until} or {'at', at}
+end
+
 local kinds = {[IDLE] = 'hash', [BUSY] = 'hash'}
 local function read(name)
+  if name == RECLAIM then return read_reclaim(name), 2 end
   kinds[name] = kinds[name] or redis.call('TYPE', name).ok
   if kinds[name] == 'set' then return redis.call('SMEMBERS', name), 1 end
   return kinds[name] == 'hash' and redis.call('HGETALL', name) or redis.call('ZRANGE', name, 0, -1, 'WITHSCORES'), 2
 end
 
+local function values_now(name)
+  if not values_of[name] then
+    local values, step = read(name)
+    values_of[name] = {name = name, step = step, all = values, raw = name .. ' ' .. table.concat(values, ' ')}
+  end
+  return values_of[name]
+end
+
 -- As most keys stay as they are from one state to the next, their texts are kept. known: all that they depend on.
 local kept = {}
-local function as_text(name, names, known, values, step)
-  local raw = name .. known .. table.concat(values, ' ')
-  if kept[raw] then return kept[raw] end
-  local parts = {name}
-  for i = 1, #values, step do
-    if not IGNORED[values[i]] then
-      local text = canonical(values[i], names)
-      parts[#parts + 1] = step == 1 and text or text .. '=' .. canonical(values[i + 1], names)
+local function as_text(values, names, known)
+  kept[known] = kept[known] or {}
+  local text = kept[known][values.raw]
+  if text then return text end
+  local parts = {values.name}
+  for i = 1, #values.all, values.step do
+    if not IGNORED[values.all[i]] then
+      local part, value = canonical(values.all[i], names), values.all[i + 1]
+      if values.name == SEEN and is_dead(value) then value = 'dead' end
+      parts[#parts + 1] = values.step == 1 and part or part .. '=' .. canonical(value, names)
     end
   end
-  kept[raw] = sorted(parts)
-  return kept[raw]
+  text = sorted(parts)
+  kept[known][values.raw] = text
+  return text
 end
 
 local function with_names(names, of_workers)
@@ -140,21 +193,25 @@ local function with_names(names, of_workers)
     known[#known + 1] = names[worker] .. knows .. (held or lost or {token = ''}).token
   end
   known = table.concat(known, ' ')
-  for name, values in pairs(of_workers) do parts[#parts + 1] = as_text(name, names, known, values, 2) end
+  for _, values in ipairs(of_workers) do parts[#parts + 1] = as_text(values, names, known) end
   return sorted(parts)
 end
 
 -- Equal for states that no action can tell apart: two that are the same but for the names of the first two workers are one.
 local function digest()
-  local common, of_workers = {}, {}
+  local common, of_workers, troubled = {}, {}, false
   for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do
     local part = string.match(name, '([^:]*)$')
     if OF_WORKERS[part] then
-      of_workers[name] = read(name)
-      if part == 'troubles' then of_workers[BUSY], of_workers[IDLE] = read(BUSY), read(IDLE) end
+      of_workers[#of_workers + 1] = values_now(name)
+      troubled = troubled or part == 'troubles'
     elseif not NO_STATE[name] and part ~= 'log' then
-      common[#common + 1] = as_text(name, {}, world.clock, read(name))
+      common[#common + 1] = as_text(values_now(name), {}, world.clock)
     end
+  end
+  if troubled then
+    of_workers[#of_workers + 1] = values_now(BUSY)
+    of_workers[#of_workers + 1] = values_now(IDLE)
   end
   local one, other, names = {}, {}, {unpack(workers)}
   names[1], names[2] = names[2], names[1]
@@ -405,7 +462,7 @@ local function expand(level, most)
     local packed = redis.call('LPOP', 'explore:' .. level)
     if not packed then break end
     local dump, before, path = unpack(cmsgpack.unpack(packed))
-    restore(dump, before)
+    restore_all(dump, before)
     for _, action in ipairs(actions()) do
       restore(dump, before)
       local to = path .. (path == '' and '' or ' | ') .. table.concat(action, ' ')

@@ -25,7 +25,7 @@ from tests.redis_server import RedisServer
 WORKERS = ("a", "b")
 SCRIPTS = ["cancel", "commit", "create", "end_process", "fail", "heartbeat"]
 SCRIPTS += ["mark_idle", "next", "reclaim", "release", "renew", "retry"]
-BATCH = 10  # states per call: a call must end before the client loses patience, on a busy machine too
+BATCH = 40  # states per call: a call must end before the client loses patience, on a busy machine too
 
 Action = list[str]
 

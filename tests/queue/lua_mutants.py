@@ -26,7 +26,6 @@ LIMIT_S = 300
 # Lines that change no behaviour that anybody could see, with the reason.
 EQUIVALENT = {
     "return false": "at the end of a function whose callers only ask whether the answer is true",
-    "trouble.row = nil": "a text that is left out from then on is never accused again",
     "return nil": "at the end of a function, which returns nil anyway",
 }
 

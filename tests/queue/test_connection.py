@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ def config_for(url: str | None, home: str = "/nonexistent") -> Config:
     return read_config({"JDQ_HOME": home} | ({"JDQ_BROKER_URL": url} if url else {}))
 
 
-def settings(url: str, **options: float) -> dict[str, Any]:
-    client = connect(config_for(url), **options)
+def settings(url: str, patience_s: float = 0) -> dict[str, Any]:
+    client = connect(config_for(url), patience_s=patience_s)
     return dict(client.connection_pool.connection_kwargs)
 
 
@@ -92,3 +93,16 @@ def test_what_makes_a_server_a_bad_place_is_said_in_full() -> None:
         "the Redis server may evict jobs: its maxmemory-policy is volatile-lru, not noeviction",
         "the Redis server forgets jobs when it ends: its append-only file is off (appendonly yes)",
     ]
+
+
+def test_a_process_that_ends_does_not_wait_for_a_server_that_is_away() -> None:
+    patient = [True, True, True, False]
+    config = config_for("redis+socket:///nonexistent/r.sock")
+    began = time.monotonic()
+    with (
+        connect(config, patience_s=600, waits=lambda: patient.pop(0) if patient else False) as client,
+        pytest.raises(redis.ConnectionError, match=r"^the server does not answer, and this process ends$"),
+    ):
+        client.ping()
+    assert patient == []
+    assert time.monotonic() - began < 5

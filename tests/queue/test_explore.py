@@ -18,7 +18,7 @@ from tests.redis_server import RedisServer
 
 WORKERS = ("a", "b", "c")
 DEPTH = 7
-STATES = 40_000  # that deep; fewer would mean that states are taken for equal
+STATES = 60_000  # that deep; fewer would mean that states are taken for equal
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,6 @@ from jdq.worker.queue.ledger import Ledger, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.queue.conftest import SPEC
 from tests.queue.dropping_proxy import DroppingProxy
-from tests.redis_server import RedisServer
-
-
-@pytest.fixture
-def proxy(server: RedisServer, client: redis.Redis) -> DroppingProxy:
-    path = server.folder / "proxy.sock"  # a socket's path must be short
-    path.unlink(missing_ok=True)
-    return DroppingProxy(path, server.socket)
 
 
 @pytest.fixture

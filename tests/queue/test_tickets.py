@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 
 import pytest
 import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from jdq.worker.config import read_config
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.contract import Ticket
 from jdq.worker.queue.scripts import TicketOrder
 from jdq.worker.queue.tickets import send_tickets
+from tests.queue.dropping_proxy import DroppingProxy
 from tests.redis_server import RedisServer
 
 
@@ -52,6 +55,38 @@ def test_a_ticket_names_its_job_and_task_and_expects_no_result(app: Celery, clie
     assert message["headers"]["task"] == Ticket.task
     assert message["headers"]["ignore_result"] is True
     assert "'job': 'a'" in message["headers"]["kwargsrepr"]
+
+
+def job_names(client: redis.Redis, queue: str) -> list[str]:
+    """The jobs of the queue's messages, the oldest first."""
+    bodies = [base64.b64decode(json.loads(text)["body"]) for text in client.lrange(queue, 0, -1)]
+    return [json.loads(body)[1]["job"] for body in reversed(bodies)]
+
+
+ORDERS = [TicketOrder(job=f"job-{n}", queue="cpu", count=1, priority=0) for n in range(1200)]
+
+
+def test_thousands_of_tickets_are_sent_in_order_by_the_hundred(app: Celery, client: redis.Redis) -> None:
+    before = client.info("stats")["total_reads_processed"]
+    with app:
+        send_tickets(app, ORDERS)
+    assert client.info("stats")["total_reads_processed"] - before < 300  # of 16 KiB at most
+    assert job_names(client, "cpu") == [order.job for order in ORDERS]
+
+
+def test_tickets_whose_batch_was_lost_are_sent_again(proxy: DroppingProxy, client: redis.Redis) -> None:
+    app = celery_app(read_config({"JDQ_HOME": "/nonexistent", "JDQ_BROKER_URL": f"redis+socket://{proxy.path}"}))
+    proxy.command, proxy.drops = b"LPUSH", 2
+    with app:
+        send_tickets(app, ORDERS[:3])
+    assert proxy.drops == 0
+    assert set(job_names(client, "cpu")) == {"job-0", "job-1", "job-2"}
+
+
+def test_a_server_that_is_away_is_an_error_of_kombu(app: Celery, client: redis.Redis) -> None:
+    away = celery_app(read_config({"JDQ_HOME": "/nonexistent", "JDQ_BROKER_URL": "redis+socket:///nonexistent/r.sock"}))
+    with away, pytest.raises(OperationalError):
+        send_tickets(away, ORDERS[:1])
 
 
 def test_an_entry_that_is_no_message_is_dropped_and_the_next_one_is_read(

@@ -14,6 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
+
+from jdq.cli.main import cli
 
 JDQ = str(Path(sys.executable).parent / "jdq")
 
@@ -39,8 +42,12 @@ class Stack:
         return finished
 
     def json(self, *arguments: str) -> Any:
-        """What the command prints with --json."""
-        return json.loads(self.run(*arguments, "--json").stdout)
+        """What the command prints with --json, run in this process: tests ask often while they wait."""
+        others = dict.fromkeys(name for name in os.environ if name.startswith("JDQ_"))
+        environment = {**others, "JDQ_HOME": str(self.home), **self.settings}
+        found = CliRunner().invoke(cli, [*arguments, "--json"], env=environment)
+        assert found.exit_code == 0, f"{arguments}: {found.exit_code}\n{found.output}\n{found.exception!r}"
+        return json.loads(found.stdout)
 
 
 def computing(worker: psutil.Process) -> list[psutil.Process]:

@@ -233,3 +233,6 @@ def test_what_the_stack_writes_is_private(shared_stack: Stack) -> None:
     home = shared_stack.home
     folders = [home, *(folder for folder in home.iterdir() if folder.name != "store")]
     assert {oct(folder.stat().st_mode & 0o777) for folder in folders} == {"0o700"}
+    files = [file for folder in folders[1:] for file in folder.rglob("*.*") if file.is_file()]
+    assert {file.suffix for file in files} >= {".log", ".aof", ".lock"}
+    assert {oct(file.stat().st_mode & 0o777) for file in files if file.suffix != ".json"} == {"0o600"}

@@ -200,7 +200,7 @@ def test_where_a_table_came_from_is_kept(datasets: Datasets, tmp_path: Path) -> 
     source = version.source
     assert (source.file, source.size_bytes, source.encoding, source.separator) == ("data.csv", 23, "utf-8", ",")
     assert (source.n_empty_rows, source.n_skipped_rows) == (1, 1)
-    assert any("row 2 without text, left out" in warning for warning in version.warnings)
+    assert any("row 2 without text, left out" in warning for warning in version.source.warnings)
 
 
 def test_an_unknown_dataset_lists_what_there_is(datasets: Datasets, tmp_path: Path) -> None:

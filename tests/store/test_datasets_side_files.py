@@ -11,7 +11,7 @@ import pytest
 
 from jdq.store import open_store
 from jdq.store.datasets import DatasetVersion, InvalidName
-from jdq.store.datasets.side_files import SPACES, recorded_spaces
+from jdq.store.datasets.side_files import SPACES
 from jdq.store.files.digests import to_json
 from tests.store.fake_datasets import import_texts
 from tests.store.fake_features import sentences
@@ -27,11 +27,11 @@ def test_only_the_damaged_files_of_a_version_are_unreadable(version: DatasetVers
     split = version.put_split(None, Split(np.arange(9, dtype=np.uint8) % 3, {}))
     for space in ("a" * 32, "f" * 32, "0" * 32):
         version.record_space(space, encoder="e", job="j")
-    assert version.unreadable() == []
+    assert version.unreadable() == {}
     bad = [version.path / SPACES / f"{'a' * 32}.json", version.path / "splits" / f"{split.digest}.npy"]
     for path in bad:
         path.write_bytes(path.read_bytes()[:-20])
-    assert [fault.path for fault in version.unreadable()] == bad
+    assert list(version.unreadable()) == bad
 
 
 def test_the_last_recorded_space_is_the_newest_although_another_clock_was_ahead(version: DatasetVersion) -> None:
@@ -39,7 +39,7 @@ def test_the_last_recorded_space_is_the_newest_although_another_clock_was_ahead(
     ahead = msgspec.structs.replace(version.spaces()[0], recorded_at=datetime.now(UTC) + timedelta(hours=1))
     (version.path / SPACES / f"{'a' * 32}.json").write_bytes(to_json(ahead))
     version.record_space("b" * 32, encoder="e", job="j")
-    assert [record.space[0] for record in recorded_spaces(version.path)] == ["b", "a"]
+    assert [record.space[0] for record in version.spaces()] == ["b", "a"]
 
 
 def test_what_is_no_digest_is_quoted_up_to_eighty_characters(version: DatasetVersion) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from jdq.store.keys import Keys, text_keys
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.index_cache import IndexCache
+from jdq.store.spaces.index import Index
+from jdq.store.spaces.mapped_shard import MappedShard, open_shard
 from jdq.store.spaces.segment import Segment
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -44,7 +46,7 @@ def test_keys_sort_as_their_bytes_do() -> None:
 def test_an_entry_of_a_removed_shard_does_not_hide_one_of_an_existing_shard() -> None:
     keys = text_keys(sentences(10))
     part = segment.build({"a": keys, "b": keys, "c": keys[:5].copy()})
-    high, low = part.high[::3], part.low[::3]
+    high, low = part.columns.high[::3], part.columns.low[::3]
     for living in range(2):
         mask = np.arange(3) == living
         entries = part.find(np.sort(high), low[np.argsort(high)], mask)
@@ -74,13 +76,10 @@ def test_a_merge_by_ranges_of_keys_is_a_merge(tmp_path: Path, monkeypatch: pytes
     whole = segment.merge(parts, living)
     monkeypatch.setattr(segment, "RANGE_ENTRIES", 7)
     for merged in (segment.merge(parts, living), segment.write(tmp_path / "x.keys", parts, living)):
-        np.testing.assert_array_equal(merged.high, whole.high)
-        np.testing.assert_array_equal(merged.where, whole.where)
+        assert merged is not None
+        np.testing.assert_array_equal(np.stack(merged.columns), np.stack(whole.columns))
         assert merged.shards == whole.shards
         assert merged.sizes().tolist() == [50, 50, 50, 1]
-    read = segment.read(tmp_path / "x.keys")
-    assert read is not None
-    np.testing.assert_array_equal(read.low, whole.low)
 
 
 def test_a_damaged_segment_is_not_merged_into_a_sound_one(tmp_path: Path) -> None:
@@ -120,7 +119,7 @@ def test_a_segments_file_is_read_back_and_checked(tmp_path: Path) -> None:
     segment.write(tmp_path / "x.keys", [part], part.shards)
     read = segment.read(tmp_path / "x.keys")
     assert read is not None
-    np.testing.assert_array_equal(read.where, part.where)
+    np.testing.assert_array_equal(np.stack(read.columns), np.stack(part.columns))
     data = bytearray((tmp_path / "x.keys").read_bytes())
     data[-5] ^= 1
     (tmp_path / "y.keys").write_bytes(data)
@@ -140,8 +139,8 @@ def test_many_small_puts_leave_few_segments(tmp_path: Path) -> None:
     space.missing(text_keys(["x"]))
     for start in range(300):
         put_texts(space, sentences(1, start))
-    cache = IndexCache(space.path / "index")
-    assert len(cache.segments()) <= 8
+    files = segment.paths(space.path / "index")
+    assert 0 < len(files) <= 8
     fresh = Space(space.path)
     np.testing.assert_array_equal(fresh.read(text_keys(sentences(300))), fake_features(sentences(300)))
     assert fresh.count() == 300
@@ -187,3 +186,63 @@ def test_a_segment_of_another_version_or_length_is_none(tmp_path: Path) -> None:
         assert changed != data
         path.write_bytes(changed)
         assert segment.read(path) is None
+
+
+@pytest.mark.parametrize(
+    ("added", "kept"),
+    [
+        ([110, 40, 10, 2], [110, 40, 10, 2]),
+        ([10, 6], [16]),
+        ([10, 5], [15]),
+        ([100, 4, 3], [100, 7]),
+        ([11, 5], [11, 5]),
+    ],
+)
+def test_segments_are_merged_until_each_is_over_twice_as_long_as_all_shorter_ones(
+    tmp_path: Path, added: list[int], kept: list[int]
+) -> None:
+    index = Index("x", tmp_path / "shards", tmp_path / "index")
+    index.refresh()
+    for number, rows in enumerate(added):
+        index.add(f"{number:032x}", text_keys(sentences(rows, 1000 * number)))
+    assert sorted(map(len, index._parts), reverse=True) == kept
+    assert index.sizes().tolist() == added
+
+
+@pytest.mark.parametrize(("shards", "files"), [(1, 0), (2, 1), (3, 1), (5, 1)])
+def test_keys_are_merged_in_bounded_memory_and_many_are_worth_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int, files: int
+) -> None:
+    monkeypatch.setattr("jdq.store.spaces.index.WORTH_A_FILE_KEYS", 20)
+    space = open_store(tmp_path).space(fake_space())
+    for number in range(shards):
+        put_texts(space, sentences(10, 10 * number))
+    reader = Space(space.path)
+    texts = sentences(10 * shards)
+    assert not reader.missing(text_keys(texts)).any()
+    assert len(segment.paths(space.path / "index")) == files
+    np.testing.assert_array_equal(reader.read(text_keys(texts)), fake_features(texts))
+
+
+def test_a_damaged_shard_is_read_again_only_when_its_file_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    path, keys = space.shard_path(put_texts(space, ["a", "b"])), text_keys(["a", "b"])
+    sound = path.read_bytes()
+    path.write_bytes(sound[:100])
+    reader = Space(space.path)
+    opened: list[Path] = []
+
+    def counting(path: Path, **more: Any) -> MappedShard:
+        opened.append(path)
+        return open_shard(path, **more)
+
+    monkeypatch.setattr("jdq.store.spaces.index.open_shard", counting)
+    for _ in range(3):
+        assert reader.missing(keys).all()
+    assert opened == [path]
+    path.unlink()
+    path.write_bytes(sound)
+    assert not reader.missing(keys).any()
+    assert (opened, reader.index.unreadable()) == ([path, path], {})

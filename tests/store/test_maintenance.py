@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,18 +206,43 @@ def test_gc_removes_folders_of_imports_and_removals_that_died(tmp_path: Path, na
     store, version, _ = write_store(tmp_path / "store", sentences(3))
     left = store.root / "datasets" / name
     left.mkdir()
-    (left / "table.parquet").touch()
+    (left / "table.parquet").write_bytes(bytes(100))
     assert collect_garbage(store, grace_s=0).leftovers == []
     os.utime(left, (time.time() - 7200,) * 2)
-    assert collect_garbage(store).leftovers == [str(left)]
+    assert collect_garbage(store).leftovers == [], "a file in it was written just now"
+    os.utime(left / "table.parquet", (time.time() - 7200,) * 2)
+    report = collect_garbage(store)
+    assert (report.leftovers, report.size_bytes > 100) == ([str(left)], True)
     assert [found.version for found in store.datasets.list()] == [version.version]
 
 
 def test_gc_keeps_unused_features_while_a_dataset_cannot_be_read(tmp_path: Path) -> None:
     store, version, space = write_store(tmp_path / "store", sentences(300))
     (version.path / "dataset.json").write_text("{}")
-    assert collect_garbage(store, unused=True, grace_s=0).unused == []
-    assert len(space.shard_names()) == 3
+    report = collect_garbage(store, unused=True, grace_s=0)
+    assert (report.unused, len(space.shard_names())) == ([], 3)
+    assert [str(version.path) in fact for fact in report.unreadable] == [True]
+
+
+def test_gc_goes_on_after_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, version, space = write_store(tmp_path / "store", sentences(1000))
+    compact(space)
+    other = store.space(fake_space(weights="f" * 32))
+    damaged = store.space(fake_space(weights="e" * 32))
+    (damaged.path / "space.json").write_text("{}")
+    flip(version.path / "keys.npy", 200)
+    real = os.scandir
+
+    def refusing(path: Path) -> Any:
+        if Path(path) == other.shards:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = collect_garbage(store, unused=True, grace_s=0)
+    assert (len(report.replaced), report.unused) == (10, [])
+    wanted = sorted([str(damaged.path), str(version.path), str(other.shards)])
+    assert sorted(path for path in wanted for fact in report.unreadable if path in fact) == wanted
 
 
 def test_damage_is_only_reported_without_repair(tmp_path: Path) -> None:
@@ -300,7 +327,8 @@ def test_a_feature_space_whose_making_was_killed_is_a_leftover_and_no_damage(tmp
     (left / "shards").mkdir(parents=True)
     assert verify(store).sound
     assert collect_garbage(store, grace_s=0).leftovers == []
-    os.utime(left, (time.time() - 7200,) * 2)
+    for folder in (left / "shards", left):
+        os.utime(folder, (time.time() - 7200,) * 2)
     assert collect_garbage(store).leftovers == [str(left)]
     assert not left.exists()
     assert [found.digest for found in store.spaces()] == [space.digest]

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import jdq.store
-from jdq.store import BatchPlan, ExtractedDataset, open_store
+from jdq.store import BatchPlan, ExtractedDataset, FeatureRows, open_store
 from jdq.store.exports.huggingface import to_huggingface
 from jdq.store.exports.torch_datasets import FeatureBatches, FeatureDataset
 from tests.store.fake_datasets import extract_texts, write_store
@@ -90,7 +90,7 @@ def test_an_epoch_holds_every_row_once(table: ExtractedDataset, size: int, shuff
     rows = np.concatenate([batch.rows for batch in found])
     np.testing.assert_array_equal(np.concatenate([batch.features for batch in found]), FEATURES[rows])
     assert sorted(rows.tolist()) == list(range(len(TEXTS)))
-    assert (rows.tolist() == list(range(len(TEXTS)))) != shuffle
+    assert (rows.tolist() == list(range(len(TEXTS)))) != (shuffle and size < len(TEXTS)), "a batch is sorted"
     assert {len(batch.rows) for batch in found[:-1]} <= {size}
 
 
@@ -104,14 +104,34 @@ def test_the_order_is_that_of_seed_and_epoch(table: ExtractedDataset) -> None:
     assert order() != order(seed=1)
 
 
+def test_batches_in_order_are_views_also_across_blocks(table: ExtractedDataset) -> None:
+    batches = list(table.batches(BatchPlan(size=150, block_rows=100), rows=np.arange(500)))
+    assert [len(batch.rows) for batch in batches] == [150, 150, 150, 50]
+    assert not any(batch.features.flags.writeable for batch in batches)
+
+
+def test_a_shuffled_epoch_mixes_blocks_from_everywhere_and_reads_each_ahead(
+    table: ExtractedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead: list[tuple[int, int]] = []
+    monkeypatch.setattr(FeatureRows, "read_soon", lambda _, start, stop: ahead.append((start, stop)))
+    plan = BatchPlan(size=200, shuffle=True, block_rows=100, mixed_blocks=2)
+    seen = []
+    for number, batch in enumerate(table.batches(plan, rows=list(range(3000)))):  # type: ignore[arg-type]
+        blocks = sorted({int(row) // 100 for row in batch.rows})
+        # The group of this batch, and that of the next one.
+        assert sorted(start // 100 for start, _ in ahead[2 * number : 2 * number + 2]) == blocks
+        assert len(ahead) == min(2 * number + 4, 30)
+        seen += blocks
+    assert sorted(seen) == list(range(30))
+    assert seen[:6] != list(range(6))
+    assert all(stop - start == 100 for start, stop in ahead)
+
+
 def test_batches_of_a_splits_part_hold_just_its_rows(table: ExtractedDataset) -> None:
     part = np.flatnonzero(np.arange(len(TEXTS)) % 5 > 0)
     found = np.concatenate([batch.rows for batch in table.batches(BatchPlan(shuffle=True), rows=part)])
     assert sorted(found.tolist()) == part.tolist()
-
-
-def test_drop_last_leaves_the_smaller_batch_out(table: ExtractedDataset) -> None:
-    assert [len(batch.rows) for batch in table.batches(BatchPlan(size=700, drop_last=True))] == [700] * 4
 
 
 def test_a_table_can_be_pickled_for_worker_processes(table: ExtractedDataset) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from jdq.store import open_store
-from jdq.store.errors import AmbiguousSpace, StoreFormatError, UnknownSpace
+from jdq.store.errors import StoreFormatError, UnknownSpace
 from jdq.store.keys import text_key, text_keys
 from jdq.store.spaces.definition import FeatureSpace
 from tests.store.fake_features import fake_space, put_texts
@@ -70,7 +70,7 @@ def test_a_space_is_found_by_the_beginning_of_its_digest(tmp_path: Path) -> None
     spaces = [store.space(fake_space(dim=dim)) for dim in range(1, 40)]
     assert store.open_space(spaces[0].digest[:12]).digest == spaces[0].digest
     assert [space.digest for space in store.spaces()] == sorted(space.digest for space in spaces)
-    with pytest.raises(AmbiguousSpace):
+    with pytest.raises(UnknownSpace, match=r"is the beginning of several; the store has: [0-9a-f]{32}, [0-9a-f]"):
         for digit in {space.digest[0] for space in spaces}:
             store.open_space(digit)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -62,6 +63,20 @@ class Client:
     def existing_store(self) -> Store:
         """The configured store; raises StoreFormatError where it does not exist."""
         return self._open_store(create=False)
+
+    def automatic_precision(self) -> str | None:
+        """What precision `auto` means, as far as Redis and the store answer; None where it is not settled."""
+        from redis import RedisError
+
+        from jdq.store.errors import StoreError
+        from jdq.worker.queue.connection import BrokerUnreachable
+
+        settled = None
+        with suppress(StoreError):
+            settled = self.existing_store.precision()
+        with suppress(BrokerUnreachable, RedisError):
+            settled = self.jobbook.precision() or settled
+        return settled
 
     def job(self, job: str) -> Job:
         """The job with this id; raises UnknownJob with a message for the user."""

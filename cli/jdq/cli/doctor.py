@@ -6,17 +6,21 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from jdq.cli.client import Client
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.jobs.machine import gpus
 from jdq.cli.output import json_option, print_json, say, size
 from jdq.worker.queue.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from jdq.worker.process.devices import Gpu
 
 WORKER_PACKAGES = (
     "torch",
@@ -78,10 +82,12 @@ def examine(client: Client) -> Iterator[Finding]:
     yield Finding(about="JDQ_HOME", level="ok", text=str(home))
     yield from packages(_installed)
     yield from local_server(client.config.embedded, _installed)
-    yield from devices(_gpus(), _installed("torch"))
+    yield from devices(gpus, _installed("torch"))
     yield from _store(client)
     yield from disk(client.config.store, lambda path: shutil.disk_usage(path).free)
     yield from _queue(client)
+    settled = client.automatic_precision() or "not settled yet: the first extraction chooses it by the workers' devices"
+    yield Finding(about="precision auto", level="ok", text=settled)
 
 
 def packages(installed: Callable[[str], str | None]) -> Iterator[Finding]:
@@ -109,13 +115,18 @@ def local_server(embedded: bool, installed: Callable[[str], str | None]) -> Iter
         )
 
 
-def devices(gpus: dict[str, str], torch: str | None) -> Iterator[Finding]:
-    """What workers compute on. gpus: use and memory, by index."""
+def devices(measured: Callable[[], Sequence[tuple[Gpu, str]]], torch: str | None) -> Iterator[Finding]:
+    """What workers compute on. measured: the GPUs of this host, and how much of each is used."""
     cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
-    if not gpus:
+    try:
+        found = measured()
+    except BadRequest as error:
+        yield Finding(about="devices", level="fault", text=str(error), todo="nvidia-smi, or JDQ_DEVICE=cpu")
+        return
+    if not found:
         yield Finding(about="devices", level="ok", text=f"no NVIDIA GPU; {cores}")
         return
-    text = "; ".join(f"GPU {index}: {use}" for index, use in gpus.items())
+    text = "; ".join(f"GPU {gpu.index} {gpu.name}: {use}" for gpu, use in found)
     if torch is not None and torch.endswith("+cpu"):
         text += f", but PyTorch {torch} is built for CPUs"
         todo = "pip install --force-reinstall torch, or JDQ_DEVICE=cpu"
@@ -160,7 +171,7 @@ def disk(path: Path, free_bytes: Callable[[Path], int]) -> Iterator[Finding]:
 
 
 def _queue(client: Client) -> Iterator[Finding]:
-    """Redis, workers and the settled precision."""
+    """Redis and workers."""
     from redis import RedisError
 
     from jdq.worker.queue.connection import BrokerUnreachable, server_warnings, without_password
@@ -169,7 +180,6 @@ def _queue(client: Client) -> Iterator[Finding]:
     try:
         warnings = list(server_warnings(client.redis))
         workers = client.jobbook.workers()
-        precision = client.jobbook.precision()
     except (BrokerUnreachable, RedisError) as error:
         text, _, todo = str(error).partition("\n  try: ")
         yield Finding(about="Redis", level="warning" if client.config.embedded else "fault", text=text, todo=todo)
@@ -187,8 +197,6 @@ def _queue(client: Client) -> Iterator[Finding]:
     for worker in workers:
         if worker.reason is not None:
             yield Finding(about=worker.name, level="fault", text=f"sick: {worker.reason}", todo="jdq workers")
-    settled = precision or "not settled yet: the first extraction chooses it by the workers' devices"
-    yield Finding(about="precision auto", level="ok", text=settled)
 
 
 def _installed(package: str) -> str | None:
@@ -196,9 +204,3 @@ def _installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _gpus() -> dict[str, str]:
-    from jdq.cli.jobs.machine import gpus
-
-    return gpus()

@@ -90,6 +90,14 @@ def _datasets(client: Client) -> list[str]:
     return client.store.datasets.names()
 
 
+def _versions(client: Client) -> list[str]:
+    return [version.version for version in client.existing_store.datasets.list()]
+
+
+def _spaces(client: Client) -> list[str]:
+    return [space.digest for space in client.existing_store.spaces()]
+
+
 JOB = Id("job", _jobs)
 HEAD = Id("head", _heads)
 MODEL = Id("model", _models)
@@ -97,6 +105,10 @@ MODEL = Id("model", _models)
 HEAD_TO_COME = Id("head", lambda client: [*_heads(client), *_of_kind(client, "train-head")])
 MODEL_TO_COME = Id("model", lambda client: [*_models(client), *_of_kind(client, "fine-tune")])
 DATASET = Name(_datasets)
+VERSION = Name(_versions)
+SPACE = Name(_spaces)
+WORKER = Name(lambda client: [worker.name for worker in client.jobbook.workers()])
+DATASET_OR_SPACE = Name(lambda client: [*_datasets(client), *_spaces(client)])
 FILE_OR_DATASET = Name(_datasets, files=True)
 HEAD_KIND = Name(lambda _: HEADS)
 TRAINED_OR_DATASET = Id(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jdq.cli.client import Client
+from jdq.cli.ids import DATASET, DATASET_OR_SPACE, SPACE, VERSION
 from jdq.cli.output import json_option, print_json, print_table, say, size
 from jdq.worker.queue.exit_codes import ExitCode
 
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from jdq.store.maintenance.listing import DatasetSummary, SpaceSummary
     from jdq.store.maintenance.verify import VerifyReport
 
-version_option = click.option("--version", metavar="V", help="Version, or its first digits.  [default: the newest]")
+version_option = click.option(
+    "--version", type=VERSION, metavar="V", help="Version, or its first digits.  [default: the newest]"
+)
 space_option = click.option(
-    "--space", metavar="S", help="Feature space, or its first digits.  [default: extracted last]"
+    "--space", type=SPACE, metavar="S", help="Feature space, or its first digits.  [default: extracted last]"
 )
 
 
@@ -62,7 +65,7 @@ def list_(everything: bool, as_json: bool) -> None:
 
 
 @store.command()
-@click.argument("name", metavar="DATASET|SPACE")
+@click.argument("name", type=DATASET_OR_SPACE, metavar="DATASET|SPACE")
 @version_option
 @json_option
 def show(name: str, version: str | None, as_json: bool) -> None:
@@ -148,12 +151,14 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
     for kind in ("leftovers", "replaced", "unused", "quarantined"):
         for path in getattr(report, kind):
             say(f"{kind}: {path}")
+    for fact in report.unreadable:
+        say(fact, err=True)
     verb = "would remove" if dry_run else "removed"
     say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
 
 
 @store.command()
-@click.argument("space", required=False)
+@click.argument("space", type=SPACE, required=False)
 @json_option
 def compact(space: str | None, as_json: bool) -> None:
     """Merge small shards into large ones.
@@ -180,7 +185,7 @@ def compact(space: str | None, as_json: bool) -> None:
 
 
 @store.command()
-@click.argument("dataset")
+@click.argument("dataset", type=DATASET)
 @click.option(
     "--to",
     "path",
@@ -216,8 +221,8 @@ def export(
 
 
 @store.command()
-@click.argument("dataset")
-@click.option("--version", metavar="V", help="Version, or its first digits.  [default: all versions]")
+@click.argument("dataset", type=DATASET)
+@click.option("--version", type=VERSION, metavar="V", help="Version, or its first digits.  [default: all versions]")
 @json_option
 def rm(dataset: str, version: str | None, as_json: bool) -> None:
     """Remove a dataset, or one version of it.

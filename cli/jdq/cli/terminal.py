@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 GAP = 2
-LEAST_SHORTENED = 12
 # By the first word of a cell in the column `state`.
 STATE_STYLES = {
     "running": "cyan",
@@ -42,28 +41,35 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) 
     return aligned
 
 
-def lines(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> list[Text]:
-    """A header and a line for each row, with the leading columns that fit; the last one of all is shortened to fit."""
+def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> tuple[Text, list[list[Text]]]:
+    """A header, and the lines of each row: the leading columns that fit, and below them, by name, what others say."""
     widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
     ends = [sum(widths[: n + 1]) + GAP * n for n in range(len(widths))]
-    n_fitting = max(1, sum(end <= width for end in ends))
-    if n_fitting == len(columns) - 1 and width - ends[-2] - GAP >= LEAST_SHORTENED:
-        n_fitting, widths[-1] = len(columns), width - ends[-2] - GAP
+    n_fitting = sum(end <= width for end in ends)
     header = Text(style="bold")
     for column, size in zip(columns[:n_fitting], widths, strict=False):
         header.append(set_cell_size(column, size) + " " * GAP)
-    shown = [header]
-    for row in rows:
-        line = Text()
-        for column, value, size in zip(columns[:n_fitting], row, widths, strict=False):
-            text = cell(column, value)
-            text.truncate(size, overflow="ellipsis", pad=True)
-            line.append_text(text).append(" " * GAP)
-        shown.append(line)
-    for line in shown:
+    header.rstrip()
+    return header, [_block(columns, row, widths[:n_fitting], width) for row in rows]
+
+
+def _block(columns: Sequence[str], row: Sequence[str], widths: Sequence[int], width: int) -> list[Text]:
+    """widths: of the leading columns, which are aligned."""
+    line = Text()
+    for column, value, size in zip(columns, row, widths, strict=False):
+        line.append_text(cell(column, value)).append(" " * (size - cell_len(value) + GAP))
+    line.rstrip()
+    rest = _named(columns[len(widths) :], row[len(widths) :])
+    return [*([line] if widths else []), *(wrapped(rest, width, indent=GAP) if rest else [])]
+
+
+def wrapped(text: Text, width: int, *, indent: int = 0) -> list[Text]:
+    """The text in lines of at most this many columns, broken at words where that is possible."""
+    lines = list(text.wrap(console(), width - indent))
+    for line in lines:
         line.rstrip()
-        line.truncate(width)
-    return shown
+        line.pad_left(indent)
+    return lines
 
 
 def cell(column: str, value: str) -> Text:
@@ -73,12 +79,17 @@ def cell(column: str, value: str) -> Text:
 
 def _paragraph(columns: Sequence[str], row: Sequence[str]) -> RenderableType:
     """The first cell, and below it what the others say, by name."""
+    return Group(Text(row[0], style="bold"), Padding(_named(columns[1:], row[1:]), (0, 0, 0, GAP)))
+
+
+def _named(columns: Sequence[str], cells: Sequence[str]) -> Text:
+    """The cells that say something, each after its column's name."""
     named = [
         Text.assemble((f"{column} ", "dim"), cell(column, value))
-        for column, value in zip(columns[1:], row[1:], strict=True)
+        for column, value in zip(columns, cells, strict=True)
         if value not in ("", "-")
     ]
-    return Group(Text(row[0], style="bold"), Padding(Text(", ").join(named), (0, 0, 0, GAP)))
+    return Text(", ").join(named)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from jdq.cli.client import BadRequest
 from jdq.client import results
 from jdq.client.connection import Connection, InProcess
-from jdq.client.inputs import Columns, Data, files_of, table_options
+from jdq.client.inputs import Columns, Data, imported
 from jdq.client.job import Job
+from jdq.client.suggestions import python_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,7 @@ class Client:
         """The store with datasets, features, heads and models."""
         return self._connection.store
 
+    @python_errors
     def extract(
         self,
         data: Data,
@@ -68,12 +70,13 @@ class Client:
         pooling: str = "auto",
         on_error: Literal["fail", "skip"] = "fail",
         missing_labels: Literal["error", "keep"] = "keep",
+        skip_empty: bool = False,
     ) -> Job[Features]:
         """Computes the features of the texts that the store does not have yet. The result: (rows, dim).
 
         data: a data frame, a list of texts, or a file (also a folder, a pattern or a URL). text: its text column;
         several are joined. label: its label column, or the labels of a list of texts. name: of the dataset in the
-        store. The other options are those of `jdq submit extract`.
+        store. skip_empty: leave out rows without a text. The other options are those of `jdq submit extract`.
         """
         from jdq.cli.submit.checks import checked_encoder
         from jdq.cli.submit.sending import made_by
@@ -86,7 +89,8 @@ class Client:
             poolings = parse_poolings(pooling)
         except ValueError as error:
             raise BadRequest(str(error)) from None
-        version = self._imported(data, text, label, name, missing_labels=missing_labels)
+        reading = {"missing_labels": missing_labels, "empty_text": "skip" if skip_empty else "error"}
+        version = self._imported(data, text, label, name, **reading)
         spec = Extract(
             dataset=version.name,
             version=version.version,
@@ -98,6 +102,7 @@ class Client:
         )
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.features)
 
+    @python_errors
     def train_head(
         self,
         dataset: str | Job[Any] | None = None,
@@ -119,20 +124,15 @@ class Client:
         dataset: a name, or the job that extracts it. label: the label column. label_separator: for cells with several
         labels. The job's id is the head's. The options are those of `jdq submit train-head`.
         """
-        options = self._head_options(
-            [head],
-            label_separator,
-            dict(params or {}),
-            searching=False,
-            class_weight=class_weight,
-            calibrate=calibrate,
-            cv=cv,
-            per_class=per_class,
-            seed=seed,
-        )
-        spec, after = self._head(dataset, options, version, space, label, None)
-        return self._submitted(spec, after, results.metrics)
+        from jdq.cli.submit.checks import check_classifiers
+        from jdq.cli.submit.head_spec import head_options_of
 
+        fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}
+        options = head_options_of([head], label_separator, dict(params or {}), searching=False, **fit)
+        check_classifiers(self._connection.config, [head])
+        return self._head(dataset, options, version, space, label, None, results.metrics)
+
+    @python_errors
     def search(
         self,
         dataset: str | Job[Any] | None = None,
@@ -153,22 +153,17 @@ class Client:
 
         heads: the kinds to try. The job's id is the best head's. The other options are those of `train_head`.
         """
-        from jdq.cli.submit.head_spec import GRID, search_of
+        from jdq.cli.submit.checks import check_classifiers
+        from jdq.cli.submit.head_spec import GRID, head_options_of, search_of
 
-        wanted = search_of(GRID if trials is None else str(trials), tuple(heads), metric)
-        options = self._head_options(
-            heads,
-            label_separator,
-            {},
-            searching=True,
-            class_weight=class_weight,
-            calibrate=calibrate,
-            per_class=per_class,
-            seed=seed,
-        )
-        spec, after = self._head(dataset, options, version, space, label, wanted)
-        return self._submitted(spec, after, results.trials)
+        count, multi_label = GRID if trials is None else str(trials), label_separator is not None
+        wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
+        fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
+        options = head_options_of(heads, label_separator, {}, searching=True, **fit)
+        check_classifiers(self._connection.config, heads)
+        return self._head(dataset, options, version, space, label, wanted, results.trials)
 
+    @python_errors
     def fine_tune(
         self,
         data: Data | Job[Any],
@@ -186,6 +181,7 @@ class Client:
         early_stopping: int | None = None,
         seed: int = 0,
         label_separator: str | None = None,
+        skip_empty: bool = False,
     ) -> Job[pd.DataFrame]:
         """Trains the whole network. The result: metrics. The job's id is the model's.
 
@@ -213,12 +209,14 @@ class Client:
             label_separator=label_separator,
         )
         check_options(options)
-        version = self._imported(data, text, label, name)
+        reading = {"empty_text": "skip" if skip_empty else "error", "command": "jdq submit fine-tune"}
+        version = self._imported(data, text, label, name, **reading)
         column = label if isinstance(label, str) else None
         check_classes(connection, version, column, label_separator)
         spec = FineTune(dataset=version.name, version=version.version, options=options, label_column=column)
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics)
 
+    @python_errors
     def predict(
         self,
         data: Data | Job[Any],
@@ -240,10 +238,13 @@ class Client:
             raise BadRequest("give either head or model")
         head, model = _id(head), _id(model)
         after = maker_of(self._connection, head, model)
-        version = self._imported(data, text, None, name, prefix="predict-", unlabelled=True, empty_text="keep")
+        reading = {"unlabelled": True, "can_be_unlabelled": False, "empty_text": "keep"}
+        command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
+        version = self._imported(data, text, None, name, prefix="predict-", command=command, **reading)
         spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
         return self._submitted(spec, after, results.predictions)
 
+    @python_errors
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:
         """The heads and fine-tunes of a dataset, the best macro-F1 first: the rows of `jdq compare`.
 
@@ -261,6 +262,7 @@ class Client:
             self._connection.note(f"warning: {fault}")
         return pd.DataFrame([flat(row) for row in comparison.rows])
 
+    @python_errors
     def job(self, id: str) -> Job[Any]:
         """A job that was submitted before, also by the command line. Raises UnknownJob."""
         record = self._connection.job(id)
@@ -272,34 +274,11 @@ class Client:
         return Job(self._connection, self._connection.submit(spec, after=after), read)
 
     def _imported(
-        self,
-        data: Data | Job[Any],
-        text: Columns,
-        label: Columns,
-        name: str | None,
-        *,
-        prefix: str = "",
-        **options: Any,
+        self, data: Data | Job[Any], text: Columns, label: Columns, name: str | None, **options: Any
     ) -> DatasetVersion:
-        """The data as a dataset of the store. Raises BadRequest, TableError."""
-        from jdq.cli.submit.data import files_or_dataset
-        from jdq.store.datasets import name_from
-        from jdq.store.table import table_name
-
         self._connection.jobbook  # noqa: B018 - fails before the import where Redis does not answer
-        if isinstance(data, Job):
-            data = data.dataset
-        with files_of(data, label) as (files, column):
-            name = name or name_from(prefix + table_name(files))
-            return files_or_dataset(self._connection, files, name=name, options=table_options(text, column, **options))
-
-    def _head_options(self, heads: Sequence[str], *arguments: Any, **options: Any) -> HeadOptions:
-        from jdq.cli.submit.checks import check_classifiers
-        from jdq.cli.submit.head_spec import head_options_of
-
-        checked = head_options_of(heads, *arguments, **options)
-        check_classifiers(self._connection.config, heads)
-        return checked
+        source = data.dataset if isinstance(data, Job) else data
+        return imported(self._connection, source, text, label, name, **options)
 
     def _head(
         self,
@@ -309,11 +288,13 @@ class Client:
         space: str | None,
         label: str | None,
         search: HeadSearch | None,
-    ) -> tuple[Spec, list[str]]:
+        read: Any,
+    ) -> Job[pd.DataFrame]:
         from jdq.cli.submit.head_spec import head_spec
 
         name = dataset.dataset if isinstance(dataset, Job) else dataset
-        return head_spec(self._connection, options, name, version, space, label, search)
+        spec, after = head_spec(self._connection, options, name, version, space, label, search)
+        return self._submitted(spec, after, read)
 
 
 def _id(trained: str | Job[Any] | None) -> str | None:

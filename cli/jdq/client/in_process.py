@@ -42,7 +42,6 @@ class InProcessJobs(JobBook):
         self._held: dict[str, HeldLease] = {}
         self._futures: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
-        self._precision: str | None = None
         self._runtimes = {queue: _Runtime(self, self._config, queue) for queue in QUEUES}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jdq")
 
@@ -102,13 +101,11 @@ class InProcessJobs(JobBook):
         ]
 
     def precision(self) -> str | None:
-        """What `auto` means in this process."""
-        return self._precision
+        """None: what `auto` means is in the store."""
 
     def settle_precision(self, precision: str) -> str:
-        """What `auto` means in this process: this, unless it was settled before."""
-        self._precision = self._precision or precision
-        return self._precision
+        """This."""
+        return precision
 
     def _read(self, ids: list[str]) -> list[Job]:
         return [self._now(self._jobs[job]) for job in ids if job in self._jobs]

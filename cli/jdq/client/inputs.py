@@ -13,7 +13,8 @@ from jdq.cli.client import BadRequest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from jdq.store.table import TableOptions
+    from jdq.client.connection import Connection
+    from jdq.store.datasets import DatasetVersion
 
 # A path may also be a folder, a pattern or a URL, as on the command line.
 Data: TypeAlias = "pd.DataFrame | pd.Series[Any] | Path | str | Sequence[str] | Sequence[Path]"
@@ -44,12 +45,26 @@ def files_of(data: Data, label: Columns = None) -> Iterator[tuple[list[str], str
             yield [file], column
 
 
-def table_options(text: Columns, label: str | None, **options: Any) -> TableOptions:
-    """The options for reading the table."""
-    from jdq.store.table import TableOptions
+def imported(
+    connection: Connection,
+    data: Data,
+    text: Columns,
+    label: Columns,
+    name: str | None,
+    *,
+    prefix: str = "",
+    **options: Any,
+) -> DatasetVersion:
+    """The data as a dataset of the store, read with these options. Raises BadRequest, TableError."""
+    from jdq.cli.submit.data import files_or_dataset
+    from jdq.store.datasets import name_from
+    from jdq.store.table import TableOptions, table_name
 
     text_column = text if text is None or isinstance(text, str) else tuple(text)
-    return TableOptions(text_column=text_column, label_column=label, **options)
+    with files_of(data, label) as (files, column):
+        name = name or name_from(prefix + table_name(files))
+        table = TableOptions(text_column=text_column, label_column=column, **options)
+        return files_or_dataset(connection, files, name=name, options=table)
 
 
 def _name_of(label: Columns) -> str | None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from jdq.client.progress import Bar, progress_bar
+from jdq.client.suggestions import in_python, python_errors
 
 if TYPE_CHECKING:
     from jdq.client.connection import Connection
@@ -69,7 +70,9 @@ class Job(Generic[R]):
             record = self._ended(record, bar, None if timeout_s is None else time.monotonic() + timeout_s)
         if record.state == "succeeded":
             return self
-        raise JobNotSucceeded(self.id, f"{record.state}: {record.error.message}" if record.error else record.state)
+        raise JobNotSucceeded(
+            self.id, f"{record.state}: {in_python(record.error.message)}" if record.error else record.state
+        )
 
     def result(self) -> R:
         """The result, after waiting for it. Raises JobNotSucceeded."""
@@ -80,6 +83,7 @@ class Job(Generic[R]):
         """Ends the job; what is in the store stays. False if it had ended already."""
         return self._connection.jobbook.cancel(self.id)
 
+    @python_errors
     def retry(self) -> Self:
         """Runs the failed or cancelled job again, and returns it. Raises NotRetried, and BadRequest if another must
         succeed first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,15 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from jdq.client.device import local_device
 from jdq.sklearn.texts import checked_texts
-from jdq.store.keys import text_keys
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.options import AUTO, FAST, automatic_precision, device_kind
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
-    from jdq.store.spaces.feature_space import Space
     from jdq.store.store import Store
     from jdq.worker.config import Config
+    from jdq.worker.encoder.by_name import FeatureEncoder
 
 Texts = Sequence[str] | npt.NDArray[Any]
 
@@ -107,7 +105,8 @@ class _Encoding:
             raise ValueError(f"one pooling is needed, not {estimator.pooling!r}")
         precision = estimator.precision
         if precision == AUTO:
-            precision = automatic_precision(self.device)
+            precision = self.store.precision() or automatic_precision(self.device)
+            self.store.settle_precision(precision)
         elif precision == FAST:
             precision = fastest_precision(self.files, device_kind([self.device]), [pooling])
         self.definition: FeatureSpace = space_of(
@@ -120,29 +119,16 @@ class _Encoding:
 
     def features(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """(n, dim), in order."""
-        from jdq.worker.jobs.plan import first_rows
+        from jdq.worker.jobs.stored_features import stored_features
 
         space = self.store.space(self.definition)
-        keys = text_keys(texts)
-        rows = first_rows(keys)
-        rows = rows[space.missing(keys[rows])]
-        self._compute(space, [texts[row] for row in rows], keys[rows])
-        return space.read(keys).astype(np.float32)
+        features = stored_features(space, texts, self._load, name=self.encoder, device=self.device)
+        return features.astype(np.float32)
 
-    def _compute(self, space: Space, texts: list[str], keys: npt.NDArray[np.uint8]) -> None:
-        """Stores the features of these texts, chunk by chunk: what is done stays if a later chunk fails."""
+    def _load(self) -> FeatureEncoder:
         from jdq.worker.encoder.by_name import load
-        from jdq.worker.jobs.plan import CHUNK_TOKENS, chunk_bounds, estimated_tokens
 
-        if not texts:
-            return
         of = self.definition
-        encoder = load(
+        return load(
             self.files, max_length=of.max_length, precision=of.precision, device=self.device, poolings=[of.pooling]
         )
-        n_bytes = np.array([len(text.encode()) for text in texts])
-        bounds = chunk_bounds(estimated_tokens(n_bytes, of.max_length), CHUNK_TOKENS[device_kind([self.device])])
-        producer = {"job": "-", "encoder": self.encoder, "path": encoder.path, "device": self.device}
-        for start, stop in pairwise(bounds.tolist()):
-            tokens = encoder.tokenize(texts[start:stop])
-            space.put(keys[start:stop], encoder.encode(tokens), tokens.n_tokens, producer=producer)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 # After a repair has quarantined the damaged shards, an extraction finds their rows missing.
 REPAIR = "repair the store, then extract the dataset again\n  try: jdq store verify --repair"
+
+
+P = TypeVar("P")
+T = TypeVar("T")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -23,13 +27,29 @@ class StoreError(Exception):
     """The root of all errors of the store."""
 
 
+def read_each(
+    paths: Iterable[P], read: Callable[[P], T], *, gone: tuple[type[Exception], ...] = (FileNotFoundError,)
+) -> tuple[dict[P, T], dict[P, StoreError]]:
+    """What `read` gives for each, and why the others cannot be read; what is `gone` by now is in neither."""
+    found: dict[P, T] = {}
+    faults: dict[P, StoreError] = {}
+    for path in paths:
+        try:
+            found[path] = read(path)
+        except gone:
+            continue
+        except StoreError as error:
+            faults[path] = error
+    return found, faults
+
+
 class StoreFormatError(StoreError):
     """A folder or file does not follow the format, or is of a version that this jdq does not know."""
 
 
 @dataclass(eq=False)
 class UnknownSpace(StoreError):
-    """No feature space has this digest, or a digest that begins with it."""
+    """No feature space has this digest, or none or several have one that begins with it."""
 
     digest: str
     candidates: Sequence[str]
@@ -37,16 +57,9 @@ class UnknownSpace(StoreError):
     def __str__(self) -> str:
         if not self.candidates:
             return f"no feature space {self.digest!r}: the store has none yet\n  try: jdq submit extract data.csv"
-        return f"no feature space {self.digest!r}; the store has: {', '.join(self.candidates)}\n  try: jdq store ls"
-
-
-class AmbiguousSpace(UnknownSpace):
-    """Several digests begin with these digits."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.digest!r} is the beginning of {len(self.candidates)} feature spaces: {', '.join(self.candidates)}"
-        )
+        matches = [name for name in self.candidates if self.digest and name.startswith(self.digest)]
+        fact = f"{self.digest!r} is the beginning of several" if matches else f"no feature space {self.digest!r}"
+        return f"{fact}; the store has: {', '.join(matches or self.candidates)}\n  try: jdq store ls"
 
 
 @dataclass(eq=False)
@@ -96,26 +109,31 @@ class DamagedShard(StoreError):
 
 
 @dataclass(eq=False)
-class NotFinite(StoreError):
-    """Features hold a NaN or an infinity after the cast to the storage dtype; `positions` are their rows, from 0."""
+class _BadRows(StoreError):
+    """A put was refused because of the rows at `positions`, from 0."""
 
     positions: tuple[int, ...]
-    dtype: str
 
-    def __str__(self) -> str:
-        rows = _first_ten(self.positions)
-        return f"{len(self.positions)} rows are not finite as {self.dtype}: {rows}; nothing was stored"
+    def _say(self, fact: str) -> str:
+        rows = ", ".join(map(str, self.positions[:10])) + (", ..." if len(self.positions) > 10 else "")
+        return f"{len(self.positions)} rows {fact}: {rows}; nothing was stored"
 
 
 @dataclass(eq=False)
-class DuplicateKeys(StoreError):
-    """A put has a text key more than once; `positions` are the rows that repeat an earlier key, from 0."""
+class NotFinite(_BadRows):
+    """Features hold a NaN or an infinity after the cast to the storage dtype."""
 
-    positions: tuple[int, ...]
+    dtype: str
 
     def __str__(self) -> str:
-        rows = _first_ten(self.positions)
-        return f"{len(self.positions)} rows repeat a text key of the same put: {rows}; nothing was stored"
+        return self._say(f"are not finite as {self.dtype}")
+
+
+class DuplicateKeys(_BadRows):
+    """A put has a text key more than once: the rows repeat an earlier key."""
+
+    def __str__(self) -> str:
+        return self._say("repeat a text key of the same put")
 
 
 @dataclass(eq=False)
@@ -150,7 +168,3 @@ class CannotWrite(Refused):
         return (
             f"{fact}; free space, or set JDQ_STORE to a folder on another disk\n  try: jdq store gc" if full else fact
         )
-
-
-def _first_ten(positions: Sequence[int]) -> str:
-    return ", ".join(map(str, positions[:10])) + (", ..." if len(positions) > 10 else "")

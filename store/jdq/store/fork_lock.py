@@ -1,58 +1,34 @@
-"""Locks that a fork in the middle of another thread's work does not leave locked forever in the child."""
+"""The lock of the store's objects, which a fork in the middle of another thread's work does not leave locked."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import threading
-import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class ForkLock:
-    """A re-entrant lock. A fork waits until no other thread holds one, so that the child finds its data complete.
+_LOCK = threading.RLock()
 
-    Whoever holds one may only wait for older ones: a fork takes the newest first.
-    """
 
-    _all: ClassVar[weakref.WeakSet[ForkLock]] = weakref.WeakSet()
-    _held: ClassVar[tuple[ForkLock, ...]] = ()
-    _ages: ClassVar = itertools.count()
+def fork_lock() -> AbstractContextManager[bool]:
+    """One re-entrant lock for all: a fork waits until no other thread holds it, so a child finds complete data."""
+    _register()
+    return _LOCK
 
-    def __init__(self) -> None:
-        _register()
-        self._lock = threading.RLock()
-        self._age = next(ForkLock._ages)
-        ForkLock._all.add(self)
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+@functools.cache
+def _register() -> None:
+    # The handlers of the latest registration run first. A fork takes h5py's lock, too, for which ours may wait.
+    # `numpy.unique` loads numpy.ma at its first call: a child would wait forever for another thread's import.
+    import h5py  # noqa: F401
+    import numpy.ma  # noqa: F401
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    @classmethod
-    def acquire_all(cls) -> None:
-        """Before a fork."""
-        while True:
-            try:
-                cls._held = tuple(sorted(cls._all, key=lambda lock: -lock._age))
-            except RuntimeError:  # another thread made one meanwhile
-                continue
-            break
-        for lock in cls._held:
-            lock._lock.acquire()
-
-    @classmethod
-    def release_all(cls) -> None:
-        """After a fork, in both processes."""
-        for lock in cls._held:
-            lock._lock.release()
-        cls._held = ()
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 class cached_property(Generic[T]):  # noqa: N801 - as functools names it
@@ -66,15 +42,3 @@ class cached_property(Generic[T]):  # noqa: N801 - as functools names it
     def __get__(self, instance: object, owner: type | None = None) -> T:
         value = instance.__dict__[self._name] = self._compute(instance)
         return value
-
-
-@functools.cache
-def _register() -> None:
-    # The handlers of the latest registration run first. A fork takes h5py's lock, too, for which holders of ours wait.
-    # `numpy.unique` loads numpy.ma at its first call: a child would wait forever for another thread's import.
-    import h5py  # noqa: F401
-    import numpy.ma  # noqa: F401
-
-    os.register_at_fork(
-        before=ForkLock.acquire_all, after_in_parent=ForkLock.release_all, after_in_child=ForkLock.release_all
-    )

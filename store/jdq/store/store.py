@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import AmbiguousSpace, NotExtracted, StoreFormatError, UnknownSpace
+from jdq.store.errors import NotExtracted, StoreError, StoreFormatError, UnknownSpace, read_each
 from jdq.store.files.digests import UnreadableFile, read_json
-from jdq.store.files.publish import make_folder, publish, require_file_system
+from jdq.store.files.publish import make_folder, publish, replace, require_file_system
 from jdq.store.fork_lock import cached_property
 from jdq.store.location import store_root
 from jdq.store.spaces.definition import FeatureSpace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = "jdq-store"
 FORMAT_VERSION = 1
+PRECISION = "precision.json"
 # What other processes may have made before the store is first opened here.
 FOLDERS = {"STORE.json", "datasets", "heads", "models", "runs", "spaces"}
 
@@ -33,6 +34,10 @@ FOLDERS = {"STORE.json", "datasets", "heads", "models", "runs", "spaces"}
 class _StoreFile(msgspec.Struct, frozen=True):
     format: str
     version: int
+
+
+class _Precision(msgspec.Struct, frozen=True):
+    automatic: str
 
 
 class Store:
@@ -63,28 +68,20 @@ class Store:
         """The feature space whose digest is, or begins with, `digest`. Raises UnknownSpace."""
         known = self._digests()
         matches = [name for name in known if digest and name.startswith(digest)]
-        if len(matches) > 1:
-            raise AmbiguousSpace(digest, matches)
-        if not matches:
+        if len(matches) != 1:
             raise UnknownSpace(digest, known)
         return Space(self._spaces / matches[0])
 
     def spaces(self) -> list[Space]:
         """All readable feature spaces, by digest; `damaged_spaces` has the others."""
-        return [space for space in self._opened().values() if isinstance(space, Space)]
+        return list(self._opened()[0].values())
 
-    def damaged_spaces(self) -> dict[Path, StoreFormatError]:
+    def damaged_spaces(self) -> dict[Path, StoreError]:
         """Why feature spaces cannot be opened, by folder."""
-        return {path: error for path, error in self._opened().items() if isinstance(error, StoreFormatError)}
+        return self._opened()[1]
 
-    def _opened(self) -> dict[Path, Space | StoreFormatError]:
-        opened: dict[Path, Space | StoreFormatError] = {}
-        for path in (self._spaces / name for name in self._digests()):
-            try:
-                opened[path] = Space(path)
-            except StoreFormatError as error:
-                opened[path] = error
-        return opened
+    def _opened(self) -> tuple[dict[Path, Space], dict[Path, StoreError]]:
+        return read_each([self._spaces / name for name in self._digests()], Space)
 
     def frame(self, dataset: str, *, version: str | None = None) -> pd.DataFrame:
         """The dataset's table: its columns and rows as imported, text and labels among them; every cell is a str.
@@ -121,6 +118,20 @@ class Store:
                 raise NotExtracted(table.name, table.version)
             space = recorded[0].space
         return ExtractedDataset(table, self.open_space(space))
+
+    def precision(self) -> str | None:
+        """The numeric precision that "auto" means to the programs that share this store; None before it was settled."""
+        try:
+            return read_json(self.root / PRECISION, _Precision).automatic
+        except FileNotFoundError:
+            return None
+        except UnreadableFile as error:
+            raise StoreFormatError(f"{self.root / PRECISION} cannot be read: {error.fact}") from None
+
+    def settle_precision(self, precision: str) -> None:
+        """Has "auto" mean this from now on."""
+        if self.precision() != precision:
+            replace(self.root / PRECISION, msgspec.json.encode(_Precision(automatic=precision)))
 
     def _digests(self) -> list[str]:
         folders = self._spaces.glob("*/")

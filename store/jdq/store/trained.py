@@ -6,8 +6,8 @@ Their records are read here as plain JSON; only the workers know how to predict 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ import msgspec
 
 from jdq.store.errors import CannotWrite, StoreError, did_you_mean
 from jdq.store.files.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
-from jdq.store.files.publish import partial_beside, publish, remove
+from jdq.store.files.publish import publish, remove
 from jdq.store.job_files import JOB
 
 SUFFIX = ".safetensors"
 RECORD = "jdq.json"
+# Beside a fine-tune's weights: the first 8 bytes of the keys of the texts that it has learnt from, (n,) uint64.
+LEARNT = "learnt_texts.npy"
 # The limit that safetensors itself sets for a header.
 MAX_HEADER_BYTES = 100_000_000
 
@@ -64,10 +66,11 @@ class TrainedStore(ABC):
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
         times = []
-        for path in self._paths():
+        for path in self._folder.glob(f"*{self.suffix}"):
+            job = path.name.removesuffix(self.suffix)
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                times.append((-path.stat().st_mtime, path.name))
-        return [name.removesuffix(self.suffix) for _, name in sorted(times)]
+                times += [(-path.stat().st_mtime, job)] if JOB.fullmatch(job) else []
+        return [job for _, job in sorted(times)]
 
     def has(self, job: str) -> bool:
         """Whether one of this id exists."""
@@ -95,20 +98,14 @@ class TrainedStore(ABC):
             raise CannotCopy(f"{target} exists; choose another name")
         if not target.absolute().parent.is_dir():
             raise CannotCopy(f"no such folder: {target.absolute().parent}")
-        partial = partial_beside(target)
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
         try:
-            if source.is_dir():
-                shutil.copytree(source, partial)
-            else:
-                shutil.copyfile(source, partial)
-            partial.rename(target)
+            with tempfile.TemporaryDirectory(prefix=".", dir=target.absolute().parent) as folder:
+                copy(source, Path(folder, target.name))
+                Path(folder, target.name).rename(target)
         except OSError as error:
             self.check(job)  # perhaps reading failed
             raise CannotWrite.by(error, target) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            if partial.is_file():
-                partial.unlink()
 
     @abstractmethod
     def check(self, job: str) -> None:
@@ -118,9 +115,10 @@ class TrainedStore(ABC):
     def record(self, job: str) -> dict[str, Any]:
         """Its record, as the worker wrote it. Raises UnknownTrained, DamagedRecord."""
 
-    @abstractmethod
     def size_bytes(self, job: str) -> int:
-        """Its size on disk."""
+        """Its size on disk. Raises UnknownTrained."""
+        path = self.path(job)
+        return sum(file.stat().st_size for file in (path, *path.glob("*")) if file.is_file())
 
     @contextlib.contextmanager
     def _reading(self, job: str) -> Iterator[None]:
@@ -129,12 +127,6 @@ class TrainedStore(ABC):
         except (OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError, UnreadableFile) as error:
             fact = f"{self.place(job)} cannot be read: {error}"
             raise DamagedRecord(f"{fact}\n  try: jdq {self.kind}s rm {job}") from error
-
-    def _paths(self) -> Iterator[Path]:
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if path.name.endswith(self.suffix) and JOB.fullmatch(path.name.removesuffix(self.suffix)):
-                    yield path
 
 
 class Heads(TrainedStore):
@@ -168,9 +160,6 @@ class Heads(TrainedStore):
         check_digest(front)
         return msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"], len(front)
 
-    def size_bytes(self, job: str) -> int:
-        return self.path(job).stat().st_size
-
 
 class Models(TrainedStore):
     """The folder STORE/models: a Hugging Face folder per model, with jdq.json beside the weights."""
@@ -186,9 +175,6 @@ class Models(TrainedStore):
         """The record beside the weights."""
         with self._reading(job):
             return read_json(self.path(job) / RECORD, dict[str, Any])
-
-    def size_bytes(self, job: str) -> int:
-        return sum(entry.stat().st_size for entry in os.scandir(self.path(job)) if entry.is_file())
 
     def encoder(self, name: str) -> str:
         """The folder of the model whose id is `name`, all of it checked; any other name unchanged."""

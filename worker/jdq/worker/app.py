@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 from celery import signals
@@ -78,7 +79,8 @@ def _ready(sender: Any, **_: Any) -> None:
 
     def end_child(number: signal.Signals) -> None:
         for child in children():
-            os.kill(child.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, number)
 
     def take_tickets(wanted: bool) -> None:
         change = sender.add_task_queue if wanted else sender.cancel_task_queue

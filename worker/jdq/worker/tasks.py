@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,7 @@ from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.logs import WORKER_NAME, configure_logging, stream_job_lines
 from jdq.worker.process.runtime import runtime
+from jdq.worker.process.worker_heartbeat import STOP_SIGNAL
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import Ticket, decode_ticket
 from jdq.worker.queue.ledger import clear_busy
@@ -37,7 +39,7 @@ def work(self: Task, **message: Any) -> None:
     """Works on a job's chunks for one time slice."""
     ticket = decode_ticket(message)
     mine = runtime(self.request.hostname, self.request.delivery_info["routing_key"])
-    ChunkLoop(
+    loop = ChunkLoop(
         mine.ledger,
         ticket.job,
         work_for=lambda lease: work_for(lease, mine),
@@ -46,4 +48,11 @@ def work(self: Task, **message: Any) -> None:
         heartbeat_s=mine.config.heartbeat_s,
         stall_s=mine.config.stall_s,
         on_cpu=device_of(mine.config, mine.queue) == "cpu",
-    ).run()
+    )
+
+    def stop(*_: object) -> None:
+        mine.end()
+        loop.stop()
+
+    signal.signal(STOP_SIGNAL, stop)
+    loop.run()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -20,14 +20,13 @@ from jdq.cli.jobs.overview import (
     sparkline,
     worker_row,
 )
-from jdq.cli.terminal import lines
+from jdq.cli.terminal import blocks, wrapped
 from jdq.worker.queue.exit_codes import plain, plain_lines
 from jdq.worker.queue.records import Job
 
 KEYS = "↑↓ select  l logs  c cancel  s sort  q quit"
-# The share of the screen that workers may take, and the lines of a reason.
-WORKERS_SHARE = 3
-REASON_LINES = 5
+# The parts of the screen that workers and the selected job's reason may take.
+WORKERS_SHARE = REASON_SHARE = 3
 
 
 class Board:
@@ -68,17 +67,19 @@ class Board:
             self._move(key)
 
     def frame(self, width: int, height: int) -> RenderableType:
-        """The screen: at most this many lines of at most this many columns."""
+        """The screen: at most this many lines of at most this many columns. What is wider is wrapped."""
         if self._log is not None:
-            shown = self._log[-(height - 1) :] or ["no log lines yet"]
-            return self._fitted([*map(Text, shown), Text("any key goes back", style="dim")], width)
+            return Group(*self._log_lines(width)[-(height - 1) :], Text("any key goes back", style="dim"))
         jobs = self._jobs()
-        head = [Text(line) for line in head_lines(self.overview)]
+        head = [line for text in head_lines(self.overview) for line in wrapped(Text(text), width)]
         head.append(self._throughput_line(width))
         workers = self._worker_lines(width, max(3, height // WORKERS_SHARE))
-        foot = self._foot(jobs, width)
-        self._page = max(1, height - len(head) - len(workers) - len(foot) - 3)
-        return self._fitted([*head, Text(), *workers, Text(), *self._job_lines(jobs, width), *foot], width)
+        foot = self._foot(jobs, width, height // REASON_SHARE)
+        room = max(1, height - len(head) - len(workers) - len(foot) - 3)
+        return Group(*head, Text(), *workers, Text(), *self._job_lines(jobs, width, room), *foot)
+
+    def _log_lines(self, width: int) -> list[Text]:
+        return [line for text in self._log or ["no log lines yet"] for line in wrapped(Text(text), width)]
 
     def _jobs(self) -> list[Job]:
         """In order; one of them is selected, where there are any."""
@@ -95,43 +96,48 @@ class Board:
             place = next(n for n, job in enumerate(jobs) if job.id == self._selected)
             self._selected = jobs[min(max(0, place + steps[key]), len(jobs) - 1)].id
 
-    def _job_lines(self, jobs: list[Job], width: int) -> list[Text]:
-        """Those around the selected one."""
+    def _job_lines(self, jobs: list[Job], width: int, room: int) -> list[Text]:
+        """The header, and in this many lines the jobs around the selected one."""
         place = next((n for n, job in enumerate(jobs) if job.id == self._selected), 0)
-        self._top = max(0, min(self._top, place, len(jobs) - self._page), place - self._page + 1)
-        shown = jobs[self._top : self._top + self._page]
-        found = lines(JOB_COLUMNS, [list(map(plain, job_row(job))) for job in shown], width=width)
-        if shown:
-            found[1 + place - self._top].stylize("reverse")
-        return found
+        self._top = max(0, min(self._top, place, len(jobs) - self._page), place - room + 1)
+        shown = jobs[self._top : self._top + room]
+        header, of_jobs = blocks(JOB_COLUMNS, [list(map(plain, job_row(job))) for job in shown], width=width)
+        if of_jobs:
+            of_jobs[place - self._top][0].stylize("reverse")
+        while sum(map(len, of_jobs[: place - self._top + 1])) > room and place > self._top:
+            self._top += 1
+            del of_jobs[0]
+        self._page = max(1, _fitting(of_jobs, room))
+        return [header, *[line for block in of_jobs[: self._page] for line in block][:room]]
 
     def _worker_lines(self, width: int, most: int) -> list[Text]:
+        """The header, and in at most this many lines the first workers."""
         workers = self.overview.workers
         rows = [list(map(plain, worker_row(worker, self.overview))) for worker in workers[:most]]
-        more = [Text(f"and {len(workers) - most} more", style="dim")] if len(workers) > most else []
-        return [*lines(WORKER_COLUMNS, rows, width=width), *more]
+        header, of_workers = blocks(WORKER_COLUMNS, rows, width=width)
+        n_shown = _fitting(of_workers, most)
+        more = [Text(f"and {len(workers) - n_shown} more", style="dim")] if len(workers) > n_shown else []
+        return [header, *(line for block in of_workers[:n_shown] for line in block), *more]
 
     def _throughput_line(self, width: int) -> Text:
         history = self.throughput.history
         rate = f"{history[-1]:,.0f} tokens/s " if history else "- tokens/s "
         return Text(rate).append(sparkline(history, width - len(rate)), style="cyan")
 
-    def _foot(self, jobs: list[Job], width: int) -> list[Text]:
-        """The reason of the selected job, and what keys do."""
+    def _foot(self, jobs: list[Job], width: int, most: int) -> list[Text]:
+        """The reason of the selected job, in at most this many lines, and what keys do."""
         selected = next((job for job in jobs if job.id == self._selected), None)
-        reason = plain_lines(reason_of(selected)).split("\n") if selected else []
-        wrapped = [line for text in reason for line in textwrap.wrap(text, width)]
-        foot = [Text(line, style="red") for line in wrapped[:REASON_LINES]]
+        foot = wrapped(Text(plain_lines(reason_of(selected)), style="red"), width) if selected else []
+        if selected and len(foot) > most:
+            foot[most - 1 :] = [Text(f"all of it: jdq status {selected.id}", style="red")]
         if self._asked is not None:
-            return [*foot, Text(f"cancel {self._asked}? y/n", style="bold")]
+            return [*foot, *wrapped(Text(f"cancel {self._asked}? y/n", style="bold"), width)]
         if self.problem is not None:
-            return [*foot, Text(plain(self.problem), style="bold red")]
+            return [*foot, *wrapped(Text(plain(self.problem), style="bold red"), width)]
         of = f"{len(jobs):,} jobs by {self._order}"
-        return [*foot, Text(f"{KEYS}  {of}" if len(KEYS) + len(of) + 2 <= width else KEYS, style="dim")]
+        return [*foot, *wrapped(Text(f"{KEYS}  {of}", style="dim"), width)]
 
-    @staticmethod
-    def _fitted(shown: Sequence[Text], width: int) -> RenderableType:
-        for line in shown:
-            line.truncate(width, overflow="ellipsis")
-            line.no_wrap = True
-        return Group(*shown)
+
+def _fitting(of_rows: Sequence[Sequence[Text]], room: int) -> int:
+    """How many of the rows, each of some lines, fit into so many lines."""
+    return sum(end <= room for end in accumulate(map(len, of_rows)))

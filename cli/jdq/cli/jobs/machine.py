@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import psutil
 
+from jdq.cli.client import BadRequest
 from jdq.cli.output import size
+from jdq.cli.programs import missing_packages
 
 if TYPE_CHECKING:
+    from jdq.worker.process.devices import Gpu
+    from jdq.worker.process.nvml import Use
     from jdq.worker.queue.records import Worker
-
-QUERY = "--query-gpu=index,utilization.gpu,memory.used,memory.total"
 
 
 class Machine:
@@ -28,7 +28,7 @@ class Machine:
     def use(self, workers: Iterable[Worker]) -> dict[str, str]:
         """By name, for the living workers of this host."""
         here = [worker for worker in workers if worker.host == self._host and worker.state != "dead"]
-        measured = gpus() if any(worker.device.startswith("cuda") for worker in here) else {}
+        measured = _by_uuid() if any(worker.device.startswith("cuda") for worker in here) else {}
         return {worker.name: text for worker in here if (text := self._use(worker, measured))}
 
     def _use(self, worker: Worker, gpus: dict[str, str]) -> str:
@@ -39,23 +39,32 @@ class Machine:
             memory = sum(process.memory_info().rss for process in known)
             parts.append(f"{sum(process.cpu_percent() for process in known):.0f} % CPU, {size(memory)}")
         if worker.device.startswith("cuda"):
-            parts.append(gpus.get(worker.device.partition(":")[2].split(" ")[0] or "0", ""))
+            parts.append(gpus.get(worker.device.split(" ")[-1], ""))  # it ends with the UUID of the leased one
         return ", ".join(filter(None, parts))
 
 
-def gpus() -> dict[str, str]:
-    """By index: use and memory, as nvidia-smi reports them; none where it is not installed or does not answer."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return {}
+def gpus() -> list[tuple[Gpu, str]]:
+    """The GPUs and slices of GPUs of this host, and how much of each is used; none without the workers' packages.
+
+    Raises BadRequest where NVIDIA's driver does not answer.
+    """
+    if missing_packages(["pynvml"]):
+        return []
+    from jdq.worker.process import nvml
+
     try:
-        command = [program, QUERY, "--format=csv,noheader,nounits"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return dict(map(_gpu, answer.splitlines()))
+        return [(gpu, _text(nvml.use_of(gpu))) for gpu in nvml.gpus() or ()]
+    except nvml.DriverFault as error:
+        raise BadRequest(f"NVIDIA's driver does not answer: {error}") from None
 
 
-def _gpu(line: str) -> tuple[str, str]:
-    index, use, used, total = (part.strip() for part in line.split(","))
-    return index, f"{use} % GPU, {used} of {total} MiB"
+def _text(use: Use) -> str:
+    percent = "" if use.percent is None else f"{use.percent} % GPU, "
+    return f"{percent}{size(use.used)} of {size(use.total)}"
+
+
+def _by_uuid() -> dict[str, str]:
+    """What is used of each, as far as the driver answers."""
+    with contextlib.suppress(BadRequest):
+        return {gpu.uuid: text for gpu, text in gpus()}
+    return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from jdq.worker.queue.contract import QUEUES, JobState
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job, Worker
 
+# The first digits of a GPU's name, which JDQ_GPUS takes, too, and the rest; `jdq workers` shows all of it.
+UUID = re.compile(r"\b((?:GPU|MIG)-[0-9a-f]{8})[0-9a-f-]+$")
 BLOCKS = "▁▂▃▄▅▆▇█"
 HISTORY = 240
 JOB_COLUMNS = ("job", "state", "done", "ETA", "dataset", "tokens/s", "reason")
@@ -103,4 +106,4 @@ def reason_of(job: Job) -> str:
 def worker_row(worker: Worker, overview: Overview) -> list[str]:
     """A row under WORKER_COLUMNS."""
     use = worker.reason or overview.use.get(worker.name, "")
-    return [worker.name, worker.state, worker.queue, worker.device, worker.job or "", use]
+    return [worker.name, worker.state, worker.queue, UUID.sub(r"\1", worker.device), worker.job or "", use]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import psutil
 
-from jdq.cli.stack.state import ProcessId
+from jdq.cli.stack.state import ProcessId, private_file
 
 LONGEST_PAUSE_S = 30.0
 # A process that ran for longer has started properly; after shorter runs the pause before the restart doubles.
@@ -61,13 +61,16 @@ class Adopted:
 
 
 class Child:
-    """A process that is restarted when it exits."""
+    """A process that is restarted when it exits. umask: of the files that it creates; -1: as this process's."""
 
-    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], log: Path, environment: dict[str, str], *, umask: int = -1
+    ) -> None:
         self.name = name
         self.log = log
         self._command = command
         self._environment = environment
+        self._umask = umask
         self._pause_s = 1.0
         self._start_at = 0.0
         self._began = 0.0
@@ -81,13 +84,14 @@ class Child:
 
     def start(self) -> None:
         """Starts the process in a session of its own, so that it can be killed with all its children."""
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=private_file) as log:
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
+                umask=self._umask,
                 start_new_session=True,
             )
         self.id = ProcessId.of(self.process.pid)

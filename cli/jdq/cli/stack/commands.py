@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import WORKER
 from jdq.cli.output import json_option, moment, print_json, print_table, say
 from jdq.worker.queue.exit_codes import plain
 
@@ -99,7 +100,7 @@ def _selection(command: C) -> C:
     """The names and options that say which workers."""
     command = click.option("--all", "every", is_flag=True, help="All workers.")(command)
     command = click.option("--host", help="The workers of this host, as `jdq workers` shows it.")(command)
-    return click.argument("names", nargs=-1, metavar="[NAME]...")(command)
+    return click.argument("names", type=WORKER, nargs=-1, metavar="[NAME]...")(command)
 
 
 @workers.command()

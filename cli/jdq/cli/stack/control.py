@@ -19,6 +19,7 @@ from jdq.cli.stack.state import (
     living,
     make_private,
     one_at_a_time,
+    private_file,
     read_state,
     write_state,
 )
@@ -66,7 +67,7 @@ def _replaced(config: Config, state: StackState, gpu_workers: int, cpu_workers: 
 def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:
     """Starts the supervisor, which takes over what a dead one left; waits until it holds the lock or has ended."""
     left = living(read_state(config.run_folder))
-    with (config.logs / "supervisor.log").open("ab") as log:
+    with open(config.logs / "supervisor.log", "ab", opener=private_file) as log:
         counts = ["--gpu-workers", str(gpu_workers), "--cpu-workers", str(cpu_workers)]
         process = subprocess.Popen(
             [sys.executable, "-m", "jdq.cli.stack.supervisor", *counts],

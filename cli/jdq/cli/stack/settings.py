@@ -23,7 +23,7 @@ def show(as_json: bool) -> None:
     """Print each setting and where it comes from.
 
     A value comes from an environment variable, from config.toml in $JDQ_HOME, or is the default. A password in a URL is
-    masked. What precision `auto` means is settled when the installation first starts; without Redis it is not shown.
+    masked. What precision `auto` means is settled when the installation first starts.
 
     Example: jdq config show
     """
@@ -33,7 +33,7 @@ def show(as_json: bool) -> None:
         setting._replace(value=without_password(setting.value) if setting.name == "broker_url" else setting.value)
         for setting in settings(os.environ)
     ]
-    automatic = _automatic_precision()
+    automatic = Client().automatic_precision()
     if as_json:
         print_json({"settings": [setting._asdict() for setting in shown], "automatic_precision": automatic})
         return
@@ -44,15 +44,3 @@ def show(as_json: bool) -> None:
 
 def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _automatic_precision() -> str | None:
-    """What precision `auto` means; None where it is not settled or Redis does not answer."""
-    from redis import RedisError
-
-    from jdq.worker.queue.connection import BrokerUnreachable
-
-    try:
-        return Client().jobbook.precision()
-    except (BrokerUnreachable, RedisError):
-        return None

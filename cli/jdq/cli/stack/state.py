@@ -52,6 +52,11 @@ def make_private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
+def private_file(path: str, flags: int) -> int:
+    """An opener for `open`: what it creates is for this user only."""
+    return os.open(path, flags, 0o600)
+
+
 def read_state(run_folder: Path) -> StackState | None:
     """What the last supervisor wrote; None where the file does not exist or is unreadable."""
     try:
@@ -80,7 +85,7 @@ class Locked(Exception):
 def stack_lock(run_folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Holds the supervisor's lock, which the kernel releases when the process ends. Raises Locked."""
     deadline = time.monotonic() + wait_s
-    with (run_folder / "lock").open("w") as file:
+    with open(run_folder / "lock", "w", opener=private_file) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +100,7 @@ def stack_lock(run_folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 @contextmanager
 def one_at_a_time(run_folder: Path) -> Iterator[None]:
     """Holds a lock for as long as a command starts the supervisor; waits for a command that does so already."""
-    with (run_folder / "up.lock").open("w") as file:
+    with open(run_folder / "up.lock", "w", opener=private_file) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -21,11 +21,13 @@ from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.server import find_server, prepare_socket, server_command
 from jdq.cli.stack.state import Locked, ProcessId, StackState, living, make_private, read_state, stack_lock, write_state
 from jdq.cli.stack.worker import worker_command
+from jdq.store.store import open_store
 from jdq.worker.config import Config, read_config
 from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import JobBook
+from jdq.worker.queue.precision import settle_precision
 from jdq.worker.queue.tickets import send_tickets
 
 START_TIMEOUT_S = 60.0
@@ -90,7 +92,8 @@ class Supervisor:
             if child.name not in self._taken_over:
                 self._await(lambda child=child: _present(self._jobbook, child, began), child)
         if devices := [worker.device for worker in self._jobbook.workers() if worker.queue == "gpu"]:
-            self._jobbook.settle_precision(automatic_precision(device_kind(devices)))
+            store = open_store(self._config.store)
+            settle_precision(self._jobbook, store, automatic_precision(device_kind(devices)))
 
     def _server_command(self) -> list[str]:
         socket = Path(self._config.broker_url.removeprefix("redis+socket://"))
@@ -109,7 +112,9 @@ class Supervisor:
         if name.startswith("gpu-"):
             # Workers on the CPU share its cores; more threads than cores would slow down all of them.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, self._counts["gpu"]))))
-        child = Child(name, command, self._config.logs / f"{name}.log", environment)
+        # The server's data is private. Workers share their store with whom the user wants.
+        umask = 0o077 if name == SERVER else -1
+        child = Child(name, command, self._config.logs / f"{name}.log", environment, umask=umask)
         if known := self._left.pop(name, None):
             child.adopt(known)
             self._taken_over.append(name)

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.ids import DATASET, HEAD_KIND
+from jdq.cli.ids import DATASET, HEAD_KIND, SPACE, VERSION
 from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import label_options
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 from jdq.cli.submit.sending import Sending, job_options, send
+from jdq.cli.submit.split import Division, split_options
 from jdq.worker.heads.options import BEST_BY, parse_params
 
 
@@ -43,8 +44,10 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     "--per-class", type=click.IntRange(min=1), metavar="N", help="Train on only N texts per class (few-shot)."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed for training.")
-@click.option("--version", metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]")
-@click.option("--space", metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
+@click.option(
+    "--version", type=VERSION, metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]"
+)
+@click.option("--space", type=SPACE, metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
 @click.option(
     "--search",
     is_flag=False,
@@ -58,6 +61,10 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     show_default=True,
     help="Metric that a search optimizes, such as accuracy or log_loss.",
 )
+@split_options
+@click.option(
+    "--repeats", type=click.IntRange(min=2), metavar="N", help="Measure on N splits, for the spread between them."
+)
 @job_options
 def train_head(
     dataset: str | None,
@@ -68,6 +75,8 @@ def train_head(
     space: str | None,
     search: str | None,
     metric: str,
+    division: Division,
+    repeats: int | None,
     sending: Sending,
     **options: Any,
 ) -> None:
@@ -86,8 +95,10 @@ def train_head(
         raise BadRequest("--search chooses the parameters itself: leave out --param")
     params = parse_params(options.pop("params"))
     head_options = head_options_of(heads, labels_by, params, searching=search is not None, **options)
-    head_search = None if search is None else search_of(search, heads, metric)
+    head_search = None if search is None else search_of(search, heads, metric, multi_label=labels_by is not None)
     client = Client()
     check_classifiers(client.config, heads)
-    spec, after = head_spec(client, head_options, dataset, version, space, label_column, head_search)
+    spec, after = head_spec(
+        client, head_options, dataset, version, space, label_column, head_search, division, repeats or 1
+    )
     send(client, spec, sending, after=after)

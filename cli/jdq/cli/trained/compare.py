@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jdq.cli.client import Client
-from jdq.cli.ids import DATASET
+from jdq.cli.ids import DATASET, VERSION
 from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
 from jdq.cli.output import duration, json_option, print_json, print_table, say
 from jdq.worker.report.comparison import METRICS
@@ -21,7 +21,9 @@ MARK = "*"
 
 @click.command()
 @click.argument("dataset", type=DATASET)
-@click.option("--version", metavar="V", help="Version to compare on, or its first digits.  [default: the newest]")
+@click.option(
+    "--version", type=VERSION, metavar="V", help="Version to compare on, or its first digits.  [default: the newest]"
+)
 @click.option("--label-column", metavar="L", help="Label column to compare on.  [default: the dataset's own]")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text, like --to -.")
 @target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from jdq.store.datasets.names import VERSION, NameTaken, UnknownDataset, check_n
 from jdq.store.datasets.records import DamagedDataset, DatasetRecord, ImportRecord, RemovedDataset, now_after
 from jdq.store.datasets.side_files import IMPORTS
 from jdq.store.datasets.version import DatasetVersion
-from jdq.store.errors import StoreError
+from jdq.store.errors import StoreError, read_each
 from jdq.store.files.publish import remove, sync
 from jdq.store.table import TableOptions, open_table, table_name
 
@@ -94,15 +95,16 @@ class Datasets:
         """The names of all datasets, sorted."""
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.iterdir() if path.name[0] != "." and any(_versions_in(path)))
+        names = (path.name for path in self._folder.iterdir())
+        return sorted(name for name in names if name[0] != "." and any(self._versions(name)))
 
     def list(self) -> Versions:
         """All readable versions by name, newest first within a name; `damaged` has the others."""
-        return [version for version in self._opened().values() if isinstance(version, DatasetVersion)]
+        return list(self._opened()[0].values())
 
     def damaged(self) -> Damages:
         """Why versions cannot be opened, by folder: they are damaged, or of a newer format."""
-        return {path: error for path, error in self._opened().items() if isinstance(error, StoreError)}
+        return self._opened()[1]
 
     def remove(self, name: str, version: str | None = None) -> Names:
         """Remove one version, or all of a dataset; returns which. Features stay in their spaces.
@@ -122,19 +124,12 @@ class Datasets:
         return [folder.name for folder in folders]
 
     def _versions(self, name: str) -> Iterator[Path]:
-        return _versions_in(self._folder / name)
+        if (folder := self._folder / name).is_dir():
+            yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
-    def _opened(self) -> dict[Path, DatasetVersion | StoreError]:
-        opened: dict[Path, DatasetVersion | StoreError] = {}
-        for name in self.names():
-            for folder in sorted(self._versions(name), key=_last_import, reverse=True):
-                try:
-                    opened[folder] = DatasetVersion(folder)
-                except RemovedDataset:
-                    continue
-                except StoreError as error:
-                    opened[folder] = error
-        return opened
+    def _opened(self) -> tuple[dict[Path, DatasetVersion], Damages]:
+        folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
+        return read_each(itertools.chain.from_iterable(folders), DatasetVersion, gone=(RemovedDataset,))
 
     def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
         """`source`, dated later than every import of this name."""
@@ -173,11 +168,6 @@ def _place(partial: Path, target: Path, record: DatasetRecord) -> DatasetVersion
         (partial / name).replace(target / name)
     sync(target)
     return DatasetVersion(target)
-
-
-def _versions_in(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
 
 def _last_import(version: Path) -> str:

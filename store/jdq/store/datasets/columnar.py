@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jdq.store.files.digests import digest_of
-from jdq.store.fork_lock import ForkLock
+from jdq.store.fork_lock import fork_lock
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 
@@ -72,7 +72,7 @@ class TableFile:
         self._first_rows = np.cumsum([0, *sizes], dtype=np.int64)
         self.n_rows: int = metadata.num_rows
         self.columns: tuple[str, ...] = tuple(metadata.schema.to_arrow_schema().names)
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._last: tuple[str, int, list[str]] | None = None
 
     def read(self, column: str, start: int, stop: int) -> list[str]:

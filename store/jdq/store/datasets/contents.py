@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,75 +24,63 @@ WRITE_BYTES = 1 << 20
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 
 
-def content_digest(columns: Sequence[str], text_column: str, label_column: str | None) -> RecordDigest:
-    """The digest that names a table's version, whatever file, encoding or delimiter it came in, before its rows.
+class Contents(NamedTuple):
+    """What was written: the table's digest, its rows and distinct texts, and the size and digest of each file."""
 
-    First comes a record of "jdq-dataset-1", the text column, the label column ("" for none) and all columns; then one
-    record per row.
-    """
-    digest = RecordDigest()
-    digest.add(["jdq-dataset-1", text_column, label_column or "", *columns])
-    return digest
+    digest: str
+    n_rows: int
+    n_texts: int
+    files: dict[str, FileRecord]
 
 
-class ContentsWriter:
-    """Takes blocks of rows and writes table.parquet, keys.npy and n_bytes.npy into `folder`.
+def write_contents(
+    folder: Path,
+    columns: Sequence[str],
+    text_column: str,
+    label_column: str | None,
+    blocks: Iterable[Sequence[pa.Array]],
+) -> Contents:
+    """Write table.parquet, keys.npy and n_bytes.npy durably. A block has its rows' cells by columns, as strings.
 
     Memory grows by 20 bytes per row: a .npy file begins with its shape, which is known only at the end.
     """
+    # Whatever file, encoding or delimiter the table came in, its digest is over this record, and one per row.
+    digest = RecordDigest()
+    digest.add(["jdq-dataset-1", text_column, label_column or "", *columns])
+    text, all_keys, n_bytes = tuple(columns).index(text_column), bytearray(), bytearray()
+    # pyarrow writes each column of a row group by itself, which may be a few bytes.
+    file = (folder / TABLE).open("xb", buffering=WRITE_BYTES)
+    table = table_writer(file, columns)
+    try:
+        for block in blocks:
+            lengths = np.column_stack([pc.binary_length(column).to_numpy() for column in block]).astype("<u4")
+            digest.add_columns(block, lengths)
+            all_keys += keys_of_bytes(block[text].cast(pa.binary()).to_pylist())
+            n_bytes += lengths[:, text].tobytes()
+            table.write_table(pa.Table.from_arrays(list(block), schema=table.schema), row_group_size=len(lengths))
+    except BaseException:
+        with contextlib.suppress(OSError), file:  # an error of closing must not hide the first
+            table.close()
+        raise
+    table.close()
+    file.close()
+    keys = np.frombuffer(all_keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
+    _write_array(folder / KEYS, keys)
+    _write_array(folder / N_BYTES, np.frombuffer(n_bytes, dtype="<u4"))
+    files = {name: _durable(folder / name) for name in (TABLE, KEYS, N_BYTES)}
+    return Contents(digest.hexdigest(), len(keys), int(np.count_nonzero(~repeats(keys))), files)
 
-    def __init__(self, folder: Path, columns: Sequence[str], text_column: str, label_column: str | None) -> None:
-        self._folder = folder
-        self._text = tuple(columns).index(text_column)
-        self._digest = content_digest(columns, text_column, label_column)
-        self._keys = bytearray()
-        self._n_bytes = bytearray()
-        # pyarrow writes each column of a row group by itself, which may be a few bytes.
-        self._file = (folder / TABLE).open("xb", buffering=WRITE_BYTES)
-        self._table = table_writer(self._file, columns)
-        self.files: dict[str, FileRecord] = {}
 
-    def __enter__(self) -> ContentsWriter:
-        return self
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with path.open("xb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data.cast("B") if array.size else b"")  # np.save tells no reason when it fails
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the table; after an error, an error of closing must not hide it."""
-        if error is None:
-            self._table.close()
-            self._file.close()
-            self._record(TABLE)
-            return
-        with contextlib.suppress(OSError), self._file:
-            self._table.close()
 
-    def add(self, block: Sequence[pa.Array]) -> None:
-        """Append rows: their cells by columns, as strings."""
-        lengths = np.column_stack([pc.binary_length(column).to_numpy() for column in block]).astype("<u4")
-        self._digest.add_columns(block, lengths)
-        texts: list[bytes] = block[self._text].cast(pa.binary()).to_pylist()
-        self._keys += keys_of_bytes(texts)
-        self._n_bytes += lengths[:, self._text].tobytes()
-        table = pa.Table.from_arrays(list(block), schema=self._table.schema)
-        self._table.write_table(table, row_group_size=len(lengths))
-
-    def finish(self) -> tuple[str, int]:
-        """Write the arrays, after the `with` block; the table's digest and the number of distinct texts."""
-        keys = np.frombuffer(self._keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
-        self._write_array(KEYS, keys)
-        self._write_array(N_BYTES, np.frombuffer(self._n_bytes, dtype="<u4"))
-        return self._digest.hexdigest(), int(np.count_nonzero(~repeats(keys)))
-
-    def _write_array(self, name: str, array: np.ndarray) -> None:
-        with (self._folder / name).open("xb") as file:
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-            file.write(array.data.cast("B") if array.size else b"")  # np.save tells no reason when it fails
-        self._record(name)
-
-    def _record(self, name: str) -> None:
-        """Make the finished file durable, and note its size and digest."""
-        path = self._folder / name
-        sync(path)
-        self.files[name] = FileRecord(size_bytes=path.stat().st_size, blake2b=file_digest(path))
+def _durable(path: Path) -> FileRecord:
+    """Make the finished file durable; its size and digest."""
+    sync(path)
+    return FileRecord(size_bytes=path.stat().st_size, blake2b=file_digest(path))
 
 
 def read_dataset_record(path: Path) -> DatasetRecord:

@@ -7,23 +7,21 @@ import hashlib
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 from jdq.store.datasets.columnar import footer_digest
-from jdq.store.datasets.contents import RECORD, TABLE, ContentsWriter
+from jdq.store.datasets.contents import RECORD, TABLE, write_contents
 from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after
 from jdq.store.datasets.side_files import IMPORTS, put
 from jdq.store.files.digests import indented, to_json
-from jdq.store.files.publish import REMOVED, make_folder, publish, sync
+from jdq.store.files.publish import make_folder, publish, sync
 from jdq.store.table import SourceFile, Table
 from jdq.store.table.rows import Block
 
 IMPORTING = ".importing-"
-ABANDONED_AFTER_S = 24 * 3600
 VERSION_DIGITS = 12
 
 AfterBlock = Callable[[int], None]
@@ -35,29 +33,32 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     Raises TableError for a fault of the table, and OSError.
     """
     columns, names = table.columns, table.names
-    done = 0
-    with ContentsWriter(folder, names, columns.text, columns.label) as writer:
-        for block in _read_ahead(table.blocks()):
-            writer.add(block)
-            done += len(block[0])
-            if after_block is not None:
-                after_block(done)
-    digest, n_texts = writer.finish()
+    contents = write_contents(folder, names, columns.text, columns.label, _counted(table, after_block))
     totals = table.totals
     record = DatasetRecord(
-        digest=digest,
+        digest=contents.digest,
         columns=names,
         text_column=columns.text,
         label_column=columns.label,
-        n_rows=done,
-        n_texts=n_texts,
-        n_unlabelled=totals.n_unlabelled if columns.label is not None else done,
+        n_rows=contents.n_rows,
+        n_texts=contents.n_texts,
+        n_unlabelled=totals.n_unlabelled if columns.label is not None else contents.n_rows,
         classes=dict(sorted(totals.classes.items())),
-        files=writer.files,
+        files=contents.files,
         footer=footer_digest(folder / TABLE),
     ).with_digest()
     publish(folder / RECORD, indented(record))
     return record, import_record(table)
+
+
+def _counted(table: Table, after_block: AfterBlock | None) -> Iterator[Block]:
+    """The table's blocks; `after_block` is called when the next one is wanted."""
+    done = 0
+    for block in _read_ahead(table.blocks()):
+        yield block
+        done += len(block[0])
+        if after_block is not None:
+            after_block(done)
 
 
 def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
@@ -124,18 +125,9 @@ def publish_folder(partial: Path, target: Path) -> bool:
 def temporary_folder(root: Path) -> Iterator[Path]:
     """A new folder in `root` for an import; removed afterwards unless it has been renamed."""
     make_folder(root)
-    _sweep(root)
     folder = root / f"{IMPORTING}{secrets.token_hex(8)}"
     folder.mkdir()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(root: Path) -> None:
-    """Delete what interrupted imports and removals left behind."""
-    for folder in [*root.glob(f"{IMPORTING}*"), *root.glob(f"{REMOVED}*")]:
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER_S:
-                shutil.rmtree(folder, ignore_errors=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from jdq.store.datasets.names import InvalidName
-from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord, now_after
-from jdq.store.files.digests import UnreadableFile, read_array, read_json, to_json
+from jdq.store.datasets.records import ImportRecord, RemovedDataset, SpaceRecord, SplitRecord
+from jdq.store.errors import StoreError, read_each
+from jdq.store.files.digests import read_array, read_json
 from jdq.store.files.publish import Content, publish, replace
 
 IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
+KINDS: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}
 DIGEST = re.compile(r"[0-9a-f]{32}")
-
-T = TypeVar("T")
 
 
 def put(path: Path, data: Content, *, overwrite: bool = False) -> None:
@@ -27,48 +25,13 @@ def put(path: Path, data: Content, *, overwrite: bool = False) -> None:
         raise RemovedDataset(path.parent.parent) from None
 
 
-def readable(paths: Iterable[Path], kind: type[T]) -> dict[Path, T]:
-    """The records in those of these files that can be read."""
-    records = {}
-    for path in paths:
-        record = _read(path, kind)
-        if record is not None and not isinstance(record, UnreadableFile):
-            records[path] = record
-    return records
+def unreadable(version: Path) -> dict[Path, StoreError]:
+    """The files that cannot be read, and why."""
 
-
-def faults(version: Path) -> list[UnreadableFile]:
-    """The files that cannot be read."""
-    kinds: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}
-    found = [_read(path, kinds[name]) for name in kinds for path in sorted((version / name).glob("[0-9a-f]*.*"))]
-    return [fault for fault in found if isinstance(fault, UnreadableFile)]
-
-
-def _read(path: Path, kind: type[T]) -> T | UnreadableFile | None:
-    """The record or array in the file; None where it was removed meanwhile."""
-    try:
+    def read(path: Path) -> None:
         if path.suffix == ".npy":
             read_array(path)
-            return None
-        return read_json(path, kind)
-    except FileNotFoundError:
-        return None
-    except UnreadableFile as error:
-        return error
+        else:
+            read_json(path, KINDS[path.parent.name])
 
-
-def record_space(version: Path, space: str, *, encoder: str, job: str) -> None:
-    """Record the extraction as the newest. Raises InvalidName where `space` is not a digest."""
-    if not DIGEST.fullmatch(space):
-        raise InvalidName(f"{space[:80]!r} cannot be a feature space: 32 hexadecimal digits")
-    known = recorded_spaces(version)
-    at = now_after(known[0].recorded_at if known else None)
-    record = SpaceRecord(space=space, encoder=encoder, job=job, recorded_at=at)
-    put(version / SPACES / f"{space}.json", to_json(record), overwrite=True)
-
-
-def recorded_spaces(version: Path) -> list[SpaceRecord]:
-    """The newest first, without the files that cannot be read: the next extraction in that space replaces them."""
-    paths = [path for path in (version / SPACES).glob("*.json") if DIGEST.fullmatch(path.stem)]
-    records = [record for path, record in readable(paths, SpaceRecord).items() if record.space == path.stem]
-    return sorted(records, key=lambda record: record.recorded_at, reverse=True)
+    return read_each([path for name in KINDS for path in sorted((version / name).glob("[0-9a-f]*.*"))], read)[1]

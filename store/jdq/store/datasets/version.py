@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,11 +15,12 @@ import pyarrow as pa
 
 from jdq.store.datasets.columnar import TableFile, footer_digest
 from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE, read_dataset_record
-from jdq.store.datasets.records import ImportRecord, SpaceRecord, fault
-from jdq.store.datasets.side_files import IMPORTS, faults, readable, record_space, recorded_spaces
+from jdq.store.datasets.names import InvalidName
+from jdq.store.datasets.records import ImportRecord, SpaceRecord, fault, now_after
+from jdq.store.datasets.side_files import DIGEST, IMPORTS, SPACES, put, unreadable
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
-from jdq.store.errors import StoreError
-from jdq.store.files.digests import UnreadableFile, file_digest
+from jdq.store.errors import StoreError, read_each
+from jdq.store.files.digests import file_digest, read_json, to_json
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -45,38 +47,18 @@ class DatasetVersion:
         self.path = path
         self.name = path.parent.name
         self.version = path.name
-        self.record = read_dataset_record(path)
+        self.record = record = read_dataset_record(path)
+        self.n_rows = record.n_rows
+        self.n_texts = record.n_texts  # distinct ones
+        self.columns = record.columns
+        self.text_column = record.text_column
+        self.label_column = record.label_column  # None for an unlabelled table
+        # Rows of each label of the label column, by label; empty where unlabelled.
+        self.classes = record.classes
         self._arrays: dict[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
-
-    @property
-    def n_rows(self) -> int:
-        return self.record.n_rows
-
-    @property
-    def n_texts(self) -> int:
-        """The number of distinct texts."""
-        return self.record.n_texts
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.record.columns
-
-    @property
-    def text_column(self) -> str:
-        return self.record.text_column
-
-    @property
-    def label_column(self) -> str | None:
-        """None for an unlabelled table."""
-        return self.record.label_column
-
-    @property
-    def classes(self) -> dict[str, int]:
-        """Rows of each label of the label column, by label; empty where unlabelled."""
-        return self.record.classes
 
     @property
     def source(self) -> ImportRecord:
@@ -85,14 +67,10 @@ class DatasetVersion:
             return imports[0]
         raise fault(self.path, f"{IMPORTS}/ has no file that can be read")
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What was unusual about the file of the last import, one sentence each."""
-        return self.source.warnings
-
     def imports(self) -> list[ImportRecord]:
         """Every file from which this table was imported, newest first, as far as its record can be read."""
-        return list(readable(sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True), ImportRecord).values())
+        paths = sorted((self.path / IMPORTS).glob("[0-9]*.json"), reverse=True)
+        return list(read_each(paths, partial(read_json, kind=ImportRecord))[0].values())
 
     def texts(self, rows: slice | Sequence[int] | npt.NDArray[np.integer] | None = None) -> list[str]:
         """The texts of a slice, of these rows in the given order, or of all rows; only their row groups are read.
@@ -154,12 +132,19 @@ class DatasetVersion:
                 yield block.to_pandas()
 
     def record_space(self, space: str, *, encoder: str, job: str) -> None:
-        """Record that `job` extracted this version in the feature space with this digest."""
-        record_space(self.path, space, encoder=encoder, job=job)
+        """Record that `job` extracted this version in the feature space with this digest. Raises InvalidName."""
+        if not DIGEST.fullmatch(space):
+            raise InvalidName(f"{space[:80]!r} cannot be a feature space: 32 hexadecimal digits")
+        at = now_after(max((record.recorded_at for record in self.spaces()), default=None))
+        record = SpaceRecord(space=space, encoder=encoder, job=job, recorded_at=at)
+        put(self.path / SPACES / f"{space}.json", to_json(record), overwrite=True)
 
     def spaces(self) -> list[SpaceRecord]:
-        """The feature spaces in which this version was extracted, newest first."""
-        return recorded_spaces(self.path)
+        """The feature spaces in which this version was extracted, newest first, as far as the records can be read."""
+        paths = [path for path in (self.path / SPACES).glob("*.json") if DIGEST.fullmatch(path.stem)]
+        records = read_each(paths, partial(read_json, kind=SpaceRecord))[0].items()
+        mine = [record for path, record in records if record.space == path.stem]
+        return sorted(mine, key=lambda record: record.recorded_at, reverse=True)
 
     def put_split(self, label_column: str | None, split: SplitLike, *, name: str = "default") -> StoredSplit:
         """Store a split of this version unless one of this name exists; returns the stored one."""
@@ -174,9 +159,9 @@ class DatasetVersion:
         facts = {name: self._fault_of(name) for name in self.record.files}
         return [f"{name} {fact}" for name, fact in facts.items() if fact]
 
-    def unreadable(self) -> list[UnreadableFile]:
-        """The files of `imports/`, `spaces/` and `splits/` that cannot be read."""
-        return faults(self.path)
+    def unreadable(self) -> dict[Path, StoreError]:
+        """The files of `imports/`, `spaces/` and `splits/` that cannot be read, and why."""
+        return unreadable(self.path)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

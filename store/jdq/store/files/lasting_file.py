@@ -52,19 +52,11 @@ class LastingFile:
 
     def truncate(self, size: int | None = None) -> int:
         self._end = self._at if size is None else size
-        try:
-            self._file.truncate(self._end)
-        except OSError as error:
-            self._failure = self._failure or error
+        self._try(self._file.truncate, self._end)
         return self._end
 
     def write(self, data: memoryview) -> int:
-        if self._failure is None:
-            try:
-                self._file.seek(self._at)
-                self._file.write(data)
-            except OSError as error:
-                self._failure = error
+        self._try(self._file.write, data)
         self._at += len(data)
         if len(data):  # writing nothing beyond the end extends no file
             self._end = max(self._end, self._at)
@@ -72,16 +64,20 @@ class LastingFile:
 
     def read(self, size: int) -> bytes:
         """What was written, or zeros after an error."""
-        data = b""
-        if self._failure is None:
-            try:
-                self._file.seek(self._at)
-                data = self._file.read(size)
-            except OSError as error:
-                self._failure = error
+        data = self._try(self._file.read, size) or b""
         self._at += size
         return data.ljust(size, b"\0")
 
     def readinto(self, buffer: memoryview) -> int:
         buffer[:] = self.read(len(buffer))
         return len(buffer)
+
+    def _try(self, call: Callable[[Any], Any], value: Any) -> Any:
+        """Call at the current position, unless there was an error."""
+        try:
+            if self._failure is None:
+                self._file.seek(self._at)
+                return call(value)
+        except OSError as error:
+            self._failure = error
+        return None

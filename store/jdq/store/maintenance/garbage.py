@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from jdq.store.datasets.importing import IMPORTING
-from jdq.store.errors import DamagedShard
+from jdq.store.errors import DamagedShard, StoreError
 from jdq.store.files.publish import REMOVED, is_partial, sync
-from jdq.store.keys import Keys
 from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.mapped_shard import open_shard
 from jdq.store.spaces.quarantine import removal_lock
 from jdq.store.spaces.rows import places_by_owner
-from jdq.store.spaces.segment import Positions
 from jdq.store.store import Store, is_unfinished_space
 
 # A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.
@@ -35,13 +33,17 @@ WRITER_GRACE_S = 600.0
 
 @dataclass(slots=True, kw_only=True)
 class GarbageReport:
-    """What was removed, or would be (`dry_run`). `waiting` counts what is too young, or not safe to remove, yet."""
+    """What was removed, or would be (`dry_run`). `waiting` counts what is too young, or not safe to remove, yet.
+
+    `unreadable`: what could not be read, so that nothing that depends on it was removed.
+    """
 
     dry_run: bool
     leftovers: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     waiting: int = 0
     size_bytes: int = 0
 
@@ -55,20 +57,22 @@ def collect_garbage(
     right. `unused`: also shards none of whose texts is in any dataset (one that is being imported may have to be
     extracted again). `quarantined`: also what failed a check.
     """
-    report = GarbageReport(dry_run=dry_run)
+    report = GarbageReport(dry_run=dry_run, unreadable=[str(error) for error in store.damaged_spaces().values()])
     now = time.time() if dry_run else _file_system_time(store.root)
     cutoff = now - grace_s
     for path in _leftovers(store.root):
         _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
     for space in store.spaces():
-        if dry_run:
-            space.index.cache.read_only = True
-        # Before the lock: reading the keys of new shards takes the longest.
-        space.index.refresh()
-        with contextlib.nullcontext() if dry_run else removal_lock(space.path):
-            _remove_replaced(report, space, cutoff)
-            if unused:
-                _remove_unused(report, space, store, cutoff)
+        space.index.read_only = dry_run
+        try:
+            # Before the lock: reading the keys of new shards takes the longest.
+            space.index.refresh()
+            with contextlib.nullcontext() if dry_run else removal_lock(space.path):
+                _remove_replaced(report, space, cutoff)
+                if unused:
+                    _remove_unused(report, space, store, cutoff)
+        except StoreError as error:
+            report.unreadable.append(str(error))
         if quarantined:
             for path in sorted((space.path / "quarantine").glob("*.h5")):
                 _remove(report, report.quarantined, path, cutoff)
@@ -94,69 +98,57 @@ def _remove_replaced(report: GarbageReport, space: Space, cutoff: float) -> None
     owned, sizes, alive = space.index.owned(), space.index.sizes(), space.index.alive()
     if not report.dry_run:
         keep_owned(space, owned)
-    sound: dict[int, bool] = {}
+
+    @functools.cache
+    def is_sound(owner: int) -> bool:
+        """Whether the shard is old enough. Raises DamagedShard where its bytes are not those that were written."""
+        shard = space.examine(owner)
+        shard.check()
+        return shard.path.stat().st_mtime <= cutoff
+
     for number in np.flatnonzero(alive & (owned == 0)).tolist():
-        path = space.shard_path(space.index.names[number])
-        if _is_replaced(space, path, alive & (owned > 0) & (sizes >= sizes[number]), sound, cutoff):
-            _remove(report, report.replaced, path, cutoff=None)
+        if _is_replaced(space, number, alive & (owned > 0) & (sizes >= sizes[number]), is_sound):
+            _remove(report, report.replaced, space.shard_path(space.index.names[number]), cutoff=None)
         else:
             report.waiting += 1
 
 
-def _is_replaced(space: Space, path: Path, owners: Mask, sound: dict[int, bool], cutoff: float) -> bool:
+def _is_replaced(space: Space, number: int, owners: Mask, is_sound: Callable[[int], bool]) -> bool:
     """Whether each key of the shard is in an owner that is old enough and sound."""
     try:
-        keys = open_shard(path, space=space.digest).keys
+        keys = space.examine(number).keys
+        shards, rows = space.index.locate(keys, owners)
+        return bool((shards >= 0).all()) and all(
+            is_sound(owner)
+            and np.array_equal(space.examine(owner).keys.take(rows[places], axis=0, mode="clip"), keys[places])
+            for owner, places in places_by_owner(shards)
+        )
     except (DamagedShard, FileNotFoundError):
         return False  # a damaged one is neither removed nor relied on
-    located = space.index.locate(keys, owners)
-    if (located.shards < 0).any():
-        return False
-    for owner, places in places_by_owner(located.shards):
-        if not _can_replace(space, owner, sound, cutoff):
-            return False
-        if not np.array_equal(_keys_at(space, owner, located.rows[places]), keys[places]):
-            return False
-    return True
-
-
-def _can_replace(space: Space, owner: int, sound: dict[int, bool], cutoff: float) -> bool:
-    """Whether the shard is old enough and its bytes are those that were written."""
-    if owner not in sound:
-        path = space.shard_path(space.index.names[owner])
-        try:
-            sound[owner] = path.stat().st_mtime <= cutoff
-            open_shard(path, space=space.digest).check()
-        except (DamagedShard, FileNotFoundError):
-            sound[owner] = False
-    return sound[owner]
-
-
-def _keys_at(space: Space, number: int, rows: Positions) -> Keys:
-    keys = open_shard(space.shard_path(space.index.names[number]), space=space.digest).keys
-    return keys.take(rows, axis=0, mode="clip")
 
 
 def _remove_unused(report: GarbageReport, space: Space, store: Store, cutoff: float) -> None:
-    if store.datasets.damaged():
-        return  # nobody knows which texts a damaged dataset has
+    if damaged := store.datasets.damaged():
+        # Nobody knows which texts they have.
+        report.unreadable += [str(error) for error in damaged.values() if str(error) not in report.unreadable]
+        return
     space.index.refresh()
     unused = space.index.alive()
     for version in store.datasets.list():
         for start in range(0, version.n_rows, BLOCK_KEYS):
             block = np.ascontiguousarray(version.keys()[start : start + BLOCK_KEYS])
             # Again until none is found: a key may be in several shards.
-            while (used := np.unique(space.index.locate(block, unused).shards))[-1] >= 0:
+            while (used := np.unique(space.index.locate(block, unused)[0]))[-1] >= 0:
                 unused[used[used >= 0]] = False
     for number in np.flatnonzero(unused).tolist():
         _remove(report, report.unused, space.shard_path(space.index.names[number]), cutoff)
 
 
 def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float | None) -> None:
-    """Remove a file or folder if it was last changed before `cutoff`, and note it."""
+    """Remove a file or folder if nothing in it was changed since `cutoff`, and note it."""
     with contextlib.suppress(FileNotFoundError):
-        status = path.lstat()
-        if cutoff is not None and status.st_mtime > cutoff:
+        found = [file.lstat() for file in (path, *path.rglob("*"))]
+        if cutoff is not None and max(status.st_mtime for status in found) > cutoff:
             report.waiting += 1
             return
         if not report.dry_run:
@@ -166,7 +158,7 @@ def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float 
                 path.unlink()
                 sync(path.parent)
         listed.append(str(path))
-        report.size_bytes += status.st_size
+        report.size_bytes += sum(status.st_size for status in found)
 
 
 def _file_system_time(root: Path) -> float:

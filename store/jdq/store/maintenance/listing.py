@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from jdq.store.datasets import DamagedDataset, DatasetVersion, RemovedDataset
+from jdq.store.datasets import DatasetVersion, RemovedDataset
 from jdq.store.datasets.names import is_passing
-from jdq.store.errors import CannotRead, StoreError
+from jdq.store.errors import StoreError, read_each
 from jdq.store.spaces.counts import count_missing, count_rows
 from jdq.store.spaces.feature_space import Space
 from jdq.store.store import Store
@@ -65,24 +66,17 @@ class StoreSummary:
 
 def list_store(store: Store, *, everything: bool = True) -> StoreSummary:
     """What is in the store now; without `everything`, tables that were imported only for predictions are counted."""
-    damaged = [str(damage) for damage in (*store.datasets.damaged().values(), *store.damaged_spaces().values())]
-    datasets, versions = [], store.datasets.list()
+    versions = store.datasets.list()
     listed = [version for version in versions if everything or not is_passing(version.name)]
-    for version in listed:
-        try:
-            datasets.append(summarize_dataset(store, version))
-        except RemovedDataset:
-            continue
-        except DamagedDataset as damage:
-            damaged.append(str(damage))
-    spaces = []
-    for space in store.spaces():
-        try:
-            spaces.append(summarize_space(store, space))
-        except CannotRead as error:
-            damaged.append(str(error))
+    datasets, bad_datasets = read_each(listed, partial(summarize_dataset, store), gone=(RemovedDataset,))
+    spaces, bad_spaces = read_each(store.spaces(), partial(summarize_space, store))
+    damaged = [*store.datasets.damaged().values(), *store.damaged_spaces().values()]
     return StoreSummary(
-        root=str(store.root), datasets=datasets, spaces=spaces, damaged=damaged, left_out=len(versions) - len(listed)
+        root=str(store.root),
+        datasets=list(datasets.values()),
+        spaces=list(spaces.values()),
+        damaged=[str(error) for error in (*damaged, *bad_datasets.values(), *bad_spaces.values())],
+        left_out=len(versions) - len(listed),
     )
 
 

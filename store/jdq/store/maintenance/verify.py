@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +11,13 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.datasets.side_files import IMPORTS
-from jdq.store.errors import CannotRead, DamagedShard, StoreError, StoreFormatError
+from jdq.store.errors import CannotRead, DamagedShard, StoreError, read_each
 from jdq.store.files.digests import UnreadableFile
 from jdq.store.files.publish import replace
 from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
 from jdq.store.spaces import segment
 from jdq.store.spaces.index import shard_names
-from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import layout_of
@@ -97,20 +95,16 @@ def _shards(report: VerifyReport, folder: Path) -> list[Path]:
         return []
 
 
-def _damaged_space(folder: Path, error: StoreFormatError, repair: bool) -> Finding:
+def _damaged_space(folder: Path, error: StoreError, repair: bool) -> Finding:
     repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
     return Finding(kind="space", path=str(folder / "space.json"), fact=str(error), repaired=repaired)
 
 
 def _restore_definition(folder: Path) -> bool:
     """Rewrite space.json from the first shard that has the definition."""
-    for shard in sorted((folder / "shards").glob("*.h5")):
-        try:
-            space = layout_of(shard).space
-        except (DamagedShard, FileNotFoundError):
-            continue
-        if space.digest == folder.name:
-            replace(folder / "space.json", space.canonical_json())
+    for layout in read_each(sorted((folder / "shards").glob("*.h5")), layout_of)[0].values():
+        if layout.space.digest == folder.name:
+            replace(folder / "space.json", layout.space.canonical_json())
             return True
     return False
 
@@ -119,7 +113,7 @@ class _Segments:
     """The files of a feature space's index, and what is wrong with each."""
 
     def __init__(self, folder: Path, quick: bool) -> None:
-        paths = list(IndexCache(folder / "index").paths())
+        paths = segment.paths(folder / "index")
         self._sound = [part for part in map(segment.read, paths) if part is not None]
         sound = {part.path for part in self._sound}
         self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
@@ -150,10 +144,11 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool, se
             shard.check()
     except FileNotFoundError:
         return  # removed meanwhile by gc or another verify
-    except DamagedShard as damage:
-        moved = quarantine(path.parent.parent, path, identity) if repair and identity else None
+    except (DamagedShard, CannotRead) as error:
+        damaged = isinstance(error, DamagedShard)
+        moved = quarantine(path.parent.parent, path, identity) if damaged and repair and identity else None
         repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
-        yield Finding(kind="shard", path=str(path), fact=damage.fact, repaired=repaired)
+        yield Finding(kind="shard", path=str(path), fact=_fact(error), repaired=repaired)
         return
     segments.compare(path.stem, shard.keys)
     report.shards += 1
@@ -166,44 +161,35 @@ def _check_datasets(store: Store, report: VerifyReport, repair: bool) -> None:
         report.findings.append(Finding(kind="dataset", path=str(path), fact=_fact(damage)))
     for version in store.datasets.list():
         report.datasets += 1
-        report.findings += [_side_file(version, fault, repair) for fault in version.unreadable()]
+        report.findings += [_side_file(version, *fault, repair) for fault in version.unreadable().items()]
         if not report.quick:
             facts = version.verify() if version.path.is_dir() else []
             report.findings += [Finding(kind="dataset", path=str(version.path), fact=fact) for fact in facts]
             report.incomplete.extend(_incomplete(store, version) if not facts else [])
 
 
-def _side_file(version: DatasetVersion, fault: UnreadableFile, repair: bool) -> Finding:
+def _side_file(version: DatasetVersion, path: Path, error: StoreError, repair: bool) -> Finding:
     """A broken file of `imports/`, `spaces/` or `splits/`; the last import record is not removed."""
-    needed = fault.path.parent.name == IMPORTS and not version.imports()
-    if repair and not needed:
-        fault.path.unlink(missing_ok=True)
-    repaired = "removed; the next import, extraction or training writes it anew" if repair and not needed else ""
-    return Finding(kind="dataset", path=str(fault.path), fact=fault.fact, repaired=repaired)
+    removed = repair and (path.parent.name != IMPORTS or bool(version.imports()))
+    if removed:
+        path.unlink(missing_ok=True)
+    repaired = "removed; the next import, extraction or training writes it anew" if removed else ""
+    return Finding(kind="dataset", path=str(path), fact=_fact(error), repaired=repaired)
 
 
 def _check_rest(store: Store) -> Iterator[Finding]:
     """Heads, models and files of jobs."""
     for trained in (Heads(store.root), Models(store.root)):
-        for job in trained.ids():
-            yield from _checked(trained.kind, trained.place(job), partial(trained.check, job))
+        for job, error in read_each(trained.ids(), trained.check, gone=(UnknownTrained,))[1].items():
+            yield Finding(kind=trained.kind, path=str(trained.place(job)), fact=_fact(error))
     files = JobFiles(store.root)
-    for path in files.paths():
-        yield from _checked("job", path, partial(files.check, path))
-
-
-def _checked(kind: Kind, path: Path, check: Callable[[], None]) -> Iterator[Finding]:
-    try:
-        check()
-    except (FileNotFoundError, UnknownTrained):
-        return  # removed meanwhile
-    except StoreError as error:
-        where = error.path if isinstance(error, UnreadableFile) else path
-        yield Finding(kind=kind, path=str(where), fact=_fact(error))
+    for path, error in read_each(files.paths(), files.check)[1].items():
+        where = error.path if isinstance(error, UnreadableFile) else path  # or the table that the file describes
+        yield Finding(kind="job", path=str(where), fact=_fact(error))
 
 
 def _fact(error: StoreError) -> str:
-    return error.fact if isinstance(error, UnreadableFile) else str(error).splitlines()[0]
+    return error.fact if isinstance(error, UnreadableFile | DamagedShard) else str(error).splitlines()[0]
 
 
 def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:

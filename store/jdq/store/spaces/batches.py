@@ -6,6 +6,7 @@ shuffles well enough for a head, and lets the disk read in order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,7 +31,7 @@ class BatchPlan:
 
     `shuffle`: blocks in an order that `seed` and `epoch` determine, and rows among each `mixed_blocks` of them; else
     rows come in order. Within a batch rows are sorted. `part` (i, n): only every n-th block from the i-th on, for
-    readers that share an epoch. `drop_last`: leave out the last batch if it is smaller.
+    readers that share an epoch.
     """
 
     size: int = 256
@@ -40,57 +41,39 @@ class BatchPlan:
     block_rows: int = 1024
     mixed_blocks: int = 16
     part: tuple[int, int] = (0, 1)
-    drop_last: bool = False
 
 
 def batches(features: FeatureRows, plan: BatchPlan, *, rows: Positions | None = None) -> Iterator[Batch]:
     """One epoch over all rows, or over `rows` (such as the train part of a split), each once."""
-    chosen = np.arange(len(features)) if rows is None else np.asarray(rows, dtype=np.int64)
-    left: Batch | None = None
-    for group in _groups(features, chosen, plan):
-        start = 0
-        if left is not None:
-            start = min(plan.size - len(left.rows), len(group.rows))
-            more = group.batch(0, start)
-            left = Batch(np.concatenate([left.features, more.features]), np.concatenate([left.rows, more.rows]))
-            if len(left.rows) < plan.size:
-                continue
-            yield left
-        stop = start + (len(group.rows) - start) // plan.size * plan.size
-        for at in range(start, stop, plan.size):
-            yield group.batch(at, at + plan.size)
-        left = group.batch(stop, len(group.rows)) if stop < len(group.rows) else None
-    if left is not None and not plan.drop_last:
-        yield left
+    left = np.zeros(0, dtype=np.int64)
+    for group in _groups(features, np.arange(len(features)) if rows is None else np.asarray(rows, np.int64), plan):
+        left = np.concatenate([left, group])
+        while len(left) >= plan.size:
+            yield _batch(features, left[: plan.size])
+            left = left[plan.size :]
+    if len(left):
+        yield _batch(features, left)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Rows that are read one batch after another, as views where they are adjacent."""
-
-    features: FeatureRows
-    rows: Positions
-
-    def batch(self, start: int, stop: int) -> Batch:
-        # Sorted: the order within a batch does not matter, and a gather in order is one copy instead of two.
-        rows = np.sort(self.rows[start:stop])
-        if (np.diff(rows) == 1).all() and len(rows):
-            return Batch(self.features[int(rows[0]) : int(rows[-1]) + 1], rows)
-        return Batch(self.features[rows], rows)
+def _batch(features: FeatureRows, rows: Positions) -> Batch:
+    # Sorted: the order within a batch does not matter, and a gather in order is one copy instead of two.
+    rows = np.sort(rows)
+    adjacent = bool((np.diff(rows) == 1).all())
+    return Batch(features[int(rows[0]) : int(rows[-1]) + 1] if adjacent else features[rows], rows)
 
 
-def _groups(features: FeatureRows, chosen: Positions, plan: BatchPlan) -> Iterator[_Group]:
+def _groups(features: FeatureRows, chosen: Positions, plan: BatchPlan) -> Iterator[Positions]:
     """The blocks of an epoch: one by one, or `mixed_blocks` at a time and shuffled."""
     blocks = [chosen[start : start + plan.block_rows] for start in range(0, len(chosen), plan.block_rows)]
     random = np.random.default_rng([plan.seed, plan.epoch])
     order = random.permutation(len(blocks)) if plan.shuffle else np.arange(len(blocks))
     mine = [blocks[number] for number in order[plan.part[0] :: plan.part[1]]]
     if not plan.shuffle:
-        yield from (_Group(features, block) for block in mine)
+        yield from mine
         return
     groups = [mine[start : start + plan.mixed_blocks] for start in range(0, len(mine), plan.mixed_blocks)]
-    for group, following in zip(groups, [*groups[1:], []], strict=True):
+    for group, following in itertools.pairwise([*groups, []]):
         # The disk reads the blocks of the next group, in order, while the rows of this one are used.
         for block in [*(group if group is groups[0] else []), *following]:
             features.read_soon(int(block[0]), int(block[-1]) + 1)
-        yield _Group(features, random.permutation(np.concatenate(group)))
+        yield random.permutation(np.concatenate(group))

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import DamagedShard
-from jdq.store.keys import KEY_BYTES, Keys
+from jdq.store.keys import KEY_BYTES, Keys, repeats
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.mapped_shard import open_shard
+from jdq.store.spaces.index import Mask
 from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
-from jdq.store.spaces.shard import array_sizes
+from jdq.store.spaces.shard import array_forms
 
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
 TARGET_BYTES = 128 << 20
@@ -47,10 +47,18 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     owned = space.index.owned()
     # Only what owns a key: else a second compaction would move what the first has moved.
     sizes = np.where(owned > 0, space.index.sizes(), 0)
-    row_bytes = sum(array_sizes(1, space.definition).values())
+    row_bytes = sum(form.size_bytes for form in array_forms(1, space.definition).values())
     shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
     small = (sizes > 0) & (sizes * 2 < shard_rows)
-    work = _Compaction(space, small, sizes, max(int(shard_rows), 1))
+    first = np.cumsum(np.where(small, sizes, 0))
+    work = _Compaction(
+        space,
+        small,
+        (sizes > 0) & ~small,
+        max(int(shard_rows), 1),
+        first=np.concatenate([[0], first[:-1]]),
+        taken=np.zeros(first[-1:].sum(), dtype=bool),
+    )
     if np.count_nonzero(small) > 1:
         for keys in order:
             work.take(keys)
@@ -73,24 +81,40 @@ class _Compaction:
     """Collects rows of the small shards, and publishes as many at a time as a new shard has."""
 
     space: Space
-    small: np.ndarray
-    sizes: Positions
+    small: Mask
+    large: Mask
     shard_rows: int
+    # By number: where the rows of a small shard begin among those of all small shards, and which of all were taken.
+    first: Positions
+    taken: Mask
+    waiting: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     merged: set[int] = field(default_factory=set)
     published: list[str] = field(default_factory=list)
     rows: int = 0
-    _taken: dict[int, np.ndarray] = field(default_factory=dict)
-    _waiting: list[np.ndarray] = field(default_factory=lambda: [np.zeros((2, 0), dtype=np.int64)])
 
     def take(self, keys: Keys) -> None:
         """Take the rows of these keys that are in a small shard, in no large one, and not taken yet."""
+        index = self.space.index
         for start in range(0, len(keys), BLOCK_KEYS):
-            self._take(np.ascontiguousarray(keys[start : start + BLOCK_KEYS]))
+            block = np.ascontiguousarray(keys[start : start + BLOCK_KEYS])
+            # Shards that were published since compaction began count as large.
+            large = index.alive()
+            large[: len(self.large)] &= self.large
+            block = block[index.locate(block, large)[0] < 0]
+            owners, rows = index.locate(block, np.pad(self.small, (0, len(large) - len(self.small))))
+            found = (self.first[owners] + rows)[owners >= 0]
+            found, places = np.unique(found, return_index=True)
+            found = found[np.argsort(places)]
+            found = found[~self.taken[found]]
+            self.taken[found] = True
+            self.waiting = np.concatenate([self.waiting, found])
+            while len(self.waiting) >= self.shard_rows:
+                self._publish()
 
     def take_all(self, number: int) -> None:
         """Take what is left of a small shard."""
         try:
-            self.take(open_shard(self.space.shard_path(self.space.index.names[number]), space=self.space.digest).keys)
+            self.take(self.space.examine(number).keys)
         except FileNotFoundError:
             return
         except DamagedShard as damage:
@@ -98,52 +122,27 @@ class _Compaction:
 
     def finish(self) -> None:
         """Publish the rest, unless all that there was came from one shard."""
-        waiting = np.concatenate(self._waiting, axis=1)
-        if self.published or len(np.unique(waiting[0])) > 1:
-            self._publish_first(waiting.shape[1])
+        if len(self.waiting) and (self.published or len(np.unique(self._owners(self.waiting))) > 1):
+            self._publish()
 
-    def _take(self, keys: Keys) -> None:
-        index = self.space.index
-        large = index.alive()
-        large[: len(self.small)] &= ~self.small & (self.sizes > 0)
-        # Shards that others published since compaction began count as large.
-        kept = np.flatnonzero(index.locate(keys, large).shards < 0)
-        among = np.zeros(len(index.names), dtype=bool)
-        among[: len(self.small)] = self.small
-        located = index.locate(keys[kept], among)
-        found = np.flatnonzero(located.shards >= 0)
-        _, first = np.unique((located.shards[found] << 32) + located.rows[found], return_index=True)
-        found = found[np.sort(first)]
-        owners, rows = located.shards[found], located.rows[found]
-        fresh = np.zeros(len(found), dtype=bool)
-        for owner, places in places_by_owner(owners):
-            taken = self._taken.setdefault(owner, np.zeros(self.sizes[owner], dtype=bool))
-            fresh[places] = ~taken[rows[places]]
-            taken[rows[places]] = True
-        self._waiting.append(np.stack([owners[fresh], rows[fresh]]))
-        waiting = sum(piece.shape[1] for piece in self._waiting)
-        if waiting >= self.shard_rows:
-            self._publish_first(waiting // self.shard_rows * self.shard_rows)
+    def _owners(self, found: Positions) -> Positions:
+        return np.searchsorted(self.first, found, side="right") - 1
 
-    def _publish_first(self, count: int) -> None:
-        waiting = np.concatenate(self._waiting, axis=1)
-        for start in range(0, count, self.shard_rows):
-            self._publish(*waiting[:, start : min(start + self.shard_rows, count)])
-        self._waiting = [waiting[:, count:]]
-
-    def _publish(self, owners: Positions, rows: Positions) -> None:
+    def _publish(self) -> None:
+        """Put the rows that have waited longest."""
+        found, self.waiting = self.waiting[: self.shard_rows], self.waiting[self.shard_rows :]
         definition = self.space.definition
-        keys = np.empty((len(rows), KEY_BYTES), dtype=np.uint8)
-        features = np.empty((len(rows), definition.dim), dtype=definition.storage_dtype)
-        n_tokens = np.empty(len(rows), dtype=np.uint32)
-        kept, producers = np.zeros(len(rows), dtype=bool), []
-        for owner, places in places_by_owner(owners):
-            name = self.space.index.names[owner]
+        keys = np.empty((len(found), KEY_BYTES), dtype=np.uint8)
+        features = np.empty((len(found), definition.dim), dtype=definition.storage_dtype)
+        n_tokens = np.empty(len(found), dtype=np.uint32)
+        kept, producers = np.zeros(len(found), dtype=bool), []
+        for owner, places in places_by_owner(self._owners(found)):
+            rows = found[places] - self.first[owner]
             try:
-                shard = open_shard(self.space.shard_path(name), space=self.space.digest)
+                shard = self.space.examine(owner)
                 # All three of one row, so that they belong together whatever the index says.
-                keys[places] = shard.keys[rows[places]]
-                features[places], n_tokens[places] = shard.features[rows[places]], shard.n_tokens[rows[places]]
+                keys[places] = shard.keys[rows]
+                features[places], n_tokens[places] = shard.features[rows], shard.n_tokens[rows]
             except FileNotFoundError:
                 continue  # replaced by another compaction, or in quarantine
             except DamagedShard as damage:
@@ -152,6 +151,8 @@ class _Compaction:
             kept[places] = True
             producers.append(msgspec.json.decode(shard.header.producer, type=dict[str, str]))
             self.merged.add(owner)
+        # A key that is in two small shards may have been found in each of them.
+        kept[kept] = ~repeats(keys[kept])
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
             self.published.append(put)

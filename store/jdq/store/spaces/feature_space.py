@@ -14,7 +14,7 @@ from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, repeats
 from jdq.store.spaces.definition import FeatureSpace
-from jdq.store.spaces.index import Index, Located, shard_names
+from jdq.store.spaces.index import Index, shard_names
 from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
@@ -70,7 +70,8 @@ class Space:
 
     def missing(self, keys: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """(n,) bool: True where the key has no row. Sees everything that any process put before the call."""
-        return self._locate(checked_keys(keys)).shards < 0
+        self.index.refresh()
+        return self.index.locate(checked_keys(keys))[0] < 0
 
     def read(self, keys: npt.ArrayLike) -> Features:
         """(n, dim) in memory, in the order of `keys`, repeats allowed. Raises MissingFeatures or DamagedShard."""
@@ -123,6 +124,10 @@ class Space:
             self._open[name] = known = open_shard(path, space=self.digest, files=self._files)
         return known
 
+    def examine(self, number: int) -> MappedShard:
+        """The shard of this number in the index, opened anew. Raises FileNotFoundError or DamagedShard."""
+        return open_shard(self.shard_path(self.index.names[number]), space=self.digest)
+
     def _checked_rows(
         self, keys: Keys, features: npt.NDArray[np.generic], n_tokens: npt.NDArray[np.generic]
     ) -> tuple[Features, Tokens]:
@@ -164,19 +169,15 @@ class Space:
             return False
         return True
 
-    def _locate(self, keys: Keys) -> Located:
-        """Where the keys are, by the shards that exist now; -1 where no shard has them."""
-        self.index.refresh()
-        return self.index.locate(keys)
-
     def _resolve(self, keys: Keys) -> tuple[list[MappedShard], Positions, Positions]:
         """The shards that have the keys, and for each key its shard's position among them and its row there."""
         for attempt in range(ATTEMPTS):
-            located = self.index.locate(keys)
-            if attempt or (located.shards < 0).any():
-                located = self._locate(keys)
+            located, rows = self.index.locate(keys)
+            if attempt or (located < 0).any():
+                self.index.refresh()
+                located, rows = self.index.locate(keys)
                 self._require_all(located, keys)
-            numbers, owners = np.unique(located.shards, return_inverse=True)
+            numbers, owners = np.unique(located, return_inverse=True)
             try:
                 shards = [self.open_shard(self.index.names[number]) for number in numbers]
             except FileNotFoundError:
@@ -184,8 +185,8 @@ class Space:
             except DamagedShard as damage:
                 self._forget(damage)
                 continue
-            if _have(shards, owners, located.rows, keys):
-                return shards, owners, located.rows
+            if _have(shards, owners, rows, keys):
+                return shards, owners, rows
             self.index.rebuild()
         raise _changing(self.path)
 
@@ -194,8 +195,8 @@ class Space:
         known = self._open.pop(damage.path.stem, None)
         self.index.forget(damage, known.identity if known else None)
 
-    def _require_all(self, located: Located, keys: Keys) -> None:
-        missing = np.flatnonzero(located.shards < 0)
+    def _require_all(self, located: Positions, keys: Keys) -> None:
+        missing = np.flatnonzero(located < 0)
         if len(missing):
             damaged = [f"shard {name} is damaged: {fact}" for name, fact in self.index.unreadable().items()]
             names = tuple(bytes(keys[position]).hex() for position in missing)

@@ -7,20 +7,20 @@ the shard's (feature_space.py).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotRead, DamagedShard
-from jdq.store.fork_lock import ForkLock
+from jdq.store.files.digests import digest_of
+from jdq.store.fork_lock import fork_lock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
-from jdq.store.spaces.index_cache import IndexCache
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.segment import Positions, Segment
 
@@ -33,54 +33,44 @@ Mask = npt.NDArray[np.bool_]
 Identity = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
-    """For each requested key, in order: the number of a shard that has it (-1 for none), and the row there."""
-
-    shards: Positions
-    rows: Positions
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    segment: Segment
-    numbers: Positions
-
-
 class Index:
     """The keys of one feature space as far as this process knows. Safe to use from several threads.
 
-    A shard keeps its number as long as this object lives; `names[number]` is its name.
+    A shard keeps its number as long as this object lives; `names[number]` is its name. With `read_only` no file of the
+    folder `cache` is written or removed; it need not be writable in any case.
     """
 
     def __init__(self, space: str, shards: Path, cache: Path) -> None:
         self.names: list[str] = []
+        self.read_only = False
         self._space = space
         self._shards = shards
-        self.cache = IndexCache(cache)
+        self._cache = cache
         self._numbers: dict[str, int] = {}
         self._indexed: set[str] = set()
-        self._parts: list[_Part] = []
+        self._parts: list[Segment] = []
         self._unreadable: dict[str, tuple[Identity | None, str]] = {}
         self._fresh = False
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
-    def locate(self, keys: Keys, among: Mask | None = None) -> Located:
-        """Where the keys are, as of the last `refresh`; only in the shards whose numbers are true in `among`."""
+    def locate(self, keys: Keys, among: Mask | None = None) -> tuple[Positions, Positions]:
+        """For each key, the number of a shard that has it (-1 for none), and the row there; as of the last `refresh`.
+
+        `among`: only in the shards whose numbers are true there.
+        """
         with self._lock:
             if not self._fresh:
                 self.refresh()
             alive = self.alive() if among is None else among
             high, low = halves(keys)
-            located = Located(shards=np.full(len(keys), -1), rows=np.full(len(keys), -1))
+            shards, rows = np.full(len(keys), -1), np.full(len(keys), -1)
             # Sorted look-ups share cache lines: among ten million keys they are many times as fast.
             todo = np.argsort(high)
             for part in self._parts:
-                entries = part.segment.find(high[todo], low[todo], alive[part.numbers])
+                entries = part.find(high[todo], low[todo], alive[part.numbers])
                 hits, todo, entries = todo[entries >= 0], todo[entries < 0], entries[entries >= 0]
-                located.shards[hits] = part.numbers[part.segment.shard_numbers(entries)]
-                located.rows[hits] = part.segment.rows(entries)
-            return located
+                shards[hits], rows[hits] = part.numbers[part.shard_numbers(entries)], part.rows(entries)
+            return shards, rows
 
     def alive(self) -> Mask:
         """By number: whether the shard exists, as of the last `refresh`, and can be read."""
@@ -91,20 +81,22 @@ class Index:
         with self._lock:
             sizes = np.zeros(len(self.names), dtype=np.int64)
             for part in self._parts:
-                sizes[part.numbers] = part.segment.sizes()
+                sizes[part.numbers] = part.sizes()
             return np.where(self.alive(), sizes, 0)
 
     def owned(self) -> Positions:
         """By number: how many keys each shard owns: of several with one key, that with the most rows (or by name)."""
         with self._lock:
-            shards, numbers = segment.plan_merge([part.segment for part in self._parts], self._indexed)
+            shards, numbers = segment.plan_merge(self._parts, self._indexed)
             mine = np.array([self._numbers[name] for name in shards], dtype=np.int64)
             by_size = np.lexsort((np.array(shards, dtype="S32"), self.sizes()[mine]))
             rank = np.argsort(by_size)
             owned = np.zeros(len(self.names), dtype=np.int64)
-            for piece in segment.merged([part.segment for part in self._parts], numbers):
-                if len(piece):
-                    owners = np.maximum.reduceat(rank[piece.shard_numbers(slice(None))], np.flatnonzero(piece.first()))
+            for high, low, where in segment.merged(self._parts, numbers):
+                if len(high):
+                    # Entries of one key are adjacent.
+                    firsts = np.flatnonzero((np.diff(high) != 0) | (np.diff(low) != 0)) + 1
+                    owners = np.maximum.reduceat(rank[segment.shard_numbers(where)], np.append(0, firsts))
                     owned[mine] += np.bincount(owners, minlength=len(mine))[rank]
             return owned
 
@@ -137,7 +129,9 @@ class Index:
         with self._lock:
             self._parts.clear()
             self._indexed.clear()
-            self.cache.clear()
+            for path in segment.paths(self._cache):
+                with contextlib.suppress(OSError):
+                    path.unlink()
             self.refresh()
 
     def unreadable(self) -> dict[str, str]:
@@ -154,7 +148,10 @@ class Index:
         return set(self._unreadable)
 
     def _read_cache(self, wanted: set[str]) -> None:
-        for part in self.cache.segments(but={part.segment.path for part in self._parts}):
+        known = {part.path for part in self._parts}
+        read = [segment.read(path) for path in segment.paths(self._cache) if path not in known]
+        # The longest first: they have what the others have, too.
+        for part in sorted((part for part in read if part is not None), key=len, reverse=True):
             if not wanted.isdisjoint(part.shards):
                 self._attach(part, wanted)
                 wanted = wanted.difference(part.shards)
@@ -181,12 +178,12 @@ class Index:
                 self._numbers[name] = len(self.names)
                 self.names.append(name)
         self._indexed.update(set(part.shards).intersection(existing))
-        numbers = np.array([self._numbers[name] for name in part.shards], dtype=np.int64)
-        self._parts.append(_Part(part, numbers))
+        part.numbers = np.array([self._numbers[name] for name in part.shards], dtype=np.int64)
+        self._parts.append(part)
 
     def _tidy(self) -> None:
         """Merge segments until each is over twice as long as all shorter ones; write those worth a file."""
-        parts = sorted((part.segment for part in self._parts), key=len)
+        parts = sorted(self._parts, key=len)
         lengths = np.cumsum([len(part) for part in parts])
         many = 1 + max(
             (number for number in range(1, len(parts)) if 2 * lengths[number - 1] >= len(parts[number])), default=0
@@ -197,12 +194,22 @@ class Index:
                 self._attach(part, self._indexed)
 
     def _merged(self, parts: list[Segment], alive: Collection[str]) -> Segment:
-        """One segment of these parts, in a file where that is worth it and possible."""
-        shards = len({name for part in parts for name in part.shards if name in alive})
-        worth = shards >= WORTH_A_FILE or sum(map(len, parts)) >= WORTH_A_FILE_KEYS
+        """One segment of these parts, in a file where that is worth it and possible; it replaces those it covers."""
+        shards = {name for part in parts for name in part.shards if name in alive}
+        worth = len(shards) >= WORTH_A_FILE or sum(map(len, parts)) >= WORTH_A_FILE_KEYS
         if shards and len(parts) == 1 and (parts[0].path is not None or not worth):
             return parts[0]
-        return (shards and worth and self.cache.write(parts, alive)) or segment.merge(parts, alive)
+        if shards and worth and not self.read_only:
+            with contextlib.suppress(OSError):
+                name = digest_of("".join(sorted(shards)).encode()) + segment.SUFFIX
+                written = segment.write(self._cache / name, parts, alive)
+                for part in parts if written else ():
+                    # Only those with strictly fewer shards: then two processes never remove each other's files.
+                    if part.path is not None and shards > set(part.shards):
+                        part.path.unlink()
+                if written:
+                    return written
+        return segment.merge(parts, alive)
 
 
 def shard_names(folder: Path) -> set[str]:

@@ -6,15 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.files.digests import digest_of_blocks, read_blocks
 from jdq.store.fork_lock import cached_property
-from jdq.store.keys import KEY_BYTES, Keys
-from jdq.store.spaces.definition import FeatureSpace
+from jdq.store.keys import Keys
 from jdq.store.spaces.mmap_file import MappedFiles, Placed, map_file
-from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens, array_sizes
+from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens
 from jdq.store.spaces.validator import NO_DAMAGE, ShardLayout, opened_regular, read_layout
 
 
@@ -28,7 +25,6 @@ class MappedShard:
     def __init__(self, path: Path, layout: ShardLayout, placed: Placed, identity: tuple[int, int]) -> None:
         self.path = path
         self.first_row = placed.first_row
-        self.space: FeatureSpace = layout.space
         self.header: ShardHeader = layout.header
         self.identity = identity
         self._layout = layout
@@ -37,18 +33,17 @@ class MappedShard:
     @cached_property
     def keys(self) -> Keys:
         """(rows, 16) uint8."""
-        return self._array("keys", np.dtype("u1"), (-1, KEY_BYTES), self.header.keys_digest)
+        return self._array("keys")
 
     @cached_property
     def features(self) -> Features:
         """(rows, dim), of the space's storage dtype."""
-        dtype = np.dtype(self.space.storage_dtype).newbyteorder("<")
-        return self._array("features", dtype, (-1, self.header.dim), self.header.features_digest)
+        return self._array("features")
 
     @cached_property
     def n_tokens(self) -> Tokens:
         """(rows,) uint32: tokens before truncation."""
-        return self._array("n_tokens", np.dtype("<u4"), (-1,), self.header.n_tokens_digest)
+        return self._array("n_tokens")
 
     @property
     def checked(self) -> bool:
@@ -64,12 +59,12 @@ class MappedShard:
         """Compare every array with its digest. Raises DamagedShard for the first that differs."""
         _ = self.keys, self.n_tokens, self.features
 
-    def _array(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], written: str) -> Column:
-        start = self._layout.offsets[name]
-        size = array_sizes(self.header.rows, self.space)[name]
-        if (digest := digest_of_blocks(self._blocks(name, start, size), fast=name != "keys")) != written:
+    def _array(self, name: str) -> Column:
+        form, start = self._layout.forms[name], self._layout.offsets[name]
+        written = getattr(self.header, f"{name}_digest")
+        if (digest := digest_of_blocks(self._blocks(name, start, form.size_bytes), fast=name != "keys")) != written:
             raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
-        array = self._memory[start : start + size].view(dtype).reshape(shape)
+        array = self._memory[start : start + form.size_bytes].view(form.dtype).reshape(form.shape)
         # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
         return array if array.flags.aligned else array.copy()
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import math
 import mmap
 import os
 import weakref
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.fork_lock import ForkLock
+from jdq.store.fork_lock import fork_lock
 
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _PROT_NONE = 0x10, 0
@@ -29,10 +30,8 @@ Bytes = npt.NDArray[np.uint8]
 
 def read_soon(array: npt.NDArray[np.generic]) -> None:
     """Ask the system to read the mapped pages of a contiguous `array` in the background. It may decline."""
-    libc = ctypes.CDLL(None)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     start = array.ctypes.data // PAGE * PAGE
-    libc.madvise(start, array.ctypes.data + array.nbytes - start, mmap.MADV_WILLNEED)
+    _libc().madvise(start, array.ctypes.data + array.nbytes - start, mmap.MADV_WILLNEED)
 
 
 def map_file(fd: int, size: int) -> Bytes:
@@ -71,7 +70,7 @@ class MappedFiles:
         steps = self._row_bytes // math.gcd(HUGE_PAGE, self._row_bytes)
         self._step = HUGE_PAGE if steps <= MOST_STEPS else PAGE
         self._end = 0
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def add(self, fd: int, size: int, offset: int) -> Placed:
         """Place the file so that the row at its byte `offset` is one of `rows`. Raises OSError."""
@@ -96,9 +95,7 @@ class MappedFiles:
 def _read(fd: int, address: int, size: int) -> None:
     """Read a file into reserved memory. Neighbours of the same protection are one map to the kernel."""
     first = address // PAGE * PAGE
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    if libc.mprotect(first, address + size - first, mmap.PROT_READ | mmap.PROT_WRITE):
+    if _libc().mprotect(first, address + size - first, mmap.PROT_READ | mmap.PROT_WRITE):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     buffer = memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
     done = 0
@@ -122,22 +119,27 @@ def _reserve() -> tuple[int, int]:
 
 
 def _mmap(address: int | None, size: int, protection: int, flags: int, fd: int) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-    mapped: int = libc.mmap(address, size, protection, flags, fd, 0)
+    mapped: int = _libc().mmap(address, size, protection, flags, fd, 0)
     if mapped == _FAILED:
         raise OSError(ctypes.get_errno(), f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
     return mapped
 
 
+@functools.cache
+def _libc() -> Any:
+    libc, address, size = ctypes.CDLL(None, use_errno=True), ctypes.c_void_p, ctypes.c_size_t
+    libc.mmap.restype = address
+    libc.mmap.argtypes = (address, size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.mprotect.argtypes = libc.madvise.argtypes = (address, size, ctypes.c_int)
+    libc.munmap.argtypes = (address, size)
+    return libc
+
+
 def _array_at(address: int, size: int) -> Bytes:
     """The mapped memory as an array; it is unmapped with the last array on it."""
-    libc = ctypes.CDLL(None)
-    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     memory = (ctypes.c_uint8 * size).from_address(address)
     # Not at exit: an array that lives longer would then be read after its memory was unmapped.
-    weakref.finalize(memory, libc.munmap, address, size).atexit = False
+    weakref.finalize(memory, _libc().munmap, address, size).atexit = False
     array: Bytes = np.frombuffer(memoryview(memory), dtype=np.uint8)
     array.flags.writeable = False
     return array

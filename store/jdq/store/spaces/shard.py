@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +20,6 @@ from jdq.store.spaces.definition import FeatureSpace
 
 FORMAT = "jdq-shard"
 FORMAT_VERSION = 1
-ARRAYS = ("features", "keys", "n_tokens")
 # Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
 ALIGNMENT = 4096
 ALIGNED_FROM = 512
@@ -76,10 +76,24 @@ class ShardImage:
         write_all(file.fileno(), pieces)
 
 
-def array_sizes(rows: int, space: FeatureSpace) -> dict[str, int]:
-    """The size in bytes of each array of a shard."""
-    width = np.dtype(space.storage_dtype).itemsize
-    return {"features": rows * space.dim * width, "keys": rows * KEY_BYTES, "n_tokens": rows * 4}
+class ArrayForm(NamedTuple):
+    """The shape and the type of an array of a shard."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def array_forms(rows: int, space: FeatureSpace) -> dict[str, ArrayForm]:
+    """The arrays of a shard with so many rows, by name."""
+    return {
+        "features": ArrayForm((rows, space.dim), np.dtype(space.storage_dtype).newbyteorder("<")),
+        "keys": ArrayForm((rows, KEY_BYTES), np.dtype("u1")),
+        "n_tokens": ArrayForm((rows,), np.dtype("<u4")),
+    }
 
 
 def encode_shard(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import io
-import math
 import os
 import stat
 from collections.abc import Mapping
@@ -21,12 +20,10 @@ import msgspec
 
 from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.spaces.definition import FeatureSpace
-from jdq.store.spaces.shard import ARRAYS, FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ShardHeader, array_sizes
+from jdq.store.spaces.shard import FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ArrayForm, ShardHeader, array_forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Offsets = Mapping[str, int]
 
 # Too many open files, or too little memory.
 NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -34,11 +31,12 @@ NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardLayout:
-    """A shard's header and the offsets of its arrays, whose digests are not yet checked."""
+    """A shard's header and where in the file its arrays are, whose digests are not yet checked."""
 
     header: ShardHeader
     space: FeatureSpace
-    offsets: Offsets
+    forms: Mapping[str, ArrayForm]
+    offsets: Mapping[str, int]
 
 
 @contextmanager
@@ -93,24 +91,19 @@ def _require(holds: bool, fact: str) -> None:
 
 
 def _layout(file: Any, size: int) -> ShardLayout:
-    from h5py import h5g, h5l, h5o, h5t
+    from h5py import h5g
 
     root = h5g.open(file, b"/")
     # Counted before they are listed: a hostile group has millions.
-    _require(root.get_num_objs() == len(ARRAYS), f"the root has {root.get_num_objs()} objects, not {len(ARRAYS)}")
-    for name in ARRAYS:
-        _require(root.links.exists(name.encode()), f"no array /{name}")
-        _require(root.links.get_info(name.encode()).type == h5l.TYPE_HARD, f"/{name} is not a hard link")
-        _require(h5o.get_info(root, name.encode()).type == h5o.TYPE_DATASET, f"/{name} is not an array")
+    _require(root.get_num_objs() == 3, f"the root has {root.get_num_objs()} objects, not 3")
     header, space = _header(root)
-    kind = h5t.IEEE_F16LE if space.storage_dtype == "float16" else h5t.IEEE_F32LE
-    offsets = {
-        "features": _array(root, "features", (header.rows, header.dim), kind, size),
-        "keys": _array(root, "keys", (header.rows, 16), h5t.STD_U8LE, size),
-        "n_tokens": _array(root, "n_tokens", (header.rows,), h5t.STD_U32LE, size),
-    }
-    _require_apart(offsets, header, space)
-    return ShardLayout(header=header, space=space, offsets=offsets)
+    forms = array_forms(header.rows, space)
+    offsets = {name: _array(root, name, form, size) for name, form in forms.items()}
+    end = 0
+    for name in sorted(offsets, key=offsets.__getitem__):
+        _require(offsets[name] >= end, f"/{name} begins inside another array")
+        end = offsets[name] + forms[name].size_bytes
+    return ShardLayout(header=header, space=space, forms=forms, offsets=offsets)
 
 
 def _header(root: Any) -> tuple[ShardHeader, FeatureSpace]:
@@ -146,29 +139,22 @@ def _attribute(root: Any, name: str) -> str | int:
     return bytes(data[()]).decode()
 
 
-def _array(root: Any, name: str, shape: tuple[int, ...], kind: Any, size: int) -> int:
+def _array(root: Any, name: str, form: ArrayForm, size: int) -> int:
     """Check an array; the offset of its bytes in the file."""
-    from h5py import h5d
+    from h5py import h5d, h5l, h5o, h5t
 
+    _require(root.links.exists(name.encode()), f"no array /{name}")
+    _require(root.links.get_info(name.encode()).type == h5l.TYPE_HARD, f"/{name} is not a hard link")
+    _require(h5o.get_info(root, name.encode()).type == h5o.TYPE_DATASET, f"/{name} is not an array")
     array = h5d.open(root, name.encode())
     layout = array.get_create_plist()
     _require(layout.get_layout() == h5d.CONTIGUOUS, f"/{name} is not contiguous (chunked, compact or virtual)")
     _require(layout.get_external_count() == 0, f"/{name} is stored in other files")
     _require(layout.get_nfilters() == 0, f"/{name} is filtered")
-    _require(array.get_type().equal(kind), f"/{name} has a wrong type")
+    _require(array.get_type().equal(h5t.py_create(form.dtype)), f"/{name} has a wrong type")
     extent = array.get_space()
-    _require(extent.is_simple() and extent.get_simple_extent_dims() == shape, f"/{name} is not of shape {shape}")
+    _require(extent.is_simple() and extent.get_simple_extent_dims() == form.shape, f"/{name} is not of {form.shape}")
     offset = array.get_offset()
     _require(offset is not None, f"/{name} was never written")
-    _require(
-        offset + math.prod(shape) * kind.get_size() <= size, f"/{name} reaches past the end of the file ({size} bytes)"
-    )
+    _require(offset + form.size_bytes <= size, f"/{name} reaches past the end of the file ({size} bytes)")
     return int(offset)
-
-
-def _require_apart(offsets: Offsets, header: ShardHeader, space: FeatureSpace) -> None:
-    sizes = array_sizes(header.rows, space)
-    end = 0
-    for name in sorted(offsets, key=offsets.__getitem__):
-        _require(offsets[name] >= end, f"/{name} begins inside another array")
-        end = offsets[name] + sizes[name]

@@ -1,4 +1,4 @@
-"""The digest of a sequence of records, in which no two sequences look alike."""
+"""The digest of a sequence of records: no two different sequences are hashed as the same bytes."""
 
 from __future__ import annotations
 

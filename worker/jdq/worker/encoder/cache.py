@@ -38,7 +38,8 @@ class EncoderCache:
         with self._lock:
             if key not in self._loaded:
                 files = read_files(folder, max_length=max_length, precision=precision, poolings=poolings)
-                self._drop(lambda kept: kept[0] == folder and kept[1] != key[1])
+                for stale in [kept for kept in self._loaded if kept[0] == folder and kept[1] != key[1]]:
+                    del self._loaded[stale]
                 self._loaded[key] = build_encoder(files, device=device)
                 self._shrink()
             self._loaded.move_to_end(key)
@@ -52,8 +53,3 @@ class EncoderCache:
     def _shrink(self) -> None:
         while len(self._loaded) > 1 and self.size_bytes > self.max_bytes:
             self._loaded.popitem(last=False)
-
-    def _drop(self, stale: object) -> None:
-        assert callable(stale)
-        for key in [key for key in self._loaded if stale(key)]:
-            del self._loaded[key]

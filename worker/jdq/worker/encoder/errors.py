@@ -50,6 +50,4 @@ class OutOfMemory(RuntimeError):
     """Memory ran out for a single text: the machine's fault, not the user's, so no EncoderError."""
 
     def __init__(self, position: int, n_tokens: int, device: str) -> None:
-        self.position = position
-        self.n_tokens = n_tokens
         super().__init__(f"out of memory on {device} for the single text at position {position} ({n_tokens} tokens)")

@@ -28,11 +28,13 @@ from jdq.worker.finetune.network import load_classifier, restrict
 from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.finetune.progress import Report, no_report
 from jdq.worker.finetune.record import RECORDED_PACKAGES, DataOrigin, FineTuneRecord
-from jdq.worker.finetune.training import Trained, measure_logits, train
+from jdq.worker.finetune.training import Trained, train
+from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import Labels, Targets, read_targets
-from jdq.worker.heads.predictors import apply_link
+from jdq.worker.heads.metrics import metrics_of
+from jdq.worker.heads.predictors import Float32, apply_link, link_of
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
 
 
@@ -45,6 +47,8 @@ def finetune(
     checkpoints_dir: Path,
     output_dir: Path,
     origin: DataOrigin | None = None,
+    keys: npt.NDArray[np.uint8] | None = None,
+    learnt: npt.NDArray[np.uint64] | None = None,
     device: str,
     report: Report = no_report,
 ) -> FineTuneRecord:
@@ -52,14 +56,15 @@ def finetune(
 
     Resumes from the last complete checkpoint in `checkpoints_dir` that is of the same options, texts and split, and
     deletes the checkpoints once `output_dir` is written. A model that is there already, of the same options and split,
-    is the result. One process, one device. Raises FineTuneError, EncoderError, HeadError (of labels and
-    split), and what `report` raises.
+    is the result. One process, one device. keys: (rows, 16) text keys, by which intervals know equal texts. learnt:
+    what the folder says that the network has learnt from; None where that is not known. Raises FineTuneError,
+    EncoderError, HeadError (of labels and split), and what `report` raises.
     """
     started = time.perf_counter()
     check_options(options)
     if output_dir.exists():
         return _finished(output_dir, options, split)
-    task = _prepare(texts, labels, split, options, device)
+    task = _prepare(texts, labels, split, options, device, keys)
     checkpoint_dir = checkpoints_dir / _identity(task)
     trained = train(
         task.model,
@@ -82,7 +87,7 @@ def finetune(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED_PACKAGES},
     )
-    save_fine_tuned(task.model, task.files.folder, record, output_dir)
+    save_fine_tuned(task.model, task.files.folder, record, output_dir, learnt=learnt)
     shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return record
 
@@ -98,6 +103,7 @@ class _Task:
     tokens: Tokens
     model: Any
     device: str
+    keys: npt.NDArray[np.uint8] | None
 
     @property
     def train_rows(self) -> TokenRows:
@@ -122,7 +128,14 @@ def _finished(output_dir: Path, options: FineTuneOptions, split: Split) -> FineT
     return record
 
 
-def _prepare(texts: Sequence[str], labels: Labels, split: Split, options: FineTuneOptions, device: str) -> _Task:
+def _prepare(
+    texts: Sequence[str],
+    labels: Labels,
+    split: Split,
+    options: FineTuneOptions,
+    device: str,
+    keys: npt.NDArray[np.uint8] | None,
+) -> _Task:
     targets = read_targets(labels, label_separator=options.label_separator)
     if not len(texts) == targets.rows == len(split.parts):
         raise BadSplit(f"{len(texts)} texts, {targets.rows} labels and a split of {len(split.parts)} rows")
@@ -137,6 +150,7 @@ def _prepare(texts: Sequence[str], labels: Labels, split: Split, options: FineTu
         tokens=files.tokenizer.tokenize(texts, files.identity.max_length),
         model=model,
         device=device,
+        keys=keys,
     )
 
 
@@ -152,17 +166,32 @@ def _identity(task: _Task) -> str:
 
 
 def _measure(task: _Task) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    targets, pad_id = task.targets, task.files.tokenizer.pad_id
+    """The record's metrics; label sets are chosen by thresholds from the validation part."""
+    targets, classes = task.targets, task.targets.classes
     task.model.to(task.device)
-    for name, part in (("metrics", TEST), ("validation_metrics", VALIDATION)):
-        rows = task.split.rows(part)
-        if len(rows):
-            logits = predict_logits(task.model, _take(task.tokens, rows), pad_id=pad_id, device=task.device)
-            metrics[name] = measure_logits(logits, targets.codes[rows], targets.classes)
-            if part == TEST and not targets.multi_label:
-                metrics["intervals"] = bootstrap(targets.codes[rows].astype(np.int64), apply_link(logits, "softmax"))
-    return metrics
+    test, validation = task.split.rows(TEST), task.split.rows(VALIDATION)
+    measured: dict[str, Any] = {"thresholds": ()}
+    if len(validation):
+        probabilities = _probabilities(task, validation)
+        if targets.multi_label:
+            measured["thresholds"] = best_thresholds(targets.codes[validation].astype(bool), probabilities)
+        found = metrics_of(targets.codes[validation], probabilities, classes, measured["thresholds"])
+        measured["validation_metrics"] = found
+    probabilities, thresholds = _probabilities(task, test), measured["thresholds"]
+    measured["metrics"] = metrics_of(targets.codes[test], probabilities, classes, thresholds)
+    measured["intervals"] = bootstrap(
+        targets.codes[test],
+        probabilities,
+        keys=None if task.keys is None else task.keys[test],
+        thresholds=thresholds,
+    )
+    return measured
+
+
+def _probabilities(task: _Task, rows: npt.NDArray[np.intp]) -> Float32:
+    tokens, pad_id = _take(task.tokens, rows), task.files.tokenizer.pad_id
+    logits = predict_logits(task.model, tokens, pad_id=pad_id, device=task.device)
+    return apply_link(logits, link_of(multi_label=task.targets.multi_label))
 
 
 def _take(tokens: Tokens, rows: npt.NDArray[np.intp]) -> Tokens:

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jdq.store.files.digests import UnreadableFile, check_folder, read_json, to_json, write_manifest
+from jdq.store.files.digests import UnreadableFile, array_pieces, check_folder, read_json, to_json, write_manifest
 from jdq.store.files.publish import sync
+from jdq.store.trained import LEARNT
+from jdq.worker.encoder.encoder import AfterBatch
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.encoder.folder import PATTERNS
 from jdq.worker.encoder.options import automatic_precision
@@ -24,7 +26,6 @@ from jdq.worker.finetune.flush import flush_files
 from jdq.worker.finetune.network import forward_logits, load_classifier
 from jdq.worker.finetune.record import RECORD, FineTuneRecord
 from jdq.worker.heads.decision import predicted_labels
-from jdq.worker.heads.features import Check, no_check
 from jdq.worker.heads.predictors import Float32, apply_link, link_of
 
 BATCH_TOKENS = 8192
@@ -44,22 +45,24 @@ class FineTuned:
     def classes(self) -> tuple[str, ...]:
         return self.record.classes
 
-    def predict_proba(self, texts: Sequence[str], *, check: Check = no_check) -> Float32:
-        """(texts, classes) in the order of the texts; check(done, total) after every batch may raise to stop."""
-        return self.proba_of_tokens(self.tokenizer.tokenize(texts, self.record.max_length), check=check)
+    def predict_proba(self, texts: Sequence[str]) -> Float32:
+        """(texts, classes) in the order of the texts."""
+        return self.proba_of_tokens(self.tokenizer.tokenize(texts, self.record.max_length))
 
-    def proba_of_tokens(self, tokens: Tokens, *, check: Check = no_check) -> Float32:
-        """The same of texts that are tokenized already."""
-        logits = predict_logits(self.network, tokens, pad_id=self.tokenizer.pad_id, device=self.device, check=check)
+    def proba_of_tokens(self, tokens: Tokens, *, after_batch: AfterBatch | None = None) -> Float32:
+        """The same of texts that are tokenized already. after_batch: may raise to stop."""
+        pad_id = self.tokenizer.pad_id
+        logits = predict_logits(self.network, tokens, pad_id=pad_id, device=self.device, after_batch=after_batch)
         return apply_link(logits, link_of(multi_label=self.record.multi_label))
 
-    def predict(self, texts: Sequence[str], *, check: Check = no_check) -> list[str]:
+    def predict(self, texts: Sequence[str]) -> list[str]:
         """The label of each text, as `predicted_labels` chooses it."""
         return predicted_labels(
-            self.predict_proba(texts, check=check),
+            self.predict_proba(texts),
             self.classes,
             multi_label=self.record.multi_label,
             label_separator=self.record.options.label_separator,
+            thresholds=self.record.thresholds,
         )
 
 
@@ -86,7 +89,7 @@ def read_fine_tune_record(folder: Path) -> FineTuneRecord:
 
 
 def predict_logits(
-    network: Any, tokens: Tokens, *, pad_id: int, device: str, check: Check = no_check
+    network: Any, tokens: Tokens, *, pad_id: int, device: str, after_batch: AfterBatch | None = None
 ) -> npt.NDArray[np.float32]:
     """(texts, classes) float32, in the order of `tokens`; computed longest first, in batches of bounded size."""
     network.eval()
@@ -102,13 +105,22 @@ def predict_logits(
             inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
             logits[rows] = forward_logits(network, inputs).cpu().numpy()
             start += len(rows)
-            check(start, len(order))
+            if after_batch is not None:
+                after_batch(len(rows), int(tokens.lengths[rows].sum()))
     return logits
 
 
-def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord, output: Path) -> None:
+def save_fine_tuned(
+    network: Any,
+    tokenizer_folder: Path,
+    record: FineTuneRecord,
+    output: Path,
+    *,
+    learnt: npt.NDArray[np.uint64] | None = None,
+) -> None:
     """Writes the folder under another name, flushes it, and renames it: it appears complete or not at all.
 
+    learnt: the texts that the network has learnt from, by the first 8 bytes of their keys, ascending.
     A folder that is there already, from an earlier attempt that got this far, is kept.
     """
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
@@ -118,6 +130,8 @@ def save_fine_tuned(network: Any, tokenizer_folder: Path, record: FineTuneRecord
         network.save_pretrained(partial)
     _copy_tokenizer(tokenizer_folder, partial)
     (partial / RECORD).write_bytes(to_json(record))
+    if learnt is not None:
+        (partial / LEARNT).write_bytes(b"".join(array_pieces(learnt)))
     write_manifest(partial)
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which another user's worker could not read

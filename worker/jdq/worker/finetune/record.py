@@ -5,22 +5,26 @@ from typing import Any
 import msgspec
 
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.split_options import SplitOptions
 
 RECORD = "jdq.json"
 RECORDED_PACKAGES = ("jdq", "torch", "transformers", "tokenizers", "accelerate", "scikit-learn", "numpy")
 
 
 class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the texts and the labels come from."""
+    """Where the texts and the labels come from. learnt_rows: as in `heads.record.Origin`."""
 
     dataset: str = ""
     dataset_version: str = ""
     label_column: str = ""
+    split: SplitOptions = SplitOptions()
+    learnt_rows: int | None = 0
 
 
 class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a fine-tuned model, and how good it is; comparable with `jdq.worker.heads.record.HeadRecord`.
 
+    thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     history: one entry per epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
     training resumed from a checkpoint. n_truncated: texts longer than max_length.
     training_time_s: of all processes that trained it.
@@ -47,6 +51,7 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     metrics: dict[str, Any]
     validation_metrics: dict[str, Any] | None = None
+    thresholds: tuple[float, ...] = ()
     intervals: dict[str, tuple[float, float]] = {}
     history: list[dict[str, float]] = []
     step_losses: list[tuple[int, float]] = []

@@ -11,10 +11,10 @@ from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.errors import BadParameter, TooFewRows
 from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.fitting import measure
+from jdq.worker.heads.options import METRICS
 from jdq.worker.heads.split import Rows, by_stratum, group_numbers, group_strata, row_strata
 
-SCORES = ("accuracy", "balanced_accuracy", "f1", "macro_f1", "roc_auc", "log_loss")
-LOWER_IS_BETTER = ("log_loss",)
+LOWER_IS_BETTER = ("log_loss", "hamming_loss")
 
 
 def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> dict[str, Any]:
@@ -27,13 +27,13 @@ def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int)
         context.check(number, folds)
         predictor = fit_calibrated(dataclasses.replace(context, train=train))[0].predictor
         for name, value in measure(predictor, context.X, context.targets, held_out).items():
-            if name in SCORES and value is not None:
+            if name in METRICS and value is not None:
                 values.setdefault(name, []).append(value)
-    summary = {name: _summary(per_fold) for name, per_fold in values.items()}
-    return {"folds": folds, "metrics": summary}
+    return {"folds": folds, "metrics": {name: summary(per_fold) for name, per_fold in values.items()}}
 
 
-def _summary(values: list[float]) -> dict[str, Any]:
+def summary(values: list[float]) -> dict[str, Any]:
+    """The mean, the standard deviation and the values, as a record has them."""
     return {"mean": float(np.mean(values)), "std": float(np.std(values)), "folds": values}
 
 

@@ -1,4 +1,4 @@
-"""From probabilities to labels: the most probable class, or every class that reaches the threshold."""
+"""From probabilities to labels: the most probable class, or every class that reaches its threshold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +9,56 @@ import numpy.typing as npt
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 THRESHOLD = 0.5
+# Fewer rows with a label cannot tell a threshold of its own: it gets that of all labels together.
+LEAST_ROWS = 5
 
 
-def predicted_sets(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which labels each row of multi-label probabilities (rows, classes) has."""
-    sets: npt.NDArray[np.bool_] = probabilities >= THRESHOLD
+def predicted_sets(probabilities: npt.NDArray[Any], thresholds: Sequence[float] = ()) -> npt.NDArray[np.bool_]:
+    """Which labels each row of multi-label probabilities (rows, classes) has: those that reach their thresholds.
+
+    thresholds: one per class; none is 0.5 for all.
+    """
+    least = np.asarray(thresholds or THRESHOLD, dtype=np.float64)
+    sets: npt.NDArray[np.bool_] = probabilities >= least
     return sets
 
 
+def best_thresholds(true: npt.NDArray[np.bool_], probabilities: npt.NDArray[Any]) -> tuple[float, ...]:
+    """For each label the threshold of its highest F1 on these rows, (rows, classes) each.
+
+    A label with fewer than 5 rows gets the threshold of the highest micro-F1 of all labels. None without rows.
+    """
+    if not true.any():
+        return ()
+    shared = _best(true.ravel(), probabilities.ravel())
+    return tuple(
+        _best(true[:, label], probabilities[:, label]) if true[:, label].sum() >= LEAST_ROWS else shared
+        for label in range(true.shape[1])
+    )
+
+
+def _best(true: npt.NDArray[np.bool_], probabilities: npt.NDArray[Any]) -> float:
+    """The threshold of the highest F1, halfway between two probabilities; of equally good ones the highest."""
+    order = np.argsort(-probabilities, kind="stable")
+    ordered = probabilities[order].astype(np.float64)
+    f1 = 2 * np.cumsum(true[order]) / (np.arange(1, len(order) + 1) + true.sum())
+    f1[:-1][ordered[:-1] == ordered[1:]] = -1.0  # equal probabilities are on one side
+    last = int(np.argmax(f1))
+    following = ordered[last + 1] if last + 1 < len(ordered) else 0.0
+    return float((ordered[last] + following) / 2)
+
+
 def predicted_labels(
-    probabilities: npt.NDArray[Any], classes: Sequence[str], *, multi_label: bool, label_separator: str | None
+    probabilities: npt.NDArray[Any],
+    classes: Sequence[str],
+    *,
+    multi_label: bool,
+    label_separator: str | None,
+    thresholds: Sequence[float] = (),
 ) -> list[str]:
     """One cell per row of (rows, classes); the labels of a set are joined by the separator."""
     if not multi_label:
         return [classes[i] for i in probabilities.argmax(axis=1)]
     joined = label_separator or LABEL_SEPARATOR
-    return [joined.join(classes[i] for i in np.flatnonzero(row).tolist()) for row in predicted_sets(probabilities)]
+    sets = predicted_sets(probabilities, thresholds)
+    return [joined.join(classes[i] for i in np.flatnonzero(row).tolist()) for row in sets]

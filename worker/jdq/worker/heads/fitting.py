@@ -1,6 +1,6 @@
 """Fitting one predictor and measuring it: once in `train`, many times in cross-validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,11 +37,13 @@ def _fitter(head: str) -> Callable[[FitContext], Fitted]:
     return fit_estimator
 
 
-def measure(predictor: Predictor, X: Features, targets: Targets, rows: Rows) -> Metrics:
-    """The metrics of the rows; empty where there are none."""
+def measure(
+    predictor: Predictor, X: Features, targets: Targets, rows: Rows, thresholds: Sequence[float] = ()
+) -> Metrics:
+    """The metrics of the rows, of label sets by these thresholds; empty where there are none."""
     if not len(rows):
         return {}
-    return metrics_of(targets.codes[rows], probabilities_of(predictor, X, rows), targets.classes)
+    return metrics_of(targets.codes[rows], probabilities_of(predictor, X, rows), targets.classes, thresholds)
 
 
 def probabilities_of(predictor: Predictor, X: Features, rows: Rows) -> Float32:

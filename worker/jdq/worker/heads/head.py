@@ -33,4 +33,5 @@ class TrainedHead:
             self.classes,
             multi_label=self.record.multi_label,
             label_separator=self.record.label_separator,
+            thresholds=self.record.thresholds,
         )

@@ -1,114 +1,187 @@
-"""How much a metric depends on which rows are in the test part: 95 % bootstrap intervals."""
+"""How much a metric depends on which texts are in the test part: 95 % intervals.
 
-from collections.abc import Mapping
+Rows of one text are right or wrong together, so texts are drawn, not rows. The spread of a metric over the draws
+becomes Wilson's interval of a share with that spread: unlike quantiles of the draws it does not collapse near 0 and 1.
+`benchmarks/intervals.py` measures the coverage.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
+from scipy.stats import rankdata
+
+from jdq.worker.heads.decision import predicted_sets
+from jdq.worker.heads.split import Rows, group_numbers
 
 Interval = tuple[float, float]
+Floats = npt.NDArray[np.float64]
 
-RESAMPLES = 1000
-# Each resample of ranks costs rows x classes: larger test parts get fewer resamples, but at least 100.
-AUC_BUDGET = 10_000_000
-DRAWS_AT_ONCE = 2_000_000  # 16 MiB of float64
+RESAMPLES, LEAST_RESAMPLES = 1000, 200
+DRAWS = 20_000_000  # at most so many (resamples x rows), about a second
+DRAWS_AT_ONCE = 2_000_000  # 16 MiB
+Z = 1.959964  # of 95 %
 
 
 def bootstrap(
-    true: npt.NDArray[np.int64], probabilities: npt.NDArray[Any], *, seed: int = 0, resamples: int = RESAMPLES
+    true: npt.NDArray[Any],
+    probabilities: npt.NDArray[Any],
+    *,
+    keys: npt.NDArray[np.uint8] | None = None,
+    thresholds: Sequence[float] = (),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """The 2.5 and 97.5 % quantiles of accuracy, precision, recall, F1, their macro means and ROC AUC.
+    """The 95 % interval of accuracy, precision, recall, F1, their macro (of sets also micro) means and ROC AUC.
 
-    Drawing test rows with replacement is drawing the confusion matrix's cells from a multinomial distribution, which
-    is what is done: exact, and independent of the number of rows.
+    true: (rows,) classes, or (rows, classes) bool. keys: (rows, 16) text keys; without them every row is a text.
+    thresholds: of label sets, as in `predicted_sets`.
+
+    The spread is the larger of two: over resamples of the texts, and over resamples of as many rows as the texts are
+    worth (Kish's effective size). The first sees texts with several labels; the second is still right where the few
+    most frequent texts decide, and the first may have drawn none that is wrong.
     """
+    text_of = np.arange(len(true)) if keys is None else group_numbers(keys)
+    effective = _effective(text_of)
+    counts, measured = _single(true, probabilities) if true.ndim == 1 else _sets(true, probabilities, thresholds)
     rng = np.random.default_rng(seed)
+    rows, texts = len(true), int(text_of.max()) + 1
+    of_text = csr_array((np.ones(rows), (text_of, np.arange(rows))), shape=(texts, rows)) @ counts
+    spread = _spread(of_text, texts, measured, rng, resamples)
+    if texts < rows:
+        of_rows = _spread(counts, round(effective), measured, rng, resamples)
+        spread = {name: max(value, of_rows[name]) for name, value in spread.items()}
+    value = measured(np.asarray(counts.sum(axis=0), dtype=np.float64)[None])
+    intervals = {name: wilson(float(value[name][0]), spread[name], effective) for name in spread}
+    auc = _auc_interval(true, probabilities, text_of, effective)
+    return intervals | ({} if auc is None else {"roc_auc": auc})
+
+
+def wilson(value: float, spread: float, at_least: float) -> Interval:
+    """Wilson's 95 % interval of a share with this standard error; without one, of `at_least` independent rows."""
+    size = value * (1 - value) / spread**2 if spread > 0 and 0 < value < 1 else max(at_least, 1.0)
+    centre = (value + Z**2 / (2 * size)) / (1 + Z**2 / size)
+    half = Z * np.sqrt(value * (1 - value) / size + Z**2 / (4 * size**2)) / (1 + Z**2 / size)
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def _effective(text_of: Rows) -> float:
+    """How many independent rows the rows are worth (Kish, 1965), from the sizes of their texts."""
+    sizes = np.bincount(text_of).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+# Sums of what a metric counts, (draws, columns), to each metric of each draw.
+Measured = Callable[[Floats], dict[str, Floats]]
+
+
+def _spread(counts: Any, drawn: int, measured: Measured, rng: np.random.Generator, resamples: int) -> dict[str, float]:
+    """The standard deviation of each metric over resamples of `drawn` of the rows of `counts`."""
+    rows = counts.shape[0]
+    times = max(min(LEAST_RESAMPLES, resamples), min(resamples, DRAWS // rows))
+    at_once = max(1, DRAWS_AT_ONCE // rows)
+    even = np.full(rows, 1 / rows)
+    parts = [
+        measured(np.asarray(rng.multinomial(drawn, even, size=min(at_once, times - start)) @ counts))
+        for start in range(0, times, at_once)
+    ]
+    # A resample of n rows varies as one of n - 1 would.
+    bias = np.sqrt(drawn / max(1, drawn - 1))
+    return {name: float(np.concatenate([part[name] for part in parts]).std() * bias) for name in parts[0]}
+
+
+def _single(true: npt.NDArray[np.int64], probabilities: npt.NDArray[Any]) -> tuple[Any, Measured]:
+    """Each row's cell of the confusion matrix, (rows, occupied cells), and the metrics of such counts."""
     n_classes = probabilities.shape[1]
-    cells = true * n_classes + probabilities.argmax(axis=1)
-    counts = np.bincount(cells, minlength=n_classes**2)
-    occupied = np.flatnonzero(counts)
-    draws = rng.multinomial(len(true), counts[occupied] / len(true), size=resamples)
-    intervals = {name: _quantiles(values) for name, values in _of_draws(draws, occupied, n_classes).items()}
-    auc = _auc_draws(true, probabilities, rng, resamples)
-    return intervals | ({"roc_auc": _quantiles(auc)} if len(auc) else {})
+    occupied, cell = np.unique(true * n_classes + probabilities.argmax(axis=1), return_inverse=True)
+    counts = csr_array((np.ones(len(true)), (np.arange(len(true)), cell)), shape=(len(true), len(occupied)))
+    of_row, of_column = (_one_hot(each, n_classes) for each in np.divmod(occupied, n_classes))
+    right = of_row * (of_row.argmax(axis=1) == of_column.argmax(axis=1))[:, None]
+
+    def measured(draws: Floats) -> dict[str, Floats]:
+        support, predicted, hits = draws @ of_row, draws @ of_column, draws @ right
+        seen = (support + predicted > 0).sum(axis=1)
+        return {"accuracy": hits.sum(axis=1) / draws.sum(axis=1), **_means(hits, support, predicted, seen)}
+
+    return counts, measured
 
 
-def _quantiles(values: npt.NDArray[Any]) -> Interval:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+def _sets(
+    true: npt.NDArray[np.bool_], probabilities: npt.NDArray[Any], thresholds: Sequence[float]
+) -> tuple[Any, Measured]:
+    """Each row's true, predicted and right labels and whether all are right, and the metrics of such counts."""
+    predicted_labels, n = predicted_sets(probabilities, thresholds), true.shape[1]
+    exact = (true == predicted_labels).all(axis=1, keepdims=True)
+    one = np.ones_like(exact)
+    counts = csr_array(np.hstack([true & predicted_labels, true, predicted_labels, exact, one]).astype(np.float64))
+
+    def measured(draws: Floats) -> dict[str, Floats]:
+        hits, support, predicted = draws[:, :n], draws[:, n : 2 * n], draws[:, 2 * n : 3 * n]
+        all_of = [each.sum(axis=1) for each in (hits, support, predicted)]
+        return {
+            "accuracy": draws[:, -2] / draws[:, -1],
+            **_means(hits, support, predicted, np.full(len(draws), n)),
+            "micro_precision": _ratio(all_of[0], all_of[2]),
+            "micro_recall": _ratio(all_of[0], all_of[1]),
+            "micro_f1": _ratio(2 * all_of[0], all_of[1] + all_of[2]),
+        }
+
+    return counts, measured
 
 
-def _of_draws(
-    draws: npt.NDArray[np.int64], occupied: npt.NDArray[np.intp], n_classes: int
-) -> Mapping[str, npt.NDArray[Any]]:
-    """Each metric of each resample; the same definitions as scikit-learn's, zero where it divides by zero."""
-    rows, columns = np.divmod(occupied, n_classes)
-    support = _sums(draws, rows, n_classes)
-    predicted = _sums(draws, columns, n_classes)
-    hits = _sums(draws * (rows == columns), rows, n_classes)
-    precision, recall = _ratio(hits, predicted), _ratio(hits, support)
-    f1 = _ratio(2 * hits, support + predicted)
-    total, seen = support.sum(axis=1), (support + predicted) > 0
-    scores = {"accuracy": hits.sum(axis=1) / total}
-    for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
-        scores[name] = (values * support).sum(axis=1) / total
-        scores["macro_" + name] = values.sum(axis=1) / seen.sum(axis=1)
+def _means(hits: Floats, support: Floats, predicted: Floats, seen: npt.NDArray[Any]) -> dict[str, Floats]:
+    """The weighted and the macro means over classes; the same as scikit-learn's, zero where it divides by zero."""
+    scores = {}
+    of_class = {"precision": (hits, predicted), "recall": (hits, support), "f1": (2 * hits, support + predicted)}
+    for name, (over, under) in of_class.items():
+        values = _ratio(over, under)
+        scores[name] = _ratio((values * support).sum(axis=1), support.sum(axis=1))
+        scores["macro_" + name] = values.sum(axis=1) / seen
     return scores
 
 
-def _sums(draws: npt.NDArray[np.int64], class_of_cell: npt.NDArray[np.intp], n_classes: int) -> npt.NDArray[np.float64]:
-    cells = np.arange(len(class_of_cell))
-    indicator = csr_array((np.ones(len(cells)), (cells, class_of_cell)), shape=(len(cells), n_classes))
-    sums: npt.NDArray[np.float64] = draws @ indicator
-    return sums
+def _one_hot(codes: npt.NDArray[np.int64], n_classes: int) -> Floats:
+    indicator: Floats = (codes[:, None] == np.arange(n_classes)).astype(np.float64)
+    return indicator
 
 
-def _ratio(over: npt.NDArray[Any], under: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    ratio: npt.NDArray[np.float64] = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+def _ratio(over: Floats, under: Floats) -> Floats:
+    ratio: Floats = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
     return ratio
 
 
-def _auc_draws(
-    true: npt.NDArray[np.int64], probabilities: npt.NDArray[Any], rng: np.random.Generator, resamples: int
-) -> npt.NDArray[np.float64]:
-    """The (one-against-the-rest mean) ROC AUC of each resample; none where it is not defined."""
-    present = np.unique(true)
-    if len(present) < 2:
-        return np.empty(0)
-    classes = [1] if probabilities.shape[1] == 2 else present.tolist()
-    times = max(100, min(resamples, AUC_BUDGET // (len(true) * len(classes))))
-    at_once = max(1, DRAWS_AT_ONCE // len(true))
-    aucs = []
-    for start in range(0, times, at_once):
-        even = np.full(len(true), 1 / len(true))
-        weights = rng.multinomial(len(true), even, size=min(at_once, times - start)).astype(np.float64)
-        per_class = np.stack([weighted_auc(true == c, probabilities[:, c], weights) for c in classes])
-        aucs.append(_mean_of_defined(per_class))
-    return np.concatenate(aucs)
+def _auc_interval(
+    true: npt.NDArray[Any], probabilities: npt.NDArray[Any], text_of: Rows, effective: float
+) -> Interval | None:
+    """Of the ROC AUC, or its mean over the classes; None where it is not defined.
 
-
-def _mean_of_defined(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Over the classes; a resample may have lost a rare class, and its AUC with it."""
-    defined = np.isfinite(values)
-    means = _ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
-    return means[defined.any(axis=0)]
-
-
-def weighted_auc(
-    positive: npt.NDArray[np.bool_], scores: npt.NDArray[Any], weights: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """The ROC AUC at each row of weights (resamples, rows); NaN where one side has no weight.
-
-    The share of pairs of a positive and a negative that are ordered right, ties counted half (Mann and Whitney).
+    By each row's influence (DeLong et al., 1988), summed over the rows of a text (Obuchowski, 1997).
     """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.concatenate(([True], np.diff(scores[order]) > 0)))
-    weights = weights[:, order]
-    of_positive = np.add.reduceat(weights * positive[order], starts, axis=1)
-    of_negative = np.add.reduceat(weights * ~positive[order], starts, axis=1)
-    below = np.cumsum(of_negative, axis=1) - of_negative / 2
-    pairs = of_positive.sum(axis=1) * of_negative.sum(axis=1)
-    ordered = (of_positive * below).sum(axis=1)
-    auc: npt.NDArray[np.float64] = np.divide(ordered, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return auc
+    n_classes, rows = probabilities.shape[1], len(true)
+    indicator = true if true.ndim == 2 else true[:, None] == np.arange(n_classes)
+    classes = [1] if n_classes == 2 and true.ndim == 1 else range(n_classes)
+    defined = [c for c in classes if indicator[:, c].any() and not indicator[:, c].all()]
+    if not defined:
+        return None
+    measured = [auc_influence(indicator[:, c], probabilities[:, c]) for c in defined]
+    influence = np.mean([each for _, each in measured], axis=0)
+    texts = int(text_of.max()) + 1
+    by_text = float((np.bincount(text_of, weights=influence) ** 2).sum()) * texts / max(1, texts - 1)
+    by_size = float((influence**2).sum()) * rows / max(1.0, effective - 1)
+    fewest = min(int(min(indicator[:, c].sum(), (~indicator[:, c]).sum())) for c in defined)
+    value = float(np.mean([auc for auc, _ in measured]))
+    return wilson(value, float(np.sqrt(max(by_text, by_size))), fewest * effective / rows)
+
+
+def auc_influence(positive: npt.NDArray[np.bool_], scores: npt.NDArray[Any]) -> tuple[float, Floats]:
+    """The ROC AUC and each row's part in how it varies, (rows,), in O(rows log rows) (Sun and Xu, 2014)."""
+    ranks = rankdata(scores)
+    above = np.empty(len(scores))  # share of the other side's rows that the row is ordered right against
+    for side, other in ((positive, ~positive), (~positive, positive)):
+        above[side] = (ranks[side] - rankdata(scores[side])) / other.sum()
+    above[~positive] = 1 - above[~positive]
+    auc = float(above[positive].mean())
+    size = np.where(positive, positive.sum(), (~positive).sum())
+    return auc, (above - auc) / size

@@ -14,12 +14,16 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # A confusion matrix of more classes is listed as [true, predicted, count] where the count is not 0.
 DENSE_CLASSES = 100
+CALIBRATION_BINS = 10
 
 
-def metrics_of(true: npt.NDArray[Any], probabilities: Floats, classes: Sequence[str]) -> Metrics:
-    """The metrics of single labels, `true` (rows,) int64, or of label sets, (rows, classes) bool."""
-    evaluate = evaluate_codes if true.ndim == 1 else evaluate_sets
-    return evaluate(true, probabilities, classes)
+def metrics_of(
+    true: npt.NDArray[Any], probabilities: Floats, classes: Sequence[str], thresholds: Sequence[float] = ()
+) -> Metrics:
+    """The metrics of single labels, `true` (rows,) int64, or of label sets, (rows, classes) bool, by `thresholds`."""
+    if true.ndim == 1:
+        return evaluate_codes(true, probabilities, classes)
+    return evaluate_sets(true, probabilities, classes, thresholds)
 
 
 def evaluate_codes(true: npt.NDArray[np.int64], probabilities: Floats, classes: Sequence[str]) -> Metrics:
@@ -43,6 +47,7 @@ def evaluate_codes(true: npt.NDArray[np.int64], probabilities: Floats, classes: 
         **_averages(true, predicted),
         "roc_auc": auc,
         "log_loss": float(sk.log_loss(true, _clipped(probabilities), labels=np.arange(len(classes)))),
+        "calibration_error": calibration_error(probabilities.max(axis=1), predicted == true),
         "majority_share": float(support.max() / max(1, len(true))),
         "per_class": _per_class(true, predicted, classes, auc_per_class),
         "confusion": _confusion(true, predicted, classes),
@@ -51,12 +56,15 @@ def evaluate_codes(true: npt.NDArray[np.int64], probabilities: Floats, classes: 
     }
 
 
-def evaluate_sets(true: npt.NDArray[np.bool_], probabilities: Floats, classes: Sequence[str]) -> Metrics:
+def evaluate_sets(
+    true: npt.NDArray[np.bool_], probabilities: Floats, classes: Sequence[str], thresholds: Sequence[float] = ()
+) -> Metrics:
     """The metrics of multi-label predictions, chosen by `predicted_sets`.
 
-    `true` and `probabilities` are (rows, classes); accuracy is that of complete label sets.
+    `true` and `probabilities` are (rows, classes); accuracy is that of complete label sets, log loss the mean over
+    labels. `without_label`: the share of rows that are predicted to have no label.
     """
-    predicted = predicted_sets(probabilities)
+    predicted = predicted_sets(probabilities, thresholds)
     support = true.sum(axis=0)
     per_class_auc = [_binary_auc(true[:, i], probabilities[:, i]) for i in range(len(classes))]
     defined = [auc for auc in per_class_auc if auc is not None]
@@ -71,10 +79,28 @@ def evaluate_sets(true: npt.NDArray[np.bool_], probabilities: Floats, classes: S
         "micro_recall": float(micro[1]),
         "micro_f1": float(micro[2]),
         "roc_auc": float(np.mean(defined)) if defined else None,
+        "log_loss": float(-np.log(np.clip(np.where(true, probabilities, 1 - probabilities), 1e-15, None)).mean()),
+        "calibration_error": calibration_error(probabilities.ravel(), true.ravel()),
+        "without_label": float((~predicted.any(axis=1)).mean()),
         "per_class": _per_class(true, predicted, classes, per_class_auc),
         "absent_classes": absent,
-        "notes": [f"{len(absent)} of {len(classes)} labels do not occur in these rows"] if absent else [],
+        "notes": _notes_on_sets(true, predicted, absent),
     }
+
+
+def _notes_on_sets(true: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], absent: Sequence[str]) -> list[str]:
+    notes = [f"{len(absent)} of {true.shape[1]} labels do not occur in these rows"] if absent else []
+    without, truly = int((~predicted.any(axis=1)).sum()), int((~true.any(axis=1)).sum())
+    if without:
+        notes.append(f"{without} of {len(true)} rows are predicted to have no label ({truly} truly have none)")
+    return notes
+
+
+def calibration_error(sure: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """The expected calibration error: the mean gap between probability and share of right ones, over 10 equal bins."""
+    bins = np.minimum((sure * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=sure.astype(np.float64) - right, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / max(1, len(sure)))
 
 
 def _averages(true: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, float]:

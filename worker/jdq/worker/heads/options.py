@@ -103,10 +103,13 @@ def check_params(head: str, params: dict[str, ParameterValue]) -> None:
             raise BadParameter(f"{head}'s scale must be true or false, not {value!r}")
 
 
-def check_metric(name: str) -> str:
-    """The name, if a search can optimize it. Raises BadParameter."""
-    if name not in METRICS:
-        raise BadParameter(f"no metric {name!r}; there are: {', '.join(METRICS)}")
+def check_metric(name: str, *, multi_label: bool = False) -> str:
+    """The name, if a search over single labels, or over label sets, can optimize it. Raises BadParameter."""
+    others = ("balanced_accuracy",) if multi_label else ("hamming_loss", *(m for m in METRICS if m[:6] == "micro_"))
+    if name not in METRICS or name in others:
+        of = "label sets" if multi_label else "single labels"
+        known = ", ".join(metric for metric in METRICS if metric not in others)
+        raise BadParameter(f"no metric {name!r} of {of}; there are: {known}")
     return name
 
 

@@ -7,24 +7,35 @@ from typing import Any
 import msgspec
 
 from jdq.worker.heads.options import ParameterValue
+from jdq.worker.heads.split_options import SplitOptions
 
 RECORDED_PACKAGES = ("jdq", "numpy", "scikit-learn", "torch", "skops", "safetensors")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the features and the labels come from."""
+    """Where the features and the labels come from.
+
+    learnt_rows: test rows that were left out because the encoder has learnt from their texts; None where it is not
+    known what it has learnt from.
+    """
 
     space: str = ""  # digest of the feature space
     encoder: str = ""  # as the user named it
+    pooling: str = ""
+    precision: str = ""  # of the encoder's forward pass
     dataset: str = ""
     dataset_version: str = ""
     label_column: str = ""
+    split: SplitOptions = SplitOptions()
+    learnt_rows: int | None = 0
 
 
 class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a head, and how good it is. JSON-able: `msgspec.to_builtins(record)`.
 
     rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
+    repeats: the metrics on several splits, of which the first is the head's own.
+    thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
     history: one entry per epoch, of heads that are trained in epochs.
     """
@@ -48,8 +59,10 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     metrics: dict[str, Any]
     validation_metrics: dict[str, Any] | None = None
+    thresholds: tuple[float, ...] = ()
     intervals: dict[str, tuple[float, float]] = {}
     cv: dict[str, Any] | None = None
+    repeats: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     per_class: int | None = None
     search: dict[str, Any] | None = None

@@ -1,21 +1,28 @@
 """The split of a dataset into train, validation and test: made once, stored, and used by every head and fine-tune.
 
+Which part a text is in depends on a keyed hash of its text key, so that it keeps its part over dataset versions, label
+columns and files: what an encoder was trained on in one of them is not tested in another.
 Heads and fine-tunes learn from the train part, choose (early stopping, calibration, the best checkpoint) on the
 validation part, and are measured on the test part.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from jdq.store.datasets.splits import PARTS, split_digest
+from jdq.store.keys import KEY_BYTES, text_keys
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, TooFewRows
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 Rows = npt.NDArray[np.intp]
 
@@ -80,32 +87,119 @@ def make_split(
     keys: npt.NDArray[np.uint8],
     *,
     seed: int = 0,
-    test: float = 0.2,
-    validation: float = 0.1,
+    test: float = TEST_SHARE,
+    validation: float = VALIDATION_SHARE,
     label_separator: str | None = None,
+    groups: npt.NDArray[np.str_] | None = None,
 ) -> Split:
-    """A stratified, seeded split in which rows of equal text key (`keys`: (rows, 16) uint8) are in one part.
+    """The split by each text's position, in which rows of equal text key (`keys`: (rows, 16) uint8) are in one part.
 
-    Every class of two or more distinct texts is in train and in test; a class of one text is only in train, and
-    counted in `warnings`. With a separator the rows are label sets, and stratified by their rarest label.
+    A text is tested where its position (`positions`) is below `test`, validates where it is below `test + validation`,
+    and else is trained on: whatever other rows, labels and columns there are. Only where that leaves a class of two or
+    more texts out of the train or the test part (or out of the validation part, if at least half a text is due
+    there) the text nearest to that part moves there. A class of one text is trained on, and counted in `warnings`.
+    With a separator the rows are label sets, of which the rarest label counts.
+    groups: (rows,) values; rows with one value are in one part, by the value's position; "" is no group.
     Raises OneClassOnly, MissingLabels, TooFewRows.
     """
     targets = read_targets(labels, label_separator=label_separator)
     if len(keys) != targets.rows:
         raise BadSplit(f"{targets.rows} labels, but {len(keys)} text keys")
-    group_of = group_numbers(keys)
-    sizes = np.bincount(group_of)
-    stratum = group_strata(row_strata(targets), group_of, len(sizes))
-    group_part = _assign(sizes, stratum, np.random.default_rng(seed), test, validation)
-    parts = group_part[group_of].astype(np.uint8)
-    _refuse_too_few(targets, parts, len(sizes))
+    text_of = group_numbers(keys)
+    unit_of, position = _units(keys, text_of, groups, seed)
+    unit_part = _part_at(position, test, validation)
+    strata = group_strata(row_strata(targets), unit_of, len(position))
+    for units in by_stratum(strata, np.argsort(position, kind="stable")):
+        unit_part[units] = _mended(unit_part[units], validation)
+    return _checked(targets, unit_part[unit_of], text_of, seed=seed, test=test, validation=validation)
+
+
+def split_as_given(
+    labels: Labels, keys: npt.NDArray[np.uint8], parts: npt.NDArray[np.uint8], *, label_separator: str | None = None
+) -> tuple[Split, npt.NDArray[np.bool_]]:
+    """The split of rows whose parts somebody else decided, and which rows it keeps.
+
+    A text that is also in a later part (test after validation after train) is left out of the earlier one. Without a
+    validation part, the train texts that `make_split` would validate on are it. Raises as `make_split`.
+    """
+    text_of = group_numbers(keys)
+    latest = np.zeros(text_of.max() + 1, dtype=np.uint8)
+    np.maximum.at(latest, text_of, parts)
+    kept = parts == latest[text_of]
+    targets = read_targets(np.asarray(labels, dtype=object)[kept], label_separator=label_separator)
+    parts = parts[kept].copy()
+    if not (parts == VALIDATION).any():
+        due = _part_at(positions(keys[kept], 0), TEST_SHARE, VALIDATION_SHARE) == VALIDATION
+        parts[due & (parts == TRAIN)] = VALIDATION
+    text_of = group_numbers(keys[kept])
+    return _checked(targets, parts, text_of, seed=0, test=TEST_SHARE, validation=VALIDATION_SHARE), kept
+
+
+def positions(keys: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.float64]:
+    """Where each key is between 0 and 1: blake2b with the key "jdq-split-SEED", its first 8 bytes over 2 ** 64."""
+    secret = f"jdq-split-{seed}".encode()
+    data = np.ascontiguousarray(keys).tobytes()
+    texts = [data[start : start + KEY_BYTES] for start in range(0, len(data), KEY_BYTES)]
+    digests = [hashlib.blake2b(text, digest_size=8, key=secret).digest() for text in texts]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.float64) / 2.0**64
+
+
+def _units(
+    keys: npt.NDArray[np.uint8], text_of: Rows, groups: npt.NDArray[np.str_] | None, seed: int
+) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """The unit of each row, and each unit's position: texts, or groups with all that share a text or a value."""
+    first = np.unique(text_of, return_index=True)[1]
+    of_text = positions(keys[first], seed)
+    if groups is None:
+        return text_of, of_text
+    values, value_of = np.unique(groups, return_inverse=True)
+    grouped = groups != ""
+    of_value = np.where(values != "", positions(text_keys(values.tolist()), seed), 1.0)
+    of_text[text_of[grouped]] = 1.0  # its groups decide
+    # A graph of texts and values: what a row links is in one unit.
+    nodes = len(of_text) + len(values)
+    links = (np.ones(int(grouped.sum())), (text_of[grouped], len(of_text) + value_of[grouped]))
+    n_units, unit_of_node = connected_components(coo_array(links, shape=(nodes, nodes)), directed=False)
+    position = np.ones(n_units)
+    np.minimum.at(position, unit_of_node, np.concatenate([of_text, of_value]))
+    used, unit_of = np.unique(unit_of_node[text_of], return_inverse=True)
+    return unit_of, position[used]
+
+
+def _part_at(position: npt.NDArray[np.float64], test: float, validation: float) -> npt.NDArray[np.uint8]:
+    parts: npt.NDArray[np.uint8] = np.select(
+        [position < test, position < test + validation], [np.uint8(TEST), np.uint8(VALIDATION)], np.uint8(TRAIN)
+    )
+    return parts
+
+
+def _mended(part: npt.NDArray[np.uint8], validation: float) -> npt.NDArray[np.uint8]:
+    """The parts of one class's units, given by ascending position, with those filled that must not be empty."""
+    part = part.copy()
+    if len(part) == 1:
+        part[0] = TRAIN
+        return part
+    if not (part == TEST).any():
+        part[0] = TEST
+    if int(len(part) * validation + 0.5) and not (part == VALIDATION).any():
+        part[np.flatnonzero(part == TRAIN)[:1]] = VALIDATION
+    if not (part == TRAIN).any():
+        part[-1] = TRAIN
+    return part
+
+
+def _checked(
+    targets: Targets, parts: npt.NDArray[np.uint8], text_of: Rows, *, seed: int, test: float, validation: float
+) -> Split:
+    distinct = len(np.unique(text_of))
+    _refuse_too_few(targets, parts, distinct)
     return Split(
         parts=parts,
         seed=seed,
         test=test,
         validation=validation,
-        distinct_texts=len(sizes),
-        warnings=tuple(_warnings(targets, parts, group_of, len(sizes))),
+        distinct_texts=distinct,
+        warnings=tuple(_warnings(targets, parts, text_of, distinct)),
     )
 
 
@@ -144,50 +238,10 @@ def group_strata(strata: npt.NDArray[np.int64], group_of: Rows, n_groups: int) -
     return lowest
 
 
-def _assign(
-    sizes: Rows, strata: npt.NDArray[np.int64], rng: np.random.Generator, test: float, validation: float
-) -> npt.NDArray[np.uint8]:
-    part = np.empty(len(sizes), dtype=np.uint8)
-    for texts in by_stratum(strata, rng.permutation(len(sizes))):
-        part[texts] = _assign_class(sizes[texts], test, validation)
-    return part
-
-
 def by_stratum(strata: npt.NDArray[np.int64], order: Rows) -> list[Rows]:
     """The texts of each stratum, in the given order."""
     order = order[np.argsort(strata[order], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(strata[order])) + 1)
-
-
-def _assign_class(sizes: Rows, test: float, validation: float) -> npt.NDArray[np.uint8]:
-    """The parts of one class's texts, given in shuffled order with their numbers of rows."""
-    wanted = _wanted(int(sizes.sum()), len(sizes), test, validation)
-    part = np.full(len(sizes), TRAIN, dtype=np.uint8)
-    repeated = np.flatnonzero(sizes > 1)
-    # Largest first, each to the part that lacks the most rows: the single rows then even out the rest.
-    for text in repeated[np.argsort(-sizes[repeated], kind="stable")]:
-        part[text] = int(np.argmax(wanted))
-        wanted[part[text]] -= sizes[text]
-    single = np.flatnonzero(sizes == 1)
-    n_test, n_validation = max(0, wanted[TEST]), max(0, wanted[VALIDATION])
-    part[single[:n_test]] = TEST
-    part[single[n_test : n_test + n_validation]] = VALIDATION
-    if len(sizes) > 1:
-        _fill_empty(part, sizes)
-    return part
-
-
-def _wanted(rows: int, texts: int, test: float, validation: float) -> Rows:
-    n_test = max(1, int(rows * test + 0.5)) if texts > 1 else 0
-    n_validation = int(rows * validation + 0.5) if texts > 2 else 0
-    return np.array([rows - n_test - n_validation, n_validation, n_test], dtype=np.intp)
-
-
-def _fill_empty(part: npt.NDArray[np.uint8], sizes: Rows) -> None:
-    """A class of two texts or more is in both train and test."""
-    for empty in (TRAIN, TEST):
-        if not (part == empty).any():
-            part[int(np.argmin(sizes))] = empty
 
 
 def _refuse_too_few(targets: Targets, parts: npt.NDArray[np.uint8], distinct: int) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.crossval import cross_validate
+from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.features import Check, Features, no_check
 from jdq.worker.heads.fitted import FitContext, Fitted
@@ -21,7 +22,7 @@ from jdq.worker.heads.options import HeadOptions, check_head
 from jdq.worker.heads.predictors import Predictor
 from jdq.worker.heads.record import HeadRecord, Origin, installed_versions
 from jdq.worker.heads.sampling import per_class_rows
-from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
+from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Rows, Split
 
 Keys = npt.NDArray[np.uint8]
 
@@ -54,7 +55,7 @@ def train_head(
     fitted, calibration = fit_calibrated(context)
     record = HeadRecord(
         **_option_fields(context),
-        **_fitted_fields(fitted, context, split),
+        **_fitted_fields(fitted, context, split, keys),
         cv=cv,
         calibration=calibration,
         origin=origin or Origin(),
@@ -82,9 +83,10 @@ def _option_fields(context: FitContext) -> dict[str, Any]:
     }
 
 
-def _fitted_fields(fitted: Fitted, context: FitContext, split: Split) -> dict[str, Any]:
+def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys) -> dict[str, Any]:
     """The record's fields about the predictor and its metrics."""
     predictor, X, targets = fitted.predictor, context.X, context.targets
+    thresholds = _thresholds(predictor, context)
     return {
         "params": fitted.params,
         "out_of_core": fitted.out_of_core,
@@ -92,9 +94,10 @@ def _fitted_fields(fitted: Fitted, context: FitContext, split: Split) -> dict[st
         "warnings": (*split.warnings, *fitted.warnings),
         "split_digest": split.digest,
         "rows": split.counts(),
-        "metrics": measure(predictor, X, targets, split.rows(TEST)),
-        "validation_metrics": measure(predictor, X, targets, split.rows(VALIDATION)) or None,
-        "intervals": _intervals(predictor, X, targets, split),
+        "thresholds": thresholds,
+        "metrics": measure(predictor, X, targets, split.rows(TEST), thresholds),
+        "validation_metrics": measure(predictor, X, targets, split.rows(VALIDATION), thresholds) or None,
+        "intervals": _intervals(predictor, X, targets, split.rows(TEST), keys, thresholds),
     }
 
 
@@ -122,8 +125,16 @@ def make_fit_context(
     )
 
 
-def _intervals(predictor: Predictor, X: Features, targets: Targets, split: Split) -> dict[str, Interval]:
-    if targets.multi_label:
-        return {}
-    rows = split.rows(TEST)
-    return bootstrap(targets.codes[rows].astype(np.int64), probabilities_of(predictor, X, rows))
+def _thresholds(predictor: Predictor, context: FitContext) -> tuple[float, ...]:
+    """Of label sets, chosen on the validation part; none without one."""
+    if not context.targets.multi_label or not len(context.validation):
+        return ()
+    codes = context.targets.codes[context.validation].astype(bool)
+    return best_thresholds(codes, probabilities_of(predictor, context.X, context.validation))
+
+
+def _intervals(
+    predictor: Predictor, X: Features, targets: Targets, rows: Rows, keys: Keys, thresholds: Sequence[float]
+) -> dict[str, Interval]:
+    probabilities = probabilities_of(predictor, X, rows)
+    return bootstrap(targets.codes[rows], probabilities, keys=keys[rows], thresholds=thresholds)

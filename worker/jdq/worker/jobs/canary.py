@@ -1,4 +1,4 @@
-"""Canary texts: workers whose encoder gives other features than most others' are quarantined.
+"""Canary texts: a worker whose features of them differ from most other workers' is quarantined.
 
 No checksum fits all devices to the bit, so features are compared with a tolerance, and workers with each other.
 """

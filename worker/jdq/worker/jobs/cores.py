@@ -1,4 +1,4 @@
-"""How many threads a training takes: a small problem is slower on many, much slower where the cores are busy."""
+"""How many threads a head's training uses: a small problem is slower on many, and much slower on busy cores."""
 
 from __future__ import annotations
 

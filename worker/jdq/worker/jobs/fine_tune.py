@@ -10,6 +10,7 @@ import msgspec
 
 from jdq.store.trained import Models
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+from jdq.worker.jobs.learnt import learnt_by, learnt_in, measurable
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
@@ -34,14 +35,19 @@ class FineTuneWork:
 
     context: ChunkContext[FineTune]
 
-    def prepare(self) -> tuple[LabelledRows, list[str]]:
-        """The labels with their split, and the texts."""
-        spec = self.context.spec
-        version = self.context.runtime.version(spec.dataset, spec.version)
-        data = labelled_rows(version, spec.label_column, label_separator=spec.options.label_separator)
-        return data, version.texts(data.rows)
+    def prepare(self) -> tuple[LabelledRows, int | None]:
+        """The labels with their split, and how many test rows the encoder has learnt from before."""
+        spec, runtime = self.context.spec, self.context.runtime
+        data = labelled_rows(
+            runtime.version(spec.dataset, spec.version),
+            spec.label_column,
+            label_separator=spec.options.label_separator,
+            split=spec.split,
+            open_version=runtime.version,
+        )
+        return measurable(data, spec.options.encoder, runtime.store)
 
-    def compute(self, prepared: tuple[LabelledRows, list[str]], held: HeldLease) -> FineTuneRecord:
+    def compute(self, prepared: tuple[LabelledRows, int | None], held: HeldLease) -> FineTuneRecord:
         """Trains, and saves a checkpoint first if this worker must stop.
 
         If a worker died between publishing the model and its commit, nothing is left to train.
@@ -58,7 +64,7 @@ class FineTuneWork:
         result: dict[str, Any] = {"model_id": self.context.job, **msgspec.to_builtins(record)}
         return Outcome(result={name: value for name, value in result.items() if name not in LONG_FIELDS})
 
-    def _train(self, models: Models, data: LabelledRows, texts: list[str], held: HeldLease) -> FineTuneRecord:
+    def _train(self, models: Models, data: LabelledRows, learnt_rows: int | None, held: HeldLease) -> FineTuneRecord:
         from jdq.worker.finetune.errors import StopAfterCheckpoint
         from jdq.worker.finetune.finetune import finetune
         from jdq.worker.finetune.record import DataOrigin
@@ -73,13 +79,21 @@ class FineTuneWork:
         checkpoints = runtime.job_files.folder(job) / CHECKPOINTS
         try:
             record = finetune(
-                texts,
+                data.texts(),
                 data.labels,
                 data.split,
                 msgspec.structs.replace(spec.options, encoder=models.encoder(spec.options.encoder)),
                 checkpoints_dir=checkpoints,
                 output_dir=models.place(job),
-                origin=DataOrigin(dataset=spec.dataset, dataset_version=spec.version, label_column=data.column),
+                origin=DataOrigin(
+                    dataset=spec.dataset,
+                    dataset_version=spec.version,
+                    label_column=data.column,
+                    split=spec.split,
+                    learnt_rows=learnt_rows,
+                ),
+                keys=data.keys,
+                learnt=None if learnt_rows is None else learnt_in(data, learnt_by(runtime.store, spec.options.encoder)),
                 report=report,
                 device=device_of(runtime.config, "gpu"),
             )

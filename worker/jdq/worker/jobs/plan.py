@@ -22,6 +22,7 @@ from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Extract
 from jdq.worker.queue.ledger import Outcome
+from jdq.worker.queue.precision import settle_precision, settled_precision
 from jdq.worker.queue.scripts import FollowUpChunks
 
 log = logging.getLogger(__name__)
@@ -100,11 +101,11 @@ class Plan:
 
         Were it chosen again whenever workers come and go, everything would be computed again in another feature space.
         """
-        jobbook, encoder = self.context.runtime.jobbook, self.context.spec.encoder
+        runtime, encoder = self.context.runtime, self.context.spec.encoder
         earlier = next((record.space for record in version.spaces() if record.encoder == encoder), None)
-        if earlier and jobbook.precision() is None:
-            return self.context.runtime.space(earlier).definition.precision
-        return jobbook.settle_precision(automatic_precision(device_kind(devices)))
+        if earlier and settled_precision(runtime.jobbook, runtime.store) is None:
+            return runtime.space(earlier).definition.precision
+        return settle_precision(runtime.jobbook, runtime.store, automatic_precision(device_kind(devices)))
 
     def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
         """Asks the store which texts it lacks in one of the spaces."""

@@ -6,6 +6,7 @@ the probabilities of the distinct texts.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jdq.store.trained import Heads, Models
-from jdq.worker.jobs.extract import ExtractChunk
+from jdq.worker.jobs.extract import ExtractChunk, timed
 from jdq.worker.jobs.plan import (
     NewTexts,
     Opened,
@@ -34,6 +35,7 @@ from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 
 if TYPE_CHECKING:
+    from jdq.worker.encoder.tokens import Tokens
     from jdq.worker.finetune.model import FineTuned
 
 
@@ -126,8 +128,18 @@ class ModelPlan:
         n_chunks = put_bounds(self.context, gpu_queue_devices(runtime), tokens)
         n_rows = runtime.version(self.context.spec.dataset, self.context.spec.version).n_rows
         repeats = n_rows - len(rows)
-        counts = {"texts_total": n_rows, "texts_done": repeats, "reused": repeats}
+        estimate = {"estimated_tokens": int(tokens.sum())}
+        counts = {"texts_total": n_rows, "texts_done": repeats, "reused": repeats, **estimate}
         return Outcome(counts=counts, follow_up=_with_closing(n_chunks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedTexts:
+    """The texts of a chunk, for a model. estimated: the plan's estimate of their tokens."""
+
+    model: FineTuned
+    tokens: Tokens
+    estimated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +148,37 @@ class ModelChunk:
 
     context: ChunkContext[Predict]
 
-    def prepare(self) -> tuple[FineTuned, list[str]]:
-        """The model, loaded once per process, and the texts."""
+    def prepare(self) -> TokenizedTexts:
+        """Loads the model once per process, reads the texts and tokenizes them."""
         spec, runtime = self.context.spec, self.context.runtime
-        texts = runtime.version(spec.dataset, spec.version).texts(planned_rows(self.context))
-        folder = Models(runtime.store.root).path(spec.model or "")
-        return _loaded(folder, device_of(runtime.config, "gpu")), texts
+        rows, version = planned_rows(self.context), runtime.version(spec.dataset, spec.version)
+        model = _loaded(Models(runtime.store.root).path(spec.model or ""), device_of(runtime.config, "gpu"))
+        length = model.record.max_length
+        estimated = int(estimated_tokens(version.n_bytes()[rows], length).sum())
+        tokens = model.tokenizer.tokenize(version.texts(rows), length)
+        return TokenizedTexts(model=model, tokens=tokens, estimated=estimated)
 
-    def compute(self, prepared: tuple[FineTuned, list[str]], held: HeldLease) -> np.ndarray:
-        """Runs the network: (texts, classes) float32."""
-        model, texts = prepared
-        return model.predict_proba(texts, check=lambda done, _: held.report(texts=done))
+    def compute(self, texts: TokenizedTexts, held: HeldLease) -> tuple[np.ndarray, dict[str, int]]:
+        """Runs the network: (texts, classes) float32, and what the chunk adds to its job's counts."""
+        n_tokens = int(texts.tokens.lengths.sum())
+        held.report(chunk_tokens=n_tokens, chunk_estimated=texts.estimated)
+        began = time.perf_counter()
+        probabilities = texts.model.proba_of_tokens(texts.tokens, after_batch=timed(held))
+        device_ms = round(1000 * (time.perf_counter() - began))
+        return probabilities, {
+            "texts_done": len(probabilities),
+            "computed": len(probabilities),
+            "tokens": n_tokens,
+            "estimated_done": texts.estimated,
+            "device_ms": device_ms,
+            f"device_ms_{self.context.runtime.worker}": device_ms,
+        }
 
-    def publish(self, probabilities: np.ndarray) -> Outcome:
+    def publish(self, computed: tuple[np.ndarray, dict[str, int]]) -> Outcome:
         """Stores the probabilities for the closing chunk."""
+        probabilities, counts = computed
         self.context.runtime.job_files.put_array(self.context.job, f"part-{self.context.chunk}", probabilities)
-        return Outcome(counts={"texts_done": len(probabilities), "computed": len(probabilities)})
+        return Outcome(counts=counts)
 
 
 def _with_closing(chunks: int) -> FollowUpChunks:

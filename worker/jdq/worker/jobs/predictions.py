@@ -33,11 +33,16 @@ class Naming:
     classes: tuple[str, ...]
     multi_label: bool
     label_separator: str | None
+    thresholds: tuple[float, ...]
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of (rows, classes)."""
         return predicted_labels(
-            probabilities, self.classes, multi_label=self.multi_label, label_separator=self.label_separator
+            probabilities,
+            self.classes,
+            multi_label=self.multi_label,
+            label_separator=self.label_separator,
+            thresholds=self.thresholds,
         )
 
 
@@ -102,7 +107,12 @@ class PredictionsTable:
         head = load_head(Heads(self.context.runtime.store.root).path(name))
         record = head.record
         features = self.context.runtime.space(record.origin.space).rows(self._version.keys())
-        naming = Naming(classes=head.classes, multi_label=record.multi_label, label_separator=record.label_separator)
+        naming = Naming(
+            classes=head.classes,
+            multi_label=record.multi_label,
+            label_separator=record.label_separator,
+            thresholds=record.thresholds,
+        )
         return Predictor(naming=naming, probabilities=lambda rows: head.predict_proba(features[rows]))
 
     def _by_model(self, name: str) -> Predictor:
@@ -112,6 +122,7 @@ class PredictionsTable:
             classes=tuple(record["classes"]),
             multi_label=record["multi_label"],
             label_separator=record["options"]["separator"],
+            thresholds=tuple(record.get("thresholds", ())),
         )
         return Predictor(naming=naming, probabilities=lambda rows: probabilities[rows])
 

@@ -15,6 +15,7 @@ from jdq.store.trained import Heads
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+from jdq.worker.jobs.learnt import learnt_by, measurable, unlearnt
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -23,6 +24,7 @@ from jdq.worker.queue.ledger import Outcome
 
 if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead
+    from jdq.worker.heads.options import HeadOptions
     from jdq.worker.heads.record import Origin
 
 
@@ -30,13 +32,14 @@ if TYPE_CHECKING:
 class TrainingData:
     """Features, labels and split of a job: what its training and each trial of its search start from.
 
-    features: (n, dim), those of data's rows, mapped from the store.
+    features: (n, dim), those of data's rows, mapped from the store. learnt_rows: as in the head's record.
     """
 
     context: ChunkContext[TrainHead]
     space: SpaceRecord
     data: LabelledRows
     features: FeatureRows
+    learnt_rows: int | None
 
     @property
     def size_bytes(self) -> int:
@@ -49,12 +52,40 @@ class TrainingData:
         """Where features and labels come from, for the head's record."""
         from jdq.worker.heads.record import Origin
 
+        definition = self.context.runtime.space(self.space.space).definition
         return Origin(
             space=self.space.space,
             encoder=self.space.encoder,
+            pooling=definition.pooling,
+            precision=definition.precision,
             dataset=self.context.spec.dataset,
             dataset_version=self.context.spec.version,
             label_column=self.data.column,
+            split=self.context.spec.split,
+            learnt_rows=self.learnt_rows,
+        )
+
+    def repeated(self, head: TrainedHead, options: HeadOptions, held: HeldLease) -> TrainedHead:
+        """The head, measured on as many splits as the job says."""
+        from jdq.worker.heads.repeats import over_splits
+
+        spec, runtime, data = self.context.spec, self.context.runtime, self.data
+        if spec.repeats == 1:
+            return head
+        learnt = (
+            np.empty(0, dtype=np.uint64) if self.learnt_rows is None else learnt_by(runtime.store, self.space.encoder)
+        )
+        return over_splits(
+            head,
+            self.features,
+            data.labels,
+            options,
+            repeats=spec.repeats,
+            keys=data.keys,
+            groups=data.groups,
+            learnt=lambda split: ~unlearnt(split, data.keys, learnt),
+            allowed=runtime.config.allowed_classifiers,
+            check=lambda done, total: held.report(step=done, steps=total),
         )
 
     def publish(self, head: TrainedHead) -> Outcome:
@@ -75,11 +106,19 @@ def training_data(context: ChunkContext[TrainHead]) -> TrainingData:
     spec, runtime = context.spec, context.runtime
     version = runtime.version(spec.dataset, spec.version)
     record = recorded_space(version, spec.space)
-    data = labelled_rows(version, spec.label_column, label_separator=spec.options.label_separator)
+    data = labelled_rows(
+        version,
+        spec.label_column,
+        label_separator=spec.options.label_separator,
+        split=spec.split,
+        open_version=runtime.version,
+    )
     space = runtime.space(record.space)
     data = without_skipped(data, space.missing(data.keys), record.job, runtime)
+    data, learnt_rows = measurable(data, record.encoder, runtime.store)
     # Mapped, not read: a million rows need not fit in memory.
-    return TrainingData(context=context, space=record, data=data, features=space.rows(data.keys))
+    features = space.rows(data.keys)
+    return TrainingData(context=context, space=record, data=data, features=features, learnt_rows=learnt_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +146,7 @@ class TrainHeadWork:
                 allowed=self.context.runtime.config.allowed_classifiers,
                 check=lambda done, total: held.report(step=done, steps=total),
             )
+            head = training.repeated(head, self.context.spec.options, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:

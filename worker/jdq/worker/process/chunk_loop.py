@@ -85,6 +85,11 @@ class ChunkLoop:
             self._run(threads)
         self._send(self._ledger.mark_idle(self._job))
 
+    def stop(self) -> None:
+        """Takes no other chunk, and releases those that it has. For signal handlers."""
+        self._draining = True
+        self._heartbeat.drain()
+
     def _run(self, threads: ThreadPoolExecutor) -> None:
         publishing: Future[None] | None = None
         chunk = self._take()

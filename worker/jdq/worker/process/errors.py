@@ -1,4 +1,4 @@
-"""Errors of the user's: another attempt would meet them again, so they fail the job immediately."""
+"""Errors in the user's input: another attempt would fail in the same way, so they fail the job immediately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GPUs of this host a worker may lease, and which of them others leave enough memory of."""
+"""Which GPUs of this host a worker may lease, and which of them have enough memory free."""
 
 from __future__ import annotations
 

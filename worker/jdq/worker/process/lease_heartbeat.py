@@ -73,10 +73,11 @@ class HeldLease:
             raise stop(self.lease.job)
 
     def tell(self, verdict: Verdict) -> None:
-        """Sets the ledger's verdict, which the next check acts upon."""
+        """Sets the ledger's verdict, which the next check acts upon; none withdraws an order to stop."""
         if self.verdict == "ok":
             self._told_at = time.monotonic()
-        self.verdict = verdict
+        if verdict != "ok":
+            self.verdict = verdict
 
     @property
     def ignores_stop(self) -> bool:
@@ -136,6 +137,7 @@ class LeaseHeartbeat:
         self._hangs = hangs
         self._ignores_stop = ignores_stop
         self._held: list[HeldLease] = []
+        self._draining = False
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._parent = os.getppid()
@@ -154,6 +156,8 @@ class LeaseHeartbeat:
         held = HeldLease(lease, self._renew, self._watch.progress)
         with self._lock:
             self._held.append(held)
+        if self._draining:
+            held.tell("drain")
         return held
 
     def forget(self, held: HeldLease) -> None:
@@ -161,6 +165,12 @@ class LeaseHeartbeat:
         with self._lock:
             if held in self._held:
                 self._held.remove(held)
+
+    def drain(self) -> None:
+        """Has the work on all chunks stop, now and later. For signal handlers: it takes no lock."""
+        self._draining = True
+        for held in list(self._held):
+            held.tell("drain")
 
     def _run(self) -> None:
         try:

@@ -25,6 +25,18 @@ class Memory:
     by_process: dict[int, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How much of a GPU all processes use. percent: None of a slice, of which the driver does not know it.
+
+    used, total: memory in bytes.
+    """
+
+    percent: int | None
+    used: int
+    total: int
+
+
 def gpus() -> list[Gpu] | None:
     """The devices that CUDA can compute on: GPUs, and the slices of GPUs in MIG mode. None without NVIDIA's driver.
 
@@ -49,6 +61,24 @@ def memory_of(gpu: Gpu) -> Memory:
         return Memory(free=free, by_process={process.pid: process.usedGpuMemory or 0 for process in processes})
 
     return _answer(ask)
+
+
+def use_of(gpu: Gpu) -> Use:
+    """How much of it is used; call `gpus` before. Raises DriverFault."""
+
+    def ask() -> Use:
+        device = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(device)
+        return Use(percent=_percent(device), used=memory.used, total=memory.total)
+
+    return _answer(ask)
+
+
+def _percent(device: Any) -> int | None:
+    try:
+        return int(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument):
+        return None
 
 
 def _of_card(index: int) -> Iterator[Gpu]:

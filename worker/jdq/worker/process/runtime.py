@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache, cached_property
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.job_files import JobFiles
@@ -19,6 +21,8 @@ from jdq.worker.queue.ledger import Ledger
 from jdq.worker.queue.scripts import TicketOrder
 from jdq.worker.queue.tickets import send_tickets
 
+log = logging.getLogger(__name__)
+
 # How long the ledger may be unreachable before a worker gives up its chunk, in seconds.
 PATIENCE_S = 120.0
 
@@ -31,16 +35,21 @@ class Runtime:
         self.worker = worker
         self.queue = queue
         self.canary_due: dict[str, float] = {}  # by feature space, on the monotonic clock
+        self._ends = False
         self._versions: dict[tuple[str, str], DatasetVersion] = {}
         self._spaces: dict[str, Space] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger; its commands wait for a server that restarts."""
-        client = connect(self.config, patience_s=PATIENCE_S)
+        client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not self._ends)
         return Ledger(
             client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reclaim_s=self.config.reclaim_s
         )
+
+    def end(self) -> None:
+        """From now on, no command waits for a server that is away: this process is about to end."""
+        self._ends = True
 
     @cached_property
     def jobbook(self) -> JobBook:
@@ -74,8 +83,11 @@ class Runtime:
         return celery_app(self.config)
 
     def send(self, orders: list[TicketOrder], *, repair: bool = False) -> None:
-        """Sends tickets."""
-        send_tickets(self._app, orders, repair=repair)
+        """Sends tickets. A ticket that is lost, because the server is away, is replaced at a later reclaim."""
+        try:
+            send_tickets(self._app, orders, repair=repair)
+        except OperationalError as error:
+            log.warning("no worker was woken: %s", error)
 
 
 @cache

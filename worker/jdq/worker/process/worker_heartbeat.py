@@ -16,7 +16,6 @@ from typing import Protocol
 
 import msgspec
 import redis
-from kombu.exceptions import OperationalError
 
 from jdq.worker.process.devices import Gpu
 from jdq.worker.process.progress_watch import ProgressWatch
@@ -25,6 +24,9 @@ from jdq.worker.process.self_test import Recovery, SelfTest
 from jdq.worker.queue.contract import PROTOCOL
 
 log = logging.getLogger(__name__)
+
+# Has the working process stop where the ledger cannot tell it to; one that has worked on nothing yet is ended by it.
+STOP_SIGNAL = signal.SIGUSR2
 
 
 class Shortage(Protocol):
@@ -76,6 +78,8 @@ class WorkerHeartbeat(threading.Thread):
                 self._try(self._look_for_stray_process)
             if self._stopping.is_set() and not drained:
                 drained = self._try(self._runtime.ledger.drain)
+                if not drained:
+                    self._end_child(STOP_SIGNAL)
             if time.monotonic() - reclaimed_at >= self._runtime.config.reclaim_s:
                 reclaimed_at = time.monotonic()
                 self._try(self._reclaim)
@@ -131,6 +135,7 @@ class WorkerHeartbeat(threading.Thread):
 
     def stop(self) -> None:
         """Has the working process release its chunks: this worker is about to end."""
+        self._runtime.end()
         self._stopping.set()
 
     def deregister(self) -> None:
@@ -212,7 +217,7 @@ class WorkerHeartbeat(threading.Thread):
         """Whether it succeeded; while the ledger does not answer, the next heartbeat tries again."""
         try:
             what()
-        except (redis.RedisError, OperationalError, msgspec.MsgspecError) as error:
+        except (redis.RedisError, msgspec.MsgspecError) as error:
             log.warning("the ledger does not answer: %s", error)
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from jdq.worker.config import read_config
 from jdq.worker.process.devices import device_of
 
 if TYPE_CHECKING:
-    from jdq.worker.encoder.by_name import TokenizedTexts
+    from jdq.store.spaces.definition import FeatureSpace
+    from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts
+    from jdq.worker.heads.record import HeadRecord
 
 # A text of which the tokenizer does not know this share is probably not one for this encoder.
 UNKNOWN_SHARE = 0.1
@@ -24,16 +27,20 @@ UNKNOWN_SHARE = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
     """classes, in the order of probabilities; label_separator: of label sets, None for one label per text.
+    thresholds: of label sets, as in `predicted_sets`.
 
-    tokenize: texts as its encoder takes them. compute: of such, (texts, classes) float32. max_length: in tokens.
+    tokenize: texts as its encoder takes them. compute: of such, (texts, classes) float32. by_store: the same of texts,
+    by features from and into the store where it uses features. max_length: in tokens.
     """
 
     classes: tuple[str, ...]
     multi_label: bool
     label_separator: str | None
+    thresholds: tuple[float, ...]
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
     compute: Callable[[Any], np.ndarray]
+    by_store: Callable[[Sequence[str]], np.ndarray]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, classes) float32."""
@@ -44,7 +51,11 @@ class Classifier:
         from jdq.worker.heads.decision import predicted_labels
 
         return predicted_labels(
-            probabilities, self.classes, multi_label=self.multi_label, label_separator=self.label_separator
+            probabilities,
+            self.classes,
+            multi_label=self.multi_label,
+            label_separator=self.label_separator,
+            thresholds=self.thresholds,
         )
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
@@ -62,39 +73,57 @@ class Classifier:
 def load_classifier(trained: Path) -> Classifier:
     """From a head's file or a fine-tuned model's folder.
 
-    Raises HeadError and EncoderError, among them WrongFeatures where the head's encoder has changed, and FineTuneError.
+    Raises HeadError and FineTuneError. What it computes raises EncoderError, and WrongFeatures where the head's encoder
+    has changed.
     """
     return _of_model(trained) if trained.is_dir() else _of_head(trained)
 
 
 def _of_head(head_file: Path) -> Classifier:
-    """Computes features in the head's own feature space."""
-    from jdq.worker.encoder.by_name import load, space_of
-    from jdq.worker.heads.files import load_head, require_space
+    """Computes features in the head's own feature space. The encoder is loaded when it is first needed."""
+    from jdq.worker.heads.files import load_head
+    from jdq.worker.jobs.stored_features import stored_features
 
     head = load_head(head_file)
     config = read_config()
+    device = device_of(config, "gpu")
     store = open_store(config.store)
-    definition = store.open_space(head.record.origin.space).definition
-    name = Models(store.root).encoder(head.record.origin.encoder)
-    length, precision, pooling = definition.max_length, definition.precision, definition.pooling
-    current = space_of(
-        name, max_length=length, precision=precision, storage_dtype=definition.storage_dtype, pooling=pooling
-    )
-    require_space(head.record, current.digest)
-    encoder = load(name, max_length=length, precision=precision, device=device_of(config, "gpu"), poolings=(pooling,))
+    name = head.record.origin.encoder
+    space = store.open_space(head.record.origin.space)
+
+    @cache
+    def encoder() -> FeatureEncoder:
+        return _encoder(Models(store.root).encoder(name), head.record, space.definition, device)
 
     def compute(tokens: Any) -> np.ndarray:
-        return head.predict_proba(encoder.encode(tokens).astype(definition.storage_dtype))
+        return head.predict_proba(encoder().encode(tokens).astype(space.definition.storage_dtype))
+
+    def by_store(texts: Sequence[str]) -> np.ndarray:
+        return head.predict_proba(stored_features(space, texts, encoder, name=name, device=device))
 
     return Classifier(
         classes=head.classes,
         multi_label=head.record.multi_label,
         label_separator=head.record.label_separator,
-        max_length=length,
-        tokenize=encoder.tokenize,
+        thresholds=head.record.thresholds,
+        max_length=space.definition.max_length,
+        tokenize=lambda texts: encoder().tokenize(texts),
         compute=compute,
+        by_store=by_store,
     )
+
+
+def _encoder(files: str, record: HeadRecord, definition: FeatureSpace, device: str) -> FeatureEncoder:
+    """The encoder of a head's features. Raises WrongFeatures where its files have changed."""
+    from jdq.worker.encoder.by_name import load, space_of
+    from jdq.worker.heads.files import require_space
+
+    length, precision, pooling = definition.max_length, definition.precision, definition.pooling
+    current = space_of(
+        files, max_length=length, precision=precision, storage_dtype=definition.storage_dtype, pooling=pooling
+    )
+    require_space(record, current.digest)
+    return load(files, max_length=length, precision=precision, device=device, poolings=(pooling,))
 
 
 def _of_model(folder: Path) -> Classifier:
@@ -106,7 +135,9 @@ def _of_model(folder: Path) -> Classifier:
         classes=model.classes,
         multi_label=model.record.multi_label,
         label_separator=model.record.options.label_separator,
+        thresholds=model.record.thresholds,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
         compute=model.proba_of_tokens,
+        by_store=model.predict_proba,
     )

@@ -23,7 +23,7 @@ BLOCK_TEXTS = 4096
 
 
 def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None) -> dict[str, Any]:
-    """The metrics over all labelled rows, with `intervals` for single labels, and `notes`.
+    """The metrics over all labelled rows, with `intervals` and `notes`.
 
     A label that the classifier does not know counts as a class that it never predicts. Raises NoLabels.
     """
@@ -38,8 +38,10 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
     classes = [*classifier.classes, *unknown]
     probabilities = np.pad(_probabilities(classifier, version, rows), ((0, 0), (0, len(unknown))))
     true = _targets(sets, classes, multi_label=classifier.multi_label)
-    metrics = metrics_of(true, probabilities, classes)
-    intervals = {} if classifier.multi_label else bootstrap(true, probabilities)
+    # A label that it does not know is never predicted: no probability is above 1.
+    thresholds = (*classifier.thresholds, *[2.0] * len(unknown)) if classifier.thresholds else ()
+    metrics = metrics_of(true, probabilities, classes, thresholds)
+    intervals = bootstrap(true, probabilities, keys=version.keys()[rows], thresholds=thresholds)
     n_strange = sum(bool(labels_of - set(classifier.classes)) for labels_of in sets)
     strange = [f"{n_strange:,} rows have labels unknown to it: {', '.join(unknown[:8])}"] if unknown else []
     missing = len(labels) - len(rows)
@@ -74,7 +76,7 @@ def _targets(sets: list[set[str]], classes: list[str], *, multi_label: bool) -> 
 def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.ndarray) -> np.ndarray:
     """(rows, classes) float32."""
     blocks = [rows[start : start + BLOCK_TEXTS] for start in range(0, len(rows), BLOCK_TEXTS)]
-    return np.vstack([classifier.probabilities(version.texts(block)) for block in blocks])
+    return np.vstack([classifier.by_store(version.texts(block)) for block in blocks])
 
 
 @click.command()

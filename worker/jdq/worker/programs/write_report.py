@@ -12,12 +12,13 @@ import click
 import msgspec
 import numpy as np
 
-from jdq.store.errors import MissingFeatures, StoreError
+from jdq.store.errors import MissingFeatures
 from jdq.store.files.publish import replace
 from jdq.store.store import Store, open_store
 from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
-from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
+from jdq.worker.jobs.labelled import LabelledRows
+from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.process.devices import device_of
 from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.report.comparison import compare_dataset, difference, test_setting_of
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 # A learning curve trains a head six times, so it is skipped for larger train parts.
 CURVE_ROWS = 20_000
-
-
-class OtherSplit(StoreError):
-    """The dataset's split differs from the one that a head or model was measured on."""
 
 
 def page_of(store: Store, job: str) -> str:
@@ -49,7 +46,7 @@ def _of_head(store: Store, job: str) -> Subject:
     head = load_head(Heads(store.root).path(job))
     record = head.record
     origin = record.origin
-    data = _data(store, msgspec.to_builtins(record), record.label_separator)
+    data = recorded_rows(store, msgspec.to_builtins(record))
     features = store.open_space(origin.space).rows(data.keys)
     return _subject(
         store,
@@ -72,24 +69,10 @@ def _of_model(store: Store, job: str) -> Subject:
     model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
     record = msgspec.to_builtins(model.record)
     origin, label_separator = model.record.origin, model.record.options.label_separator
-    data = _data(store, record, label_separator)
-    version = store.datasets.get(origin.dataset, origin.dataset_version)
-    probabilities = model.predict_proba(version.texts(data.rows[data.split.rows(TEST)]))
+    data = recorded_rows(store, record)
+    probabilities = model.predict_proba(data.texts(data.split.rows(TEST)))
     name = f"Fine-tune on {origin.dataset}"
     return _subject(store, job, name, record, data, label_separator, probabilities, _last_features(store, data, record))
-
-
-def _data(store: Store, record: dict[str, Any], label_separator: str | None) -> LabelledRows:
-    """The labelled rows that the record was measured on. Raises OtherSplit."""
-    origin = record["origin"]
-    version = store.datasets.get(origin["dataset"], origin["dataset_version"])
-    data = labelled_rows(version, origin["label_column"], label_separator=label_separator)
-    if data.split.digest != record["split_digest"]:
-        raise OtherSplit(
-            f"measured on split {record['split_digest'][:8]}; {version.name} has the split {data.split.digest[:8]} now"
-            f"\n  try: jdq submit train-head {version.name}"
-        )
-    return data
 
 
 def _subject(
@@ -108,7 +91,6 @@ def _subject(
     from jdq.worker.report.subject import Subject
 
     origin = record["origin"]
-    version = store.datasets.get(origin["dataset"], origin["dataset_version"])
     targets = read_targets(data.labels, label_separator=label_separator)
     return Subject(
         name=name,
@@ -117,7 +99,7 @@ def _subject(
         record=record,
         classes=targets.classes,
         codes=targets.codes,
-        texts=version.texts(data.rows),
+        texts=data.texts(),
         split=data.split,
         probabilities=probabilities,
         X=features,

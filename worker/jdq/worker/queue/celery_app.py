@@ -28,12 +28,8 @@ def celery_settings() -> dict[str, Any]:
         # Tickets only: the ledger owns recovery.
         "task_acks_late": False,
         "task_default_queue": "cpu",
-        "task_default_priority": 5,
-        "task_create_missing_queues": True,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
-        # True revokes and loses the running task when Redis restarts.
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
         # One process per GPU; spawn, because neither CUDA nor OpenMP survives a fork.
         "worker_pool": "prefork",
         "worker_concurrency": 1,
@@ -53,6 +49,5 @@ def celery_settings() -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            "queue_order_strategy": "priority",
         },
     }

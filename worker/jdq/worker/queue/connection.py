@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -19,10 +19,24 @@ class BrokerUnreachable(Exception):
     """No answer from the Redis server, or a refusal; the message names the URL without its password."""
 
 
-def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
+class _Backoff(ExponentialBackoff):
+    """The pause before a command is repeated, for as long as `waits()` is true."""
+
+    def __init__(self, waits: Callable[[], bool]) -> None:
+        super().__init__(cap=2, base=0.05)
+        self._waits = waits
+
+    def compute(self, failures: int) -> float:
+        """Seconds; raises redis.ConnectionError where nobody waits any longer."""
+        if not self._waits():
+            raise redis.ConnectionError("the server does not answer, and this process ends")
+        return super().compute(failures)
+
+
+def connect(config: Config, *, patience_s: float = 0.0, waits: Callable[[], bool] = lambda: True) -> redis.Redis:
     """A client of the ledger's Redis; commands retry for about `patience_s`, at least once, when the connection breaks.
 
-    Repeating one is safe: see scripts.py.
+    waits: whether they still do. Repeating one is safe: see scripts.py.
     """
     retries = max(1, int(patience_s / 2))
     url = redis_url(config.broker_url)
@@ -36,7 +50,7 @@ def connect(config: Config, *, patience_s: float = 0.0) -> redis.Redis:
         socket_connect_timeout=4 if patience_s else 2,
         **over_tcp,
         health_check_interval=25,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
+        retry=Retry(_Backoff(waits), retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
     )
 

@@ -14,6 +14,7 @@ import msgspec
 from jdq.worker.encoder.options import AUTO
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.heads.options import BEST_BY, HeadOptions
+from jdq.worker.heads.split_options import SplitOptions
 
 Queue: TypeAlias = Literal["gpu", "cpu"]
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
@@ -84,6 +85,8 @@ class TrainHead(
     options: HeadOptions = HeadOptions()
     label_column: str | None = None  # None is the dataset's own
     search: HeadSearch | None = None
+    split: SplitOptions = SplitOptions()
+    repeats: int = 1  # splits to measure on, each by another seed; the head is that of the first
 
 
 class FineTune(
@@ -98,6 +101,7 @@ class FineTune(
     version: str
     options: FineTuneOptions
     label_column: str | None = None  # None is the dataset's own
+    split: SplitOptions = SplitOptions()
 
 
 class Predict(

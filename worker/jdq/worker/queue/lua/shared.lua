@@ -128,7 +128,7 @@ local function return_all(id)
     end
   end
   redis.call('UNLINK', key(id, 'delayed'), key(id, 'leases'), key(id, 'holders'), key(id, 'live'),
-    key(id, 'troubles'), key(id, 'attempts'), key(id, 'after'))
+    key(id, 'troubles'), key(id, 'after'))
 end
 
 local function drop_lease(id, chunk)
@@ -245,7 +245,6 @@ local function accuse(trouble, row)
   if trouble.row ~= row then
     trouble.row = row
   else
-    trouble.row = nil
     trouble.death = 0
     trouble.rows[#trouble.rows + 1] = row
   end
@@ -294,7 +293,7 @@ local function end_attempt(id, chunk, what, worker, reason, delay_ms, alone)
   return {ticket_order(id, 1)}
 end
 
--- A worker whose attempts at different chunks fail, one after another and none succeeds, is quarantined: see sick.lua.
+-- A worker whose attempts at different chunks fail, one after another and none succeeds, is quarantined.
 local function blame(worker, reason)
   if redis.call('HINCRBY', 'jdq:workers:faults', worker, 1) < limits.sick_after then return end
   redis.call('HSETNX', 'jdq:workers:sick', worker, cjson.encode({since = now, reason = reason}))
