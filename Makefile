@@ -33,8 +33,8 @@ types: $(STAMP)  ## Check types (mypy, strict).
 arrows: $(STAMP)  ## Check which part imports which (import-linter).
 	$(BIN)/lint-imports --no-logo
 
-unit: $(STAMP)  ## Run the tests.
-	$(BIN)/pytest -q -m "not compose"
+unit: $(STAMP)  ## Run the tests, in JOBS=2 processes.
+	$(BIN)/pytest -q -m "not compose" -n $(or $(JOBS),2) --dist loadfile
 
 mutants: $(STAMP)  ## Print mutation scores of seven folders. ROOM=store/jdq/store/spaces for one folder or file.
 	$(BIN)/python -m tests.mutation.score $(ROOM)

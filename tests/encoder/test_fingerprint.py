@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BartForConditionalGeneration, BartForSequenceClassification, BartModel
 
+from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
 from jdq.worker.encoder.tiny import make_tiny_bart
@@ -108,3 +109,19 @@ def test_a_known_encoder_has_a_known_fingerprint(tmp_path: Path) -> None:
     space = describe(str(folder))
     assert space.architecture == "bart-encoder layers=1 heads=1 activation=gelu embed_scale=1"
     assert (space.weights, space.tokenizer) == ("0a900278c2baf9b50ac300763e80abb1", "e5b2cd120fe83c977135073e0e8760c9")
+
+
+def test_a_config_is_known_by_what_changes_numbers() -> None:
+    config = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12}
+    known = fingerprint.of_config(config)
+    assert known == "88c838533104"
+    without_effect = {"id2label": {"0": "a"}, "attention_probs_dropout_prob": 0.1, "classifier_dropout": None}
+    assert fingerprint.of_config(dict(reversed((config | without_effect).items()))) == known
+    for changed in ({"hidden_act": "relu"}, {"layer_norm_eps": 1e-5}, {"pad_token_id": 1}):
+        assert fingerprint.of_config(config | changed) != known
+
+
+def test_a_tokenizer_is_known_by_its_steps_and_not_by_how_they_are_written() -> None:
+    known = fingerprint.of_tokenizer('{"b": ["é"], "a": 1}')
+    assert known == fingerprint.of_tokenizer('{"a":1,\n "b":["\\u00e9"]}')
+    assert known != fingerprint.of_tokenizer('{"a": 1, "b": ["e"]}')

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from jdq.worker.encoder.errors import EncoderNotFound
 from jdq.worker.encoder.folder import find_folder
@@ -131,6 +132,24 @@ def test_a_hub_that_is_out_of_order_is_one_that_cannot_be_reached(hub: Hub) -> N
         "  on a machine with a network: hf download some/bart --local-dir DIR, copy DIR here, and pass --encoder DIR",
         "  or, to try jdq offline: jdq model tiny DIR",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OSError("no space\nsecond line"), "no space"), (ConnectionResetError(), "ConnectionResetError")],
+)
+def test_a_download_that_breaks_says_why_in_a_line(
+    hub: Hub, error: OSError, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(name: str, *, local_files_only: bool = False, **options: object) -> str:
+        raise LocalEntryNotFoundError("not here") if local_files_only else error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", breaks)
+    with pytest.raises(EncoderNotFound) as refused:
+        find_folder("some/bart")
+    assert str(refused.value).splitlines()[0] == (
+        f"some/bart is not a folder, is not on this machine yet, and the hub cannot be reached: {reason}"
+    )
 
 
 def test_a_download_that_was_interrupted_is_continued(hub: Hub, tiny: Path) -> None:

@@ -68,8 +68,9 @@ def test_a_model_may_have_256_entries_more_than_its_tokenizer_but_none_less(
         return
     with pytest.raises(TokenizerMismatch) as refused:
         describe(str(folder))
-    assert f"has 4000 entries, its model {entries}: they do not belong together\n  save the model's own" in str(
-        refused.value
+    assert str(refused.value) == (
+        f"the tokenizer of {folder} has 4000 entries, its model {entries}: they do not belong together\n"
+        "  save the model's own tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)"
     )
 
 

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.report.page import render
 from jdq.worker.report.subject import Compared, LearningPoint, Subject
 from tests.report.test_report import labels, subject_of
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-
 LONG = "logreg with a long name k3v9x2pq"
 # Elements whose right end is outside the window, unless the table around them scrolls.
 OUTSIDE = """() => [...document.querySelectorAll("body *")]
@@ -71,29 +69,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH")
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
-@pytest.fixture(params=["full", "many classes", "label sets"])
-def file(request: pytest.FixtureRequest, files: dict[str, Path]) -> Path:
-    return files[request.param]
-
-
-@pytest.mark.parametrize("width", [390, 768, 1200])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_cut_and_axe_finds_no_violation(browser: Any, file: Path, width: int, scheme: str) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page.goto(file.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(OUTSIDE) == []
-    assert page.evaluate(HIDDEN) == []
-    assert page.evaluate(SMALLEST) >= 8
-    found = axe_api.Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    page.close()
+@pytest.mark.parametrize("name", ["full", "many classes", "label sets"])
+def test_nothing_is_cut_and_axe_finds_no_violation(browser: Any, files: dict[str, Path], name: str) -> None:
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(files[name].as_uri())
+        for width in (390, 768, 1200):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (scheme, width)
+            assert page.evaluate(OUTSIDE) == [], (scheme, width)
+            assert page.evaluate(HIDDEN) == [], (scheme, width)
+            assert page.evaluate(SMALLEST) >= 8, (scheme, width)
+            found = Axe().run(page)
+            assert found.violations_count == 0, (scheme, width, found.generate_report())
+        page.close()
 
 
 def test_a_tap_on_a_point_of_the_map_shows_its_text(browser: Any, files: dict[str, Path]) -> None:

@@ -73,7 +73,7 @@ def test_features_are_hugging_faces_and_a_head_is_trained_from_them(
 
     result = stack.json("result", head)
     assert result["kind"] == "train-head"
-    assert 0 <= result["metrics"]["accuracy"] <= 1
+    assert result["metrics"]["accuracy"] > 0.25  # labels beside the wrong features reach about 0.15
     answer = json.loads(stack.run("predict", "Senior chef for a busy kitchen", "--head", head, "--json").stdout)
     assert set(answer["probabilities"]) == set(y)
     assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)

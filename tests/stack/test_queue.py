@@ -30,10 +30,10 @@ def submitted(stack: Stack, folder: Path, name: str, texts: list[str], *options:
     return stack.run("submit", "extract", str(file), "--encoder", "hash:8", *options).stdout.strip()
 
 
-def slow(stack: Stack, folder: Path, name: str = "slow", *options: str) -> str:
+def slow(stack: Stack, folder: Path, name: str = "slow", *options: str, texts: int = SLOW_TEXTS) -> str:
     """A job of some 10 s, of which a worker has taken the first chunk. Its texts are no other test's."""
-    texts = [f"{folder.name} {name} {n} [slow]" for n in range(SLOW_TEXTS)]
-    job = submitted(stack, folder, name, texts, *options)
+    rows = [f"{folder.name} {name} {n} [slow]" for n in range(texts)]
+    job = submitted(stack, folder, name, rows, *options)
     until(lambda: stack.json("status", job)["computed"] > 0)
     return job
 
@@ -89,7 +89,7 @@ def test_a_text_that_kills_its_worker_is_named_and_all_others_are_stored(running
 
 
 def test_an_urgent_job_overtakes_within_a_chunk(running: Stack, tmp_path: Path) -> None:
-    low = slow(running, tmp_path, "low", "--priority", "low")
+    low = slow(running, tmp_path, "low", "--priority", "low", texts=3 * SLOW_TEXTS)
     urgent = submitted(running, tmp_path, "urgent", [f"urgent {n} [slow]" for n in range(50)], "--priority", "high")
     running.run("watch", urgent)
     assert running.json("status", low)["state"] == "running"

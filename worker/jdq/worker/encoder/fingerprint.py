@@ -53,14 +53,16 @@ WITHOUT_EFFECT = frozenset(
 
 def of_weights(tensors: Mapping[str, StoredTensor]) -> str:
     """Digest of names, dtypes, shapes and bytes, 32 hexadecimal digits; the order of the mapping does not matter."""
-    names = sorted(tensors)
-    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing releases the GIL
-        digests = pool.map(lambda name: hashlib.blake2b(tensors[name].data, digest_size=DIGEST_BYTES).digest(), names)
     combined = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, digest in zip(names, digests, strict=True):
-        combined.update(f"{name}\n{tensors[name].dtype}\n{list(tensors[name].shape)}\n".encode())
-        combined.update(digest)
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
+        for part in pool.map(lambda name: _of_tensor(name, tensors[name]), sorted(tensors)):
+            combined.update(part)
     return combined.hexdigest()
+
+
+def _of_tensor(name: str, tensor: StoredTensor) -> bytes:
+    described = f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode()
+    return described + hashlib.blake2b(tensor.data, digest_size=DIGEST_BYTES).digest()
 
 
 def of_tokenizer(behaviour: str) -> str:

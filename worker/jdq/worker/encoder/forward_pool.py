@@ -79,7 +79,7 @@ class ForwardPool:
         return future
 
     def _pooled(self, batch: Batch) -> Tensor:
-        return self._network.pooled(batch).to("cpu", torch.float32)
+        return self._network.pooled(batch).float()
 
 
 @functools.cache

@@ -117,7 +117,7 @@ class Float8Linear:
         self._weight_scale = self._weight_scale.t().contiguous()
         self._bias = bias.to(torch.bfloat16)
         self._activation = F.gelu if activation == "gelu" else torch.relu
-        self.size_bytes = quantised.nbytes + bias.nbytes
+        self.size_bytes = quantised.nbytes + self._bias.nbytes
 
     def __call__(self, x: Tensor) -> Tensor:
         quantised, scale = _to_float8(x)
@@ -182,5 +182,5 @@ def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
 def _to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as float8 and their scales (rows, 1) float32: the largest value of each row becomes float8's largest."""
     largest = torch.finfo(torch.float8_e4m3fn).max
-    scale = x.abs().amax(dim=1, keepdim=True).to(torch.float32).clamp_(min=1e-12) / largest
-    return (x.to(torch.float32) / scale).clamp_(-largest, largest).to(torch.float8_e4m3fn), scale
+    scale = x.abs().amax(dim=1, keepdim=True).to(torch.float32).clamp_(min=LEAST_SCALE) / largest
+    return (x / scale).to(torch.float8_e4m3fn), scale

@@ -123,15 +123,13 @@ def _spread_weights(model: torch.nn.Module) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: prints the folder to stdout, a warning about the random weights to stderr."""
+    """The options of make_tiny_bart: prints the folder to stdout, a warning about the random weights to stderr."""
     parser = argparse.ArgumentParser(prog="python -m jdq.worker.encoder.tiny", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to write the model")
-    parser.add_argument("--dim", type=int, default=128, help="width of the features, a multiple of 16 (default 128)")
-    parser.add_argument("--layers", type=int, default=2, help="layers of the encoder (default 2)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random weights (default 0)")
-    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="take vocab.json and merges.txt from here")
-    options = parser.parse_args(arguments)
-    folder = make_tiny_bart(**vars(options))
+    parser.add_argument("folder", type=Path)
+    for number in ("--dim", "--layers", "--seed"):
+        parser.add_argument(number, type=int, default=argparse.SUPPRESS)
+    parser.add_argument("--tokenizer", type=Path)
+    folder = make_tiny_bart(**vars(parser.parse_args(arguments)))
     sys.stderr.write("the weights are random: good for trying jdq, not for results\n")
     sys.stdout.write(f"{folder}\n")
     return 0
