@@ -68,8 +68,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     }
     table = home / "table.csv"
     pd.DataFrame(ROWS).to_csv(table, index=False)
-    extract = ["submit", "extract", str(table), "--wait", "--name"]
-    for command in (["up"], [*extract, "banking"], [*extract, "posts"]):
+    encoder = str(make_tiny_bart(home / "tiny", dim=32, layers=1))
+    for command in (
+        ["up"],
+        *(["submit", "extract", str(table), "--wait", "--name", name] for name in ("banking", "posts", "postings")),
+        ["submit", "train-head", "postings", "--wait"],
+        ["submit", "fine-tune", "postings", "--encoder", encoder, "--epochs", "1", "--wait"],
+    ):
         subprocess.run([str(programs / "jdq"), *command], env=environment, check=True, capture_output=True)
     yield environment
     subprocess.run([str(programs / "jdq"), "down"], env=environment, check=True, capture_output=True)
