@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,8 +82,23 @@ def test_a_self_test_says_what_is_wrong() -> None:
     assert SelfTest("cpu").wait() == ""
     assert SelfTest("cuda:99").wait().startswith("self-test: cuda:99 does not compute: ")
     assert in_place(SelfTest("cpu"), "import os; os.kill(os.getpid(), 9)").wait() == "self-test: exit code -9"
+    assert in_place(SelfTest("cpu"), "raise SystemExit('jdq: broken')").wait() == "self-test: broken"
     hanging = in_place(SelfTest("cpu", timeout_s=0.3), "import time; time.sleep(60)")
     assert hanging.wait() == "the self-test of the device did not end within 0.3 s"
+
+
+@contextmanager
+def something_to_read() -> Iterator[None]:
+    """On this process's standard input."""
+    source, target = os.pipe()
+    os.write(target, b"noise")
+    os.close(target)
+    before = os.dup(0)
+    os.dup2(source, 0)
+    yield
+    os.dup2(before, 0)
+    for descriptor in (source, before):
+        os.close(descriptor)
 
 
 def test_a_self_test_is_a_process_of_its_own_that_nobody_waits_for(capfd: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +106,8 @@ def test_a_self_test_is_a_process_of_its_own_that_nobody_waits_for(capfd: pytest
     assert test._command == [sys.executable, "-m", "jdq.worker.programs.self_test", "cuda:1"]
     in_place(test, "import sys; print('noise'); sys.exit(len(sys.stdin.read()))")
     assert (test.runs, test.finding()) == (False, None)
-    test.begin()
+    with something_to_read():
+        test.begin()
     assert test.runs
     assert until(lambda: [found] if (found := test.finding()) is not None else None) == [""]
     assert (test.runs, capfd.readouterr().out) == (False, "")
