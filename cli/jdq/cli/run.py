@@ -139,13 +139,16 @@ def _bring_up(client: Client) -> None:
 
 def _run_jobs(client: Client, version: DatasetVersion, new: DatasetVersion | None, encoder: str) -> Jobs:
     """Submits the jobs that have not run yet, and waits for all of them."""
+    from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions
     from jdq.worker.queue.contract import Extract, HeadSearch, Predict, TrainHead
 
     name, digest = version.name, version.version
     wanted = Extract(dataset=name, version=digest, encoder=encoder, precision=client.config.precision)
     extract = watched(client, ensure(client, wanted))
     space = (extract.result or {})["space"]
-    head_id = ensure(client, TrainHead(dataset=name, version=digest, space=space))
+    head_id = ensure(
+        client, TrainHead(dataset=name, version=digest, space=space, options=HeadOptions(head=DEFAULT_HEAD))
+    )
     search_spec = TrainHead(dataset=name, version=digest, space=space, search=HeadSearch(heads=SEARCHED))
     search_id = ensure(client, search_spec)
     head, search = watched(client, head_id), watched(client, search_id)
