@@ -241,6 +241,7 @@ def test_what_the_stack_writes_is_private(shared_stack: Stack) -> None:
 def test_a_worker_that_has_to_be_killed_when_the_supervisor_is_dead_loses_no_attempt(
     stack: Stack, tmp_path: Path
 ) -> None:
+    stack = Stack(stack.home, stack.settings | {"JDQ_LEASE_S": "60"})  # it does not expire in the meantime
     stack.run("up")
     [worker] = [worker for worker in stack.json("workers") if worker["queue"] == "gpu"]
     job = slow(stack, tmp_path)
