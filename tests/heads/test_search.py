@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.worker.heads.crossval import assign_folds, cross_validate, fold_rows
+from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadParameter, TooFewRows, UnknownHead
+from jdq.worker.heads.folds import assign_folds, fold_rows
 from jdq.worker.heads.labels import read_targets
-from jdq.worker.heads.options import HeadOptions
+from jdq.worker.heads.options import METRICS, HeadOptions
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.search import (
     GRIDS,
@@ -64,6 +65,25 @@ def test_the_grid_covers_every_head_and_leaves_slow_ones_out_of_large_datasets()
     assert {trial.options.head for trial in small} >= {"logreg", "svm", "mlp", "knn", "hist-gbm", "random-forest"}
     assert {trial.options.head for trial in large} == {"dummy", "logreg", "linear-svm", "mlp"}
     assert [trial.number for trial in small] == list(range(len(small)))
+
+
+def test_an_allowed_classifier_is_one_trial_and_can_be_the_best(made: Any) -> None:
+    name = "sklearn.naive_bayes.GaussianNB"
+    with pytest.raises(UnknownHead, match="not allowed"):
+        list_trials(HeadOptions(), rows=210, heads=[name])
+    for count in (None, 3):
+        trials = list_trials(HeadOptions(), rows=210, trials=count, heads=["dummy", name], allowed=[name])
+        assert [(t.options.head, t.options.params) for t in trials if t.options.head == name] == [(name, {})]
+    scores = [score_trial(made.X, made.y, made.split, trial, keys=made.keys, folds=2) for trial in trials]
+    best = refit_best(made.X, made.y, made.split, scores, keys=made.keys, allowed=[name])
+    assert best.record.head == name and best.record.metrics["accuracy"] > 0.6
+
+
+def test_every_metric_of_a_search_is_scored(made: Any) -> None:
+    trial = Trial(number=0, options=HeadOptions(head="dummy"))
+    assert set(score_trial(made.X, made.y, made.split, trial, folds=2).scores) == {
+        name for name in METRICS if name != "hamming_loss" and not name.startswith("micro_")
+    }
 
 
 def test_random_trials_are_drawn_by_the_seed() -> None:

@@ -9,18 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jdq.cli.jobs.progress import progress_of
+from jdq.store.keys import text_keys
 from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.split import TEST
 from jdq.worker.jobs import work_for
 from jdq.worker.jobs.fine_tune import FineTuneWork
+from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.jobs.learnt import learnt_by, short_keys
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict
+from jdq.worker.programs.write_report import page_of
+from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Job
 from tests.jobs.cases import csv_of
@@ -85,6 +91,33 @@ def test_a_fine_tune_ends_with_a_model_that_classifies_and_extracts(workplace: W
     other = workplace.finished(Extract(dataset=new.name, version=new.version, encoder=encoder))
     assert result(extraction)["space"] != result(other)["space"]
     assert new.spaces()[1].encoder == job.id
+
+
+def test_the_texts_that_a_fine_tune_learnt_from_are_not_tested_on_its_features(
+    workplace: Workplace, encoder: str
+) -> None:
+    spec = fine_tune(workplace, encoder, epochs=1)
+    first = workplace.finished(spec)
+    # The same texts, mended otherwise because their classes are others, and new ones.
+    rows = [(text, "xyzvw"[i % 5]) for i, (text, _) in enumerate(ROWS)] + [(f"new {i}", "xy"[i % 2]) for i in range(9)]
+    later = workplace.imported(csv_of(rows), "later")
+    assert workplace.finished(Extract(dataset="later", version=later.version, encoder=first.id)).state == "succeeded"
+    head = result(workplace.finished(TrainHead(dataset="later", version=later.version)))
+    before = labelled_rows(workplace.store.datasets.get(spec.dataset, spec.version), None)
+    learnt = set(before.texts(np.flatnonzero(before.split.parts != TEST)))
+    data = labelled_rows(later, None)
+    tested = data.texts(data.split.rows(TEST))
+    kept = [text for text in tested if text not in learnt]
+    assert 0 < len(kept) < len(tested)
+    assert (head["metrics"]["rows"], head["origin"]["learnt_rows"]) == (len(kept), len(tested) - len(kept))
+    assert page_of(workplace.store, head["head_id"])  # finds the same rows again
+
+    options = FineTuneOptions(encoder=first.id, epochs=1, batch_size=8, max_length=32)
+    second = workplace.finished(FineTune(dataset="later", version=later.version, options=options))
+    assert result(second)["origin"]["learnt_rows"] == len(tested) - len(kept)
+    known = learnt_by(workplace.store, second.id)
+    trained = [text for text, part in zip(data.texts(), data.split.parts, strict=True) if part != TEST]
+    assert set(known.tolist()) == set(short_keys(text_keys(learnt | set(trained))).tolist())
 
 
 def test_predictions_by_a_model_report_tokens_for_the_eta(workplace: Workplace, encoder: str) -> None:

@@ -45,6 +45,17 @@ def test_the_table_is_plain_parquet(version: Path) -> None:
     assert [tuple(row.values()) for row in table.to_pylist()] == ROWS
 
 
+@pytest.mark.parametrize(("width", "compression"), [(1000, "ZSTD"), (1001, "SNAPPY")])
+def test_a_table_of_many_columns_is_compressed_by_what_needs_no_setting_up(
+    tmp_path: Path, width: int, compression: str
+) -> None:
+    row = [str(n) for n in range(width)]
+    (tmp_path / "wide.csv").write_text("\n".join([",".join(["text", *row[1:]]), ",".join(row)]) + "\n")
+    path = Datasets(tmp_path).import_table(tmp_path / "wide.csv").path / "table.parquet"
+    assert pq.read_metadata(path).row_group(0).column(0).compression == compression
+    assert list(pq.read_table(path).to_pylist()[0].values()) == row
+
+
 def test_the_arrays_hold_the_key_and_the_length_of_each_text(version: Path) -> None:
     texts = [row[1].encode() for row in ROWS]
     keys = np.load(version / "keys.npy", allow_pickle=False)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
 from jdq.store.datasets import Datasets
-from jdq.store.table import TableOptions
+from jdq.store.datasets.importing import _read_ahead
+from jdq.store.table import TableError, TableOptions
 
 
 def test_several_files_are_named_in_order_with_a_digest_of_their_digests(tmp_path: Path) -> None:
@@ -36,3 +42,24 @@ def test_without_the_option_no_row_is_skipped_and_joined_columns_are_named(tmp_p
     source = Datasets(tmp_path).import_table(tmp_path / "a.csv", options=options).source
     assert source.n_skipped_rows == 0
     assert source.text_columns == ("title", "body")
+
+
+def test_one_block_is_read_ahead_while_the_last_is_written() -> None:
+    read: list[int] = []
+    second = threading.Event()
+
+    def blocks() -> Iterator[list[pa.Array]]:
+        for number in range(4):
+            read.append(number)
+            yield [pa.array([str(number)])]
+            if number == 0:
+                second.set()
+        raise TableError("at the end")
+
+    ahead = _read_ahead(blocks())
+    assert next(ahead)[0].to_pylist() == ["0"]
+    assert second.wait(10)
+    assert read in ([0], [0, 1])
+    assert [next(ahead)[0].to_pylist() for _ in range(3)] == [["1"], ["2"], ["3"]]
+    with pytest.raises(TableError, match="at the end"):
+        next(ahead)

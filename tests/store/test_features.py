@@ -224,3 +224,8 @@ def test_scattered_rows_may_be_read_ahead_and_need_a_copy(space: Space) -> None:
     with pytest.raises(ValueError, match="a copy is needed"):
         np.asarray(rows, copy=False)
     np.testing.assert_array_equal(np.asarray(rows), fake_features(sentences(200)[::2]))
+
+
+def test_a_producer_is_stored_as_sorted_json(space: Space) -> None:
+    name = space.put(text_keys(["a"]), fake_features(["a"]), [1], producer={"b": "2", "a": "1"})
+    assert space.open_shard(name).header.producer == '{"a":"1","b":"2"}'

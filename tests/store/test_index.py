@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from jdq.store.keys import Keys, text_keys
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import segment
 from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.index import Index
+from jdq.store.spaces.mapped_shard import MappedShard, open_shard
 from jdq.store.spaces.segment import Segment
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -87,7 +90,7 @@ def test_a_damaged_segment_is_not_merged_into_a_sound_one(tmp_path: Path) -> Non
     assert not Space(space.path).missing(keys).any()
     (path,) = (space.path / "index").glob("*.keys")
     sound = path.read_bytes()
-    for position in range(len(sound) - 24 * 100, len(sound), 7):
+    for position in range(len(sound) - 24 * 100, len(sound), 61):
         path.write_bytes(sound[:position] + bytes([sound[position] ^ 32]) + sound[position + 1 :])
         put_texts(space, sentences(1, 1000 + position))
         reader = Space(space.path)
@@ -134,13 +137,13 @@ def test_what_is_no_segment_is_none(tmp_path: Path, content: bytes) -> None:
 def test_many_small_puts_leave_few_segments(tmp_path: Path) -> None:
     space = open_store(tmp_path).space(fake_space())
     space.missing(text_keys(["x"]))
-    for start in range(300):
+    for start in range(100):
         put_texts(space, sentences(1, start))
     files = segment.paths(space.path / "index")
     assert 0 < len(files) <= 8
     fresh = Space(space.path)
-    np.testing.assert_array_equal(fresh.read(text_keys(sentences(300))), fake_features(sentences(300)))
-    assert fresh.count() == 300
+    np.testing.assert_array_equal(fresh.read(text_keys(sentences(100))), fake_features(sentences(100)))
+    assert fresh.count() == 100
 
 
 def test_an_index_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
@@ -183,3 +186,63 @@ def test_a_segment_of_another_version_or_length_is_none(tmp_path: Path) -> None:
         assert changed != data
         path.write_bytes(changed)
         assert segment.read(path) is None
+
+
+@pytest.mark.parametrize(
+    ("added", "kept"),
+    [
+        ([110, 40, 10, 2], [110, 40, 10, 2]),
+        ([10, 6], [16]),
+        ([10, 5], [15]),
+        ([100, 4, 3], [100, 7]),
+        ([11, 5], [11, 5]),
+    ],
+)
+def test_segments_are_merged_until_each_is_over_twice_as_long_as_all_shorter_ones(
+    tmp_path: Path, added: list[int], kept: list[int]
+) -> None:
+    index = Index("x", tmp_path / "shards", tmp_path / "index")
+    index.refresh()
+    for number, rows in enumerate(added):
+        index.add(f"{number:032x}", text_keys(sentences(rows, 1000 * number)))
+    assert sorted(map(len, index._parts), reverse=True) == kept
+    assert index.sizes().tolist() == added
+
+
+@pytest.mark.parametrize(("shards", "files"), [(1, 0), (2, 1), (3, 1), (5, 1)])
+def test_keys_are_merged_in_bounded_memory_and_many_are_worth_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int, files: int
+) -> None:
+    monkeypatch.setattr("jdq.store.spaces.index.WORTH_A_FILE_KEYS", 20)
+    space = open_store(tmp_path).space(fake_space())
+    for number in range(shards):
+        put_texts(space, sentences(10, 10 * number))
+    reader = Space(space.path)
+    texts = sentences(10 * shards)
+    assert not reader.missing(text_keys(texts)).any()
+    assert len(segment.paths(space.path / "index")) == files
+    np.testing.assert_array_equal(reader.read(text_keys(texts)), fake_features(texts))
+
+
+def test_a_damaged_shard_is_read_again_only_when_its_file_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    path, keys = space.shard_path(put_texts(space, ["a", "b"])), text_keys(["a", "b"])
+    sound = path.read_bytes()
+    path.write_bytes(sound[:100])
+    reader = Space(space.path)
+    opened: list[Path] = []
+
+    def counting(path: Path, **more: Any) -> MappedShard:
+        opened.append(path)
+        return open_shard(path, **more)
+
+    monkeypatch.setattr("jdq.store.spaces.index.open_shard", counting)
+    for _ in range(3):
+        assert reader.missing(keys).all()
+    assert opened == [path]
+    path.unlink()
+    path.write_bytes(sound)
+    assert not reader.missing(keys).any()
+    assert (opened, reader.index.unreadable()) == ([path, path], {})

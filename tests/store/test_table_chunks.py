@@ -48,6 +48,13 @@ def test_plain_lines_are_divided_by_pyarrow(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", " "])
+def test_lines_are_divided_at_the_delimiter_alone(delimiter: str) -> None:
+    columns = _splitter(2, delimiter, quotes=True)(f"a,b|c{delimiter}d\n".encode())
+    assert [column.to_pylist() for column in columns] == [["a,b|c"], ["d"]]
+    assert _splitter(2, "é", quotes=True)("aéb\n".encode()) == []
+
+
 def test_quotes_are_divided_where_they_are_text() -> None:
     assert _splitter(1, ",", quotes=False)(b'"a\n')[0].to_pylist() == ['"a']
     assert _splitter(1, ",", quotes=True)(b'"a\n') == []
@@ -58,6 +65,13 @@ def test_bytes_that_are_not_utf_8_are_left_to_csv(data: bytes) -> None:
     with pytest.raises(UnicodeDecodeError):
         data.decode()
     assert _splitter(2, ",", quotes=True)(b"a," + data + b"\n") == []
+
+
+def in_chunks_of(patch: pytest.MonkeyPatch, size: int) -> None:
+    """Reads tables in pieces of so many bytes, and the header in one of its own."""
+    patch.setattr("jdq.store.table.chunk.CHUNK_BYTES", size)
+    patch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+    patch.setattr("jdq.store.table.delimited.FIRST_BYTES", 1)
 
 
 cells = st.lists(st.sampled_from(["a", "é", '"', ",", "\n", "\r\n", " ", "영화"]), max_size=4).map("".join)
@@ -79,8 +93,7 @@ def test_no_cell_depends_on_where_a_piece_of_the_file_ends(
     with file.open(newline="", encoding=encoding) as stream:
         expected = [tuple(row) for row in csv.reader(stream)][1:]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jdq.store.table.chunk.CHUNK_BYTES", size)
-        patch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+        in_chunks_of(patch, size)
         given_encoding = "cp949" if encoding == "cp949" else None
         table = open_table(file, TableOptions(encoding=given_encoding, unlabelled=True, delimiter=","))
         assert rows_of(table) == expected
@@ -92,8 +105,7 @@ def test_no_cell_depends_on_where_a_piece_of_the_file_ends(
 def test_the_line_of_a_fault_is_right_wherever_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, above: str, skipped: int
 ) -> None:
-    monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", size)
-    monkeypatch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+    in_chunks_of(monkeypatch, size)
     head = "x\n" * skipped + "text,b\n" + above * 5
     line = head.count("\n") + 1
     for fault, fact in [("c\n", f"line {line} has 1 cell"), ('c,"d" e\n', f"line {line}: text follows")]:
@@ -120,8 +132,7 @@ def test_a_chunk_is_rows_or_columns() -> None:
 
 
 def test_records_are_chunked_by_their_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 10)
-    monkeypatch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+    in_chunks_of(monkeypatch, 10)
 
     def sizes(*cells: str) -> list[list[int]]:
         return [[line for line, _ in chunk.records()] for chunk in chunked((n, [c]) for n, c in enumerate(cells))]
@@ -138,8 +149,7 @@ def test_a_chunk_grows_with_the_columns_up_to_a_bound() -> None:
 
 def test_a_table_of_several_chunks_counts_its_rows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks that pyarrow divides, chunks that csv reads, and rows with a fault in between."""
-    monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 40)
-    monkeypatch.setattr("jdq.store.table.chunk.COLUMN_BYTES", 0)
+    in_chunks_of(monkeypatch, 40)
     rows = [(f"text {n}", "xy"[n % 2]) for n in range(40)]
     rows[20] = ('a "quote"', "x")
     rows[30] = ("bad \ufffd", "y")

@@ -12,6 +12,7 @@ from jdq.client.connection import Connection, InProcess
 from jdq.client.inputs import Columns, Data, imported
 from jdq.client.job import Job
 from jdq.client.suggestions import python_errors
+from jdq.worker.heads.options import DEFAULT_HEAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,7 @@ class Client:
         self,
         dataset: str | Job[Any] | None = None,
         *,
-        head: str = "logreg",
+        head: str = DEFAULT_HEAD,
         params: Mapping[str, ParameterValue] | None = None,
         label: str | None = None,
         label_separator: str | None = None,
@@ -156,7 +157,8 @@ class Client:
         from jdq.cli.submit.checks import check_classifiers
         from jdq.cli.submit.head_spec import GRID, head_options_of, search_of
 
-        wanted = search_of(GRID if trials is None else str(trials), tuple(heads), metric)
+        count, multi_label = GRID if trials is None else str(trials), label_separator is not None
+        wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
         check_classifiers(self._connection.config, heads)

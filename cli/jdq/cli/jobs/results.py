@@ -55,10 +55,16 @@ def print_head(record: dict[str, Any]) -> None:
     say(f"head {record['head_id']} ({record['head']}) on {origin['dataset']} {origin['dataset_version']}")
     if record["params"]:
         say("parameters: " + ", ".join(f"{name}={value}" for name, value in record["params"].items()))
+    if choice := record.get("choice"):
+        say(f"C={choice['C']:g}: {choice['why']}")
     if search := record.get("search"):
         best = search["trials"][0]["score"]
         say(f"the best of {len(search['trials'])} trials: {search['metric']} {best:.3f} in cross-validation")
     _print_measured(record)
+    if repeats := record.get("repeats"):
+        spread = [(name, repeats["metrics"][name]) for name in ("accuracy", "macro_f1")]
+        shown = ", ".join(f"{name} {of['mean']:.3f} +- {of['std']:.3f}" for name, of in spread)
+        say(f"on {repeats['splits']} splits: {shown}".replace("macro_f1", "macro-F1"))
     if cv := record.get("cv"):
         scores = cv["metrics"]["macro_f1"]
         say(f"{cv['folds']}-fold cross-validation: macro-F1 {scores['mean']:.3f} +- {scores['std']:.3f}")

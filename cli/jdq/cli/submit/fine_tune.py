@@ -17,6 +17,7 @@ from jdq.cli.submit.data import (
     table_options,
 )
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
+from jdq.cli.submit.split import Division, split_of, split_options
 
 
 @click.command("fine-tune")
@@ -51,6 +52,7 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
     show_default=True,
     help="Seconds between checkpoints, besides the one after each epoch.",
 )
+@split_options
 @job_options
 def fine_tune(
     data: tuple[str, ...],
@@ -58,6 +60,7 @@ def fine_tune(
     labels_by: str | None,
     encoder: str | None,
     name: str | None,
+    division: Division,
     sending: Sending,
     **options: Any,
 ) -> None:
@@ -85,5 +88,6 @@ def fine_tune(
         version=version.version,
         options=fine_tune_options,
         label_column=table["label_column"],
+        split=split_of(client, division, version, table["label_column"]),
     )
     send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.submit.data import check_classes
+from jdq.cli.submit.split import NO_DIVISION, Division, split_of, test_features
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -25,12 +26,23 @@ def head_spec(
     space: str | None,
     label_column: str | None,
     search: HeadSearch | None,
+    division: Division = NO_DIVISION,
+    repeats: int = 1,
 ) -> tuple[TrainHead, list[str]]:
-    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors of unknown names."""
+    """The job and those that it waits for; a test set's features are extracted where they are missing.
+
+    Raises BadRequest, NoLabels, HeadError, and the store's errors of unknown names.
+    """
     from jdq.worker.queue.contract import TrainHead
 
     extracted, extracted_space, after = features_of(client, dataset, version, space)
     check_classes(client, extracted, label_column, options.label_separator)
+    split = split_of(client, division, extracted, label_column)
+    if repeats > 1 and split.given:
+        raise BadRequest(f"--repeats draws other splits, but {split.name} decides which rows are tested")
+    if extraction := test_features(client, split, extracted, extracted_space, after):
+        after = [*after, client.submit(extraction, after=after)]
+        client.note(f"job {after[-1]} extracts the test set {split.test_dataset}")
     spec = TrainHead(
         dataset=extracted.name,
         version=extracted.version,
@@ -38,6 +50,8 @@ def head_spec(
         options=options,
         label_column=label_column,
         search=search,
+        split=split,
+        repeats=repeats,
     )
     return spec, after
 
@@ -51,7 +65,7 @@ def head_options_of(
     **options: Any,
 ) -> HeadOptions:
     """The options of a head, or of all trials of a search. Raises UnknownHead, BadParameter, BadRequest."""
-    from jdq.worker.heads.options import HeadOptions, check_head, check_params
+    from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions, check_head, check_params
 
     for head in heads:
         check_head(head, allowed=[head] if "." in head else [])  # only the workers know which dotted names are allowed
@@ -60,16 +74,17 @@ def head_options_of(
         raise BadRequest(
             f"a job trains one head; a search compares several\n  try: jdq submit train-head --search {named}"
         )
-    check_params(heads[0] if heads else "logreg", params)
-    return HeadOptions(head=heads[0] if heads else "logreg", params=params, label_separator=labels_by, **options)
+    head = heads[0] if heads else DEFAULT_HEAD
+    check_params(head, params)
+    return HeadOptions(head=head, params=params, label_separator=labels_by, **options)
 
 
-def search_of(trials: str, heads: tuple[str, ...], metric: str) -> HeadSearch:
+def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: bool = False) -> HeadSearch:
     """GRID, or a number of random trials. Raises BadParameter, BadRequest."""
     from jdq.worker.heads.options import check_metric
     from jdq.worker.queue.contract import HeadSearch
 
-    check_metric(metric)
+    check_metric(metric, multi_label=multi_label)
     if trials == GRID:
         return HeadSearch(heads=heads, metric=metric)
     if not trials.isdecimal() or int(trials) < 1:
@@ -84,6 +99,7 @@ def features_of(
 
     Those of the last extraction that has not failed; a feature space that the user named needs no extraction.
     """
+    from jdq.store.datasets.names import is_passing
     from jdq.worker.queue.contract import Extract, JobState
 
     digest = client.store.open_space(space).digest if space else None
@@ -93,7 +109,7 @@ def features_of(
         job
         for job in client.jobbook.jobs()
         if isinstance(job.spec, Extract)
-        and dataset in (None, job.spec.dataset)
+        and (job.spec.dataset == dataset or (dataset is None and not is_passing(job.spec.dataset)))
         and (version is None or job.spec.version.startswith(version))
     ]
     usable = [job for job in extractions if job.state not in (JobState.FAILED, JobState.CANCELLED)]

@@ -12,6 +12,7 @@ from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import label_options
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 from jdq.cli.submit.sending import Sending, job_options, send
+from jdq.cli.submit.split import Division, split_options
 from jdq.worker.heads.options import BEST_BY, parse_params
 
 
@@ -60,6 +61,10 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     show_default=True,
     help="Metric that a search optimizes, such as accuracy or log_loss.",
 )
+@split_options
+@click.option(
+    "--repeats", type=click.IntRange(min=2), metavar="N", help="Measure on N splits, for the spread between them."
+)
 @job_options
 def train_head(
     dataset: str | None,
@@ -70,13 +75,15 @@ def train_head(
     space: str | None,
     search: str | None,
     metric: str,
+    division: Division,
+    repeats: int | None,
     sending: Sending,
     **options: Any,
 ) -> None:
     """Train a head on the features of DATASET.
 
     The default is the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
-    logreg (the default), linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name of a
+    auto (the default), logreg, linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name of a
     scikit-learn classifier that the workers allow.
 
     \b
@@ -88,8 +95,10 @@ def train_head(
         raise BadRequest("--search chooses the parameters itself: leave out --param")
     params = parse_params(options.pop("params"))
     head_options = head_options_of(heads, labels_by, params, searching=search is not None, **options)
-    head_search = None if search is None else search_of(search, heads, metric)
+    head_search = None if search is None else search_of(search, heads, metric, multi_label=labels_by is not None)
     client = Client()
     check_classifiers(client.config, heads)
-    spec, after = head_spec(client, head_options, dataset, version, space, label_column, head_search)
+    spec, after = head_spec(
+        client, head_options, dataset, version, space, label_column, head_search, division, repeats or 1
+    )
     send(client, spec, sending, after=after)

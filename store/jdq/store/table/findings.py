@@ -28,7 +28,7 @@ def may_be_odd(columns: Sequence[pa.Array], *, quotes: bool) -> bool:
 
     `quotes`: or whether a row may be split.
     """
-    data = b"".join(map(bytes_of, columns))
+    data = b"".join(map(_bytes_of, columns))
     if any(begin in data for begin in _ODD_BEGINS) and (b"\0" in data or GARBLED.search(data.decode())):
         return True
     if not quotes or b'"' not in data:
@@ -37,7 +37,7 @@ def may_be_odd(columns: Sequence[pa.Array], *, quotes: bool) -> bool:
     return bool(np.any(odd > 1))
 
 
-def bytes_of(column: pa.Array) -> memoryview:
+def _bytes_of(column: pa.Array) -> memoryview:
     """The cells of a column of strings in UTF-8, one after another."""
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]

@@ -34,8 +34,10 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a head, and how good it is. JSON-able: `msgspec.to_builtins(record)`.
 
     rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
+    repeats: the metrics on several splits, of which the first is the head's own.
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
+    choice: what was chosen by cross-validation, and why, of heads that do.
     history: one entry per epoch, of heads that are trained in epochs.
     """
 
@@ -61,9 +63,11 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: tuple[float, ...] = ()
     intervals: dict[str, tuple[float, float]] = {}
     cv: dict[str, Any] | None = None
+    repeats: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     per_class: int | None = None
     search: dict[str, Any] | None = None
+    choice: dict[str, Any] | None = None
     history: list[dict[str, float]] = []
     warnings: tuple[str, ...] = ()
 

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from jdq.worker.heads.crossval import LOWER_IS_BETTER, cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
 from jdq.worker.heads.features import Check, Features, no_check
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.labels import Labels, read_targets
 from jdq.worker.heads.options import BEST_BY, HeadOptions, ParameterValue, check_head
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import Split
-from jdq.worker.heads.train import make_fit_context, row_keys, train_head
+from jdq.worker.heads.train import make_fit_context, train_head
 
 Grid = Mapping[str, Sequence[ParameterValue]]
 
@@ -76,14 +77,22 @@ class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_trials(
-    base: HeadOptions, *, rows: int, trials: int | None = None, heads: Sequence[str] | None = None
+    base: HeadOptions,
+    *,
+    rows: int,
+    trials: int | None = None,
+    heads: Sequence[str] | None = None,
+    allowed: Sequence[str] = (),
 ) -> list[Trial]:
     """The trials of a search: a grid, or `trials` random draws by the seed of `base`.
 
     Seed, class weight, label separator and sampling of `base` apply to every trial; its head and parameters do not.
-    rows: of the train part; heads that would take too long on so many are left out unless `heads` names them.
+    rows: of the train part; heads that would take too long on so many are left out unless `heads` names them. allowed:
+    dotted names of further classifiers, each of which is one trial with its own defaults.
     """
-    names = [check_head(name) for name in heads] if heads else [h for h in GRIDS if rows <= MOST_ROWS.get(h, rows)]
+    names = (
+        [check_head(name, allowed) for name in heads] if heads else [h for h in GRIDS if rows <= MOST_ROWS.get(h, rows)]
+    )
     without = {"knn", "mlp", "dummy"} if base.label_separator else {"knn", "dummy"}
     if base.class_weight is not None:
         names = [name for name in names if name not in without]
@@ -94,9 +103,9 @@ def list_trials(
 
 def _grid(names: Sequence[str]) -> list[tuple[str, dict[str, ParameterValue]]]:
     return [
-        (name, dict(zip(GRIDS[name], values, strict=True)))
+        (name, dict(zip(GRIDS.get(name, {}), values, strict=True)))
         for name in names
-        for values in itertools.product(*GRIDS[name].values())
+        for values in itertools.product(*GRIDS.get(name, {}).values())
     ]
 
 
@@ -104,8 +113,9 @@ def _random(names: Sequence[str], trials: int, rng: np.random.Generator) -> list
     if trials < 1:
         raise BadParameter(f"a search needs at least one trial, not {trials}")
     drawable = [name for name in names if name in RANDOM]
-    heads = [drawable[i % len(drawable)] for i in range(trials)]  # heads take turns
-    return [(head, {name: _draw(values, rng) for name, values in RANDOM[head].items()}) for head in heads]
+    heads = [drawable[i % len(drawable)] for i in range(trials)] if drawable else []  # heads take turns
+    drawn = [(head, {name: _draw(values, rng) for name, values in RANDOM[head].items()}) for head in heads]
+    return [*_grid([name for name in names if name not in GRIDS]), *drawn]
 
 
 def _draw(values: tuple[float, float] | Sequence[ParameterValue], rng: np.random.Generator) -> ParameterValue:
@@ -163,6 +173,7 @@ def refit_best(
     metric: str = BEST_BY,
     origin: Origin | None = None,
     keys: npt.NDArray[np.uint8] | None = None,
+    allowed: Sequence[str] = (),
     check: Check = no_check,
 ) -> TrainedHead:
     """The best trial, trained on all of the train part and measured on the test part; its record lists all trials.
@@ -173,7 +184,7 @@ def refit_best(
     if not ranked or metric not in ranked[0].scores:
         reason = ranked[0].error if ranked else "there are none"
         raise BadParameter(f"no trial of the search has a {metric}: {reason}")
-    head = train_head(X, y, split, ranked[0].options, origin=origin, keys=keys, check=check)
+    head = train_head(X, y, split, ranked[0].options, origin=origin, keys=keys, allowed=allowed, check=check)
     search: dict[str, Any] = {
         "metric": metric,
         "folds": ranked[0].folds,

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.datasets import DatasetVersion, NoLabels
-from jdq.worker.heads.errors import BadSplit
-from jdq.worker.heads.split_options import PART_NAMES, SplitOptions, part_of_cell
+from jdq.worker.heads.split_options import SplitOptions, parts_of_cells
 
 if TYPE_CHECKING:
     from jdq.worker.heads.split import Split
@@ -140,29 +139,13 @@ def _given(found: _Rows, options: SplitOptions, label_separator: str | None) -> 
     if options.column is None:
         parts = np.where(found.rows >= found.versions[0].n_rows, TEST, TRAIN).astype(np.uint8)
     else:
-        found, parts = _parts_of_column(found, options.column)
+        named = parts_of_cells(found.versions[0].cells(options.column), options.column)[found.rows]
+        found, parts = found.only(named >= 0), named[named >= 0].astype(np.uint8)
     split, kept = split_as_given(found.labels, found.keys, parts, label_separator=label_separator)
     if left_out := int((~kept).sum()):
         said = f"{left_out} rows are left out because their text is also in a later part (test after validation)"
         split = dataclasses.replace(split, warnings=(said, *split.warnings))
     return found.only(kept).divided(split)
-
-
-def _parts_of_column(found: _Rows, column: str) -> tuple[_Rows, npt.NDArray[np.uint8]]:
-    """The rows that the column assigns to a part; those with an empty cell are in none. Raises BadSplit."""
-    cells = np.array(found.versions[0].cells(column), dtype=np.str_)[found.rows]
-    values, value_of = np.unique(cells, return_inverse=True)
-    part_of = [part_of_cell(value) for value in values.tolist()]
-    unknown = [value for value, part in zip(values.tolist(), part_of, strict=True) if part is None and value.strip()]
-    known = ", ".join(names[0] for names in PART_NAMES.values())
-    if unknown:
-        shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        raise BadSplit(f"split column {column!r} has {shown}; a row's part is one of: {known}")
-    parts = np.array([-1 if part is None else part for part in part_of])[value_of]
-    for part, name in ((0, "train"), (2, "test")):
-        if not (parts == part).any():
-            raise BadSplit(f"split column {column!r} has no row with the value {name!r}; it needs train and test")
-    return found.only(parts >= 0), parts[parts >= 0].astype(np.uint8)
 
 
 def _stored(found: _Rows, options: SplitOptions, label_separator: str | None, name: str | None) -> LabelledRows:

@@ -22,6 +22,7 @@ from jdq.worker.queue.scripts import FollowUpChunks
 
 if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead
+    from jdq.worker.heads.options import HeadOptions
     from jdq.worker.heads.search import Trial, TrialScore
 
 TRIALS = "trials"
@@ -42,6 +43,11 @@ def stored_trials(job: str, runtime: Runtime) -> list[Trial]:
     from jdq.worker.heads.search import Trial
 
     return msgspec.convert(runtime.job_files.get_json(job, TRIALS)[TRIALS], list[Trial])
+
+
+def best_options(base: HeadOptions, head: TrainedHead) -> HeadOptions:
+    """The options by which the best head was trained."""
+    return msgspec.structs.replace(base, head=head.record.head, params=head.record.params, cv=None)
 
 
 def score_name(number: int) -> str:
@@ -69,6 +75,7 @@ class SearchPlan:
             rows=training.data.split.counts()["train"],
             trials=self.search.trials,
             heads=self.search.heads or None,
+            allowed=self.context.runtime.config.allowed_classifiers,
         )
         if not trials:
             raise BadParameter("no kind of head is left to try: the given ones do not support class weights")
@@ -150,8 +157,11 @@ class RefitWork:
                 metric=self.search.metric,
                 origin=training.origin,
                 keys=training.data.keys,
+                allowed=self.context.runtime.config.allowed_classifiers,
                 check=lambda done, total: held.report(step=done, steps=total),
             )
+            head = training.repeated(head, best_options(self.context.spec.options, head), held)
+            training.measure_floor(head, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:
