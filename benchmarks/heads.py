@@ -1,7 +1,7 @@
 """How fast heads and fine-tunes are trained, compared with scikit-learn and a plain Trainer script, and how much memory
 that takes.
 
-    python benchmarks/heads.py [logreg] [start] [fine-tune] [accuracy] [memory] [--rows N] [--rounds N] [--quick]
+    python benchmarks/heads.py [PART]... [--rows N] [--rounds N] [--quick]
 
 Without names: logreg, start and fine-tune. Both sides of a comparison take turns; each figure is the median of the
 rounds, each ratio the median of the rounds' ratios. Needs the worker's packages. `memory` writes 1.5 GB to the
@@ -29,15 +29,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from head_features import DIM, keys_of, labels_of, stored, stored_rows  # the module beside this one
+from head_features import DIM, keys_of, labels_of, made_features, stored, stored_rows  # the module beside this one
 
 PARTS = ("logreg", "start", "fine-tune")
+ROWS = {"memory": 1_000_000, "large": 712_404}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="logreg, start, fine-tune, accuracy, memory")
-    parser.add_argument("--rows", type=int, help="rows of the stored features (default 100,000; memory: 1,000,000)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="logreg, auto, large, start, fine-tune, accuracy, memory"
+    )
+    parser.add_argument(
+        "--rows", type=int, help="rows of the features (default 100,000; memory: 1,000,000; large: 712,404)"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the rows and one round: only checks that it runs"
@@ -49,7 +54,7 @@ def main() -> None:
         return
     rounds = 1 if options.quick else options.rounds
     for part in options.parts or PARTS:
-        rows = options.rows or (1_000_000 if part == "memory" else 100_000)
+        rows = options.rows or ROWS.get(part, 100_000)
         rows = rows // 10 if options.quick else rows
         BENCHMARKS[part](rows, rounds)
 
@@ -96,6 +101,61 @@ def logreg(rows: int, rounds: int) -> None:
             accuracies.append((heads[0].record.metrics["accuracy"], right))
     report(f"logreg, {rows:,} x {DIM}", ours, theirs, "s", "LogisticRegression.fit")
     say(f"  test accuracy: jdq {accuracies[0][0]:.4f}, scikit-learn {accuracies[0][1]:.4f}")
+
+
+def auto(rows: int, rounds: int) -> None:
+    """All of `train_head` with the default head, its choice of C included, compared with LogisticRegression.fit."""
+    _compare_heads("auto", labels_of(rows), made_features(0, rows), rounds)
+
+
+def large(rows: int, _rounds: int) -> None:
+    """Ten classes that overlap, in 384 columns of uneven spread: one round of each head."""
+    rng = np.random.default_rng(0)
+    spread = np.geomspace(1, 0.05, 384).astype(np.float32)
+    mixing = np.linalg.qr(rng.normal(size=(384, 384)))[0].astype(np.float32) * spread
+    codes = rng.integers(0, 10, rows)
+    centres = rng.normal(size=(10, 384)).astype(np.float32) * 0.2
+    X = ((centres[codes] + rng.normal(size=(rows, 384)).astype(np.float32)) @ mixing).astype(np.float16)
+    labels = np.array([f"class {code}" for code in codes], dtype=object)
+    for head in ("logreg", "auto"):
+        _compare_heads(head, labels, X, 1)
+
+
+def _compare_heads(head: str, labels: Any, X: Any, rounds: int) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    from jdq.worker.heads.options import HeadOptions
+    from jdq.worker.heads.split import TEST, TRAIN, make_split
+    from jdq.worker.heads.train import train_head
+
+    split = make_split(labels, keys_of(len(labels)))
+    train, test = split.rows(TRAIN), split.rows(TEST)
+    X_train, y_train, X_test = X[train].astype(np.float32), labels[train].astype(str), X[test].astype(np.float32)
+    options = HeadOptions(head=head, memory_bytes=4 << 30)
+    ours, theirs = [], []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        trained = train_head(X, labels, split, options)
+        ours.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        model = LogisticRegression(max_iter=1000).fit(X_train, y_train)
+        theirs.append(time.perf_counter() - started)
+    report(f"{head}, {len(X):,} x {X.shape[1]}", ours, theirs, "s", "LogisticRegression.fit")
+    right, theirs_right = trained.record.metrics["accuracy"], float(np.mean(model.predict(X_test) == labels[test]))
+    say(f"  test accuracy: jdq {right:.4f} ({trained.record.params}), scikit-learn {theirs_right:.4f}")
+    if head == "logreg":
+        ours_at, theirs_at = objective_of(trained.predictor, X_train, y_train), objective_of(model, X_train, y_train)
+        say(f"  objective: jdq {ours_at:.6f}, scikit-learn {theirs_at:.6f}")
+
+
+def objective_of(model: Any, X: Any, y: Any) -> float:
+    """The mean loss and the penalty of C = 1, of a head of one layer or of scikit-learn's model."""
+    from scipy.special import logsumexp
+
+    W, b = model.layers[0] if hasattr(model, "layers") else (model.coef_.T, model.intercept_)
+    scores = (X @ W.astype(np.float32) + b.astype(np.float32)).astype(np.float64)
+    own = scores[np.arange(len(y)), np.unique(y, return_inverse=True)[1]]
+    return float((logsumexp(scores, axis=1) - own).mean() + 0.5 * (W.astype(np.float64) ** 2).sum() / len(y))
 
 
 def start(rows: int, rounds: int) -> None:
@@ -198,6 +258,8 @@ def accuracy(_rows: int, _rounds: int) -> None:
 
 BENCHMARKS: dict[str, Callable[[int, int], None]] = {
     "logreg": logreg,
+    "auto": auto,
+    "large": large,
     "start": start,
     "memory": memory,
     "fine-tune": fine_tune,

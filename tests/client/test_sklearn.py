@@ -168,7 +168,9 @@ def test_a_fitted_estimator_refuses_another_encoder(monkeypatch: pytest.MonkeyPa
 
 def test_the_parameters_reach_the_head() -> None:
     def mean_of_odd(labels: npt.NDArray[Any], C: float, class_weight: Literal["balanced"] | None = None) -> float:
-        classifier = TextClassifier("hash:64", params={"C": C}, class_weight=class_weight).fit(TEXTS, labels)
+        classifier = TextClassifier("hash:64", head="logreg", params={"C": C}, class_weight=class_weight).fit(
+            TEXTS, labels
+        )
         return float(classifier.predict_proba(TEXTS)[labels == "odd", 1].mean())
 
     few_odd = np.where(np.arange(60) < 50, "even", "odd")

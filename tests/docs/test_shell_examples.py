@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from jdq.cli.client import Client
@@ -38,6 +39,8 @@ ROWS = [
         "description": f"A {noun} is wanted, number {n}",
         "function": label.partition("|")[0],
         "country": "KE" if n % 3 else "KR",
+        "company": f"company {n}",
+        "split": ("train", "train", "train", "validation", "test")[n % 5],
     }
     for n in range(20)
     for noun, label in (("nurse", "health|night"), ("welder", "metal"), ("driver", "transport|night"))
@@ -63,7 +66,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         "OMP_NUM_THREADS": "1",
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
-    subprocess.run([str(programs / "jdq"), "up"], env=environment, check=True, capture_output=True)
+    banking = home / "banking.csv"
+    pd.DataFrame(ROWS).to_csv(banking, index=False)
+    for command in (["up"], ["submit", "extract", str(banking), "--wait"]):
+        subprocess.run([str(programs / "jdq"), *command], env=environment, check=True, capture_output=True)
     yield environment
     subprocess.run([str(programs / "jdq"), "down"], env=environment, check=True, capture_output=True)
 
@@ -71,10 +77,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with the files that the examples name."""
-    import pandas as pd
-
     table = pd.DataFrame(ROWS)
-    for name in ("data", "postings", "labelled", "reports", "posts"):
+    for name in ("data", "postings", "labelled", "reports", "posts", "official-test"):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
     table[["text"]].head(5).to_csv(tmp_path / "new.csv", index=False)
     (tmp_path / "texts.txt").write_text("a nurse\n\na welder\n", encoding="utf-8")
@@ -103,6 +107,7 @@ def commands(page: Path) -> Iterator[tuple[int, str]]:
 @pytest.mark.timeout(600)  # some commands wait for jobs, on cores that other tests share
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_shell_examples_of_a_page_run_in_order(page: Path, place: Path, stack: dict[str, str]) -> None:
+    stack = stack | {"JDQ_ENCODER": str(place / "tiny-bart")}
     client = Client(stack)
     for line, script in commands(page):
         for encoder in Models(client.store.root).ids()[:1]:

@@ -7,13 +7,15 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from jdq.worker.heads.calibration import at_temperature, best_temperature, calibrate
+from jdq.worker.heads.calibration import at_temperature, calibrate
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.fitting import fit
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.predictors import LayersPredictor
 from jdq.worker.heads.split import VALIDATION, make_split
-from jdq.worker.heads.train import make_fit_context, row_keys, train_head
+from jdq.worker.heads.temperature import best_temperature
+from jdq.worker.heads.train import make_fit_context, train_head
 
 
 @pytest.mark.parametrize("head", ["logreg", "linear-svm", "svm", "knn", "mlp", "dummy"])

@@ -147,6 +147,7 @@ def test_the_roc_auc_of_texts_is_less_certain_than_that_of_their_rows() -> None:
     assert by_text == pytest.approx(once, abs=0.01)
     perfect = bootstrap(true, np.eye(2)[true])["roc_auc"]
     assert perfect[0] < 0.95 and perfect[1] == 1.0
+    assert bootstrap(true, np.full((60, 2), 0.5))["roc_auc"] == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.logreg import fit_logreg
 from jdq.worker.heads.options import HeadOptions
+from jdq.worker.heads.softmax_regression import Solution
 from jdq.worker.heads.split import TEST, TRAIN
 from jdq.worker.heads.train import make_fit_context
 
@@ -135,13 +136,20 @@ def test_the_warning_of_too_few_iterations_gives_the_next_command(made: Any, mem
     assert fitted.warnings[-1] == "stopped after 3 iterations, before it converged: --param max_iter=6"
 
 
+def test_out_of_core_reports_a_percentage_that_only_grows(made: Any) -> None:
+    called: list[tuple[int, int]] = []
+    fit_logreg(context_of(made, memory_bytes=1000, check=lambda *counts: called.append(counts)))
+    done = [count for count, _ in called]
+    assert done == sorted(done) and len(set(done)) > 3 and done[-1] > 80 and {total for _, total in called} == {100}
+
+
 def test_blocks_are_for_large_datasets_and_their_parameters(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     train = int((made.split.parts == TRAIN).sum())
     used: list[dict[str, Any]] = []
 
-    def minimise(_objective: Any, **options: Any) -> Any:
+    def minimise(_objective: Any, at_share: Any, **options: Any) -> Any:
         used.append(options)
-        return np.zeros((4, 16)), np.zeros(4), 0
+        return Solution(coefficients=np.zeros((4, 16)), intercepts=np.zeros(4), iterations=0)
 
     monkeypatch.setattr(logreg, "minimise", minimise)
     monkeypatch.setattr(logreg, "BLOCK_VALUES", train * 16)

@@ -41,16 +41,25 @@ def test_blocks_of_any_size_give_the_same_gradient(made: Any, monkeypatch: pytes
 
     codes = np.unique(made.y, return_inverse=True)[1]
     objective = Objective(
-        X=made.X, rows=np.arange(300), codes=codes, row_weights=None, C=1.0, mean=None, std=None, check=lambda *_: None
+        X=made.X,
+        rows=np.arange(300),
+        codes=codes,
+        outputs=4,
+        row_weights=None,
+        C=1.0,
+        mean=np.zeros(16),
+        std=np.ones(16),
+        check=lambda *_: None,
     )
-    at = np.random.default_rng(0).normal(size=17 * 4)
-    value, gradient = objective.value_and_gradient(at)
+    W, b = np.random.default_rng(0).normal(size=(16, 4)), np.zeros(4)
+    value, gradient, _ = objective.value_and_gradient(W, b)
     monkeypatch.setattr(features, "BLOCK_ROWS", 7)
-    in_sevens = objective.value_and_gradient(at)
+    in_sevens = objective.value_and_gradient(W, b)
     assert in_sevens[0] == pytest.approx(value, rel=1e-6) and np.allclose(in_sevens[1], gradient, atol=1e-5)
-    step = 1e-3 * np.eye(17 * 4)[5]
-    slope = (objective.value_and_gradient(at + step)[0] - objective.value_and_gradient(at - step)[0]) / 2e-3
-    assert slope == pytest.approx(gradient[5], abs=1e-3)
+    step = np.zeros((16, 4))
+    step[1, 1] = 1e-3
+    slope = (objective.value_and_gradient(W + step, b)[0] - objective.value_and_gradient(W - step, b)[0]) / 2e-3
+    assert slope == pytest.approx(gradient[1, 1], abs=1e-3)
 
 
 def test_parameters_that_only_the_estimator_has_are_refused_out_of_core(made: Any) -> None:

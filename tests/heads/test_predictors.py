@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
-from jdq.worker.heads import predictors
+from jdq.worker.heads import features
 from jdq.worker.heads.errors import DamagedHead
 from jdq.worker.heads.predictors import LayersPredictor, apply_link, linear, link_of, predict_in_blocks
 
@@ -55,7 +55,7 @@ def test_blocks_of_any_number_of_rows_are_predicted_alike(monkeypatch: pytest.Mo
         asked.append(X)
         return self.scores(X)
 
-    monkeypatch.setattr(predictors, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(features, "BLOCK_ROWS", 4)
     monkeypatch.setattr(LayersPredictor, "predict_block", predict_block)
     found = predict_in_blocks(predictor, X)
     assert [len(block) for block in asked] == [4, 4, 2] and {block.dtype for block in asked} == {np.dtype(np.float32)}

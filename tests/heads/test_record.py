@@ -13,6 +13,7 @@ import pytest
 from jdq.worker.heads import record as record_module
 from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, WrongFeatures
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.fitting import fit, measure, probabilities_of
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.intervals import bootstrap
@@ -21,7 +22,7 @@ from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.record import Origin, installed_versions
 from jdq.worker.heads.split import TEST, VALIDATION, make_split
-from jdq.worker.heads.train import make_fit_context, row_keys, train_head
+from jdq.worker.heads.train import make_fit_context, train_head
 
 
 def test_every_field_of_the_record_is_that_of_its_training(made: Any) -> None:

@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from jdq.worker.heads.crossval import assign_folds, cross_validate, fold_rows
+from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.errors import BadParameter, TooFewRows, UnknownHead
+from jdq.worker.heads.folds import assign_folds, fold_rows
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import METRICS, HeadOptions
 from jdq.worker.heads.record import Origin

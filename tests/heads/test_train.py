@@ -157,7 +157,7 @@ def test_parameters_are_read_as_values() -> None:
 
 
 def test_unknown_heads_and_classifiers_that_are_not_allowed_are_refused(made: Any) -> None:
-    with pytest.raises(UnknownHead, match="no head 'logrec'; there are: logreg"):
+    with pytest.raises(UnknownHead, match="no head 'logrec'; there are: auto, logreg"):
         check_head("logrec")
     name = "sklearn.linear_model.RidgeClassifier"
     with pytest.raises(UnknownHead, match="not allowed"):
@@ -173,8 +173,8 @@ def test_a_dotted_name_of_something_else_is_refused(made: Any) -> None:
 
 
 def test_nearest_neighbours_of_few_rows_take_what_there_is() -> None:
+    from jdq.worker.heads.fitted import row_keys
     from jdq.worker.heads.split import make_split
-    from jdq.worker.heads.train import row_keys
 
     X, y = np.eye(8, dtype=np.float32), ["a", "b"] * 4
     record = train_head(X, y, make_split(y, row_keys(8)), HeadOptions(head="knn")).record

@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.search import Trial, refit_best, score_trial
 from jdq.worker.heads.split import TEST, make_split
-from jdq.worker.heads.train import make_fit_context, row_keys, train_head
+from jdq.worker.heads.train import make_fit_context, train_head
 from jdq.worker.report.analysis import (
     feature_map,
     hardest_errors,

@@ -67,6 +67,7 @@ def run(
     encoder = checked_encoder(client, encoder or client.config.encoder)
     options = read_options(table)
     version = import_file(client, data, name=None, options=options)
+    _check_label_column(version, options, Path(data[0]))
     check_classes(client, version, None, None)
     new = _import_new(client, to_predict, version, table) if to_predict else None
     folder = _made(output or Path(f"{version.name}-results"))
@@ -92,6 +93,17 @@ class Jobs:
     head: Job
     search: Job
     predict: Job | None
+
+
+def _check_label_column(version: DatasetVersion, options: TableOptions, file: Path) -> None:
+    """Raises BadRequest where no column was taken for the labels; suggests the one with the fewest classes."""
+    if version.label_column is not None:
+        return
+    rows = next(version.blocks())
+    others = [name for name in version.columns if name not in (version.text_column, *options.text_columns)]
+    classes = {name: rows[name].nunique() for name in others if rows[name].nunique() > 1}
+    suggestion = options.try_with(file, "--label-column", min(classes, key=classes.__getitem__)) if classes else ""
+    raise BadRequest(f"no column 'label' in {file}; it has: {', '.join(version.columns)}{suggestion}")
 
 
 def _import_new(client: Client, file: str, version: DatasetVersion, table: dict[str, Any]) -> DatasetVersion:
@@ -127,13 +139,16 @@ def _bring_up(client: Client) -> None:
 
 def _run_jobs(client: Client, version: DatasetVersion, new: DatasetVersion | None, encoder: str) -> Jobs:
     """Submits the jobs that have not run yet, and waits for all of them."""
+    from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions
     from jdq.worker.queue.contract import Extract, HeadSearch, Predict, TrainHead
 
     name, digest = version.name, version.version
     wanted = Extract(dataset=name, version=digest, encoder=encoder, precision=client.config.precision)
     extract = watched(client, ensure(client, wanted))
     space = (extract.result or {})["space"]
-    head_id = ensure(client, TrainHead(dataset=name, version=digest, space=space))
+    head_id = ensure(
+        client, TrainHead(dataset=name, version=digest, space=space, options=HeadOptions(head=DEFAULT_HEAD))
+    )
     search_spec = TrainHead(dataset=name, version=digest, space=space, search=HeadSearch(heads=SEARCHED))
     search_id = ensure(client, search_spec)
     head, search = watched(client, head_id), watched(client, search_id)

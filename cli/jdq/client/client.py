@@ -12,6 +12,7 @@ from jdq.client.connection import Connection, InProcess
 from jdq.client.inputs import Columns, Data, imported
 from jdq.client.job import Job
 from jdq.client.suggestions import python_errors
+from jdq.worker.heads.options import DEFAULT_HEAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,7 @@ class Client:
         self,
         dataset: str | Job[Any] | None = None,
         *,
-        head: str = "logreg",
+        head: str = DEFAULT_HEAD,
         params: Mapping[str, ParameterValue] | None = None,
         label: str | None = None,
         label_separator: str | None = None,

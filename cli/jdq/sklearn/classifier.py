@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from jdq.sklearn.features import TextFeatures, Texts
 from jdq.sklearn.texts import checked_texts
 from jdq.worker.encoder.options import AUTO
+from jdq.worker.heads.options import DEFAULT_HEAD
 
 if TYPE_CHECKING:
     from jdq.worker.heads.options import HeadOptions
@@ -35,7 +36,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self,
         encoder: str | None = None,
         *,
-        head: str = "logreg",
+        head: str = DEFAULT_HEAD,
         params: Mapping[str, Any] | None = None,
         class_weight: Literal["balanced"] | None = None,
         max_length: int | None = None,
@@ -69,7 +70,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self.features_ = TextFeatures(
             self.encoder, max_length=self.max_length, precision=self.precision, pooling=self.pooling, store=self.store
         ).fit(texts)
-        self._predictor = self._trained(self.features_.transform(texts), codes.astype(np.int64), options)
+        self._predictor = self._trained(texts, codes.astype(np.int64), options)
         return self
 
     def predict_proba(self, X: Texts) -> npt.NDArray[np.float32]:
@@ -93,19 +94,21 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         check_params(self.head, params)
         return HeadOptions(head=self.head, params=params, class_weight=self.class_weight, seed=self.random_state)
 
-    def _trained(self, X: npt.NDArray[np.float32], codes: npt.NDArray[np.int64], options: HeadOptions) -> Predictor:
+    def _trained(self, texts: Sequence[str], codes: npt.NDArray[np.int64], options: HeadOptions) -> Predictor:
+        from jdq.store.keys import text_keys
         from jdq.worker.heads.features import no_check
         from jdq.worker.heads.fitted import FitContext
         from jdq.worker.heads.fitting import fit
         from jdq.worker.heads.labels import Targets
 
         context = FitContext(
-            X=X,
+            X=self.features_.transform(texts),
             targets=Targets(classes=tuple(map(str, self.classes_)), codes=codes),
-            train=np.arange(len(X)),
+            train=np.arange(len(texts)),
             validation=np.arange(0),
             options=options,
             check=no_check,
+            keys=text_keys(texts),
         )
         return fit(context).predictor
 

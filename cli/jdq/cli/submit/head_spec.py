@@ -65,7 +65,7 @@ def head_options_of(
     **options: Any,
 ) -> HeadOptions:
     """The options of a head, or of all trials of a search. Raises UnknownHead, BadParameter, BadRequest."""
-    from jdq.worker.heads.options import HeadOptions, check_head, check_params
+    from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions, check_head, check_params
 
     for head in heads:
         check_head(head, allowed=[head] if "." in head else [])  # only the workers know which dotted names are allowed
@@ -74,8 +74,9 @@ def head_options_of(
         raise BadRequest(
             f"a job trains one head; a search compares several\n  try: jdq submit train-head --search {named}"
         )
-    check_params(heads[0] if heads else "logreg", params)
-    return HeadOptions(head=heads[0] if heads else "logreg", params=params, label_separator=labels_by, **options)
+    head = heads[0] if heads else DEFAULT_HEAD
+    check_params(head, params)
+    return HeadOptions(head=head, params=params, label_separator=labels_by, **options)
 
 
 def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: bool = False) -> HeadSearch:

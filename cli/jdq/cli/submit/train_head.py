@@ -83,7 +83,7 @@ def train_head(
     """Train a head on the features of DATASET.
 
     The default is the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
-    logreg (the default), linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name of a
+    auto (the default), logreg, linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name of a
     scikit-learn classifier that the workers allow.
 
     \b

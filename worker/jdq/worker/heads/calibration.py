@@ -8,22 +8,19 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from jdq.worker.heads.estimators import EstimatorPredictor
-from jdq.worker.heads.features import float32_blocks
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.fitting import fit
-from jdq.worker.heads.predictors import LayersPredictor
-
-LOWEST, HIGHEST = 0.01, 100.0
+from jdq.worker.heads.predictors import LayersPredictor, in_blocks
+from jdq.worker.heads.temperature import best_temperature, log_loss
 
 
 def fit_calibrated(context: FitContext) -> tuple[Fitted, dict[str, Any] | None]:
     """Fitted, and calibrated if requested or if the head has scores but no probabilities."""
     fitted = fit(context)
+    if fitted.calibration:
+        return fitted, fitted.calibration
     if not (context.options.calibrate or fitted.uncalibrated):
         return fitted, None
     return calibrate(fitted, context)
@@ -38,27 +35,17 @@ def calibrate(fitted: Fitted, context: FitContext) -> tuple[Fitted, dict[str, An
     assert isinstance(predictor, LayersPredictor | EstimatorPredictor)
     if not len(context.validation):
         return fitted, {"method": "none", "reason": "no validation part"}
-    scores = np.vstack([predictor.scores(block) for _, block in float32_blocks(context.X, context.validation)])
+    scores = in_blocks(predictor.scores, predictor, context.X, context.validation)
     codes = context.targets.codes[context.validation]
     temperature = best_temperature(scores, codes, predictor.link)
     report = {
         "method": "temperature",
         "temperature": temperature,
         "rows": len(codes),
-        "log_loss_before": _log_loss(scores, codes, predictor.link),
-        "log_loss_after": _log_loss(scores / temperature, codes, predictor.link),
+        "log_loss_before": log_loss(scores, codes, predictor.link),
+        "log_loss_after": log_loss(scores / temperature, codes, predictor.link),
     }
     return dataclasses.replace(fitted, predictor=at_temperature(predictor, temperature)), report
-
-
-def best_temperature(scores: npt.NDArray[Any], codes: npt.NDArray[Any], link: str) -> float:
-    """The temperature of the least log loss, between 0.01 and 100, searched on a logarithmic scale."""
-    best = minimize_scalar(
-        lambda log_t: _log_loss(scores / np.exp(log_t), codes, link),
-        bounds=(np.log(LOWEST), np.log(HIGHEST)),
-        method="bounded",
-    )
-    return float(np.exp(best.x))
 
 
 def at_temperature(
@@ -70,10 +57,3 @@ def at_temperature(
     weights, bias = predictor.layers[-1]
     last = ((weights / temperature).astype(np.float32), (bias / temperature).astype(np.float32))
     return dataclasses.replace(predictor, layers=(*predictor.layers[:-1], last))
-
-
-def _log_loss(scores: npt.NDArray[Any], codes: npt.NDArray[Any], link: str) -> float:
-    scores = scores.astype(np.float64)
-    if link == "sigmoid":
-        return float((np.logaddexp(0, scores) - scores * codes).mean())
-    return float((logsumexp(scores, axis=1) - scores[np.arange(len(codes)), codes]).mean())

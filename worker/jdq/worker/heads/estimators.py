@@ -2,12 +2,14 @@
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from joblib import parallel_config
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -68,7 +70,8 @@ def _fit(model: Any, context: FitContext) -> Predictor:
     X = in_float32(context.X, context.train)
     multi_label = context.targets.multi_label
     try:
-        model.fit(X, context.train_codes)
+        with _threads():
+            model.fit(X, context.train_codes)
         predictor = EstimatorPredictor(
             estimator=model,
             dim=X.shape[1],
@@ -82,6 +85,12 @@ def _fit(model: Any, context: FitContext) -> Predictor:
         raise BadParameter(f"{context.options.head} cannot be trained with these parameters: {error}") from error
     is_linear_svm = context.options.head == "linear-svm" and not multi_label
     return _linear_svm_layer(model, context) if is_linear_svm else predictor
+
+
+def _threads() -> AbstractContextManager[Any]:
+    """joblib by threads: it starts no processes in a worker's child, which is a daemon, and would use one core."""
+    config: AbstractContextManager[Any] = parallel_config(backend="threading")
+    return config
 
 
 def _defaults(recipe: _Recipe, context: FitContext) -> dict[str, ParameterValue]:
@@ -145,21 +154,30 @@ class EstimatorPredictor:
     def kind(self) -> str:
         return "estimator"
 
-    def predict_block(self, X: Float32) -> Float32:
+    @property
+    def reads_texts(self) -> bool:
+        return False
+
+    def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         if self.temperature == 1.0 and hasattr(self.estimator, "predict_proba"):
-            return self._all_classes(self.estimator.predict_proba(X), absent=0.0)
+            return self._all_classes(self._probabilities(X), absent=0.0)
         return apply_link((self.scores(X) / self.temperature).astype(np.float32), self.link)
 
-    def scores(self, X: Float32) -> Float32:
+    def scores(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         """What the link makes probabilities of: (rows, classes)."""
         if hasattr(self.estimator, "predict_proba"):
-            probabilities = np.clip(self._all_classes(self.estimator.predict_proba(X), absent=0.0), 1e-7, 1 - 1e-7)
+            probabilities = np.clip(self._all_classes(self._probabilities(X), absent=0.0), 1e-7, 1 - 1e-7)
             logits: Float32 = np.log(probabilities)
             return logits - np.log1p(-probabilities) if self.link == "sigmoid" else logits
         scores = np.asarray(self.estimator.decision_function(X), dtype=np.float32)
         if scores.ndim == 1:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return self._all_classes(scores, absent=-1e4)
+
+    def _probabilities(self, X: Float32) -> npt.NDArray[Any]:
+        with _threads():
+            probabilities: npt.NDArray[Any] = self.estimator.predict_proba(X)
+        return probabilities
 
     def _all_classes(self, scores: npt.NDArray[Any], *, absent: float) -> Float32:
         """With columns for the classes that no train row has."""

@@ -1,10 +1,13 @@
 """Features as heads read them: an array, or anything that returns the requested rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from jdq.worker.heads.errors import WrongFeatures
 
 Rows = npt.NDArray[np.intp]
 Float32 = npt.NDArray[np.float32]
@@ -23,6 +26,28 @@ class Features(Protocol):
 
     def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
         """The rows of a slice or of an integer array, in the requested order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextFeatures:
+    """Features with the texts that they are of, for heads that read both. texts: those of the given rows, in order."""
+
+    features: Features
+    texts: Callable[[Rows], Sequence[str]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.features.shape
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        return self.features[rows]
+
+
+def texts_of(X: Features, rows: Rows) -> Sequence[str]:
+    """Raises WrongFeatures where X has none."""
+    if not isinstance(X, TextFeatures):
+        raise WrongFeatures("this head reads texts beside the features, and none were given")
+    return X.texts(rows)
 
 
 def no_check(done: int, total: int) -> None:

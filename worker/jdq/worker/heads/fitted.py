@@ -1,6 +1,7 @@
 """What a head learns from and what it returns: the interface between `train` and each head."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,12 @@ from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.options import HeadOptions, ParameterValue
 from jdq.worker.heads.predictors import Predictor
 
+Keys = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitContext:
-    """The rows to train on, the rows to choose by, and the options."""
+    """The rows to train on, the rows to choose by, and the options. keys: (all rows, 16) text keys."""
 
     X: Features
     targets: Targets
@@ -21,6 +24,7 @@ class FitContext:
     validation: Rows
     options: HeadOptions
     check: Check
+    keys: Keys
 
     @property
     def train_codes(self) -> npt.NDArray[np.int64] | npt.NDArray[np.bool_]:
@@ -36,11 +40,25 @@ class Fitted:
     """A trained predictor and what its record must contain.
 
     params: all that were set, including jdq's defaults. uncalibrated: it has scores, not probabilities.
+    trained_rows: where others than the context's train rows were learnt, too. choice: what was chosen by
+    cross-validation, and why. calibration: how the predictor was calibrated, where it was. thresholds: of label sets,
+    where they were chosen with it.
     """
 
     predictor: Predictor
     params: dict[str, ParameterValue]
     out_of_core: bool = False
     uncalibrated: bool = False
+    trained_rows: Rows | None = None
+    choice: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    thresholds: tuple[float, ...] = ()
     history: list[dict[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
+
+
+def row_keys(rows: int) -> Keys:
+    """Keys for rows that all count as different texts."""
+    keys = np.zeros((rows, 16), dtype=np.uint8)
+    keys[:, :8] = np.arange(rows, dtype=np.uint64).view(np.uint8).reshape(-1, 8)
+    return keys

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from jdq.worker.heads.errors import OneClassOnly
-from jdq.worker.heads.features import Features, float32_blocks
+from jdq.worker.heads.features import Features
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.metrics import Metrics, metrics_of
-from jdq.worker.heads.predictors import Float32, Predictor
+from jdq.worker.heads.predictors import Float32, Predictor, in_blocks
 from jdq.worker.heads.split import Rows
+
+
+def as_learnt(context: FitContext) -> FitContext:
+    """The context whose train rows are all those that its head learns from."""
+    if context.options.head != "auto":
+        return context
+    from jdq.worker.heads.auto import with_validation
+
+    return with_validation(context)
 
 
 def fit(context: FitContext) -> Fitted:
@@ -24,6 +31,10 @@ def fit(context: FitContext) -> Fitted:
 
 
 def _fitter(head: str) -> Callable[[FitContext], Fitted]:
+    if head == "auto":
+        from jdq.worker.heads.auto import fit_auto
+
+        return fit_auto
     if head == "mlp":
         from jdq.worker.heads.mlp import fit_mlp
 
@@ -48,4 +59,4 @@ def measure(
 
 def probabilities_of(predictor: Predictor, X: Features, rows: Rows) -> Float32:
     """Probabilities (len(rows), classes); the features are read a block at a time."""
-    return np.vstack([predictor.predict_block(block) for _, block in float32_blocks(X, rows)])
+    return in_blocks(predictor.predict_block, predictor, X, rows)

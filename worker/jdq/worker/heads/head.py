@@ -21,10 +21,12 @@ class TrainedHead:
         return self.record.classes
 
     def predict_proba(self, X: Features) -> Float32:
-        """(rows, classes) in the order of `classes`. Raises WrongFeatures where X has another width."""
+        """(rows, classes) in the order of `classes`. Raises WrongFeatures where X has another width, or lacks the texts
+        (`TextFeatures`) that the head reads.
+        """
         if len(X.shape) != 2 or X.shape[1] != self.record.dim:
             raise WrongFeatures(f"the head takes features of width {self.record.dim}; these have the shape {X.shape}")
-        return predict_in_blocks(self.predictor, X)  # type: ignore[arg-type]
+        return predict_in_blocks(self.predictor, X)
 
     def predict(self, X: Features) -> list[str]:
         """The label of each row, as `predicted_labels` chooses it."""

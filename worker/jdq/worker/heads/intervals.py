@@ -172,7 +172,10 @@ def _auc_interval(
     by_size = float((influence**2).sum()) * rows / max(1.0, effective - 1)
     fewest = min(int(min(indicator[:, c].sum(), (~indicator[:, c]).sum())) for c in defined)
     value = float(np.mean([auc for auc, _ in measured]))
-    return wilson(value, float(np.sqrt(max(by_text, by_size))), fewest * effective / rows)
+    spread = float(np.sqrt(max(by_text, by_size)))
+    if not spread and 0 < value < 1:  # equal scores
+        return value, value
+    return wilson(value, spread, fewest * effective / rows)
 
 
 def auc_influence(positive: npt.NDArray[np.bool_], scores: npt.NDArray[Any]) -> tuple[float, Floats]:

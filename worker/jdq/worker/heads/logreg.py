@@ -19,7 +19,7 @@ from jdq.worker.heads.features import float32_bytes, in_float32, mean_and_std
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, linear, link_of
-from jdq.worker.heads.softmax_regression import Objective, minimise
+from jdq.worker.heads.softmax_regression import Objective, Progress, minimise
 
 DEFAULTS: dict[str, ParameterValue] = {"C": 1.0, "max_iter": 1000, "scale": False}
 BLOCK_PARAMS = {"C", "max_iter", "scale", "tol"}
@@ -43,17 +43,26 @@ def fit_logreg(context: FitContext) -> Fitted:
     predictor = linear(coefficients, intercept, link=link, mean=mean, std=std)
     if not context.targets.multi_label:
         predictor = with_absent_classes(predictor, context)
-    warnings = []
-    if out_of_core:
-        warnings.append(
-            f"{float32_bytes(context.train, context.X) >> 20} MiB of float32 features are more than the memory bound "
-            f"of {context.options.memory_bytes >> 20} MiB: trained out of core, in blocks of rows"
-        )
-    if iterations >= int(params["max_iter"] or 0):
-        warnings.append(
-            f"stopped after {iterations} iterations, before it converged: --param max_iter={2 * iterations}"
-        )
-    return Fitted(predictor=predictor, params=params, out_of_core=out_of_core, warnings=tuple(warnings))
+    warnings = (
+        *(memory_warnings(context) if out_of_core else ()),
+        *convergence_warnings(iterations, int(params["max_iter"] or 0)),
+    )
+    return Fitted(predictor=predictor, params=params, out_of_core=out_of_core, warnings=warnings)
+
+
+def memory_warnings(context: FitContext) -> tuple[str, ...]:
+    """Of training out of core."""
+    return (
+        f"{float32_bytes(context.train, context.X) >> 20} MiB of float32 features are more than the memory bound "
+        f"of {context.options.memory_bytes >> 20} MiB: trained out of core, in blocks of rows",
+    )
+
+
+def convergence_warnings(iterations: int, max_iter: int) -> tuple[str, ...]:
+    """Of a solver that stopped too early."""
+    if iterations < max_iter:
+        return ()
+    return (f"stopped after {iterations} iterations, before it converged: --param max_iter={2 * iterations}",)
 
 
 def with_absent_classes(predictor: LayersPredictor, context: FitContext) -> LayersPredictor:
@@ -121,27 +130,33 @@ def _fit_in_blocks(
             f"logreg out of core takes {', '.join(sorted(BLOCK_PARAMS))}, not {', '.join(sorted(unknown))}\n"
             "  try: a larger memory bound, or without these parameters"
         )
+    codes, dim = dense_codes(context), context.X.shape[1]
+    progress = Progress(context.check)
     objective = Objective(
         X=in_float32(context.X, context.train) if in_memory else context.X,
         rows=np.arange(len(context.train)) if in_memory else context.train,
-        codes=_dense_codes(context),
-        row_weights=_row_weights(context),
-        C=_positive(params, "C", 1.0),
-        mean=mean,
-        std=std,
-        check=context.check,
+        codes=codes,
+        outputs=outputs_of(codes),
+        row_weights=row_weights(context),
+        C=positive("logreg", params, "C"),
+        mean=np.zeros(dim) if mean is None else mean,
+        std=np.ones(dim) if std is None else std,
+        check=progress.at_block,
     )
-    return minimise(objective, max_iter=int(_positive(params, "max_iter", 1000)), tol=_positive(params, "tol", 1e-4))
+    max_iter, tol = int(positive("logreg", params, "max_iter")), positive("logreg", {"tol": 1e-4} | params, "tol")
+    solution = minimise(objective, max_iter=max_iter, tol=tol, at_share=progress.at_share)
+    return solution.coefficients, solution.intercepts, solution.iterations
 
 
-def _positive(params: dict[str, Any], name: str, default: float) -> float:
-    value = params.get(name, default)
+def positive(head: str, params: dict[str, Any], name: str) -> float:
+    """The parameter's value. Raises BadParameter."""
+    value = params[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise BadParameter(f"logreg's {name} must be a number above 0, not {value!r}")
+        raise BadParameter(f"{head}'s {name} must be a number above 0, not {value!r}")
     return float(value)
 
 
-def _dense_codes(context: FitContext) -> npt.NDArray[Any]:
+def dense_codes(context: FitContext) -> npt.NDArray[Any]:
     """Codes without gaps, as `with_absent_classes` expects; of two classes one column of 0 and 1."""
     if context.targets.multi_label:
         return context.train_codes
@@ -150,7 +165,13 @@ def _dense_codes(context: FitContext) -> npt.NDArray[Any]:
     return (codes == 1)[:, None] if len(present) == 2 else codes
 
 
-def _row_weights(context: FitContext) -> npt.NDArray[np.float32] | None:
+def outputs_of(codes: npt.NDArray[Any]) -> int:
+    """How many scores a row has."""
+    return int(codes.shape[1] if codes.ndim == 2 else codes.max() + 1)
+
+
+def row_weights(context: FitContext) -> npt.NDArray[np.float32] | None:
+    """(train rows,), by class weight. Raises BadParameter."""
     if context.options.class_weight is None:
         return None
     if context.targets.multi_label:

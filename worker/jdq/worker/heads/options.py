@@ -9,6 +9,7 @@ import msgspec
 from jdq.worker.heads.errors import BadParameter, UnknownHead
 
 HEADS = {
+    "auto": "logistic regression (L2) with the best C of a path, trained on train and validation rows, calibrated",
     "logreg": "logistic regression (L2); out of core beyond the memory bound",
     "linear-svm": "linear support vector machine, standardised features",
     "svm": "support vector machine with an RBF kernel, standardised features",
@@ -21,6 +22,7 @@ HEADS = {
 
 # Of the estimators, and `scale`; a test compares them with the installed scikit-learn.
 _PARAMETERS = {
+    "auto": "C scaling max_iter",
     "logreg": "C dual fit_intercept intercept_scaling l1_ratio max_iter n_jobs penalty solver tol verbose warm_start",
     "linear-svm": "C class_weight dual fit_intercept intercept_scaling loss max_iter multi_class penalty random_state"
     " tol verbose",
@@ -36,7 +38,7 @@ _PARAMETERS = {
     " n_jobs oob_score random_state verbose warm_start",
     "dummy": "constant random_state strategy",
 }
-PARAMETERS = {head: names.split() + ["scale"] * (head != "mlp") for head, names in _PARAMETERS.items()}
+PARAMETERS = {head: names.split() + ["scale"] * (head not in ("auto", "mlp")) for head, names in _PARAMETERS.items()}
 # Values that no head takes otherwise; the estimators check the others.
 _WHOLE_NUMBERS = ("n_neighbors", "n_estimators", "hidden", "layers", "batch_size", "max_epochs", "patience")
 _NUMBERS = ("C", "tol", "learning_rate")
@@ -47,6 +49,7 @@ METRICS = (
     *("roc_auc", "log_loss", "hamming_loss", "micro_precision", "micro_recall", "micro_f1"),
 )
 
+DEFAULT_HEAD = "auto"
 LABEL_SEPARATOR = "|"  # between the labels of a row
 BEST_BY = "macro_f1"  # the metric that a search and a fine-tune choose by
 GIB = 1 << 30

@@ -1,6 +1,6 @@
 """How heads predict: with numpy only where the head is a matrix or a small net, so that loading needs no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.worker.heads.errors import DamagedHead
+from jdq.worker.heads.features import Features, Rows, float32_blocks, texts_of
 
 Array = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
-
-BLOCK_ROWS = 8192  # 8192 x 1024 in float32 are 32 MiB: prediction's peak beyond the features themselves
 
 
 class Predictor(Protocol):
@@ -28,8 +27,15 @@ class Predictor(Protocol):
     def outputs(self) -> int:
         """Number of classes."""
 
-    def predict_block(self, X: Float32) -> Float32:
-        """Probabilities (rows, classes) of float32 features (rows, dim)."""
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it predicts from texts, too."""
+
+    def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
+        """Probabilities (rows, classes) of float32 features (rows, dim), and of their texts if it reads them."""
+
+    def scores(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
+        """What the link makes probabilities of: (rows, classes)."""
 
     def arrays(self) -> dict[str, Array]:
         """What a head file holds; `from_arrays` of the same class reads it."""
@@ -38,13 +44,18 @@ class Predictor(Protocol):
         """What `from_arrays` needs beside the arrays, JSON-able."""
 
 
-def predict_in_blocks(predictor: Predictor, X: Array) -> Float32:
-    """Probabilities (rows, classes) of features of any float type, block by block."""
-    predicted = np.empty((X.shape[0], predictor.outputs), dtype=np.float32)
-    for start in range(0, X.shape[0], BLOCK_ROWS):
-        block = np.asarray(X[start : start + BLOCK_ROWS], dtype=np.float32)
-        predicted[start : start + BLOCK_ROWS] = predictor.predict_block(block)
-    return predicted
+def predict_in_blocks(predictor: Predictor, X: Features) -> Float32:
+    """Probabilities (rows, classes) of features of any float type, block by block. Raises WrongFeatures."""
+    return in_blocks(predictor.predict_block, predictor, X, np.arange(X.shape[0]))
+
+
+def in_blocks(compute: Callable[..., Float32], predictor: Predictor, X: Features, rows: Rows) -> Float32:
+    """(rows, classes) by the predictor's `predict_block` or `scores`, block by block. Raises WrongFeatures."""
+    computed = np.empty((len(rows), predictor.outputs), dtype=np.float32)
+    for start, block in float32_blocks(X, rows):
+        here = slice(start, start + len(block))
+        computed[here] = compute(block, texts_of(X, rows[here])) if predictor.reads_texts else compute(block)
+    return computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,10 +81,14 @@ class LayersPredictor:
     def outputs(self) -> int:
         return int(self.layers[-1][0].shape[1])
 
-    def predict_block(self, X: Float32) -> Float32:
+    @property
+    def reads_texts(self) -> bool:
+        return False
+
+    def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         return apply_link(self.scores(X), self.link)
 
-    def scores(self, X: Float32) -> Float32:
+    def scores(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         for weights, bias in self.layers[:-1]:
             X = np.maximum(X @ weights + bias, np.float32(0))
         weights, bias = self.layers[-1]

@@ -37,6 +37,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     repeats: the metrics on several splits, of which the first is the head's own.
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
+    choice: what was chosen by cross-validation, and why, of heads that do.
     history: one entry per epoch, of heads that are trained in epochs.
     """
 
@@ -66,6 +67,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     calibration: dict[str, Any] | None = None
     per_class: int | None = None
     search: dict[str, Any] | None = None
+    choice: dict[str, Any] | None = None
     history: list[dict[str, float]] = []
     warnings: tuple[str, ...] = ()
 

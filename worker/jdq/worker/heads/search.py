@@ -17,12 +17,13 @@ import numpy.typing as npt
 from jdq.worker.heads.crossval import LOWER_IS_BETTER, cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
 from jdq.worker.heads.features import Check, Features, no_check
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.labels import Labels, read_targets
 from jdq.worker.heads.options import BEST_BY, HeadOptions, ParameterValue, check_head
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import Split
-from jdq.worker.heads.train import make_fit_context, row_keys, train_head
+from jdq.worker.heads.train import make_fit_context, train_head
 
 Grid = Mapping[str, Sequence[ParameterValue]]
 

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.features import Check, Features, no_check
-from jdq.worker.heads.fitted import FitContext, Fitted
+from jdq.worker.heads.fitted import FitContext, Fitted, Keys, row_keys
 from jdq.worker.heads.fitting import measure, probabilities_of
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.intervals import Interval, bootstrap
@@ -23,8 +20,6 @@ from jdq.worker.heads.predictors import Predictor
 from jdq.worker.heads.record import HeadRecord, Origin, installed_versions
 from jdq.worker.heads.sampling import per_class_rows
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Rows, Split
-
-Keys = npt.NDArray[np.uint8]
 
 
 def train_head(
@@ -75,7 +70,6 @@ def _option_fields(context: FitContext) -> dict[str, Any]:
         "seed": options.seed,
         "classes": context.targets.classes,
         "dim": context.X.shape[1],
-        "trained_rows": len(context.train),
         "multi_label": context.targets.multi_label,
         "label_separator": options.label_separator,
         "class_weight": options.class_weight,
@@ -86,8 +80,13 @@ def _option_fields(context: FitContext) -> dict[str, Any]:
 def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys) -> dict[str, Any]:
     """The record's fields about the predictor and its metrics."""
     predictor, X, targets = fitted.predictor, context.X, context.targets
-    thresholds = _thresholds(predictor, context)
+    learns_validation = fitted.trained_rows is not None
+    thresholds = fitted.thresholds if learns_validation else _thresholds(predictor, context)
+    # Metrics of rows that were learnt would only flatter.
+    validation = split.rows(VALIDATION)[:0] if learns_validation else split.rows(VALIDATION)
     return {
+        "trained_rows": len(context.train if fitted.trained_rows is None else fitted.trained_rows),
+        "choice": fitted.choice,
         "params": fitted.params,
         "out_of_core": fitted.out_of_core,
         "history": fitted.history,
@@ -96,16 +95,9 @@ def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys
         "rows": split.counts(),
         "thresholds": thresholds,
         "metrics": measure(predictor, X, targets, split.rows(TEST), thresholds),
-        "validation_metrics": measure(predictor, X, targets, split.rows(VALIDATION), thresholds) or None,
+        "validation_metrics": measure(predictor, X, targets, validation, thresholds) or None,
         "intervals": _intervals(predictor, X, targets, split.rows(TEST), keys, thresholds),
     }
-
-
-def row_keys(rows: int) -> Keys:
-    """Keys for rows that all count as different texts."""
-    keys = np.zeros((rows, 16), dtype=np.uint8)
-    keys[:, :8] = np.arange(rows, dtype=np.uint64).view(np.uint8).reshape(-1, 8)
-    return keys
 
 
 def make_fit_context(
@@ -121,7 +113,7 @@ def make_fit_context(
     if options.per_class is not None:
         train = per_class_rows(targets, train, options.per_class, seed=options.seed, keys=keys)
     return FitContext(
-        X=X, targets=targets, train=train, validation=split.rows(VALIDATION), options=options, check=check
+        X=X, targets=targets, train=train, validation=split.rows(VALIDATION), options=options, check=check, keys=keys
     )
 
 

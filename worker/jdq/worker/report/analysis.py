@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from jdq.worker.heads.features import Features, in_float32
 from jdq.worker.heads.fitted import FitContext
-from jdq.worker.heads.fitting import fit, measure
+from jdq.worker.heads.fitting import as_learnt, fit, measure
 from jdq.worker.heads.split import TEST, TRAIN, Split
 from jdq.worker.report.subject import LearningPoint, Subject
 
@@ -192,6 +192,7 @@ def learning_curve(context: FitContext, test_rows: npt.NDArray[np.intp], *, step
 
     Each part holds the smaller ones, and has at least one row of every class that the train rows have.
     """
+    context = as_learnt(context)
     order = _even_order(context)
     first = max(len(context.present()), min(20, len(order)))
     sizes = np.unique(np.geomspace(first, len(order), steps).round().astype(int)).tolist()

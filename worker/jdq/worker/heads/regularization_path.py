@@ -1,0 +1,319 @@
+"""The path of C: from strong to weak regularization, each value scored by cross-validation.
+
+Each fit starts from the one before; the path ends where the loss has risen twice. The loss of a C is that of its
+calibrated probabilities, because the head will be calibrated by the same cross-fitted scores.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from jdq.worker.heads.decision import best_thresholds
+from jdq.worker.heads.features import Check, Features, Rows, in_float32
+from jdq.worker.heads.fitted import FitContext
+from jdq.worker.heads.folds import fold_rows
+from jdq.worker.heads.labels import Targets
+from jdq.worker.heads.logreg import NEVER, dense_codes, outputs_of, row_weights
+from jdq.worker.heads.predictors import apply_link, link_of
+from jdq.worker.heads.softmax_regression import Float64, Objective, Progress, Solution, minimise
+from jdq.worker.heads.temperature import best_temperature, log_loss
+
+# Of features whose columns have the variance 1.
+PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
+RISES = 2
+FEW_C, TOO_FEW = 0.1, "too few texts for cross-validation"
+FOLDS = 5
+# C is chosen on so many numbers at most: more rows change it little, and each takes part in dozens of fits.
+CHOICE_VALUES, LEAST_CHOICE_ROWS = 6_000_000, 1000
+CHOICE_TOLERANCE, CHOICE_STEPS = 1e-3, 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """Features with the weighted terms of their texts: (rows, terms)."""
+
+    features: Features
+    terms: csr_array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.features.shape
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        return self.features[rows]
+
+
+def in_memory(context: FitContext, rows: Rows) -> FitContext:
+    """The context of only these rows, in this order, with their features in float32."""
+    X: Features = in_float32(context.X, rows)
+    if isinstance(context.X, Beside):
+        X = Beside(X, context.X.terms[rows])
+    return restricted(dataclasses.replace(context, train=rows), X)
+
+
+def restricted(context: FitContext, X: Features) -> FitContext:
+    """The context of its train rows only, whose features are X, in their order."""
+    rows = context.train
+    targets = Targets(classes=context.targets.classes, codes=context.targets.codes[rows])
+    return dataclasses.replace(
+        context,
+        X=X,
+        targets=targets,
+        keys=context.keys[rows],
+        train=np.arange(len(rows)),
+        validation=np.arange(0),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regression:
+    """Logistic regression on scaled features, and on terms where X has them.
+
+    mean, scale: (columns,), 0 and 1 for terms. moments: of the features as they are.
+    """
+
+    mean: Float64
+    scale: Float64
+    moments: tuple[Float64, Float64]
+
+    def fit(
+        self,
+        context: FitContext,
+        start: Solution | None = None,
+        *,
+        C: float,
+        max_iter: int,
+        tol: float,
+        progress: Progress,
+    ) -> Solution:
+        """On the context's train rows."""
+        codes = dense_codes(context)
+        objective = Objective(
+            X=context.X,
+            rows=context.train,
+            terms=_terms(context.X, context.train),
+            codes=codes,
+            outputs=outputs_of(codes),
+            row_weights=row_weights(context),
+            C=C,
+            mean=self.mean,
+            std=self.scale,
+            check=progress.at_block,
+        )
+        return minimise(
+            objective, max_iter=max_iter, tol=tol, moments=self.moments, start=start, at_share=progress.at_share
+        )
+
+    def coefficients(self, context: FitContext, solution: Solution) -> tuple[Float64, Float64]:
+        """(columns, classes) and (classes,): of features and terms as they are, a column for each class."""
+        W = solution.coefficients.T / self.scale[:, None]
+        return all_classes(context, W, solution.intercepts - self.mean @ W)
+
+    def scores(self, context: FitContext, solution: Solution, held_out: slice) -> npt.NDArray[np.float32]:
+        """(rows, classes) of rows that are in memory."""
+        W, b = self.coefficients(context, solution)
+        dim = context.X.shape[1]
+        scores: npt.NDArray[np.float32] = context.X[held_out] @ W[:dim].astype(np.float32) + b.astype(np.float32)
+        if isinstance(context.X, Beside):
+            scores += context.X.terms[held_out] @ W[dim:].astype(np.float32)
+        return scores
+
+
+def _terms(X: Features, rows: Rows) -> csr_array | None:
+    if not isinstance(X, Beside):
+        return None
+    return X.terms if len(rows) == X.shape[0] else X.terms[rows]
+
+
+def all_classes(context: FitContext, W: Float64, b: Float64) -> tuple[Float64, Float64]:
+    """With a column for each class: the first of a binary regression's two is 0, absent ones are never predicted."""
+    if context.targets.multi_label:
+        return W, b
+    if W.shape[1] == 1:
+        W, b = np.hstack([np.zeros_like(W), W]), np.concatenate([[0.0], b])
+    n_classes = len(context.targets.classes)
+    wide, wide_b = np.zeros((len(W), n_classes)), np.full(n_classes, NEVER)
+    wide[:, context.present()], wide_b[context.present()] = W, b
+    return wide, wide_b
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One C: the loss and the accuracy of its folds' calibrated probabilities, their temperature, and of label sets the
+    best thresholds.
+    """
+
+    C: float
+    log_loss: float
+    accuracy: float
+    temperature: float
+    log_loss_before: float
+    thresholds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The path, and the point on it with the least loss. rows: on which it was chosen, in so many folds.
+
+    best: None where the texts are too few for cross-validation.
+    """
+
+    path: list[Point]
+    rows: int
+    folds: int
+    best: Point | None
+    C: float
+
+    @property
+    def temperature(self) -> float:
+        return self.best.temperature if self.best else 1.0
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        return self.best.thresholds if self.best else ()
+
+    def record(self, scaling: str) -> dict[str, Any]:
+        """What was chosen and why, for the head's record."""
+        of = f"{self.folds}-fold cross-validation over {self.rows:,} rows"
+        why = f"the least log loss in {of}" if len(self.path) > 1 else f"requested; calibrated by {of}"
+        path = [{"C": point.C, "log_loss": point.log_loss, "accuracy": point.accuracy} for point in self.path]
+        why = why if self.best else TOO_FEW
+        return {"C": self.C, "why": why, "scaling": scaling, "folds": self.folds, "rows": self.rows, "path": path}
+
+    def calibration(self) -> dict[str, Any]:
+        """As `calibrate` records it."""
+        if self.best is None:
+            return {"method": "none", "reason": TOO_FEW}
+        return {
+            "method": "temperature",
+            "temperature": self.temperature,
+            "rows": self.rows,
+            "by": "cross-fitted scores",
+            "log_loss_before": self.best.log_loss_before,
+            "log_loss_after": self.best.log_loss,
+        }
+
+
+def choose(context: FitContext, regression: Regression, path: tuple[float, ...]) -> Choice:
+    """Cross-validates each C of the path, on some of the train rows."""
+    folds = _Folds(context)
+    points = list(_points(folds, regression, path, context.check)) if folds.known.any() else []
+    best = min(points, key=lambda point: point.log_loss, default=None)
+    C = best.C if best else path[0] if len(path) == 1 else FEW_C
+    return Choice(path=points, rows=len(folds.context.train), folds=len(folds.parts), best=best, C=C)
+
+
+def _points(folds: "_Folds", regression: Regression, path: tuple[float, ...], check: Check) -> Iterator[Point]:
+    """The points of the path, as far as it goes. The folds are fitted side by side, each on one thread."""
+    solutions: Sequence[Solution | None] = [None] * len(folds.parts)
+    points: list[Point] = []
+    progress = Progress(check, last=50)
+    steady = Progress(progress.at_block)
+    parts, held = [part for part, _ in folds.parts], [held_out for _, held_out in folds.parts]
+    with one_thread_each() as threads:
+        for number, C in enumerate(path):
+            progress.at_share(number / len(path))
+            fit = partial(regression.fit, C=C, max_iter=CHOICE_STEPS, tol=CHOICE_TOLERANCE, progress=steady)
+            fitted = list(threads.map(fit, parts, solutions))
+            scores = [regression.scores(*each) for each in zip(parts, fitted, held, strict=True)]
+            points.append(folds.point(C, scores))
+            yield points[-1]
+            if risen(points):
+                return
+            solutions = fitted
+
+
+@contextmanager
+def one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as the libraries would use for one product, each of which computes its products by itself.
+
+    For products this small, that is faster; on busy cores, many times.
+    """
+    n_threads = max((each["num_threads"] for each in threadpool_info()), default=1)
+    with threadpool_limits(limits=1), ThreadPoolExecutor(n_threads) as threads:
+        yield threads
+
+
+def risen(points: list[Point]) -> bool:
+    """Whether the last RISES losses are all above the least."""
+    best = min(range(len(points)), key=lambda number: points[number].log_loss)
+    return len(points) - 1 - best >= RISES
+
+
+class _Folds:
+    """Some rows in memory, in the order of their folds, so that a fold's rows are a view.
+
+    parts: (context that trains without the fold, the fold's rows) of each fold that leaves two classes to train on.
+    known: (rows,) whether a part trains without the row, and on its class.
+    """
+
+    def __init__(self, context: FitContext) -> None:
+        rows = _some_rows(context)
+        n_texts = len(np.unique(context.keys[rows], axis=0))
+        chosen = dataclasses.replace(context, train=rows)
+        held = (
+            [held_out for _, held_out in fold_rows(chosen, context.keys, min(FOLDS, n_texts))]
+            if n_texts > 1
+            else [rows]
+        )
+        self.context = in_memory(context, np.concatenate(held))
+        bounds = np.cumsum([0, *map(len, held)])
+        self.parts = list(self._parts(bounds))
+        self.known = np.zeros(len(rows), dtype=np.bool_)
+        for part, held_out in self.parts:
+            self.known[held_out] = _known(part, held_out)
+
+    def _parts(self, bounds: npt.NDArray[np.intp]) -> Iterator[tuple[FitContext, slice]]:
+        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            train = np.concatenate([self.context.train[:start], self.context.train[stop:]])
+            part = dataclasses.replace(self.context, train=train)
+            if len(part.present()) > 1:
+                yield part, slice(start, stop)
+
+    def point(self, C: float, of_parts: Sequence[npt.NDArray[np.float32]]) -> Point:
+        """The loss of each part's scores of its own fold."""
+        scores = np.zeros((len(self.context.train), len(self.context.targets.classes)), dtype=np.float32)
+        for (_, held_out), values in zip(self.parts, of_parts, strict=True):
+            scores[held_out] = values
+        multi_label = self.context.targets.multi_label
+        return _point(C, scores[self.known], self.context.targets.codes[self.known], multi_label)
+
+
+def _some_rows(context: FitContext) -> Rows:
+    """At most CHOICE_VALUES numbers' worth of the train rows, drawn by the seed, ascending."""
+    most = max(LEAST_CHOICE_ROWS, CHOICE_VALUES // context.X.shape[1])
+    order = np.random.default_rng(context.options.seed).permutation(context.train)
+    return np.sort(order[:most])
+
+
+def _known(part: FitContext, held_out: slice) -> npt.NDArray[np.bool_]:
+    """(fold's rows,): whether their class is among those that the part trains on."""
+    codes = part.targets.codes[held_out]
+    if part.targets.multi_label:
+        return np.ones(len(codes), dtype=np.bool_)
+    return np.isin(codes, part.present())
+
+
+def _point(C: float, scores: npt.NDArray[Any], codes: npt.NDArray[Any], multi_label: bool) -> Point:
+    link = link_of(multi_label=multi_label)
+    temperature = best_temperature(scores, codes, link)
+    right = (scores > 0) == codes if multi_label else scores.argmax(axis=1) == codes
+    return Point(
+        C=C,
+        log_loss=log_loss(scores / temperature, codes, link),
+        accuracy=float(right.mean()),
+        temperature=temperature,
+        log_loss_before=log_loss(scores, codes, link),
+        thresholds=best_thresholds(codes, apply_link((scores / temperature).astype(np.float32), link))
+        if multi_label
+        else (),
+    )
