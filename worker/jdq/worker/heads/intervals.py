@@ -176,8 +176,8 @@ def _auc_interval(
     if not spread and 0 < value < 1:  # equal scores
         return value, value
     # Of few rows on one side the standard error is itself uncertain: Student's t, with their number.
-    certain = float(stats.t.ppf(0.975, max(1.0, sum(smaller_sides) * effective / rows - 1)))
-    return wilson(value, spread, min(smaller_sides) * effective / rows, z=certain)
+    smaller = sum(smaller_sides) * effective / rows
+    return wilson(value, spread, smaller, z=float(stats.t.ppf(0.975, max(1.0, smaller - 1))))
 
 
 def auc_influence(positive: npt.NDArray[np.bool_], scores: npt.NDArray[Any]) -> tuple[float, Floats]:
