@@ -27,6 +27,7 @@ from jdq.worker.queue.contract import PROTOCOL, JobState
 from jdq.worker.queue.jobbook import UnknownJob
 from jdq.worker.queue.records import Job, JobError, Worker
 from jdq.worker.report.comparison import Comparison, ComparisonRow, TestSetting
+from jdq.worker.report.paired import Paired
 from tests.cli.terminal import shown
 from tests.cli.test_progress import EXTRACT, FINE_TUNE, JOB
 
@@ -106,7 +107,7 @@ WORKERS = [
 ]
 
 
-def row(name: str, head: str, macro_f1: float, *, why: str = "") -> ComparisonRow:
+def row(name: str, head: str, macro_f1: float, *, why: str = "", behind: float = 0.0) -> ComparisonRow:
     """A row of `compare` with this macro-F1."""
     return ComparisonRow(
         id=head,
@@ -121,6 +122,8 @@ def row(name: str, head: str, macro_f1: float, *, why: str = "") -> ComparisonRo
             "f1": macro_f1,
             "macro_f1": macro_f1,
             "roc_auc": None,
+            "log_loss": 0.431,
+            "calibration_error": 0.052,
         },
         intervals={"macro_f1": (macro_f1 - 0.02, macro_f1 + 0.02)},
         trained_rows=9_600,
@@ -132,6 +135,10 @@ def row(name: str, head: str, macro_f1: float, *, why: str = "") -> ComparisonRo
         computed=11_800,
         reused=200,
         created_at="2026-01-31T12:00:00+00:00",
+        pooling="cls",
+        precision="bfloat16",
+        details=("C=1.0", "calibrated") if name == "logreg" else (),
+        against_best=Paired(difference=-behind, low=-0.041, high=-0.009, p_value=0.031) if behind else None,
     )
 
 
@@ -140,7 +147,7 @@ COMPARISON = Comparison(
     reference=TestSetting(dataset_version="0123456789ab", label_column="function", split="89abcdef"),
     rows=[
         row("fine-tune", "fine-tune-7c2mhq4z", 0.912),
-        row("logreg", "train-head-7kq2m9xw", 0.887),
+        row("logreg", "train-head-7kq2m9xw", 0.887, behind=0.025),
         row("mlp", "train-head-b4w6n8pq", 0.85, why="label column 'kind'"),
     ],
     unreadable=[],

@@ -148,6 +148,10 @@ FINE_TUNE = replace(
         (replace(JOB, state=JobState.SUCCEEDED), None),
         (replace(JOB, queue="cpu"), None),
         (replace(JOB, kind="train-head", spec=TrainHead(dataset="d", version="v")), "reading features"),
+        (
+            replace(JOB, kind="train-head", spec=TrainHead(dataset="d", version="v"), counts={"trials_total": 9}),
+            None,
+        ),
         (FINE_TUNE, "loading facebook/bart-large"),
         (replace(FINE_TUNE, live=[{"phase": "tokenize", "step": 0, "steps": 9}]), "tokenizing"),
         (replace(FINE_TUNE, live=[{"phase": "train", "step": 1, "steps": 9}]), None),

@@ -58,3 +58,13 @@ def test_an_extraction_looks_again_at_what_the_store_has(jdq: CommandLine, clien
     spec = client.job(job).spec
     assert isinstance(spec, Extract)
     assert ensure(client, spec) != job
+
+
+def test_a_table_without_a_usual_name_for_its_labels_is_refused_with_the_likeliest_column(jdq: CommandLine) -> None:
+    rows = "".join(f"{n},text {n},{'ab'[n % 2]},2026\n" for n in range(20))
+    found = jdq.run("run", jdq.file("nr,text,art,year\n" + rows, "kunden.csv"), "--encoder", "hash:8", code=2)
+    assert "no column 'label' in" in found.stderr and "it has: nr, text, art, year" in found.stderr
+    assert found.stderr.rstrip().endswith("kunden.csv --label-column art")
+    assert list(jdq.workplace.jobbook.jobs()) == []
+    found = jdq.run("run", jdq.file("text\nx\ny\n", "texts.csv"), "--encoder", "hash:8", code=2)
+    assert "try:" not in found.stderr

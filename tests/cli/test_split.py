@@ -30,6 +30,8 @@ def test_a_column_decides_which_rows_are_tested(jdq: CommandLine) -> None:
     assert found["origin"]["split"] == {"column": "fold"}
     usual = result(jdq)
     assert usual["origin"]["split"] == {} and usual["rows"] != found["rows"]
+    whys = {line["why"] for line in jdq.json("compare", "table")["lines"]}
+    assert whys in ({"", "split column 'fold'"}, {"", "the default split"})
 
 
 def test_groups_are_in_one_part(jdq: CommandLine) -> None:

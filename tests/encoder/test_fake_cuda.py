@@ -159,5 +159,5 @@ def test_a_result_is_waited_for_by_its_own_event_not_by_the_passes_after_it(monk
 
 def test_the_budget_of_a_gpu_follows_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for free, expected in ((0, 256), (2**30, 8_738), (80 * 2**30, CUDA_MOST_TOKENS)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, free))
-        assert TokenBudget.for_device("cuda", dim=768, precision="bfloat16").tokens == expected
+        monkeypatch.setattr(torch.cuda, "mem_get_info", {torch.device("cuda:1"): (free, free)}.__getitem__)
+        assert TokenBudget.for_device("cuda:1", dim=768, precision="bfloat16").tokens == expected

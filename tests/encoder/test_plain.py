@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from jdq.worker.encoder.errors import DamagedEncoder, EncoderError, UnsupportedEncoder
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.encoder.plain import encoder_of
 from tests.encoder.conftest import VOCABULARY, Reference, SaveModel, random_tokens
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -103,6 +105,24 @@ def test_a_decoder_is_refused_because_its_position_zero_sees_nothing(save_model:
     folder = save_model(transformers.GPT2Model(config))
     with pytest.raises(UnsupportedEncoder, match="gpt2 is a decoder"):
         describe(str(folder))
+
+
+def test_an_encoder_that_was_made_a_decoder_is_refused_too(save_model: SaveModel) -> None:
+    config = transformers.BertConfig(**SIZES, vocab_size=VOCABULARY, is_decoder=True)
+    with pytest.raises(UnsupportedEncoder, match=r"^bert is a decoder: its position 0 sees only itself$"):
+        describe(str(save_model(transformers.BertModel(config))))
+
+
+def test_a_model_with_a_vocabulary_that_reads_something_else_is_refused() -> None:
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    special = {"vocab_size": 100, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    listens = transformers.WhisperModel(transformers.WhisperConfig(**sizes, **heads, **special))
+    with pytest.raises(UnsupportedEncoder, match=r"^whisper reads input_features, not text$"):
+        encoder_of(listens)
+    config = SimpleNamespace(is_encoder_decoder=True, model_type="own")
+    with pytest.raises(UnsupportedEncoder, match=r"^own has no encoder that jdq knows$"):
+        encoder_of(SimpleNamespace(config=config, get_encoder=object))
 
 
 def test_a_model_that_does_not_read_text_is_refused(save_model: SaveModel) -> None:

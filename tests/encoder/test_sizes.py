@@ -48,6 +48,8 @@ def test_sizes_that_the_weights_have_and_plausible_ones_pass() -> None:
     check_sizes({"n_layers": 1500, "hidden_size": 2**25}, weights(1500, 2**25))
     check_sizes({"layer_norm_eps": 1e9, "n_other": 10**9, "layers_used": [10**9]}, weights(1, 1))
     check_sizes({}, {})  # type: ignore[arg-type]
+    with pytest.raises(DamagedEncoder, match=r"no weight has more than 0 rows$"):
+        check_sizes({"vocab_size": 2**24 + 1}, {})  # type: ignore[arg-type]
     for name, value in (("n_layers", 1501), ("hidden_size", 2**25 + 1)):
         with pytest.raises(DamagedEncoder):
             check_sizes({name: value}, weights(1500, 2**25))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from jdq.worker.encoder.loading import load_encoder
 from jdq.worker.encoder.tiny import main, make_tiny_bart, train_merges, vocabulary_of
 
 DEMO_TABLE = Path(__file__).parents[2] / "demo" / "jobs.csv"
@@ -33,6 +35,21 @@ def test_the_special_tokens_have_the_ids_of_bart(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     last = len(tokenizer) - 1
     assert tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]) == [0, 1, 2, 3, last]
+
+
+def test_its_sizes_follow_from_its_width_and_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for half in ("encoder", "decoder"):
+        sizes = [config[f"{half}_{name}"] for name in ("layers", "attention_heads", "ffn_dim")]
+        assert sizes == [1, 2, 128]
+    assert (config["d_model"], config["architectures"]) == (32, ["BartModel"])
+
+
+def test_its_features_see_the_words_of_a_text(folder: Path) -> None:
+    encoder = load_encoder(str(folder))
+    nurse, again, driver = encoder.encode(encoder.tokenize(["a nurse at night", "at night a nurse", "drive a truck"]))
+    assert np.linalg.norm(nurse - again) < 0.7 * np.linalg.norm(nurse - driver)
+    assert np.linalg.norm(nurse - driver) > 0.2 * np.linalg.norm(nurse)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_bytes(tmp_path: Path, folder: Path) -> None:

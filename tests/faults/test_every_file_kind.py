@@ -37,6 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store, version, space = write_store(tmp_path_factory.mktemp("kinds") / "store", sentences(40), chunk=5)
     assert not Space(space.path).missing(version.keys()).any()
     list_store(store)
+    store.settle_precision("bfloat16")
     version.put_split(None, Split(np.arange(40, dtype=np.uint8) % 3, {"seed": 1}))
     files = JobFiles(store.root)
     files.put_result(JOB, {"computed": 3, "nested": {"a": [1, 2.5, "é"]}})
@@ -65,6 +66,7 @@ def read_all(root: Path) -> dict[str, object]:
     JobFiles(root).check(table.with_suffix(".json"))
     return {
         "table": table.read_bytes(),
+        "precision": store.precision(),
         "features": opened.read().tobytes(),
         "lengths": opened.n_tokens().tolist(),
         "texts": version.texts(),
@@ -85,6 +87,7 @@ def read_all(root: Path) -> dict[str, object]:
 
 KINDS = {
     "STORE.json": "STORE.json",
+    "precision": "precision.json",
     "record": "datasets/posts/*/dataset.json",
     "table": "datasets/posts/*/table.parquet",
     "keys": "datasets/posts/*/keys.npy",

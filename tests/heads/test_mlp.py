@@ -194,3 +194,12 @@ def test_weighted_label_sets_are_refused(made: Any) -> None:
     with pytest.raises(BadParameter) as caught:
         fit_mlp(context_of(made, ["a|b", "a", "b"] * 100, label_separator="|", class_weight="balanced"))
     assert str(caught.value) == "the head mlp does not support class weights for multi-label targets"
+
+
+def test_a_net_whose_loss_still_falls_in_the_last_epoch_says_so(made: Any) -> None:
+    short = fit_mlp(context_of(made, params={"max_epochs": 3}))
+    assert short.warnings == ("stopped after 3 epochs, before the loss stopped falling: --param max_epochs=6",)
+    stopped = fit_mlp(context_of(made, params={"max_epochs": 60, "learning_rate": 0.02, "patience": 2}))
+    assert len(stopped.history) < 60 and stopped.warnings == ()
+    params = {"max_epochs": len(stopped.history), "learning_rate": 0.02, "patience": 2}
+    assert fit_mlp(context_of(made, params=params)).warnings == ()

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
+import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
 
+from jdq.store.errors import CannotWrite
+from jdq.worker.process.errors import WorkerSick
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.contract import JobState, Predict
-from jdq.worker.queue.ledger import Lease, Outcome
-from tests.jobs.chunks import SPEC, Work, loop, make_due, nothing, planned, run
+from jdq.worker.queue.ledger import Lease, Ledger, Outcome
+from jdq.worker.queue.scripts import TicketOrder
+from tests.jobs.chunks import SPEC, Work, loop, make_due, new_loop, nothing, planned, run
 from tests.jobs.conftest import Workplace
 from tests.waiting import until
 
@@ -25,6 +34,88 @@ def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> N
     found = workplace.jobbook.job(job)
     assert found.state is JobState.RUNNING
     assert found.log[0]["reason"] == "ZeroDivisionError: of the device"
+
+
+@pytest.mark.parametrize("error", [WorkerSick("NaN in every text"), CannotWrite(Path("/store"), errno.EIO, "an error")])
+def test_a_fault_of_the_machine_is_tried_again_and_a_sick_worker_takes_nothing_more(
+    workplace: Workplace, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = planned(workplace, 3)
+
+    def fails(held: HeldLease) -> None:
+        raise error
+
+    with caplog.at_level(logging.ERROR):
+        loop(workplace, job, lambda lease: Work(fails, Outcome))
+    found = workplace.jobbook.job(job)
+    reason = f"{type(error).__module__}.{type(error).__qualname__}: {error}"
+    assert {(event["what"], event["reason"]) for event in found.log} == {("fault", reason)}
+    assert set(caplog.messages) == {"a fault; the chunk will be tried again"}
+    sick = workplace.client.hget("jdq:workers:sick", "worker-cpu")
+    assert sick is not None
+    assert json.loads(sick)["reason"] == (str(error) if isinstance(error, WorkerSick) else reason)
+    assert len(found.log) in ((1, 2) if isinstance(error, WorkerSick) else (3,))  # it may have had one chunk ahead
+
+
+def test_a_report_that_the_ledger_rejects_is_logged(
+    workplace: Workplace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> list[TicketOrder]:
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(Ledger, "release_after_fault", away)
+
+    def fails(held: HeldLease) -> None:
+        raise ZeroDivisionError
+
+    with caplog.at_level(logging.ERROR):
+        run(workplace, workplace.jobbook.create(SPEC)[0], fails)
+    assert caplog.messages[-1] == "the ledger rejects the report; the chunk is given up"
+
+
+def test_what_a_chunk_has_prepared_is_computed_and_what_it_has_computed_is_published(workplace: Workplace) -> None:
+    job = planned(workplace, 3)
+    loop(workplace, job, lambda lease: Handing(lease.chunk))  # type: ignore[arg-type, return-value]
+    assert workplace.jobbook.job(job).counts == {"published": 10 + 20 + 30}
+
+
+@dataclass
+class Handing:
+    """A chunk's work that shows what each step is given."""
+
+    chunk: int
+
+    def prepare(self) -> int:
+        return self.chunk
+
+    def compute(self, prepared: int, held: HeldLease) -> int:
+        assert held.lease.chunk == self.chunk
+        return 10 * prepared
+
+    def publish(self, computed: int) -> Outcome:
+        return Outcome(counts={"published": computed})
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_process_that_must_end_returns_its_chunks_first(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    job, ended, sent = planned(workplace, 2), list[int](), list[list[TicketOrder]]()
+    monkeypatch.setattr(os, "_exit", ended.append)
+    loop = new_loop(workplace, job, lambda lease: Work(nothing, Outcome))
+    loop._send = sent.append
+    leases = [loop._ledger.next(job), loop._ledger.next(job)]
+    held = [HeldLease(lease) for lease in leases if lease]
+    held[0].in_work = True
+    (loop._give_up if hangs else loop._end_unstoppable)(held)
+    reason = "no progress for 0 s" if hangs else "its process ended, because the work did not stop"
+    assert [(event["chunk"], event["what"], event["reason"]) for event in workplace.jobbook.job(job).log] == [
+        (1, "fault" if hangs else "drain", reason),
+        (2, "drain", reason),
+    ]
+    assert [len(orders) for orders in sent] == [0 if hangs else 1, 1]
+    assert workplace.client.hexists("jdq:workers:sick", "worker-cpu") is hangs
+    assert ended == [1]
 
 
 def test_all_chunks_of_a_job_are_committed_in_one_time_slice(workplace: Workplace) -> None:

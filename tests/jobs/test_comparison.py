@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,10 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jdq.cli.main import cli
+from jdq.store.job_files import JobFiles
+from jdq.store.trained import Models
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.queue.contract import FineTune
+from jdq.worker.programs.write_report import best_of
+from jdq.worker.queue.contract import Extract, FineTune
 from jdq.worker.queue.records import Job
-from jdq.worker.report.comparison import METRICS, NothingToCompare, compare_dataset
+from jdq.worker.report.comparison import METRICS, NothingToCompare, compare_dataset, floor_id
+from jdq.worker.report.paired import TESTED
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
@@ -27,6 +32,11 @@ def run(workplace: Workplace, *arguments: str) -> Result:
     found = CliRunner().invoke(cli, arguments, env=workplace.environment)
     assert found.exit_code == 0, found.output
     return found
+
+
+def of_heads(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines but those of the floor."""
+    return [line for line in lines if line["id"] != "floor"]
 
 
 def test_heads_on_one_split_are_compared_with_intervals_and_costs(workplace: Workplace) -> None:
@@ -77,11 +87,14 @@ def test_another_split_of_the_same_rows_is_marked(workplace: Workplace) -> None:
 def test_json_and_csv_hold_every_number(workplace: Workplace) -> None:
     version = extracted(workplace, csv_of(labelled(60)))
     trained(workplace, version, seed=5)
-    [line] = json.loads(run(workplace, "compare", "table", "--json").stdout)["lines"]
-    [row] = csv.DictReader(io.StringIO(run(workplace, "compare", "table", "--csv").stdout))
+    lines = json.loads(run(workplace, "compare", "table", "--json").stdout)["lines"]
+    rows = list(csv.DictReader(io.StringIO(run(workplace, "compare", "table", "--csv").stdout)))
+    assert sorted(line["name"] for line in lines) == ["logreg", "majority", "tf-idf"]
+    [line], [row] = ([each for each in of if each["name"] == "logreg"] for of in (lines, rows))
     for metric in METRICS:
-        assert line[f"{metric}_low"] <= line[metric] <= line[f"{metric}_high"]
         assert float(row[metric]) == line[metric]
+        if metric not in ("log_loss", "calibration_error"):
+            assert line[f"{metric}_low"] <= line[metric] <= line[f"{metric}_high"]
     assert (line["seed"], line["comparable"], row["comparable"]) == (5, True, "True")
 
 
@@ -91,15 +104,15 @@ def test_a_comparison_is_written_as_other_tables_are(workplace: Workplace) -> No
     folder = workplace.folder
     for ending in ("csv", "jsonl", "parquet"):
         run(workplace, "compare", "table", "--to", str(folder / f"c.{ending}"))
-    [line] = json.loads(run(workplace, "compare", "table", "--json").stdout)["lines"]
-    [row] = pq.read_table(folder / "c.parquet").to_pylist()
-    assert row == json.loads((folder / "c.jsonl").read_text())
+    [line] = of_heads(json.loads(run(workplace, "compare", "table", "--json").stdout)["lines"])
+    [row] = of_heads(pq.read_table(folder / "c.parquet").to_pylist())
+    assert row in map(json.loads, (folder / "c.jsonl").read_text().splitlines())
     assert (row["id"], row["label_column"], row["macro_f1"]) == (head.id, "=label", line["macro_f1"])
     again = CliRunner().invoke(cli, ["compare", "table", "--to", str(folder / "c.csv")], env=workplace.environment)
     assert (again.exit_code, "--force replaces it" in again.stderr) == (2, True)
     run(workplace, "compare", "table", "--to", str(folder / "c.csv"), "--force", "--excel-safe")
     with (folder / "c.csv").open(newline="") as stream:
-        assert [row["label_column"] for row in csv.DictReader(stream)] == ["'=label"]
+        assert {row["label_column"] for row in csv.DictReader(stream)} == {"'=label"}
 
 
 def test_a_damaged_head_is_said_and_the_others_are_compared(workplace: Workplace) -> None:
@@ -184,3 +197,76 @@ def test_an_exported_model_is_a_plain_hugging_face_folder(workplace: Workplace, 
         load_fine_tuned(tmp_path / "mine", device="cpu").predict_proba(["posting number 3"]), expected, atol=1e-6
     )
     assert model.config.id2label == {0: "a", 1: "b"}
+
+
+def test_the_most_frequent_class_and_the_words_are_in_every_comparison(workplace: Workplace) -> None:
+    rows = [(f"{['a menu', 'a ward'][i % 3 == 0]} number {i}", "xy"[i % 3 == 0]) for i in range(150)]
+    version = extracted(workplace, csv_of(rows))
+    head = trained(workplace, version)
+    found = compare_dataset(workplace.store, "table")
+    majority, words = (next(row for row in found.floor if row.name == name) for name in ("majority", "tf-idf"))
+    assert head.result is not None
+    assert words.metrics["accuracy"] == 1.0 and words.metrics["log_loss"] is None
+    assert majority.metrics["accuracy"] == head.result["metrics"]["majority_share"]
+    assert majority.test_rows == words.test_rows == found.rows[0].test_rows
+    assert [row.name for row in found.lines] == ["tf-idf", "logreg", "majority"]
+    assert best_of(workplace.store, "table") == head.id  # not the floor
+    shown = run(workplace, "compare", "table").stdout
+    assert shown.index("tf-idf") < shown.index("logreg") < shown.index("majority")
+    files = JobFiles(workplace.store.root)
+    before = files.folder(floor_id("table", found.reference)).stat().st_mtime_ns
+    trained(workplace, version, head="dummy")
+    assert files.folder(floor_id("table", found.reference)).stat().st_mtime_ns == before  # measured once
+
+
+def test_every_line_is_tested_against_the_best_on_the_same_texts(workplace: Workplace) -> None:
+    rows = [(f"{['a menu', 'a ward'][i % 3 == 0]} number {i}", "xy"[i % 3 == 0]) for i in range(150)]
+    version = extracted(workplace, csv_of(rows))
+    head, older = trained(workplace, version).id, trained(workplace, version, head="knn").id
+    files = JobFiles(workplace.store.root)
+    (files.folder(older) / "tested.npy").unlink()  # an earlier version did not keep it
+    found = {row.name: row for row in compare_dataset(workplace.store, "table").lines}
+    assert found["tf-idf"].against_best is None and found["knn"].against_best is None
+    test, row = found["logreg"].against_best, found["logreg"]
+    assert test is not None and row.metrics["macro_f1"] is not None
+    assert test.difference == pytest.approx(row.metrics["macro_f1"] - 1.0)  # those of the words
+    tested = files.get_array(head, TESTED)
+    wrong = int((tested["true"] != tested["predicted"]).sum())
+    assert wrong > 5 and test.p_value == pytest.approx(2 * 0.5**wrong)
+    shown = run(workplace, "compare", "table").stdout
+    assert f"{test.difference:+.3f}" in shown and f"{test.low:+.2f}..{test.high:+.2f}" in shown
+
+
+def test_what_made_each_line_is_shown(workplace: Workplace) -> None:
+    version = extracted(workplace, csv_of(labelled(90)))
+    trained(workplace, version, per_class=5, calibrate=True, params={"C": 0.5})
+    [row] = compare_dataset(workplace.store, "table").rows
+    assert (row.encoder, row.pooling, row.precision) == ("hash:16", "cls", "float32")
+    assert (row.calibrated, row.few_shot, row.encoder_device_s, row.learnt_rows) == (True, 5, None, 0)
+    shown = run(workplace, "compare", "table").stdout
+    for word in ("hash:16", "cls", "float32", "C=0.5", "5 texts per class", "calibrated"):
+        assert word in shown
+    assert "encoder's fine-tune" not in shown
+
+
+def test_a_line_whose_encoder_has_learnt_from_test_rows_is_marked_and_shows_that_fine_tunes_cost(
+    workplace: Workplace,
+) -> None:
+    model = fine_tuned(workplace)
+    rows = [*labelled(40, "abcdefgh"), *[(f"another posting {i}", "ab"[i % 2]) for i in range(30)]]
+    version = workplace.imported(csv_of(rows))
+    for encoder in ("hash:16", model.id):
+        workplace.finished(Extract(dataset=version.name, version=version.version, encoder=encoder))
+        trained(workplace, version)
+    found = {row.encoder: row for row in compare_dataset(workplace.store, "table").rows if row.name != "fine-tune"}
+    assert model.result is not None
+    assert found[model.id].encoder_device_s == model.result["training_time_s"]
+    assert found[model.id].learnt_rows and found[model.id].why == (
+        f"{found[model.id].learnt_rows} test rows left out, which its encoder has learnt from"
+    )
+    assert found["hash:16"].why == "" and found["hash:16"].test_rows > found[model.id].test_rows
+    assert found[model.id].why in run(workplace, "compare", "table").stdout
+    Models(workplace.store.root).remove(model.id)
+    unknown = trained(workplace, version).id
+    [row] = [row for row in compare_dataset(workplace.store, "table").rows if row.id == unknown]
+    assert (row.learnt_rows, row.why) == (None, "its encoder may have learnt from test rows")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jdq.worker.process.lease_heartbeat import (
+    STOP_S,
     Draining,
     HeldLease,
     JobCancelled,
@@ -38,6 +40,16 @@ def jobbook(client: redis.Redis) -> JobBook:
 @pytest.fixture
 def ledger(client: redis.Redis) -> Ledger:
     return Ledger(client, worker="a", queue="cpu", lease_s=60, reclaim_s=0)
+
+
+class Clock:
+    """A monotonic clock that the test sets."""
+
+    def __init__(self, now: list[float]) -> None:
+        self._now = now
+
+    def monotonic(self) -> float:
+        return self._now[0]
 
 
 def never(held: list[HeldLease]) -> None:
@@ -149,14 +161,15 @@ def test_the_work_goes_on_while_redis_is_away(caplog: pytest.LogCaptureFixture) 
     away = redis.Redis(unix_socket_path="/nonexistent/r.sock", retry=Retry(NoBackoff(), 0))
     with caplog.at_level(logging.WARNING), beating(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as b:
         held = b.hold(LEASE)
-        until(lambda: [text for text in caplog.messages if text.startswith("leases not renewed: ")])
+        until(lambda: [text for text in caplog.messages if text.startswith("leases not renewed: Error 2 connecting")])
         assert stopped(held) is None
 
 
 def test_work_must_not_go_on_when_nobody_renews_its_lease(
     jobbook: JobBook, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("threading.excepthook", lambda *_: None)
+    broken: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr("threading.excepthook", broken.append)
 
     def breaks(held: list[HeldLease]) -> Any:
         raise ZeroDivisionError
@@ -164,6 +177,29 @@ def test_work_must_not_go_on_when_nobody_renews_its_lease(
     with beating(ledger, hangs=breaks) as heartbeat:
         held = heartbeat.hold(leased(jobbook, ledger))
         assert until(lambda: held.verdict == "lost", within_s=10)
+        [args] = until(lambda: broken)
+        assert args.thread is not None
+        assert args.thread.name == "lease-heartbeat"
+
+
+def test_work_stops_when_its_workers_main_process_is_dead(jobbook: JobBook, ledger: Ledger) -> None:
+    with beating(ledger) as heartbeat:
+        held = heartbeat.hold(leased(jobbook, ledger))
+        heartbeat._parent = -1
+        assert until(lambda: stopped(held)) is Draining
+
+
+def test_work_that_has_seen_its_order_to_stop_does_not_ignore_it_however_long_it_takes() -> None:
+    now = [100.0]
+    held = HeldLease(LEASE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jdq.worker.process.lease_heartbeat.time", Clock(now))
+        with held.working():
+            held.tell("drain")
+            now[0] += STOP_S + 0.1
+            assert held.ignores_stop
+            assert stopped(held) is Draining
+            assert not held.ignores_stop  # it saves a checkpoint
 
 
 def test_work_that_reports_nothing_hangs_and_its_leases_are_given_to_who_asked(

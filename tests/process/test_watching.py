@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,6 +44,22 @@ def test_each_end_of_a_child_is_reported_once_also_when_the_pool_has_forgotten_i
     assert died[1:] == [(3, "its process ended with exit code 0")]
 
 
+def test_the_watch_is_a_thread_that_logs_only_unexpected_ends(caplog: pytest.LogCaptureFixture) -> None:
+    pool = [Process(1), Process(2)]
+    died: list[int] = []
+    watch = ChildWatch(lambda: pool, lambda pid, reason: died.append(pid))
+    assert (watch.name, watch.daemon) == ("child-watch", True)
+    watch.start()
+    pool[0].exitcode = 0
+    until(lambda: died == [1], within_s=10)
+    pool[1].exitcode = -11
+    until(lambda: died == [1, 2], within_s=10)
+    watch.close()
+    watch.join(10)
+    assert not watch.is_alive()
+    assert caplog.messages == ["working process 2: its process was killed by SIGSEGV"]
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
@@ -64,8 +82,45 @@ def test_a_self_test_says_what_is_wrong() -> None:
     assert SelfTest("cpu").wait() == ""
     assert SelfTest("cuda:99").wait().startswith("self-test: cuda:99 does not compute: ")
     assert in_place(SelfTest("cpu"), "import os; os.kill(os.getpid(), 9)").wait() == "self-test: exit code -9"
+    assert in_place(SelfTest("cpu"), "raise SystemExit('jdq: broken')").wait() == "self-test: broken"
     hanging = in_place(SelfTest("cpu", timeout_s=0.3), "import time; time.sleep(60)")
     assert hanging.wait() == "the self-test of the device did not end within 0.3 s"
+
+
+@contextmanager
+def something_to_read() -> Iterator[None]:
+    """On this process's standard input."""
+    source, target = os.pipe()
+    os.write(target, b"noise")
+    os.close(target)
+    before = os.dup(0)
+    os.dup2(source, 0)
+    yield
+    os.dup2(before, 0)
+    for descriptor in (source, before):
+        os.close(descriptor)
+
+
+def test_a_self_test_is_a_process_of_its_own_that_nobody_waits_for(capfd: pytest.CaptureFixture[str]) -> None:
+    test = SelfTest("cuda:1")
+    assert test._command == [sys.executable, "-m", "jdq.worker.programs.self_test", "cuda:1"]
+    in_place(test, "import sys; print('noise'); sys.exit(len(sys.stdin.read()))")
+    assert (test.runs, test.finding()) == (False, None)
+    with something_to_read():
+        test.begin()
+    assert test.runs
+    assert until(lambda: [found] if (found := test.finding()) is not None else None) == [""]
+    assert (test.runs, capfd.readouterr().out) == (False, "")
+
+
+def test_a_self_test_that_hangs_is_killed() -> None:
+    test = in_place(SelfTest("cpu", timeout_s=0.2), "import time; time.sleep(60)")
+    test.begin()
+    process = test._process
+    assert process
+    until(test.finding)
+    assert process.returncode == -signal.SIGKILL
+    assert not test.runs
 
 
 def test_a_quarantined_worker_is_tested_until_it_recovers_and_a_sound_one_is_not(

@@ -82,11 +82,13 @@ def ignore(*_: object) -> None:
 
 
 def test_a_worker_is_starting_until_it_is_ready_and_then_describes_itself(
-    heartbeat: WorkerHeartbeat, jobbook: JobBook
+    heartbeat: WorkerHeartbeat, jobbook: JobBook, client: redis.Redis
 ) -> None:
     heartbeat.start()
     assert listed(jobbook).state == "starting"
+    assert until(lambda: client.hgetall("jdq:workers:queue")) == {"w": ""}
     heartbeat.ready(ignore, ignore)
+    assert client.hgetall("jdq:workers:queue") == {"w": "cpu"}
     worker = listed(jobbook)
     assert (worker.state, worker.device, worker.pid, worker.queue) == ("idle", "cpu", os.getpid(), "cpu")
     assert (worker.host, worker.protocol) == (heartbeat._runtime.config.host, PROTOCOL)
@@ -101,7 +103,8 @@ def test_an_order_to_stop_reaches_the_ledger_immediately_and_once(
 ) -> None:
     heartbeat._runtime.config = msgspec.structs.replace(heartbeat._runtime.config, heartbeat_s=600)
     heartbeat.start()
-    listed(jobbook)
+    until(lambda: client.exists("jdq:reclaim"))  # the last that it does before it waits
+    time.sleep(0.1)
     heartbeat.stop()
     until(lambda: client.sismember("jdq:workers:drain", "w"), within_s=20)
     heartbeat.deregister()
@@ -178,7 +181,10 @@ def test_a_worker_that_lost_its_gpu_ends(
 
 
 def test_a_device_that_does_not_compute_quarantines_its_worker(
-    heartbeat: WorkerHeartbeat, jobbook: JobBook, monkeypatch: pytest.MonkeyPatch
+    heartbeat: WorkerHeartbeat,
+    jobbook: JobBook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     code = "import sys; sys.exit('cuda:99 does not compute' if 'cuda:99' in sys.argv else 0)"
     in_test = lambda device: in_place(SelfTest(device), code, device)  # noqa: E731
@@ -190,7 +196,8 @@ def test_a_device_that_does_not_compute_quarantines_its_worker(
     heartbeat._send()
     worker = listed(jobbook)
     assert worker.state == "sick"
-    assert str(worker.reason).startswith("self-test: cuda:99 does not compute")
+    assert worker.reason == "self-test: cuda:99 does not compute"
+    assert caplog.messages == [f"{worker.reason}; this worker takes no work"]
 
 
 def test_a_quarantined_worker_takes_no_tickets_until_it_has_recovered(
@@ -211,6 +218,12 @@ def test_a_quarantined_worker_takes_no_tickets_until_it_has_recovered(
     until(lambda: takes == [False, True, False, True])
     assert ended == [signal.SIGTERM]
     assert listed(jobbook).state == "idle"
+
+
+def test_a_worker_recovers_by_a_test_of_its_own_device(runtime: Runtime) -> None:
+    heartbeat = WorkerHeartbeat(runtime, device="cuda:9")
+    assert heartbeat._recovery._recover == heartbeat._recover
+    assert heartbeat._recovery._test._command[-1] == "cuda:9"
 
 
 def test_a_worker_does_not_recover_while_its_process_is_busy(heartbeat: WorkerHeartbeat, jobbook: JobBook) -> None:

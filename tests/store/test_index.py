@@ -90,7 +90,7 @@ def test_a_damaged_segment_is_not_merged_into_a_sound_one(tmp_path: Path) -> Non
     assert not Space(space.path).missing(keys).any()
     (path,) = (space.path / "index").glob("*.keys")
     sound = path.read_bytes()
-    for position in range(len(sound) - 24 * 100, len(sound), 7):
+    for position in range(len(sound) - 24 * 100, len(sound), 61):
         path.write_bytes(sound[:position] + bytes([sound[position] ^ 32]) + sound[position + 1 :])
         put_texts(space, sentences(1, 1000 + position))
         reader = Space(space.path)
@@ -137,13 +137,13 @@ def test_what_is_no_segment_is_none(tmp_path: Path, content: bytes) -> None:
 def test_many_small_puts_leave_few_segments(tmp_path: Path) -> None:
     space = open_store(tmp_path).space(fake_space())
     space.missing(text_keys(["x"]))
-    for start in range(300):
+    for start in range(100):
         put_texts(space, sentences(1, start))
     files = segment.paths(space.path / "index")
     assert 0 < len(files) <= 8
     fresh = Space(space.path)
-    np.testing.assert_array_equal(fresh.read(text_keys(sentences(300))), fake_features(sentences(300)))
-    assert fresh.count() == 300
+    np.testing.assert_array_equal(fresh.read(text_keys(sentences(100))), fake_features(sentences(100)))
+    assert fresh.count() == 100
 
 
 def test_an_index_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:

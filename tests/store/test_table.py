@@ -135,10 +135,20 @@ def test_labels_that_differ_only_by_case_or_space_stay_apart_with_a_warning(tmp_
     assert "2 classes of one row, which a split cannot divide: '2   ', 'X'" in warnings
 
 
+@pytest.mark.parametrize(("n_rows", "is_doubted"), [(20, False), (21, True)])
+def test_a_label_in_every_row_is_doubted(tmp_path: Path, n_rows: int, is_doubted: bool) -> None:
+    table = open_table(write(tmp_path, "text,label\n" + "".join(f"a,{n}\n" for n in range(n_rows))))
+    assert len(rows_of(table)) == n_rows
+    doubt = f"{n_rows} classes in {n_rows} rows: is it a label column?"
+    assert any(doubt in warning for warning in table.warnings()) == is_doubted
+    assert any("of one row, which a split cannot divide" in warning for warning in table.warnings()) != is_doubted
+
+
 def test_rows_may_have_no_label_where_the_user_says_so(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "text,label\na,1\nb,\nc,0\n"), TableOptions(missing_labels="keep"))
     assert len(rows_of(table)) == 3
     assert "row 2 without a label" in table.warnings()[0]
+    assert (table.totals.n_rows, table.totals.n_unlabelled, table.totals.n_skipped) == (3, 1, 0)
 
 
 def test_several_text_columns_become_one_more(tmp_path: Path) -> None:

@@ -90,3 +90,21 @@ def test_a_categorical_column_of_parquet_is_its_text(tmp_path: Path) -> None:
     file = tmp_path / "data.parquet"
     pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array(["x", "y"]).dictionary_encode()}), file)
     assert rows_of(open_table(file)) == [("a", "x"), ("b", "y")]
+
+
+def test_an_arrow_file_and_a_stream_are_read(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b"], "n": [1.5, None]})
+    for name, writer in (("file", pa.ipc.new_file), ("stream", pa.ipc.new_stream)):
+        with writer(tmp_path / f"{name}.arrow", table.schema) as stream:
+            stream.write(table.slice(0, 1))
+            stream.write(table.slice(1))
+        assert rows_of(open_table(tmp_path / f"{name}.arrow")) == [("a", "1.5"), ("b", "")]
+    (tmp_path / "file.arrow").write_bytes(b"ARROW1 or so")
+    assert error_of(tmp_path / "file.arrow").startswith(f"{tmp_path}/file.arrow is not a readable Arrow file: ")
+
+
+def test_columns_without_any_name_are_numbered(tmp_path: Path) -> None:
+    pq.write_table(pa.table([["a"], ["b"]], names=["", " "]), tmp_path / "data.parquet")
+    table = open_table(tmp_path / "data.parquet", TableOptions(text_column="column_2"))
+    assert table.names == ("column_1", "column_2")
+    assert rows_of(table) == [("a", "b")]

@@ -48,6 +48,13 @@ def test_plain_lines_are_divided_by_pyarrow(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", " "])
+def test_lines_are_divided_at_the_delimiter_alone(delimiter: str) -> None:
+    columns = _splitter(2, delimiter, quotes=True)(f"a,b|c{delimiter}d\n".encode())
+    assert [column.to_pylist() for column in columns] == [["a,b|c"], ["d"]]
+    assert _splitter(2, "é", quotes=True)("aéb\n".encode()) == []
+
+
 def test_quotes_are_divided_where_they_are_text() -> None:
     assert _splitter(1, ",", quotes=False)(b'"a\n')[0].to_pylist() == ['"a']
     assert _splitter(1, ",", quotes=True)(b'"a\n') == []

@@ -76,6 +76,9 @@ def test_a_url_is_a_table(tmp_path: Path) -> None:
     with fsspec.open("memory://folder/data.csv", "wb") as stream:
         stream.write(CONTENT)
     assert rows_of(open_table("memory://folder/data.csv")) == ROWS
+    fsspec.filesystem("memory").touch("folder/empty.csv")
+    with pytest.raises(TableError, match=r"^empty.csv is empty"):
+        open_table("memory://folder/empty.csv")
     with pytest.raises(TableError, match=r"cannot read memory://none.csv: no such file"):
         open_table("memory://none.csv")
     with pytest.raises(TableError, match="cannot read nothing://a: "):
@@ -119,6 +122,8 @@ def test_no_such_file(tmp_path: Path) -> None:
 def test_a_folder_without_a_table_or_with_several_kinds(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     assert error_of(tmp_path) == f"{tmp_path} is a folder without a table; it has the folders: train"
+    (tmp_path / "train").rmdir()
+    assert error_of(tmp_path) == f"{tmp_path} is a folder without a table"
     for name in ("a.csv", "b.parquet", "README.md"):
         (tmp_path / name).touch()
     several = f"{tmp_path} has tables of several kinds: a.csv, b.parquet; name those to read"
@@ -129,3 +134,11 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
     os.mkfifo(tmp_path / "pipe")
     assert "is not a regular file" in error_of(tmp_path / "pipe")
+
+
+def test_the_tables_of_a_folder_may_be_packed_and_named_in_capitals(tmp_path: Path) -> None:
+    for name in ("b.csv.gz", "A.CSV.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(CONTENT))
+    for name in (".hidden.csv.gz", "notes.txt.gz", "dataset_info.json"):
+        (tmp_path / name).touch()
+    assert rows_of(open_table(tmp_path)) == [(*row, name) for name in ("A.CSV.gz", "b.csv.gz") for row in ROWS]

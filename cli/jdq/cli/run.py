@@ -67,6 +67,7 @@ def run(
     encoder = checked_encoder(client, encoder or client.config.encoder)
     options = read_options(table)
     version = import_file(client, data, name=None, options=options)
+    _check_label_column(version, options, Path(data[0]))
     check_classes(client, version, None, None)
     new = _import_new(client, to_predict, version, table) if to_predict else None
     folder = _made(output or Path(f"{version.name}-results"))
@@ -92,6 +93,17 @@ class Jobs:
     head: Job
     search: Job
     predict: Job | None
+
+
+def _check_label_column(version: DatasetVersion, options: TableOptions, file: Path) -> None:
+    """Raises BadRequest where no column was taken for the labels; suggests the one with the fewest classes."""
+    if version.label_column is not None:
+        return
+    rows = next(version.blocks())
+    others = [name for name in version.columns if name not in (version.text_column, *options.text_columns)]
+    classes = {name: rows[name].nunique() for name in others if rows[name].nunique() > 1}
+    suggestion = options.try_with(file, "--label-column", min(classes, key=classes.__getitem__)) if classes else ""
+    raise BadRequest(f"no column 'label' in {file}; it has: {', '.join(version.columns)}{suggestion}")
 
 
 def _import_new(client: Client, file: str, version: DatasetVersion, table: dict[str, Any]) -> DatasetVersion:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import NotExtracted, StoreError, StoreFormatError, UnknownSpace, read_each
-from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.files.digests import UnreadableFile, read_json, to_json
 from jdq.store.files.publish import make_folder, publish, replace, require_file_system
 from jdq.store.fork_lock import cached_property
 from jdq.store.location import store_root
@@ -131,7 +131,7 @@ class Store:
     def settle_precision(self, precision: str) -> None:
         """Has "auto" mean this from now on."""
         if self.precision() != precision:
-            replace(self.root / PRECISION, msgspec.json.encode(_Precision(automatic=precision)))
+            replace(self.root / PRECISION, to_json(_Precision(automatic=precision)))
 
     def _digests(self) -> list[str]:
         folders = self._spaces.glob("*/")

@@ -69,7 +69,7 @@ def activity(job: Job) -> str | None:
         return None
     if phase := next((live["phase"] for live in job.live if "phase" in live), None):
         return _PHASES.get(phase)
-    if job.live or job.counts.get("computed"):
+    if job.live or job.counts.get("computed") or "trials_total" in job.counts:
         return None
     match job.kind:
         case "train-head":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jdq.worker.report.comparison import Comparison, ComparisonRow
 
 MARK = "*"
+PAIRED = ("difference", "low", "high", "p_value")
 
 
 @click.command()
@@ -33,9 +34,13 @@ def compare(
 ) -> None:
     """Compare the heads and fine-tunes of DATASET.
 
-    The best macro-F1 is first. Below each number is its 95 % interval (bootstrap over the test rows). Time is training
-    time (for a search, of all trials). Device is the time that the network took (for a head, to compute its features).
-    Results on other test rows (another dataset version, label column or split) are marked with * and listed separately.
+    The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
+    difference in macro-F1 from the first line; p is the chance of so uneven a number of texts on which only one of the
+    two is right, if both were equally good (McNemar). "majority" and "tf-idf" are the most frequent class and a
+    classifier of words: any encoder has to beat them. Time is training time (for a search, of all trials). Device is
+    the time that the network took (for a head, to compute its features). Results on other test rows (another dataset
+    version, label column or split, or an encoder that has learnt from some of them) or on sets of labels are marked
+    with * and listed separately.
 
     \b
     jdq compare postings
@@ -48,8 +53,8 @@ def compare(
         say(f"warning: {fault}", err=True)
     if as_json:
         fields = asdict(comparison)
-        del fields["rows"]
-        print_json({**fields, "lines": [flat(row) for row in comparison.rows]})
+        del fields["rows"], fields["floor"]
+        print_json({**fields, "lines": [flat(row) for row in comparison.lines]})
     elif to is not None or as_csv:
         write_comparison(comparison, to or Target(path=STDOUT))
     else:
@@ -60,8 +65,8 @@ def flat(row: ComparisonRow) -> dict[str, Any]:
     """A comparison row as one level of names; an interval as NAME_low and NAME_high."""
     fields = asdict(row)
     metrics, intervals = fields.pop("metrics"), fields.pop("intervals")
-    setting = fields.pop("setting")
-    measured: dict[str, Any] = {}
+    setting, against = fields.pop("setting"), fields.pop("against_best") or dict.fromkeys(PAIRED)
+    measured: dict[str, Any] = {f"against_best_{name}": value for name, value in against.items()}
     for name, value in metrics.items():
         low, high = intervals.get(name, (None, None))
         measured |= {name: value, f"{name}_low": low, f"{name}_high": high}
@@ -71,7 +76,7 @@ def flat(row: ComparisonRow) -> dict[str, Any]:
 
 def write_comparison(comparison: Comparison, target: Target) -> None:
     """Writes a line per row, below the names of its fields."""
-    rows = [flat(row) for row in comparison.rows]
+    rows = [flat(row) for row in comparison.lines]
     names = list(rows[0])
     cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
     write_table([names, *cells], target, numbers_from=names.index("why") + 1)
@@ -80,30 +85,62 @@ def write_comparison(comparison: Comparison, target: Target) -> None:
 def print_comparison(comparison: Comparison) -> None:
     """Prints the rows as tables: those that are comparable, and the others."""
     setting = comparison.reference
-    fit = [row for row in comparison.rows if row.comparable]
+    fit = [row for row in comparison.lines if row.comparable]
     apart = [row for row in comparison.rows if not row.comparable]
     tested = f"{fit[0].test_rows:,} test rows" if fit else "no rows"
-    about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}"
+    rule = f" ({setting.rule})" if setting.rule else ""
+    about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}{rule}"
     say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
+    if not comparison.floor:
+        say("no line of the words only yet: the next `jdq submit train-head` on these test rows measures it", err=True)
     if apart:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
+    say("")
+    _print_made([*fit, *apart])
 
 
 def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
-    columns = ["", *METRICS.values(), "train rows", "time", "device", "computed", "reused", "seed"]
+    shown = [name for name in METRICS if name not in ("precision", "recall")]
+    costs = ["train rows", "time", "device", "computed", "reused", "seed"]
+    columns = ["", *(METRICS[name] for name in shown), "vs best", "p", *costs]
     cells: list[list[str]] = []
     for row in rows:
         name = f"{MARK} {row.name}" if marked else row.name
-        values = [_number(row.metrics[metric]) for metric in METRICS]
+        values = [_number(row.metrics.get(metric)) for metric in shown]
         cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
-        cells.append([name, *values, f"{row.trained_rows:,}", *cost, str(row.seed)])
-        spans = [_span(row.intervals.get(metric)) for metric in METRICS]
-        cells.append([f"  {row.id}", *spans, *[""] * 6])
+        test = row.against_best
+        paired = ["", ""] if test is None else [f"{test.difference:+.3f}", _chance(test.p_value)]
+        cells.append([name, *values, *paired, f"{row.trained_rows:,}", *cost, str(row.seed)])
+        spans = [_span(row.intervals.get(metric)) for metric in shown]
+        cells.append([f"  {row.id}", *spans, "" if test is None else f"{test.low:+.2f}..{test.high:+.2f}", *[""] * 7])
         if marked:
-            cells.append([f"  {row.why}", *[""] * 12])
+            cells.append([f"  {row.why}", *[""] * (len(columns) - 1)])
     print_table(columns, cells)
+
+
+def _print_made(rows: list[ComparisonRow]) -> None:
+    """Prints what made each row, without columns that are empty for all of them."""
+    made = [
+        {
+            "": row.id,
+            "encoder": row.encoder,
+            "pooling": row.pooling,
+            "precision": row.precision,
+            "encoder's fine-tune": "" if row.encoder_device_s is None else duration(row.encoder_device_s),
+            "trained with": ", ".join(row.details),
+        }
+        for row in rows
+        if row.encoder
+    ]
+    shown = [name for name in made[0] if any(of[name] for of in made)] if made else []
+    if shown:
+        print_table(shown, [[of[name] for name in shown] for of in made])
+
+
+def _chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -21,10 +21,10 @@ from jdq.store.spaces.index import shard_names
 from jdq.store.spaces.mapped_shard import current_identity, open_shard
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import layout_of
-from jdq.store.store import Store
+from jdq.store.store import PRECISION, Store
 from jdq.store.trained import Heads, Models, UnknownTrained
 
-Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "incomplete"]
+Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "store", "incomplete"]
 AfterShard = Callable[[int, int], None]
 
 
@@ -178,7 +178,7 @@ def _side_file(version: DatasetVersion, path: Path, error: StoreError, repair: b
 
 
 def _check_rest(store: Store) -> Iterator[Finding]:
-    """Heads, models and files of jobs."""
+    """Heads, models, files of jobs, and the precision that was settled."""
     for trained in (Heads(store.root), Models(store.root)):
         for job, error in read_each(trained.ids(), trained.check, gone=(UnknownTrained,))[1].items():
             yield Finding(kind=trained.kind, path=str(trained.place(job)), fact=_fact(error))
@@ -186,6 +186,8 @@ def _check_rest(store: Store) -> Iterator[Finding]:
     for path, error in read_each(files.paths(), files.check)[1].items():
         where = error.path if isinstance(error, UnreadableFile) else path  # or the table that the file describes
         yield Finding(kind="job", path=str(where), fact=_fact(error))
+    for error in read_each([store], Store.precision)[1].values():
+        yield Finding(kind="store", path=str(store.root / PRECISION), fact=_fact(error))
 
 
 def _fact(error: StoreError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,12 +20,12 @@ COLUMN_BYTES, MOST_CHUNK_BYTES = 1 << 11, 12 << 20
 class Notes:
     """What a reader notes in one pass over a file, beside its records.
 
-    `repeats`: the lines of JSON objects that name a key twice. `line_ends`: those of a delimited file by kind, in and
-    between cells. `class_names`: by column, of classes that are numbers in the file.
+    `repeats`: the lines of JSON objects that name a key twice. `row_ends`: what ends rows of a delimited file; "" for
+    the end of the file. `class_names`: by column, of classes that are numbers in the file.
     """
 
     repeats: list[int] = field(default_factory=list)
-    line_ends: Counter[str] = field(default_factory=Counter)
+    row_ends: set[str] = field(default_factory=set)
     class_names: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -85,10 +84,3 @@ def take_header(records: Iterator[Record]) -> Record | None:
 def is_blank(cells: Sequence[str]) -> bool:
     """Whether there is nothing to see in any cell."""
     return not any(map(str.strip, cells))
-
-
-def line_ends(data: bytes) -> Counter[str]:
-    """How many there are of each kind."""
-    returns = data.count(b"\r") if b"\r" in data else 0
-    both = data.count(b"\r\n") if returns else 0
-    return +Counter({"CR": returns - both, "LF": data.count(b"\n") - both, "CR LF": both})

@@ -13,7 +13,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.csv
 
-from jdq.store.table.chunk import Chunk, Notes, Record, chunk_bytes, line_ends, take_header
+from jdq.store.table.chunk import Chunk, Notes, Record, chunk_bytes, take_header
 from jdq.store.table.encoding import undecodable
 from jdq.store.table.options import TableError
 from jdq.store.table.source import Source
@@ -57,13 +57,13 @@ def _most_frequent(head: str, *, quotes: bool) -> str:
     return max(DELIMITERS, key=header.count)
 
 
-def delimited_records(source: Source, encoding: str, delimiter: str) -> Iterator[Record]:
+def delimited_records(source: Source, encoding: str, delimiter: str, notes: Notes) -> Iterator[Record]:
     """All records except blank lines.
 
     Raises UnicodeError for bytes that are invalid in the encoding, TableError for an unclosed or misplaced quote, and
     for a cell of more than 16 Mi characters.
     """
-    return _records(source, _Lines(_whole_lines(source, encoding, FIRST_BYTES, Notes())), delimiter)
+    return _records(source, _Lines(_whole_lines(source, encoding, FIRST_BYTES)), delimiter, notes)
 
 
 def delimited_chunks(source: Source, encoding: str, delimiter: str, width: int, notes: Notes) -> Iterator[Chunk]:
@@ -71,9 +71,9 @@ def delimited_chunks(source: Source, encoding: str, delimiter: str, width: int, 
 
     Whole lines in which no quote can hide a delimiter or a line end are divided by pyarrow, all others by csv.
     """
-    pieces = _whole_lines(source, encoding, chunk_bytes(width), notes)
+    pieces = _whole_lines(source, encoding, chunk_bytes(width))
     lines = _Lines(pieces)
-    records = _records(source, lines, delimiter)
+    records = _records(source, lines, delimiter, notes)
     if source.options.header:
         take_header(records)
     split = _splitter(width, delimiter, quotes=source.options.quoting == "standard")
@@ -85,6 +85,7 @@ def delimited_chunks(source: Source, encoding: str, delimiter: str, width: int, 
         elif columns := split(piece):
             yield Chunk([], columns, line=lines.number + 1)
             lines.number += len(columns[0])
+            notes.row_ends.add(_line_end(piece[: piece.find(b"\n") + 1].decode()))
         else:
             lines.begin(piece)
 
@@ -92,7 +93,7 @@ def delimited_chunks(source: Source, encoding: str, delimiter: str, width: int, 
 class _Lines:
     """The lines of a file that comes in pieces of whole lines.
 
-    `number` lines were taken; the piece in which the last one is has so many characters `left`.
+    `number` lines were taken; the piece in which the `last` one is has so many characters `left`.
     """
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -100,6 +101,7 @@ class _Lines:
         self._piece = io.StringIO()
         self.left = 0
         self.number = 0
+        self.last = ""
 
     def __iter__(self) -> _Lines:
         return self
@@ -107,10 +109,10 @@ class _Lines:
     def __next__(self) -> str:
         if not self.left:
             self.begin(next(self._pieces))
-        line = self._piece.readline()
-        self.left -= len(line)
+        self.last = self._piece.readline()
+        self.left -= len(self.last)
         self.number += 1
-        return line
+        return self.last
 
     def begin(self, piece: bytes) -> None:
         """Go on with this piece."""
@@ -119,13 +121,14 @@ class _Lines:
         self.left = len(text)
 
 
-def _records(source: Source, lines: _Lines, delimiter: str) -> Iterator[Record]:
+def _records(source: Source, lines: _Lines, delimiter: str, notes: Notes) -> Iterator[Record]:
     _skip(lines, source.options.skip_lines)
     csv.field_size_limit(CELL_CHARACTERS)  # process-wide; Python's default of 128 KiB is less than some real texts
     reader = csv.reader(lines, delimiter=delimiter, quoting=_QUOTING[source.options.quoting], strict=True)
     first = lines.number + 1
     try:
         for cells in reader:
+            notes.row_ends.add(_line_end(lines.last))
             if cells:
                 yield first, cells
             first = lines.number + 1
@@ -140,7 +143,11 @@ def _begun_in_piece(records: Iterator[Record], lines: _Lines) -> Iterator[Record
             return
 
 
-def _whole_lines(source: Source, encoding: str, size: int, notes: Notes) -> Iterator[bytes]:
+def _line_end(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]
+
+
+def _whole_lines(source: Source, encoding: str, size: int) -> Iterator[bytes]:
     """The file in UTF-8, without its mark, in pieces of about `size` bytes that end with a line; the first is small."""
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
     rest: list[bytes] = []
@@ -151,13 +158,10 @@ def _whole_lines(source: Source, encoding: str, size: int, notes: Notes) -> Iter
                 data = decoder.decode(data).encode()
             # A CR at the end may belong to a CR LF.
             if end := max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1:
-                piece = b"".join([*rest, data[:end]])
-                notes.line_ends += line_ends(piece)
-                yield piece
+                yield b"".join([*rest, data[:end]])
                 rest, next_size = [], size
             rest.append(data[end:])
     if last := b"".join(rest) + (decoder.decode(b"", final=True).encode() if decoder is not None else b""):
-        notes.line_ends += line_ends(last)
         yield last
 
 

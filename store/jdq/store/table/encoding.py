@@ -25,7 +25,19 @@ WESTERN = "cp1252"
 NOT_WESTERN = frozenset("ðþýÐÞÝ³±¶¹¼¾¿õûÕÛ")
 # Shown before encodings that hardly any file is in, such as cp775 and ISO 8859-10.
 USUAL = frozenset(
-    ["cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "iso8859_2", "iso8859_7", "iso8859_9"]
+    [
+        "utf_8",
+        "cp1250",
+        "cp1251",
+        "cp1252",
+        "cp1253",
+        "cp1254",
+        "cp1255",
+        "cp1256",
+        "iso8859_2",
+        "iso8859_7",
+        "iso8859_9",
+    ]
 ).union(["koi8_r", "cp949", "euc_kr", "cp932", "euc_jp", "shift_jis", "gb18030", "big5"])
 
 
@@ -112,9 +124,7 @@ def _readings(raw: bytes, around: bytes) -> list[tuple[str, str]]:
     """At most three (encoding, the bytes read in it), likeliest first, no reading twice."""
     from charset_normalizer import from_bytes  # slow to import, and only a failure needs it
 
-    matches = list(from_bytes(around))
-    likely = [match.encoding for match in matches if match.encoding not in ("utf_8", "ascii")]
-    likely.sort(key=lambda name: name not in USUAL)
+    likely = sorted((match.encoding for match in from_bytes(around)), key=lambda name: name not in USUAL)
     if (not likely or not _is_multibyte(raw, likely[0])) and _is_western(around):
         likely = [WESTERN, *likely]
     elif likely and likely[0] == WESTERN and len(likely) > 1 and not _is_western(around):
@@ -122,7 +132,7 @@ def _readings(raw: bytes, around: bytes) -> list[tuple[str, str]]:
     readings: dict[str, str] = {}
     for name in likely:
         try:
-            text = raw.decode(name, errors="strict")[:30]
+            text = raw.decode(name)[:30]
         except UnicodeDecodeError:
             continue
         readings.setdefault(text, name)

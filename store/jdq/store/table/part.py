@@ -63,8 +63,8 @@ class Part:
             return islice(arrow_chunks(self.source, self.kind, self.notes), int(self.source.options.header), None)
         if self.encoding is None or self.delimiter is None:
             return chunked(self.rows())
-        width = len(self.header)
-        return self._decodable(delimited_chunks(self.source, self.encoding, self.delimiter, width, self.notes))
+        chunks = delimited_chunks(self.source, self.encoding, self.delimiter, len(self.header), self.notes)
+        return self._decodable(chunks, self.encoding)
 
     def rows(self) -> Iterator[Record]:
         """All records except the header, one by one."""
@@ -92,7 +92,7 @@ class Part:
         if self.kind not in ("csv", WORKBOOK) or sum(map(bool, self.header)) * 2 > len(self.header):
             return ""
         found = list(islice(_until_fault(self._records()), PREAMBLE))
-        names = [sum(1 for cell in cells if cell.strip()) for _, cells in found]
+        names = [sum(bool(cell.strip()) for cell in cells) for _, cells in found]
         most = names.index(max(names))
         return self._skip_to(found[most:]) if found[most][1] != self.header else ""
 
@@ -108,14 +108,16 @@ class Part:
             chunks = arrow_chunks(self.source, self.kind, self.notes)
             return (record for chunk in chunks for record in chunk.records())
         if self.delimiter is None:
-            return self._decodable(jsonl_records(self.source, self.encoding, self.notes))
-        return self._decodable(delimited_records(self.source, self.encoding, self.delimiter))
+            records = jsonl_records(self.source, self.encoding, self.notes)
+        else:
+            records = delimited_records(self.source, self.encoding, self.delimiter, self.notes)
+        return self._decodable(records, self.encoding)
 
-    def _decodable(self, items: Iterable[T]) -> Iterator[T]:
+    def _decodable(self, items: Iterable[T], encoding: str) -> Iterator[T]:
         try:
             yield from items
         except UnicodeError:
-            raise undecodable(self.source, self.encoding or "") from None
+            raise undecodable(self.source, encoding) from None
 
     def _kind(self) -> str:
         name, packing = self.source.name.lower(), self.source.packing
@@ -192,7 +194,7 @@ def _adviser(head: str) -> str | None:
         dialect = clevercsv.Sniffer().sniff("\n".join(head.splitlines()[:LOOKED_AT])[: 1 << 13])
     except clevercsv.Error:
         return None
-    return dialect.delimiter if dialect is not None and dialect.delimiter else None
+    return dialect.delimiter or None if dialect is not None else None
 
 
 def _until_fault(records: Iterator[Record]) -> Iterator[Record]:

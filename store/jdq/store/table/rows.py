@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jdq.store.table.chunk import Record, as_columns, is_blank, line_ends
+from jdq.store.table.chunk import Record, as_columns, is_blank
 from jdq.store.table.columns import JOINED_BY, Columns
 from jdq.store.table.findings import GARBLED, Places, is_split, may_be_odd
 from jdq.store.table.options import NAMED, TableError, some
@@ -17,6 +17,7 @@ from jdq.store.table.options import columns as listed
 from jdq.store.table.part import Part
 from jdq.store.table.source import Source
 
+LINE_ENDS = {"\r": "CR", "\n": "LF", "\r\n": "CR LF"}
 # One column of strings for each of the table's names.
 Block = Sequence[pa.Array]
 
@@ -68,21 +69,16 @@ class Rows:
         self._label = None if columns.label is None else columns.names.index(columns.label)
         self._row = self._n_filled = 0
         self._blank: list[Record] = []
-        # Lines, with the number of their cells; those whose surplus cells are empty, by this number.
+        # Lines, with the number of their cells; and how many have only empty ones beyond those of the header.
         self._ragged = Places()
-        self._surplus: defaultdict[int, Places] = defaultdict(Places)
+        self._surplus: Counter[int] = Counter()
         self._no_text, self._no_label, self._headers, self._split, self._nul, self._garbled = (
             Places() for _ in range(6)
         )
-        # In cells; those of the file that are in no cell end rows.
-        self._line_ends: Counter[str] = Counter()
-        self._count_line_ends(part.header)
 
     def blocks(self) -> Iterator[Block]:
         """All rows. Raises TableError for the first kind of fault, at the end of the file."""
         for chunk in self._part.chunks():
-            if len(self._part.notes.line_ends) > 1:
-                self._count_line_ends(cell for _, cells in chunk.records() for cell in cells)
             block = self._quickly(chunk.columns(self._columns.width)) or as_columns(self._carefully(chunk.records()))
             if block:
                 self._totals.n_rows += len(block[0])
@@ -94,8 +90,8 @@ class Rows:
         """What is unusual but not an error, one sentence each; complete when `blocks` is exhausted."""
         garbled = self._garbled.first[0][1] if self._garbled else ""
         skipped = "left out" if self._source.options.empty_text == "skip" else "kept"
-        # With more than one kind between rows, a cell that has a line end may lack its quotes.
-        ends = sorted(self._part.notes.line_ends - self._line_ends)
+        # With more than one kind, a cell that has a line end may lack its quotes.
+        ends = sorted(LINE_ENDS[end] for end in self._part.notes.row_ends if end)
         repeats = self._part.notes.repeats
         sentences = [
             (self._blank, f"{len(self._blank)} empty rows at the end are left out"),
@@ -114,9 +110,6 @@ class Rows:
         ]
         warnings = self._part.warnings + [sentence for found, sentence in sentences if found]
         return [f"{self._source.path}: {warning}" for warning in warnings]
-
-    def _count_line_ends(self, texts: Iterable[str]) -> None:
-        self._line_ends += line_ends("\0".join(texts).encode())
 
     def _quickly(self, cells: Sequence[pa.Array]) -> Block | None:
         """The rows of a chunk in which nothing is amiss, else None: a few passes in C instead of one in Python."""
@@ -197,7 +190,8 @@ class Rows:
         """
         width, size = self._columns.width, len(cells)
         if size > width > 1 and is_blank(cells[width:]):
-            self._surplus[size].add(line, str(size))
+            self._ragged.add(line, str(size))
+            self._surplus[size] += 1
             return cells[:width]
         if self._columns.least <= size < width:
             return cells + [""] * (width - size)
@@ -210,8 +204,8 @@ class Rows:
         source, options, file = self._source, self._source.options, self._source.path
         if self._nul and options.nul == "error":
             raise source.error(f"{file} has NUL characters in {self._nul}", "--nul", "drop")
-        self._move_surplus()
-        if self._ragged:
+        # Surplus empty cells are faults unless every row has as many: else a delimiter in a cell has shifted them.
+        if self._ragged and list(self._surplus.values()) != [self._n_filled]:
             raise TableError(f"{file}: {self._ragged_fact()}{self._part.advice()}")
         if self._row == (0 if options.empty_text == "keep" else self._no_text.count):
             raise TableError(f"{file} has a header and no row with text; columns: {listed(self._columns.names)}")
@@ -220,15 +214,6 @@ class Rows:
         if self._no_label and options.missing_labels == "error":
             fact = f"{file}: no label in column {self._columns.label!r} in {self._no_label}"
             raise source.error(fact, "--missing-labels", "keep")
-
-    def _move_surplus(self) -> None:
-        """Surplus empty cells are faults unless every row has as many: else a delimiter in a cell has shifted them."""
-        if [places.count for places in self._surplus.values()] != [self._n_filled]:
-            # First of all in the file: the first ten of each number of cells are enough.
-            every = [self._ragged, *self._surplus.values()]
-            first = sorted(place for places in every for place in places.first)[:NAMED]
-            self._ragged = Places(first, sum(places.count for places in every))
-            self._surplus.clear()
 
     def _ragged_fact(self) -> str:
         (line, size), count, width = self._ragged.first[0], self._ragged.count, self._columns.width

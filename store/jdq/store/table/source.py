@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
 import lzma
@@ -15,7 +14,7 @@ import weakref
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import pyarrow as pa
 
@@ -204,14 +203,11 @@ class _Guarded(io.RawIOBase):
 
 
 def _unpacked(packing: str, packed: IO[bytes]) -> IO[bytes]:
-    match packing:
-        case "gzip":
-            return cast(IO[bytes], gzip.open(packed))
-        case "xz":
-            return lzma.open(packed)
-        case "zip":
-            archive = zipfile.ZipFile(packed)
-            return archive.open(next(filter(_is_table, archive.infolist())))
+    if packing == "xz":
+        return lzma.open(packed)
+    if packing == "zip":
+        archive = zipfile.ZipFile(packed)
+        return archive.open(next(filter(_is_table, archive.infolist())))
     stream: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(packed), packing)
     return stream
 

@@ -103,22 +103,22 @@ def _number(sheet: IO[bytes], most: int) -> int | None:
 
 def _ods_extent(content: IO[bytes]) -> tuple[int, int]:
     """The last column and row with a cell in the largest sheet: a row or cell says how often it is repeated."""
-    row = column = 0
-    extents = [(0, 0)]
+    row = column = rows = columns = 0
+    largest = (0, 0, 0)
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal row, column
+        nonlocal row, column, rows, columns, largest
         match name:
             case "table:table":
-                row = 0
-                extents.append((0, 0))
+                row = rows = columns = 0
             case "table:table-row":
                 row += int(attributes.get("table:number-rows-repeated", "1"))
                 column = 0
             case "table:table-cell" | "table:covered-table-cell":
                 column += int(attributes.get("table:number-columns-repeated", "1"))
         if name == "text:p" or "office:value-type" in attributes:
-            extents[-1] = (max(extents[-1][0], column), max(extents[-1][1], row))
+            rows, columns = max(rows, row), max(columns, column)
+            largest = max(largest, (columns * rows, columns, rows))
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
@@ -126,7 +126,7 @@ def _ods_extent(content: IO[bytes]) -> tuple[int, int]:
         parser.ParseFile(content)
     except (expat.ExpatError, ValueError) as error:
         raise OSError(str(error)) from None
-    return max(extents, key=lambda extent: extent[0] * extent[1])
+    return largest[1:]
 
 
 EXTENTS = (

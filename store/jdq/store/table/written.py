@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import errno
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 from jdq.store.errors import CannotWrite
+from jdq.store.files.publish import sync
 from jdq.store.table.digest import RecordDigest
 
 Cells = Sequence[str]
+Values = Sequence[str | float | None]
 
 # Labels of a set are joined in one cell, so a cell may be longer than any that jdq imports.
 LONGEST_CELL = 1 << 31
@@ -33,7 +34,7 @@ class _LineFeeds:
         return self._stream.write(record[:-2] + "\n")
 
 
-def record_writer(stream: TextIO, delimiter: str = ",") -> Callable[[Cells], object]:
+def record_writer(stream: TextIO, delimiter: str = ",") -> Callable[[Values], object]:
     """Writes a record to a stream that was opened with newline="". Cells with any line end are quoted.
 
     Before Python 3.13 `csv` quotes only the line ends that its own terminator holds, so a lone CR needs CR LF there.
@@ -50,27 +51,25 @@ def write_records(
     for an empty cell. `bom`: a delimited file begins with a byte-order mark.
     Raises OSError, and CannotWrite where a cell differs.
     """
-    written = RecordDigest()
+    written, read = RecordDigest(), RecordDigest()
 
-    def noted() -> Iterator[Cells]:
+    def noted() -> Iterator[Values]:
         for number, record in enumerate(records):
-            is_text = number == 0 or ending in DELIMITED
-            written.add(record if is_text else [_cell(value) for value in _values(record, numbers_from)])
-            yield record
+            values = record if number == 0 or ending in DELIMITED else _values(record, numbers_from)
+            written.add(list(map(_cell, values)))
+            yield values
 
     if ending == ".parquet":
         _write_parquet(path, noted(), numbers_from)
     else:
         with path.open("x", newline="", encoding="utf-8-sig" if bom else "utf-8") as stream:
             if ending == ".jsonl":
-                _write_lines(stream, noted(), numbers_from)
+                _write_lines(stream, noted())
             else:
                 write = record_writer(stream, DELIMITED[ending])
-                for record in noted():
-                    write(record)
-            stream.flush()
-            os.fsync(stream.fileno())
-    read = RecordDigest()
+                for values in noted():
+                    write(values)
+    sync(path)
     for record in read_records(path, ending=ending, bom=bom):
         read.add(record)
     if read.hexdigest() != written.hexdigest():
@@ -94,14 +93,13 @@ def read_records(path: Path, *, ending: str = ".csv", bom: bool = False) -> Iter
             yield from csv.reader(stream, delimiter=DELIMITED[ending])
 
 
-def _write_lines(stream: TextIO, records: Iterator[Cells], numbers_from: int | None) -> None:
+def _write_lines(stream: TextIO, records: Iterator[Values]) -> None:
     names = next(records)
-    for record in records:
-        values = dict(zip(names, _values(record, numbers_from), strict=True))
-        stream.write(json.dumps(values, ensure_ascii=False) + "\n")
+    for values in records:
+        stream.write(json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) + "\n")
 
 
-def _values(record: Cells, numbers_from: int | None) -> list[str | float | None]:
+def _values(record: Cells, numbers_from: int | None) -> Values:
     end = len(record) if numbers_from is None else numbers_from
     return [*record[:end], *(float(cell) if cell else None for cell in record[end:])]
 
@@ -110,22 +108,17 @@ def _cell(value: str | float | None) -> str:
     return value if isinstance(value, str) else "" if value is None else repr(value)
 
 
-def _write_parquet(path: Path, records: Iterator[Cells], numbers_from: int | None) -> None:
+def _write_parquet(path: Path, records: Iterator[Values], numbers_from: int | None) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq  # slow to import, and other formats do without
 
     names = next(records)
     end = len(names) if numbers_from is None else numbers_from
     schema = pa.schema([(name, pa.string() if n < end else pa.float64()) for n, name in enumerate(names)])
-    with path.open("xb") as stream:
-        with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-            while batch := [_values(record, numbers_from) for record in islice(records, BATCH_ROWS)]:
-                columns = zip(*batch, strict=True)
-                writer.write_table(
-                    pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-                )
-        stream.flush()
-        os.fsync(stream.fileno())
+    with path.open("xb") as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        while batch := list(islice(records, BATCH_ROWS)):
+            columns = zip(zip(*batch, strict=True), schema.types, strict=True)
+            writer.write_table(pa.table([pa.array(cells, kind) for cells, kind in columns], schema))
 
 
 def _read_parquet(path: Path) -> Iterator[Cells]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 import torch
 
 # On a CPU the activations of a pass should stay near the caches; each core runs its own pass (forward_pool.py).
@@ -67,11 +65,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def release_memory(error: BaseException, device: str) -> None:
     """Free what a failed pass has left in its frames and in PyTorch's cache, so that the next, smaller one can use it.
 
-    The error refers to the pass's frames, and they to its tensors; its future refers to the error.
+    The error's traceback refers to the pass's frames, and they to its tensors; its future refers to the error.
     """
     cause: BaseException | None = error
     while cause is not None:
-        traceback.clear_frames(cause.__traceback__)
         cause.__traceback__, cause = None, cause.__context__
     if device.startswith("cuda"):
         torch.cuda.empty_cache()

@@ -64,14 +64,14 @@ class TextTokenizer:
     def tokenize(self, texts: Sequence[str], max_length: int) -> Tokens:
         """Ids of the texts in order, each of at most `max_length` tokens with its special tokens."""
         encoded = [np.asarray(ids, dtype=np.int32) for ids in self._encode(texts, True)]
-        n_tokens = np.fromiter((len(ids) for ids in encoded), dtype=np.uint32, count=len(encoded))
+        n_tokens = np.array([len(ids) for ids in encoded], dtype=np.uint32)
         n_unknown = np.zeros(len(encoded), dtype=np.uint32)
         if self._unknown_id is not None:
             n_unknown[:] = [int((ids == self._unknown_id).sum()) for ids in encoded]
         kept = [self._truncated(ids, max_length) for ids in encoded]
         return Tokens(
             ids=np.concatenate(kept) if kept else np.empty(0, dtype=np.int32),
-            lengths=np.fromiter((len(ids) for ids in kept), dtype=np.int64, count=len(kept)),
+            lengths=np.array([len(ids) for ids in kept], dtype=np.int64),
             n_tokens=n_tokens,
             n_unknown=n_unknown,
         )
@@ -149,7 +149,7 @@ def _highest_plain_id(tokenizer: Any) -> int:
 def _frame(encode: _Fast | _Slow) -> tuple[list[int], list[int]]:
     """The special tokens before and after every text, found on a sample."""
     (bare,), (framed,) = encode(["a"], False), encode(["a"], True)
-    for start in range(len(framed) - len(bare) + 1):
+    for start in range(len(framed) + 1):
         if framed[start : start + len(bare)] == bare:
             return framed[:start], framed[start + len(bare) :]
     raise TokenizerMismatch("the tokenizer changes a text's own tokens when it adds its special tokens")

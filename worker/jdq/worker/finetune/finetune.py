@@ -4,7 +4,7 @@ import hashlib
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -37,6 +37,13 @@ from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.predictors import Float32, apply_link, link_of
 from jdq.worker.heads.split import TEST, TRAIN, VALIDATION, Split
 
+# Called with the probabilities of the test rows, (rows, classes), and the thresholds of label sets.
+OnTested = Callable[[Float32, Sequence[float]], None]
+
+
+def _ignore(_probabilities: Float32, _thresholds: Sequence[float]) -> None:
+    """Nobody keeps the probabilities."""
+
 
 def finetune(
     texts: Sequence[str],
@@ -49,6 +56,7 @@ def finetune(
     origin: DataOrigin | None = None,
     keys: npt.NDArray[np.uint8] | None = None,
     learnt: npt.NDArray[np.uint64] | None = None,
+    tested: OnTested = _ignore,
     device: str,
     report: Report = no_report,
 ) -> FineTuneRecord:
@@ -81,7 +89,7 @@ def finetune(
     record = FineTuneRecord(
         **_task_fields(task),
         **_training_fields(trained),
-        **_measure(task),
+        **_measure(task, tested),
         origin=origin or DataOrigin(),
         wall_time_s=round(time.perf_counter() - started, 3),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -165,7 +173,7 @@ def _identity(task: _Task) -> str:
     return digest.hexdigest()
 
 
-def _measure(task: _Task) -> dict[str, Any]:
+def _measure(task: _Task, tested: OnTested) -> dict[str, Any]:
     """The record's metrics; label sets are chosen by thresholds from the validation part."""
     targets, classes = task.targets, task.targets.classes
     task.model.to(task.device)
@@ -178,6 +186,7 @@ def _measure(task: _Task) -> dict[str, Any]:
         found = metrics_of(targets.codes[validation], probabilities, classes, measured["thresholds"])
         measured["validation_metrics"] = found
     probabilities, thresholds = _probabilities(task, test), measured["thresholds"]
+    tested(probabilities, thresholds)
     measured["metrics"] = metrics_of(targets.codes[test], probabilities, classes, thresholds)
     measured["intervals"] = bootstrap(
         targets.codes[test],

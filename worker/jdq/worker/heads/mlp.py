@@ -51,7 +51,17 @@ def fit_mlp(context: FitContext) -> Fitted:
         )
         history = training.run(context)
     link = link_of(multi_label=context.targets.multi_label)
-    return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history)
+    warnings = _unfinished(history, params)
+    return Fitted(predictor=_as_layers(net, mean, std, link), params=params, history=history, warnings=warnings)
+
+
+def _unfinished(history: list[dict[str, float]], params: dict[str, Any]) -> tuple[str, ...]:
+    """That the last epoch came before the validation loss had stopped falling, where it did."""
+    losses = [epoch["validation_loss"] for epoch in history]
+    if len(history) < params["max_epochs"] or len(losses) - 1 - int(np.argmin(losses)) >= params["patience"]:
+        return ()
+    more = 2 * params["max_epochs"]
+    return (f"stopped after {len(history)} epochs, before the loss stopped falling: --param max_epochs={more}",)
 
 
 @contextmanager

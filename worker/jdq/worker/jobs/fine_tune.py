@@ -11,11 +11,13 @@ import msgspec
 from jdq.store.trained import Models
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, learnt_in, measurable
+from jdq.worker.jobs.tested import put_floor, put_tested
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.ledger import Outcome
+from jdq.worker.report.comparison import test_setting_of
 
 if TYPE_CHECKING:
     from jdq.worker.finetune.progress import Progress
@@ -93,12 +95,28 @@ class FineTuneWork:
                     learnt_rows=learnt_rows,
                 ),
                 keys=data.keys,
+                tested=lambda probabilities, thresholds: put_tested(
+                    runtime.job_files,
+                    job,
+                    data,
+                    probabilities,
+                    label_separator=spec.options.label_separator,
+                    thresholds=thresholds,
+                ),
                 learnt=None if learnt_rows is None else learnt_in(data, learnt_by(runtime.store, spec.options.encoder)),
                 report=report,
                 device=device_of(runtime.config, "gpu"),
             )
         except StopAfterCheckpoint as stop:
             raise Draining(job) from stop
+        put_floor(
+            runtime.job_files,
+            spec.dataset,
+            test_setting_of(msgspec.to_builtins(record)),
+            data,
+            spec.options.label_separator,
+            lambda done, total: held.report(step=done, steps=total),
+        )
         with contextlib.suppress(OSError):
             checkpoints.rmdir()
         return record

@@ -15,11 +15,13 @@ from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, measurable, unlearnt
+from jdq.worker.jobs.tested import put_floor, put_tested
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.ledger import Outcome
+from jdq.worker.report.comparison import test_setting_of
 
 if TYPE_CHECKING:
     from jdq.worker.heads.features import Features
@@ -89,13 +91,34 @@ class TrainingData:
             check=lambda done, total: held.report(step=done, steps=total),
         )
 
+    def measure_floor(self, head: TrainedHead, held: HeldLease) -> None:
+        """Measures what needs no encoder on the head's test rows."""
+        put_floor(
+            self.context.runtime.job_files,
+            self.context.spec.dataset,
+            test_setting_of(msgspec.to_builtins(head.record)),
+            self.data,
+            head.record.label_separator,
+            lambda done, total: held.report(step=done, steps=total),
+        )
+
     def publish(self, head: TrainedHead) -> Outcome:
         """Publishes the head as one file under the job's id, and what its features cost beside it."""
         from jdq.worker.heads.files import save_head
+        from jdq.worker.heads.split import TEST
 
         job, runtime = self.context.job, self.context.runtime
         cost = extraction_cost(self.space.job, runtime)
         runtime.job_files.put_result(job, {"head_id": job, "extraction": cost})
+        rows = self.data.split.rows(TEST)
+        put_tested(
+            runtime.job_files,
+            job,
+            self.data,
+            head.predict_proba(self.features[rows]),
+            label_separator=head.record.label_separator,
+            thresholds=head.record.thresholds,
+        )
         Heads(runtime.store.root).put(job, save_head(head))
         result: dict[str, Any] = {"head_id": job, "extraction": cost, **msgspec.to_builtins(head.record)}
         del result["history"]  # in the head's file; too long for the ledger
@@ -150,6 +173,7 @@ class TrainHeadWork:
                 check=lambda done, total: held.report(step=done, steps=total),
             )
             head = training.repeated(head, self.context.spec.options, held)
+            training.measure_floor(head, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:

@@ -21,7 +21,7 @@ from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.process.devices import device_of
 from jdq.worker.queue.exit_codes import exit_on_error
-from jdq.worker.report.comparison import compare_dataset, difference, test_setting_of
+from jdq.worker.report.comparison import FLOOR, compare_dataset, difference, test_setting_of
 
 if TYPE_CHECKING:
     from jdq.store.spaces.rows import FeatureRows
@@ -157,7 +157,7 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
     mine = test_setting_of(record)
     return [
         Compared(
-            name=f"{line.name} {line.id.rpartition('-')[2]}",
+            name=line.name if line.id == FLOOR else f"{line.name} {line.id.rpartition('-')[2]}",
             details=line.details,
             why=difference(line.setting, mine),
             kind="fine-tune" if line.name == "fine-tune" else "head",
@@ -168,7 +168,7 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
             seed=line.seed,
             is_subject=line.id == job,
         )
-        for line in compare_dataset(store, record["origin"]["dataset"]).rows
+        for line in compare_dataset(store, record["origin"]["dataset"]).lines
     ]
 
 
