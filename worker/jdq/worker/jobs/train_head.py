@@ -105,6 +105,7 @@ class TrainingData:
     def publish(self, head: TrainedHead) -> Outcome:
         """Publishes the head as one file under the job's id, and what its features cost beside it."""
         from jdq.worker.heads.files import save_head
+        from jdq.worker.heads.fitting import probabilities_of
         from jdq.worker.heads.split import TEST
 
         job, runtime = self.context.job, self.context.runtime
@@ -115,7 +116,7 @@ class TrainingData:
             runtime.job_files,
             job,
             self.data,
-            head.predict_proba(self.features[rows]),
+            probabilities_of(head.predictor, self.features, rows),
             label_separator=head.record.label_separator,
             thresholds=head.record.thresholds,
         )
