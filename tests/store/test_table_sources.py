@@ -76,6 +76,9 @@ def test_a_url_is_a_table(tmp_path: Path) -> None:
     with fsspec.open("memory://folder/data.csv", "wb") as stream:
         stream.write(CONTENT)
     assert rows_of(open_table("memory://folder/data.csv")) == ROWS
+    fsspec.filesystem("memory").touch("folder/empty.csv")
+    with pytest.raises(TableError, match=r"^empty.csv is empty"):
+        open_table("memory://folder/empty.csv")
     with pytest.raises(TableError, match=r"cannot read memory://none.csv: no such file"):
         open_table("memory://none.csv")
     with pytest.raises(TableError, match="cannot read nothing://a: "):
