@@ -35,7 +35,7 @@ ROWS = [
         "label": label,
         "title": f"Posting {n}",
         "summary": f"A {noun}",
-        "body": f"We look for a {noun}. " * 3,
+        "body": f"We look for a {noun}, posting {n}. " * 3,
         "description": f"A {noun} is wanted, number {n}",
         "function": label.partition("|")[0],
         "country": "KE" if n % 3 else "KR",
@@ -66,9 +66,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         "OMP_NUM_THREADS": "1",
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
-    banking = home / "banking.csv"
-    pd.DataFrame(ROWS).to_csv(banking, index=False)
-    for command in (["up"], ["submit", "extract", str(banking), "--wait"]):
+    table = home / "table.csv"
+    pd.DataFrame(ROWS).to_csv(table, index=False)
+    encoder = str(make_tiny_bart(home / "tiny", dim=32, layers=1))
+    for command in (
+        ["up"],
+        *(["submit", "extract", str(table), "--wait", "--name", name] for name in ("banking", "posts", "postings")),
+        ["submit", "train-head", "postings", "--wait"],
+        ["submit", "fine-tune", "postings", "--encoder", encoder, "--epochs", "1", "--wait"],
+    ):
         subprocess.run([str(programs / "jdq"), *command], env=environment, check=True, capture_output=True)
     yield environment
     subprocess.run([str(programs / "jdq"), "down"], env=environment, check=True, capture_output=True)
@@ -86,8 +92,9 @@ def place(tmp_path: Path) -> Path:
     korean.to_csv(tmp_path / "공고.csv", index=False, encoding="cp949")
     korean[["내용"]].to_csv(tmp_path / "새공고.csv", index=False)
     for name in ENCODERS:
-        make_tiny_bart(tmp_path / name, dim=32, layers=1)
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        make_tiny_bart(tmp_path / name, dim=32, layers=6)
+    for folder in (".venv/bin", ".config/fish/completions"):
+        (tmp_path / folder).mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "pip").symlink_to("/bin/true")
     return tmp_path
 
@@ -107,7 +114,7 @@ def commands(page: Path) -> Iterator[tuple[int, str]]:
 @pytest.mark.timeout(600)  # some commands wait for jobs, on cores that other tests share
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_shell_examples_of_a_page_run_in_order(page: Path, place: Path, stack: dict[str, str]) -> None:
-    stack = stack | {"JDQ_ENCODER": str(place / "tiny-bart")}
+    stack = stack | {"JDQ_ENCODER": str(place / "tiny-bart"), "HOME": str(place)}
     client = Client(stack)
     for line, script in commands(page):
         for encoder in Models(client.store.root).ids()[:1]:

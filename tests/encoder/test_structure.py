@@ -6,8 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForMaskedLM, BertModel
+from transformers import BertConfig, BertForMaskedLM, BertModel, T5Config, T5ForConditionalGeneration
 
 from jdq.worker.encoder import fingerprint
 from jdq.worker.encoder.folder import read_config
@@ -30,6 +31,19 @@ def test_an_encoder_without_a_shape_is_described_by_its_config_and_tensors(bert:
     assert structure.tensors.keys() == {name for name in stored if not name.startswith("pooler")}
     for name, tensor in structure.tensors.items():
         assert tensor.load().equal(stored[name])
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5"])
+def test_tensors_are_described_as_they_are_stored(kind: str, save_model: SaveModel) -> None:
+    """Without loading the network, which has them in float32."""
+    t5 = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2, "vocab_size": VOCABULARY}
+    network = (
+        BertModel(BertConfig(**SIZES, vocab_size=VOCABULARY))
+        if kind == "bert"
+        else T5ForConditionalGeneration(T5Config(**t5))
+    )
+    stored = read_structure(save_model(network.to(torch.bfloat16))).tensors
+    assert {tensor.dtype for tensor in stored.values()} == {"BF16"}
 
 
 def test_the_names_of_a_model_with_a_head_are_those_of_the_same_encoder(bert: Path, save_model: SaveModel) -> None:

@@ -17,7 +17,7 @@ from jdq.worker.heads import floor
 from jdq.worker.heads.features import no_check
 from jdq.worker.heads.floor import FloorLine, floor_lines
 from jdq.worker.heads.labels import read_targets
-from jdq.worker.heads.split import TEST, TRAIN, make_split
+from jdq.worker.heads.split import TEST, make_split
 from tests.heads.test_split import keys_of
 
 WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic", "driver": "truck route delivery"}
@@ -27,7 +27,7 @@ def measured(labels: Any, texts: list[str], **options: Any) -> tuple[dict[str, F
     keys = keys_of(list(range(len(texts))))
     split = make_split(labels, keys, **options)
     targets = read_targets(labels, **options)
-    train, test = split.rows(TRAIN), split.rows(TEST)
+    train, test = np.flatnonzero(split.parts != TEST), split.rows(TEST)
     ordered = [texts[row] for row in [*train, *test]]
     lines = floor_lines(ordered, targets, split, keys, no_check)
     return {line.name: line for line in lines}, targets, train, test

@@ -126,6 +126,8 @@ def test_wilsons_interval_of_a_share() -> None:
     assert wilson(1.0, 0.0, 50) == pytest.approx((0.9287, 1.0), abs=1e-4)
     assert wilson(0.0, 0.0, 50) == pytest.approx((0.0, 0.0713), abs=1e-4)
     assert wilson(0.5, 0.0, 0.1)[0] >= 0
+    wider, narrower = wilson(0.75, 0.03, 1, z=3.0), wilson(0.75, 0.03, 1)
+    assert wider[0] < narrower[0] < narrower[1] < wider[1]
 
 
 def test_a_roc_aucs_spread_is_delongs() -> None:
@@ -168,3 +170,13 @@ def test_95_of_100_intervals_hold_the_truth(texts: int, largest: int, classes: i
         for name in held:  # the classes are equally frequent and equally easy
             held[name] += found[name][0] <= accuracy <= found[name][1]
     assert all(0.91 <= count / 250 <= 0.99 for count in held.values()), held
+
+
+def test_95_of_100_intervals_hold_a_roc_auc_with_20_of_100_rows_positive() -> None:
+    rng, held, truth = np.random.default_rng(2), 0, 0.92135  # the normal distribution at 2 / sqrt(2)
+    for _ in range(300):
+        positive = rng.permutation(100) < 20
+        scores = 1 / (1 + np.exp(-rng.normal(size=100) - 2 * positive))
+        low, high = bootstrap(positive.astype(int), np.stack([1 - scores, scores], axis=1), resamples=2)["roc_auc"]
+        held += low <= truth <= high
+    assert 0.91 <= held / 300 <= 0.98, held / 300

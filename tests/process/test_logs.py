@@ -70,6 +70,28 @@ def test_a_line_as_json_has_the_same_facts(capsys: pytest.CaptureFixture[str]) -
     }
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_of_another_handler_names_no_worker_and_no_job(form: str) -> None:
+    record = logging.makeLogRecord({"msg": "from afar", "levelname": "INFO", "name": "celery"})
+    configure_logging("w", form)
+    [handler] = logging.getLogger().handlers
+    line = handler.format(record)
+    if form == "text":
+        assert line.endswith("INFO - -: from afar")
+    else:
+        fields = json.loads(line)
+        assert [fields[name] for name in ("worker", "job", "chunk")] == [None] * 3
+
+
+def test_celerys_lines_about_each_ticket_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("w", "text")
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).info("received")
+        logging.getLogger(name).warning("%s is odd", name)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" -: ")[2] for line in lines] == ["celery.worker.strategy is odd", "celery.app.trace is odd"]
+
+
 def test_a_traceback_follows_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("w", "text")
     try:

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.stack.conftest import JDQ, Stack
-from tests.stack.test_queue import submitted
+from tests.stack.conftest import JDQ, Stack, computing
+from tests.stack.test_queue import slow, submitted
 from tests.waiting import until
 
 
@@ -236,3 +236,21 @@ def test_what_the_stack_writes_is_private(shared_stack: Stack) -> None:
     files = [file for folder in folders[1:] for file in folder.rglob("*.*") if file.is_file()]
     assert {file.suffix for file in files} >= {".log", ".aof", ".lock"}
     assert {oct(file.stat().st_mode & 0o777) for file in files if file.suffix != ".json"} == {"0o600"}
+
+
+def test_a_worker_that_has_to_be_killed_when_the_supervisor_is_dead_loses_no_attempt(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack = Stack(stack.home, stack.settings | {"JDQ_LEASE_S": "60"})  # it does not expire in the meantime
+    stack.run("up")
+    [worker] = [worker for worker in stack.json("workers") if worker["queue"] == "gpu"]
+    job = slow(stack, tmp_path)
+    os.kill(json.loads(state_of(stack))["supervisor"]["pid"], signal.SIGKILL)
+    main = psutil.Process(worker["pid"])
+    for process in (main, *computing(main)):
+        process.suspend()  # it does not stop when it is told to
+    stack.run("down")
+    assert processes_of(stack) == []
+    stack.run("up")
+    until(lambda: stack.json("status", job)["state"] == "succeeded")
+    assert {attempt["what"] for attempt in stack.json("status", job)["attempts"]} == {"drain"}

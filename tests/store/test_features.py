@@ -215,6 +215,7 @@ def test_a_producer_too_long_for_an_attribute_is_refused(space: Space) -> None:
 def test_a_definition_of_nothing_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         fake_space(**{field: 0})
+    assert getattr(fake_space(**{field: 1}), field) == 1
 
 
 def test_scattered_rows_may_be_read_ahead_and_need_a_copy(space: Space) -> None:

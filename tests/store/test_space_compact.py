@@ -87,12 +87,25 @@ def test_shards_of_half_the_target_are_not_small(space: Space, target: int, merg
     assert len(report.published) == merged // 2
 
 
-def test_narrow_features_are_merged_up_to_a_number_of_rows(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("repeats", [0, 1, 2])
+def test_narrow_features_are_merged_up_to_a_number_of_rows_also_if_datasets_repeat_them(
+    space: Space, monkeypatch: pytest.MonkeyPatch, repeats: int
+) -> None:
     monkeypatch.setattr(compaction, "MOST_ROWS", 25)
     for start in range(0, 60, 10):
         put_texts(space, sentences(10, start))
-    report = compact(space)
+    report = compact(space, order=[text_keys(sentences(60))] * repeats)
     assert [len(space.open_shard(name).keys) for name in report.published] == [25, 25, 10]
+    assert report.rows == 60
+
+
+def test_what_a_large_shard_has_is_not_moved(space: Space) -> None:
+    assert space.missing(text_keys(["x"])).all()
+    put_texts(space, sentences(100))
+    put_texts(space, [*sentences(5), *sentences(5, 200)])
+    put_texts(space, sentences(5, 300))
+    report = compact(space, target_bytes=100 * ROW_BYTES)
+    assert (len(report.merged), report.rows) == (2, 10)
 
 
 def test_one_small_shard_is_left_alone(space: Space) -> None:

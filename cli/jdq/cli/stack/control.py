@@ -10,6 +10,7 @@ import time
 from typing import Literal
 
 import psutil
+import redis
 
 from jdq.cli.stack.errors import StackError
 from jdq.cli.stack.state import (
@@ -25,6 +26,8 @@ from jdq.cli.stack.state import (
 )
 from jdq.cli.stack.supervisor import SERVER, START_TIMEOUT_S, STOP_TIMEOUT_S
 from jdq.worker.config import Config
+from jdq.worker.queue.connection import connect
+from jdq.worker.queue.jobbook import JobBook
 
 
 def bring_up(
@@ -117,7 +120,7 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
 def _end_leftovers(config: Config) -> bool:
     """Ends the processes that a killed supervisor left behind; True where there were any.
 
-    Workers are told to stop first, so that they release their chunks.
+    Workers are told to stop first, so that they release their chunks; those of one that has to be killed are released.
     """
     state = read_state(config.run_folder)
     if state is None:
@@ -127,14 +130,26 @@ def _end_leftovers(config: Config) -> bool:
     for worker in told:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.terminate()
-    psutil.wait_procs(told, timeout=STOP_TIMEOUT_S)
-    left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
+    _, stubborn = psutil.wait_procs(told, timeout=STOP_TIMEOUT_S)
     # A worker's own children first: after their parent's death they could not be found.
-    left = [child for process in left for child in process.children(recursive=True)] + left
-    for process in left:
-        try:
+    _kill([child for worker in stubborn for child in worker.children(recursive=True)] + stubborn)
+    _release(config, [worker.pid for worker in stubborn])
+    left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
+    _kill(left)
+    return bool(stubborn or left)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
-    return bool(left)
+    psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
+
+
+def _release(config: Config, pids: list[int]) -> None:
+    """Returns the chunks of workers that were killed, where the server is still there to know it."""
+    jobbook = JobBook(connect(config))
+    with contextlib.suppress(redis.RedisError):
+        for worker in jobbook.workers() if pids else ():
+            if worker.host == config.host and worker.pid in pids:
+                jobbook.end_worker(worker.name, "drain", "jdq down")

@@ -14,7 +14,7 @@ from jdq.worker.heads.intervals import Interval, bootstrap
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.predictors import apply_link, link_of
-from jdq.worker.heads.split import TEST, TRAIN, Rows, Split
+from jdq.worker.heads.split import TEST, Rows, Split
 
 MAJORITY, TFIDF = "majority", "tf-idf"
 MOST_ROWS = 100_000  # to learn words from: a minute
@@ -36,11 +36,11 @@ class FloorLine:
 def floor_lines(
     texts: Sequence[str], targets: Targets, split: Split, keys: npt.NDArray[np.uint8], check: Check
 ) -> list[FloorLine]:
-    """Both, trained on the train part and measured on the test part; no TF-IDF where no text has a word.
+    """Both, measured on the test part; no TF-IDF where no text has a word.
 
-    texts: of the train rows, then of the test rows.
+    They choose nothing, so they are trained on all other rows. texts: of these, then of the test rows.
     """
-    train, test = split.rows(TRAIN), split.rows(TEST)
+    train, test = learnt_rows(split), split.rows(TEST)
     lines = []
     for number, (name, fitted) in enumerate(((MAJORITY, _majority), (TFIDF, _tfidf))):
         check(number, 2)
@@ -50,6 +50,11 @@ def floor_lines(
         if scores is not None:
             lines.append(_line(name, scores, targets, test, keys, len(learnt), time.perf_counter() - started))
     return lines
+
+
+def learnt_rows(split: Split) -> Rows:
+    """The train and the validation rows, ascending."""
+    return np.flatnonzero(split.parts < TEST)
 
 
 def _some(rows: Rows) -> Rows:

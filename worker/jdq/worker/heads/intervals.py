@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
 from jdq.worker.heads.decision import predicted_sets
 from jdq.worker.heads.split import Rows, group_numbers
@@ -59,11 +59,11 @@ def bootstrap(
     return intervals | ({} if auc is None else {"roc_auc": auc})
 
 
-def wilson(value: float, spread: float, at_least: float) -> Interval:
+def wilson(value: float, spread: float, at_least: float, z: float = Z) -> Interval:
     """Wilson's 95 % interval of a share with this standard error; without one, of `at_least` independent rows."""
     size = value * (1 - value) / spread**2 if spread > 0 and 0 < value < 1 else max(at_least, 1.0)
-    centre = (value + Z**2 / (2 * size)) / (1 + Z**2 / size)
-    half = Z * np.sqrt(value * (1 - value) / size + Z**2 / (4 * size**2)) / (1 + Z**2 / size)
+    centre = (value + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z * np.sqrt(value * (1 - value) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
@@ -170,20 +170,22 @@ def _auc_interval(
     texts = int(text_of.max()) + 1
     by_text = float((np.bincount(text_of, weights=influence) ** 2).sum()) * texts / max(1, texts - 1)
     by_size = float((influence**2).sum()) * rows / max(1.0, effective - 1)
-    fewest = min(int(min(indicator[:, c].sum(), (~indicator[:, c]).sum())) for c in defined)
+    smaller_sides = [int(min(indicator[:, c].sum(), (~indicator[:, c]).sum())) for c in defined]
     value = float(np.mean([auc for auc, _ in measured]))
     spread = float(np.sqrt(max(by_text, by_size)))
     if not spread and 0 < value < 1:  # equal scores
         return value, value
-    return wilson(value, spread, fewest * effective / rows)
+    # Of few rows on one side the standard error is itself uncertain: Student's t, with their number.
+    certain = float(stats.t.ppf(0.975, max(1.0, sum(smaller_sides) * effective / rows - 1)))
+    return wilson(value, spread, min(smaller_sides) * effective / rows, z=certain)
 
 
 def auc_influence(positive: npt.NDArray[np.bool_], scores: npt.NDArray[Any]) -> tuple[float, Floats]:
     """The ROC AUC and each row's part in how it varies, (rows,), in O(rows log rows) (Sun and Xu, 2014)."""
-    ranks = rankdata(scores)
+    ranks = stats.rankdata(scores)
     above = np.empty(len(scores))  # share of the other side's rows that the row is ordered right against
     for side, other in ((positive, ~positive), (~positive, positive)):
-        above[side] = (ranks[side] - rankdata(scores[side])) / other.sum()
+        above[side] = (ranks[side] - stats.rankdata(scores[side])) / other.sum()
     above[~positive] = 1 - above[~positive]
     auc = float(above[positive].mean())
     size = np.where(positive, positive.sum(), (~positive).sum())
