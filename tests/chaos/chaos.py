@@ -84,6 +84,7 @@ class Findings:
     recoveries_s: list[float] = field(default_factory=list)
     undisturbed_s: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
@@ -194,9 +195,13 @@ class Chaos:
 
     def _kill_child(self) -> psutil.Process | None:
         """Kills a process that computes, and measures how long its chunks wait for another one."""
-        held, children = self._holders(), self._children()
+        children = self._children()
         undisturbed = len(children) == WORKERS and not self._sick and not self._paused
-        chosen = self._signal(children, signal.SIGKILL)
+        if not children:
+            return None
+        # What it has is asked last: it might have committed it in the meantime.
+        held = self._holders()
+        chosen = self._signal([self._rng.choice(children)], signal.SIGKILL)
         tokens = {
             chunk: holder["token"] for chunk, holder in held.items() if chosen and holder["process"] == chosen.pid
         }
@@ -318,8 +323,11 @@ class Chaos:
             if job.state != "succeeded":
                 self.findings.failed.append(f"{job.id}: {job.error}")
                 continue
-            ends = self._patiently("logs", job.id).count("chunk committed (last)")
-            self.findings.ended_twice += ends > 1
+            # The same line twice is one whose reply was lost.
+            lines = set(self._patiently("logs", job.id).splitlines())
+            ends = sorted(line for line in lines if "chunk committed (last)" in line)
+            self.findings.ended_twice += len(ends) > 1
+            self.findings.details += ends if len(ends) > 1 else []
             killers = sum("[kill]" in text for text in texts)
             self.findings.killers += killers
             self.findings.killers_named += job.counts.get("skipped", 0) == killers == 1
@@ -331,7 +339,18 @@ class Chaos:
             features, _, _ = store.load(name)
             expected = np.array([hashed_feature(text, DIM) for text in texts], dtype=np.float16)
             self.findings.rows += len(texts)
-            self.findings.wrong += int((features != expected).any(axis=1).sum())
+            self._compare(job.id, features != expected)
+
+    def _compare(self, job: str, differs: np.ndarray) -> None:
+        """Counts the rows of a job in which a number is not what it should be."""
+        wrong = differs.any(axis=1)
+        self.findings.wrong += int(wrong.sum())
+        if wrong.any():
+            flipped = int((wrong & ~differs[:, 1:].any(axis=1)).sum())
+            rows = np.flatnonzero(wrong) + 1
+            self.findings.details.append(
+                f"{job}: {len(rows)} wrong rows, from {rows[0]} to {rows[-1]}; {flipped} of them by a flipped bit"
+            )
 
 
 def make_chaos(faults: int, seed: int) -> Findings:
@@ -384,8 +403,8 @@ def main(faults: int, seed: int) -> None:
             click.echo(
                 f"{len(times_s)} chunks of killed processes: {what} after {statistics.median(times_s):.2f} s (median)"
             )
-    for failure in found.failed:
-        click.echo(f"  {failure}")
+    for detail in [*found.failed, *found.details]:
+        click.echo(f"  {detail}")
     sys.exit(0 if found.sound else 1)
 
 

@@ -150,7 +150,7 @@ def test_a_wrong_head_parameter_or_pooling_is_an_error() -> None:
         TextFeatures("hash:16", pooling="mean").fit(TEXTS)
 
 
-@pytest.mark.parametrize("head", ["logreg", "mlp", "knn", "linear-svm", "sklearn.naive_bayes.GaussianNB"])
+@pytest.mark.parametrize("head", ["logreg", "hybrid", "mlp", "knn", "linear-svm", "sklearn.naive_bayes.GaussianNB"])
 def test_a_fitted_classifier_pickles(head: str) -> None:
     classifier = TextClassifier("hash:64", head=head).fit(TEXTS, LABELS)
     again = pickle.loads(pickle.dumps(classifier))  # noqa: S301 - our own

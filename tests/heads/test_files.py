@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import save
 
 from jdq.worker.heads.errors import DamagedHead, HeadError, UnsafeHead, WrongFeatures
+from jdq.worker.heads.features import with_texts
 from jdq.worker.heads.files import _digest, load_head, read_record, save_head
 from jdq.worker.heads.options import HEADS, HeadOptions
 from jdq.worker.heads.record import Origin
@@ -29,7 +30,13 @@ QUICK: dict[str, Any] = {"random-forest": {"n_estimators": 5}, "hist-gbm": {"max
 def trained(made: Any) -> Callable[..., Any]:
     def train(head: str, **options: Any) -> Any:
         asked = HeadOptions(head=head, params=QUICK.get(head, {}), **options)
-        return train_head(made.X, made.y, made.split, asked, origin=Origin(space=SPACE))
+        return train_head(
+            with_texts(made.X, [f"text {row % 7}" for row in range(len(made.X))]),
+            made.y,
+            made.split,
+            asked,
+            origin=Origin(space=SPACE),
+        )
 
     return train
 
@@ -53,7 +60,8 @@ def test_a_head_comes_back_as_it_was(made: Any, trained: Any, tmp_path: Path, he
     path.write_bytes(save_head(before))
     after = load_head(path, space=SPACE)
     assert after.record == before.record == read_record(path)
-    assert (after.predict_proba(made.X) == before.predict_proba(made.X)).all()
+    X = with_texts(made.X, [f"text {row % 7}" for row in range(len(made.X))])
+    assert (after.predict_proba(X) == before.predict_proba(X)).all()
 
 
 def test_features_of_another_space_are_refused(trained: Any, tmp_path: Path) -> None:

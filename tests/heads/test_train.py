@@ -10,28 +10,34 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from jdq.worker.heads.errors import BadParameter, BadSplit, UnknownHead, WrongFeatures
+from jdq.worker.heads.features import FeaturesAndTexts, with_texts
 from jdq.worker.heads.options import HEADS, HeadOptions, check_head, parse_params
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import TEST, TRAIN
 from jdq.worker.heads.train import train_head
 
 
+def read(made: Any) -> FeaturesAndTexts:
+    """With texts, which only some heads read."""
+    return with_texts(made.X, [f"text {row % 7}" for row in range(len(made.X))])
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_learns_what_can_be_learnt(made: Any, head: str) -> None:
     params: dict[str, Any] = {"random-forest": {"n_estimators": 50}, "hist-gbm": {"max_iter": 30}}.get(head, {})
-    trained = train_head(made.X, made.y, made.split, HeadOptions(head=head, params=params))
+    trained = train_head(read(made), made.y, made.split, HeadOptions(head=head, params=params))
     accuracy = trained.record.metrics["accuracy"]
     assert accuracy < 0.5 if head == "dummy" else accuracy > 0.7
-    probabilities = trained.predict_proba(made.X)
+    probabilities = trained.predict_proba(read(made))
     assert probabilities.shape == (300, 4) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     test = made.split.rows(TEST)
-    assert accuracy == np.mean(np.array(trained.predict(made.X[test])) == made.y[test])
+    assert accuracy == np.mean(np.array(trained.predict(read(made)))[test] == made.y[test])
 
 
 @pytest.mark.parametrize("head", [name for name in HEADS if name not in ("hist-gbm", "random-forest")])
 def test_the_same_seed_gives_the_same_head(made: Any, head: str) -> None:
-    first, second = (train_head(made.X, made.y, made.split, HeadOptions(head=head, seed=7)) for _ in range(2))
-    assert np.abs(first.predict_proba(made.X) - second.predict_proba(made.X)).max() <= 1e-6
+    first, second = (train_head(read(made), made.y, made.split, HeadOptions(head=head, seed=7)) for _ in range(2))
+    assert np.abs(first.predict_proba(read(made)) - second.predict_proba(read(made))).max() <= 1e-6
 
 
 def test_another_seed_gives_another_mlp(made: Any) -> None:
@@ -157,7 +163,7 @@ def test_parameters_are_read_as_values() -> None:
 
 
 def test_unknown_heads_and_classifiers_that_are_not_allowed_are_refused(made: Any) -> None:
-    with pytest.raises(UnknownHead, match="no head 'logrec'; there are: auto, logreg"):
+    with pytest.raises(UnknownHead, match="no head 'logrec'; there are: auto, hybrid, logreg"):
         check_head("logrec")
     name = "sklearn.linear_model.RidgeClassifier"
     with pytest.raises(UnknownHead, match="not allowed"):

@@ -101,10 +101,11 @@ def test_no_file_is_replaced_and_each_is_durable(tmp_path: Path, ending: str, mo
         write_records(tmp_path / "out", RECORDS, ending=ending)
 
 
-def test_records_of_unlike_length_are_refused(tmp_path: Path) -> None:
-    for ending in (".jsonl", ".parquet"):
-        with pytest.raises(ValueError, match="zip"):
-            write_records(tmp_path / f"out{ending}", [["a", "b"], ["1", "2"], ["3"]], ending=ending)
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("last", [["3"], ["3", "4", "5"]])
+def test_records_of_unlike_length_are_refused(tmp_path: Path, ending: str, last: list[str]) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        write_records(tmp_path / "out", [["a", "b"], ["1", "2"], last], ending=ending)
 
 
 def test_a_stream_gets_records_that_end_in_line_feeds() -> None:

@@ -75,10 +75,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Texts) -> npt.NDArray[np.float32]:
         """(n, classes), in the order of `classes_`."""
+        from jdq.worker.heads.features import with_texts
         from jdq.worker.heads.predictors import predict_in_blocks
 
         check_is_fitted(self)
-        return predict_in_blocks(self._predictor, self.features_.transform(X))
+        return predict_in_blocks(self._predictor, with_texts(self.features_.transform(X), checked_texts(X)))
 
     def predict(self, X: Texts) -> npt.NDArray[Any]:
         """(n,): the most probable class of each text."""
@@ -96,13 +97,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def _trained(self, texts: Sequence[str], codes: npt.NDArray[np.int64], options: HeadOptions) -> Predictor:
         from jdq.store.keys import text_keys
-        from jdq.worker.heads.features import no_check
+        from jdq.worker.heads.features import no_check, with_texts
         from jdq.worker.heads.fitted import FitContext
         from jdq.worker.heads.fitting import fit
         from jdq.worker.heads.labels import Targets
 
         context = FitContext(
-            X=self.features_.transform(texts),
+            X=with_texts(self.features_.transform(texts), texts),
             targets=Targets(classes=tuple(map(str, self.classes_)), codes=codes),
             train=np.arange(len(texts)),
             validation=np.arange(0),

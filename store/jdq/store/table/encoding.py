@@ -25,20 +25,11 @@ WESTERN = "cp1252"
 NOT_WESTERN = frozenset("ðþýÐÞÝ³±¶¹¼¾¿õûÕÛ")
 # Shown before encodings that hardly any file is in, such as cp775 and ISO 8859-10.
 USUAL = frozenset(
-    [
-        "utf_8",
-        "cp1250",
-        "cp1251",
-        "cp1252",
-        "cp1253",
-        "cp1254",
-        "cp1255",
-        "cp1256",
-        "iso8859_2",
-        "iso8859_7",
-        "iso8859_9",
-    ]
-).union(["koi8_r", "cp949", "euc_kr", "cp932", "euc_jp", "shift_jis", "gb18030", "big5"])
+    """
+    utf_8 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 iso8859_2 iso8859_7 iso8859_9 koi8_r
+    cp949 euc_kr cp932 euc_jp shift_jis gb18030 big5
+    """.split()  # noqa: SIM905 - a literal list would take a line per name
+)
 
 
 def choose_encoding(source: Source) -> str:

@@ -29,7 +29,7 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TextFeatures:
+class FeaturesAndTexts:
     """Features with the texts that they are of, for heads that read both. texts: those of the given rows, in order."""
 
     features: Features
@@ -43,9 +43,14 @@ class TextFeatures:
         return self.features[rows]
 
 
+def with_texts(X: Features, texts: Sequence[str]) -> FeaturesAndTexts:
+    """Features beside the texts of all rows."""
+    return FeaturesAndTexts(X, lambda rows: [texts[row] for row in rows])
+
+
 def texts_of(X: Features, rows: Rows) -> Sequence[str]:
     """Raises WrongFeatures where X has none."""
-    if not isinstance(X, TextFeatures):
+    if not isinstance(X, FeaturesAndTexts):
         raise WrongFeatures("this head reads texts beside the features, and none were given")
     return X.texts(rows)
 

@@ -115,6 +115,10 @@ def _content(path: Path, metadata: dict[str, str], arrays: Arrays) -> _Content:
 def _predictor(content: _Content, arrays: Arrays) -> Predictor:
     if content.predictor == "layers":
         return LayersPredictor.from_arrays(arrays, content.settings)
+    if content.predictor == "hybrid":
+        from jdq.worker.heads.hybrid_predictor import HybridPredictor
+
+        return HybridPredictor.from_arrays(arrays, content.settings)
     if content.predictor == "estimator":
         # Imported here, so that a head of layers loads without scikit-learn's estimators and skops.
         from jdq.worker.heads.estimators import EstimatorPredictor

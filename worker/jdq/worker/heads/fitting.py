@@ -13,7 +13,7 @@ from jdq.worker.heads.split import Rows
 
 def as_learnt(context: FitContext) -> FitContext:
     """The context whose train rows are all those that its head learns from."""
-    if context.options.head != "auto":
+    if context.options.head not in ("auto", "hybrid"):
         return context
     from jdq.worker.heads.auto import with_validation
 
@@ -35,6 +35,10 @@ def _fitter(head: str) -> Callable[[FitContext], Fitted]:
         from jdq.worker.heads.auto import fit_auto
 
         return fit_auto
+    if head == "hybrid":
+        from jdq.worker.heads.hybrid import fit_hybrid
+
+        return fit_hybrid
     if head == "mlp":
         from jdq.worker.heads.mlp import fit_mlp
 

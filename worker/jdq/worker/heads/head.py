@@ -22,7 +22,7 @@ class TrainedHead:
 
     def predict_proba(self, X: Features) -> Float32:
         """(rows, classes) in the order of `classes`. Raises WrongFeatures where X has another width, or lacks the texts
-        (`TextFeatures`) that the head reads.
+        (`FeaturesAndTexts`) that the head reads.
         """
         if len(X.shape) != 2 or X.shape[1] != self.record.dim:
             raise WrongFeatures(f"the head takes features of width {self.record.dim}; these have the shape {X.shape}")

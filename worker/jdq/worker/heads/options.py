@@ -10,6 +10,7 @@ from jdq.worker.heads.errors import BadParameter, UnknownHead
 
 HEADS = {
     "auto": "logistic regression (L2) with the best C of a path, trained on train and validation rows, calibrated",
+    "hybrid": "the same on the features beside the TF-IDF of their texts: words, pairs of words and characters",
     "logreg": "logistic regression (L2); out of core beyond the memory bound",
     "linear-svm": "linear support vector machine, standardised features",
     "svm": "support vector machine with an RBF kernel, standardised features",
@@ -23,6 +24,7 @@ HEADS = {
 # Of the estimators, and `scale`; a test compares them with the installed scikit-learn.
 _PARAMETERS = {
     "auto": "C scaling max_iter",
+    "hybrid": "C scaling max_iter characters",
     "logreg": "C dual fit_intercept intercept_scaling l1_ratio max_iter n_jobs penalty solver tol verbose warm_start",
     "linear-svm": "C class_weight dual fit_intercept intercept_scaling loss max_iter multi_class penalty random_state"
     " tol verbose",
@@ -38,7 +40,8 @@ _PARAMETERS = {
     " n_jobs oob_score random_state verbose warm_start",
     "dummy": "constant random_state strategy",
 }
-PARAMETERS = {head: names.split() + ["scale"] * (head not in ("auto", "mlp")) for head, names in _PARAMETERS.items()}
+_OWN_SCALE = ("auto", "hybrid", "mlp")
+PARAMETERS = {head: names.split() + ["scale"] * (head not in _OWN_SCALE) for head, names in _PARAMETERS.items()}
 # Values that no head takes otherwise; the estimators check the others.
 _WHOLE_NUMBERS = ("n_neighbors", "n_estimators", "hidden", "layers", "batch_size", "max_epochs", "patience")
 _NUMBERS = ("C", "tol", "learning_rate")

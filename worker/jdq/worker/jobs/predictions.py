@@ -102,6 +102,7 @@ class PredictionsTable:
         return self.context.runtime.version(self.context.spec.dataset, self.context.spec.version)
 
     def _by_head(self, name: str) -> Predictor:
+        from jdq.worker.heads.features import with_texts
         from jdq.worker.heads.files import load_head
 
         head = load_head(Heads(self.context.runtime.store.root).path(name))
@@ -113,7 +114,12 @@ class PredictionsTable:
             label_separator=record.label_separator,
             thresholds=record.thresholds,
         )
-        return Predictor(naming=naming, probabilities=lambda rows: head.predict_proba(features[rows]))
+
+        def probabilities(rows: slice) -> np.ndarray:
+            texts = self._version.texts(rows) if head.predictor.reads_texts else []
+            return head.predict_proba(with_texts(features[rows], texts))
+
+        return Predictor(naming=naming, probabilities=probabilities)
 
     def _by_model(self, name: str) -> Predictor:
         record = Models(self.context.runtime.store.root).record(name)

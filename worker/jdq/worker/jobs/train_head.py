@@ -10,7 +10,6 @@ import numpy as np
 
 from jdq.store.datasets import DatasetVersion, SpaceRecord
 from jdq.store.errors import UnknownSpace
-from jdq.store.spaces.rows import FeatureRows
 from jdq.store.trained import Heads
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
@@ -25,6 +24,7 @@ from jdq.worker.queue.ledger import Outcome
 from jdq.worker.report.comparison import test_setting_of
 
 if TYPE_CHECKING:
+    from jdq.worker.heads.features import Features
     from jdq.worker.heads.head import TrainedHead
     from jdq.worker.heads.options import HeadOptions
     from jdq.worker.heads.record import Origin
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 class TrainingData:
     """Features, labels and split of a job: what its training and each trial of its search start from.
 
-    features: (n, dim), those of data's rows, mapped from the store. learnt_rows: as in the head's record.
+    features: (n, dim), those of data's rows, mapped from the store, with their texts. learnt_rows: as in the head's
+    record.
     """
 
     context: ChunkContext[TrainHead]
     space: SpaceRecord
     data: LabelledRows
-    features: FeatureRows
+    features: Features
     learnt_rows: int | None
 
     @property
@@ -104,6 +105,7 @@ class TrainingData:
     def publish(self, head: TrainedHead) -> Outcome:
         """Publishes the head as one file under the job's id, and what its features cost beside it."""
         from jdq.worker.heads.files import save_head
+        from jdq.worker.heads.fitting import probabilities_of
         from jdq.worker.heads.split import TEST
 
         job, runtime = self.context.job, self.context.runtime
@@ -114,7 +116,7 @@ class TrainingData:
             runtime.job_files,
             job,
             self.data,
-            head.predict_proba(self.features[rows]),
+            probabilities_of(head.predictor, self.features, rows),
             label_separator=head.record.label_separator,
             thresholds=head.record.thresholds,
         )
@@ -139,8 +141,10 @@ def training_data(context: ChunkContext[TrainHead]) -> TrainingData:
     space = runtime.space(record.space)
     data = without_skipped(data, space.missing(data.keys), record.job, runtime)
     data, learnt_rows = measurable(data, record.encoder, runtime.store)
+    from jdq.worker.heads.features import FeaturesAndTexts
+
     # Mapped, not read: a million rows need not fit in memory.
-    features = space.rows(data.keys)
+    features = FeaturesAndTexts(space.rows(data.keys), data.texts)
     return TrainingData(context=context, space=record, data=data, features=features, learnt_rows=learnt_rows)
 
 

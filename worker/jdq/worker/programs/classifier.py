@@ -29,8 +29,8 @@ class Classifier:
     """classes, in the order of probabilities; label_separator: of label sets, None for one label per text.
     thresholds: of label sets, as in `predicted_sets`.
 
-    tokenize: texts as its encoder takes them. compute: of such, (texts, classes) float32. by_store: the same of texts,
-    by features from and into the store where it uses features. max_length: in tokens.
+    tokenize: texts as its encoder takes them. compute: of such and the texts, (texts, classes) float32. by_store: the
+    same of texts, by features from and into the store where it uses features. max_length: in tokens.
     """
 
     classes: tuple[str, ...]
@@ -39,12 +39,12 @@ class Classifier:
     thresholds: tuple[float, ...]
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
-    compute: Callable[[Any], np.ndarray]
+    compute: Callable[[Any, Sequence[str]], np.ndarray]
     by_store: Callable[[Sequence[str]], np.ndarray]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, classes) float32."""
-        return self.compute(self.tokenize(texts))
+        return self.compute(self.tokenize(texts), texts)
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of probabilities."""
@@ -81,6 +81,7 @@ def load_classifier(trained: Path) -> Classifier:
 
 def _of_head(head_file: Path) -> Classifier:
     """Computes features in the head's own feature space. The encoder is loaded when it is first needed."""
+    from jdq.worker.heads.features import with_texts
     from jdq.worker.heads.files import load_head
     from jdq.worker.jobs.stored_features import stored_features
 
@@ -95,11 +96,12 @@ def _of_head(head_file: Path) -> Classifier:
     def encoder() -> FeatureEncoder:
         return _encoder(Models(store.root).encoder(name), head.record, space.definition, device)
 
-    def compute(tokens: Any) -> np.ndarray:
-        return head.predict_proba(encoder().encode(tokens).astype(space.definition.storage_dtype))
+    def compute(tokens: Any, texts: Sequence[str]) -> np.ndarray:
+        features = encoder().encode(tokens).astype(space.definition.storage_dtype)
+        return head.predict_proba(with_texts(features, texts))
 
     def by_store(texts: Sequence[str]) -> np.ndarray:
-        return head.predict_proba(stored_features(space, texts, encoder, name=name, device=device))
+        return head.predict_proba(with_texts(stored_features(space, texts, encoder, name=name, device=device), texts))
 
     return Classifier(
         classes=head.classes,
@@ -138,6 +140,6 @@ def _of_model(folder: Path) -> Classifier:
         thresholds=model.record.thresholds,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
-        compute=model.proba_of_tokens,
+        compute=lambda tokens, _: model.proba_of_tokens(tokens),
         by_store=model.predict_proba,
     )

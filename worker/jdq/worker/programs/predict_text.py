@@ -42,7 +42,7 @@ def predictions(texts: Sequence[str], classifier: Classifier) -> Iterator[dict[s
 def _answers(texts: Sequence[str], classifier: Classifier) -> Iterator[dict[str, Any]]:
     """The same of texts that are not empty, tokenized once."""
     tokens = classifier.tokenize(texts)
-    found = classifier.compute(tokens)
+    found = classifier.compute(tokens, texts)
     for label, values, warnings in zip(
         classifier.labels(found), found.tolist(), classifier.warnings(tokens), strict=True
     ):

@@ -25,6 +25,7 @@ from jdq.worker.report.comparison import FLOOR, compare_dataset, difference, tes
 
 if TYPE_CHECKING:
     from jdq.store.spaces.rows import FeatureRows
+    from jdq.worker.heads.features import Features
     from jdq.worker.heads.head import TrainedHead
     from jdq.worker.report.subject import Compared, LearningPoint, Subject
 
@@ -40,6 +41,7 @@ def page_of(store: Store, job: str) -> str:
 
 
 def _of_head(store: Store, job: str) -> Subject:
+    from jdq.worker.heads.features import FeaturesAndTexts
     from jdq.worker.heads.files import load_head
     from jdq.worker.heads.split import TEST
 
@@ -47,7 +49,9 @@ def _of_head(store: Store, job: str) -> Subject:
     record = head.record
     origin = record.origin
     data = recorded_rows(store, msgspec.to_builtins(record))
-    features = store.open_space(origin.space).rows(data.keys)
+    stored = store.open_space(origin.space).rows(data.keys)
+    features = FeaturesAndTexts(stored, data.texts)
+    test = data.split.rows(TEST)
     return _subject(
         store,
         job,
@@ -55,8 +59,8 @@ def _of_head(store: Store, job: str) -> Subject:
         msgspec.to_builtins(record),
         data,
         record.label_separator,
-        head.predict_proba(features[data.split.rows(TEST)]),
-        features,
+        head.predict_proba(FeaturesAndTexts(stored[test], lambda rows: data.texts(test[rows]))),
+        stored,
         learning=_learning_curve(head, features, data),
     )
 
@@ -108,7 +112,7 @@ def _subject(
     )
 
 
-def _learning_curve(head: TrainedHead, features: FeatureRows, data: LabelledRows) -> Sequence[LearningPoint]:
+def _learning_curve(head: TrainedHead, features: Features, data: LabelledRows) -> Sequence[LearningPoint]:
     """Empty for a multi-label head, a large train part, or a head that cannot be trained on fewer rows."""
     from jdq.worker.heads.errors import HeadError
     from jdq.worker.heads.features import no_check
