@@ -9,7 +9,7 @@ import pytest
 
 from jdq.worker.encoder import hashing
 from jdq.worker.encoder.hashing import HashEncoder
-from jdq.worker.jobs.canary import Answer, check_canary, trusted
+from jdq.worker.jobs.canary import AGREED, Answer, check_canary, trusted
 from jdq.worker.process.errors import WorkerSick
 from jdq.worker.queue.contract import Extract, JobState
 from jdq.worker.queue.limits import LIMITS
@@ -115,15 +115,31 @@ def test_a_worker_whose_features_change_is_sick_in_a_fresh_process_too(fleet: Fl
     assert fleet.is_trusted("a")
 
 
-def test_a_restart_forgets_the_workers_answer_as_its_build_may_be_another(fleet: Fleet) -> None:
+def test_a_restart_forgets_the_workers_own_answer(fleet: Fleet) -> None:
+    fleet.starts("a")
+    assert fleet.is_trusted("a")
+    fleet.starts("a")
+    assert fleet.is_trusted("a", flipped=True)
+
+
+def test_what_two_workers_agreed_on_outlives_their_restarts_and_is_stronger_than_a_majority(fleet: Fleet) -> None:
     fleet.starts("a", "b")
     assert fleet.is_trusted("a")
     assert fleet.is_trusted("b")
+    fleet.starts("a", "b", "c", "d")
+    for worker in "abc":
+        assert not fleet.is_trusted(worker, flipped=True)
+    assert fleet.is_trusted("d")
+
+
+def test_one_worker_agrees_with_nobody(fleet: Fleet) -> None:
+    fleet.starts("a", "b")
+    for _ in range(2):
+        assert fleet.is_trusted("a", flipped=True)
     fleet.starts("a")
-    assert not fleet.is_trusted("a", flipped=True)  # the other one has the old build
-    fleet.starts("b")
-    assert fleet.is_trusted("b", flipped=True)
-    assert fleet.is_trusted("a", flipped=True)
+    assert fleet.is_trusted("b")
+    assert fleet.is_trusted("a")
+    assert not fleet.is_trusted("a", flipped=True)
 
 
 def test_a_worker_that_is_gone_has_no_say(fleet: Fleet, workplace: Workplace) -> None:
@@ -135,7 +151,7 @@ def test_a_worker_that_is_gone_has_no_say(fleet: Fleet, workplace: Workplace) ->
     assert fleet.is_trusted("b", flipped=True)
     workplace.runtime("gpu", "a").ledger.deregister()
     assert fleet.is_trusted("c", flipped=True)
-    assert set(workplace.client.hkeys("jdq:canaries:space")) == {"b-gpu", "c-gpu"}
+    assert set(workplace.client.hkeys("jdq:canaries:space")) == {"b-gpu", "c-gpu", AGREED}
 
 
 def test_a_worker_with_a_flipped_bit_is_quarantined_and_no_wrong_feature_is_stored(

@@ -1,6 +1,8 @@
-"""Canary texts: a worker whose features of them differ from most other workers' is quarantined.
+"""Canary texts: a worker whose features of them differ from those that workers have agreed on is quarantined.
 
-No checksum fits all devices to the bit, so features are compared with a tolerance, and workers with each other.
+No checksum fits all devices to the bit, so features are compared with a tolerance. What the first two workers agree on
+holds for the feature space from then on, also after all workers were restarted: otherwise the first to answer is
+believed, which may be the one that computes wrong numbers.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ TEXTS = (
 )
 # A flipped bit in the weights shows in all columns, so a few do.
 COLUMNS = 32
+AGREED = ""  # in the place of a worker's name
 # Of the largest number: the difference between GPUs, between a GPU and a CPU.
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.08, "float8": 0.3, "int8": 0.1}
 
@@ -44,8 +47,13 @@ def check_canary(runtime: Runtime, encoder: FeatureEncoder, space: str, definiti
     tolerance = TOLERANCE[definition.precision]
     answers = Answers(runtime, space)
     earlier, others = answers.exchange(mine)
-    if not trusted(mine, earlier, others, tolerance):
+    agreed = answers.agreed()
+    if agreed is not None and not close(mine, agreed, tolerance):
+        raise WorkerSick("the features of the canary texts differ from those that workers have agreed on")
+    if agreed is None and not trusted(mine, earlier, others, tolerance):
         raise WorkerSick("the features of the canary texts differ from its own earlier ones or most other workers'")
+    if agreed is None and any(close(mine, answer, tolerance) for answer in others):
+        answers.agree(mine)
     if not close(mine, earlier, tolerance):
         answers.store(mine)
     runtime.canary_due[space] = time.monotonic() + runtime.config.self_test_s
@@ -82,11 +90,19 @@ class Answers:
 
     def store(self, mine: np.ndarray) -> None:
         """Puts this answer in the place of this worker's earlier one, and removes those of workers that are gone."""
-        answer = Answer(time.time(), [float(f"{number:.6g}") for number in mine])
-        known = {worker.name for worker in self._workers}
+        known = {worker.name for worker in self._workers} | {AGREED}
         if gone := [name for name in self._client.hkeys(self._key) if name not in known]:
             self._client.hdel(self._key, *gone)
-        self._client.hset(self._key, self._worker, msgspec.json.encode(answer))
+        self._client.hset(self._key, self._worker, _encoded(mine))
+
+    def agreed(self) -> Answer | None:
+        """What two workers agreed on first."""
+        text = self._client.hget(self._key, AGREED)
+        return None if text is None else msgspec.json.decode(text, type=Answer)
+
+    def agree(self, mine: np.ndarray) -> None:
+        """Makes this the answer that all others are compared with, unless there is one."""
+        self._client.hsetnx(self._key, AGREED, _encoded(mine))
 
     def _current(self) -> dict[str, Answer]:
         """By worker: answers of those that live, given since they started: a restart may have brought another build.
@@ -101,6 +117,10 @@ class Answers:
             str(name): msgspec.json.decode(text, type=Answer) for name, text in self._client.hgetall(self._key).items()
         }
         return {name: answer for name, answer in answers.items() if answer.at >= started.get(name, math.inf)}
+
+
+def _encoded(features: np.ndarray) -> bytes:
+    return msgspec.json.encode(Answer(time.time(), [float(f"{number:.6g}") for number in features]))
 
 
 def trusted(mine: np.ndarray, earlier: Answer, others: list[Answer], tolerance: float) -> bool:
