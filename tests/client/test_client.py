@@ -48,7 +48,7 @@ def test_a_head_waits_for_the_extraction_and_a_prediction_for_the_head(workplace
     assert isinstance(spec, TrainHead)
     assert (spec.options.params, spec.options.seed) == ({"C": 0.5}, 7)
     metrics = head.result()
-    assert metrics.loc["rows", "value"] == 12
+    assert metrics.loc["rows", "value"] == 8
     value, low, high = metrics.loc["macro_f1"].to_numpy()
     assert low <= value <= high
     table = predicted.result()

@@ -41,7 +41,7 @@ def test_the_whole_way_from_texts_to_predictions(local: Client) -> None:
     search = local.search(extraction, heads=["logreg", "knn"], trials=3)
     table = local.predict([*TEXTS[:2], " ", "new"], head=search).result()
     np.testing.assert_array_equal(extraction.result()[7], hashed_feature(TEXTS[7], 16))
-    assert head.result().loc["rows", "value"] == 12
+    assert head.result().loc["rows", "value"] == 8
     assert list(search.result()["head"].unique()) in (["logreg"], ["knn"], ["logreg", "knn"], ["knn", "logreg"])
     assert len(search.result()) == 3
     assert table["predicted_label"].isna().tolist() == [False, False, True, False]
@@ -66,7 +66,7 @@ def test_a_fine_tune_is_trained_and_predicts(local: Client, tmp_path: Path) -> N
     encoder = tmp_path / "tiny"
     make_tiny_bart(encoder, dim=32, layers=1)
     model = local.fine_tune(TEXTS, label=LABELS, encoder=str(encoder), epochs=1, batch_size=30)
-    assert model.result().loc["rows", "value"] == 12
+    assert model.result().loc["rows", "value"] == 8
     assert set(local.predict(TEXTS[:3], model=model).result()["predicted_label"]) <= set(LABELS)
 
 
