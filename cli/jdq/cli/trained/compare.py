@@ -93,7 +93,7 @@ def print_comparison(comparison: Comparison) -> None:
     say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
     if not comparison.floor:
-        say("no line of the words only yet: the next `jdq submit train-head` on these test rows measures it", err=True)
+        say("no TF-IDF line yet: the next `jdq submit train-head` with this split adds it", err=True)
     if apart:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
