@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
-from jdq.worker.queue.contract import QUEUES, JobState
+from jdq.worker.queue.contract import QUEUES, JobState, Spec
 from jdq.worker.queue.records import GpuUse, Job, Worker
 
 # Counter, the ledger's total, how many of these are one, help text.
@@ -69,8 +69,10 @@ def totals(found: Mapping[str, int]) -> Iterator[Metric]:
     for name, total, per_one, text in _TOTALS:
         yield CounterMetricFamily(name, text, value=found.get(total, 0) / per_one)
     ended = CounterMetricFamily("jdq_jobs_ended", "Jobs that ended, by kind and state.", labels=["kind", "state"])
-    for (kind, state), number in _by_labels(found, "ended"):
-        ended.add_metric([kind, state], number)
+    # From 0 on, because Prometheus sees no increase in a series that begins with 1.
+    known = {(spec.kind, state): 0 for spec in get_args(Spec) for state in ("succeeded", "failed", "cancelled")}
+    for labels, number in (known | {(kind, state): n for (kind, state), n in _by_labels(found, "ended")}).items():
+        ended.add_metric(labels, number)
     yield ended
     failures = CounterMetricFamily(
         "jdq_chunk_failures", "Attempts at a chunk that ended without a commit, by cause.", labels=["cause"]
