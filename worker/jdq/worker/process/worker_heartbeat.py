@@ -82,6 +82,7 @@ class WorkerHeartbeat(threading.Thread):
                 self._try(lambda: self._recovery.step(bool(self._sick)))
                 self._try(self._look_for_stray_process)
             if self._stopping.is_set() and not drained:
+                log.info("this worker was told to stop")
                 drained = self._try(self._runtime.ledger.drain)
                 if not drained:
                     self._end_child(STOP_SIGNAL)
@@ -142,7 +143,7 @@ class WorkerHeartbeat(threading.Thread):
         self._try(self._send)
 
     def stop(self) -> None:
-        """Has the working process release its chunks: this worker is about to end."""
+        """Has the working process release its chunks: this worker is about to end. For signal handlers."""
         self._runtime.end()
         self._stopping.set()
 
