@@ -12,11 +12,10 @@ import msgspec
 
 from jdq.store.errors import StoreError
 from jdq.worker.heads.split_options import SplitOptions
-from jdq.worker.report.paired import TESTED, Paired, paired
 
 if TYPE_CHECKING:
     from jdq.store.store import Store
-    from jdq.worker.report.paired import Tested
+    from jdq.worker.report.paired import Paired, Tested
 
 # What is compared, and its heading.
 METRICS = {
@@ -192,6 +191,7 @@ def _tested_against_best(
 ) -> dict[tuple[str, str], Paired]:
     """The paired test of each of these rows against the best of them, by id and name."""
     from jdq.store.job_files import JobFiles, NoResult
+    from jdq.worker.report.paired import TESTED, paired  # numpy, which no help needs
 
     files = JobFiles(store.root)
     best: Tested | None = None
