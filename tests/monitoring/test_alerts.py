@@ -125,6 +125,34 @@ def test_an_alert_fires_by_what_the_ledger_does_not_show(alert: str, healthy: di
     assert firing(healthy, healthy | SAMPLES[alert], tmp_path) == {alert}
 
 
+def queries() -> list[str]:
+    """Those of the dashboard."""
+    dashboard: dict[str, Any] = json.loads((FOLDER / "grafana" / "jdq.json").read_text(encoding="utf-8"))
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+@needs_promtool
+def test_every_query_of_the_dashboard_has_an_answer(client: redis.Redis, tmp_path: Path) -> None:
+    gpu = {"uuid": "GPU-1", "percent": 40, "used": 5, "total": 8, "power_w": 312.5}
+    ledger = ledger_of(client, WORKER, gpu=gpu)
+    ledger.commit(taken(ledger, _submit(client)), Outcome(counts={"computed": 3, "tokens": 40, "device_ms": 20}))
+    _submit(client)
+    before = {"jdq_store_bytes": 5.0, "jdq_store_free_bytes": 5.0} | scrape(client)
+    # As Prometheus scrapes them: it adds the label `job`.
+    series = [
+        {"series": f'{name}{{job="jdq",{labels}', "values": f"{value}+1x90"}
+        for sample, value in before.items()
+        for name, _, labels in [sample.partition("{") if "{" in sample else (sample, "", "}")]
+    ]
+    for query in queries():
+        asked: dict[str, Any] = {"expr": query, "eval_time": "80m", "exp_samples": []}
+        test = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}]}
+        (tmp_path / "test.yml").write_text(json.dumps(test), encoding="utf-8")
+        command = ["promtool", "test", "rules", "test.yml"]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert re.search(r"got: (?!nil)\S", ran.stdout + ran.stderr), f"{query}: {ran.stdout}{ran.stderr}"
+
+
 @needs_promtool
 def test_promtool_accepts_the_configuration() -> None:
     command = ["promtool", "check", "config", str(FOLDER / "prometheus.yml")]
@@ -147,10 +175,8 @@ def test_alerts_and_dashboard_name_only_metrics_that_are_documented_and_exported
     ledger.commit(taken(ledger, job), Outcome(counts={"computed": 3, "tokens": 40, "device_ms": 20}))
     exported |= set(scrape(client))
     names = {sample.partition("{")[0] for sample in exported} | {"jdq_store_bytes", "jdq_store_free_bytes"}
-    dashboard: dict[str, Any] = json.loads((FOLDER / "grafana" / "jdq.json").read_text(encoding="utf-8"))
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     rules = (FOLDER / "alerts.yml").read_text(encoding="utf-8")
-    assert set(re.findall(r"\bjdq_\w+", " ".join([rules, *queries]))) <= names
+    assert set(re.findall(r"\bjdq_\w+", " ".join([rules, *queries()]))) <= names
     page = (PROJECT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(jdq_\w+)[`{]", page))
     assert {re.sub(r"(_seconds)_(sum|count)$", r"\1", name) for name in names} == documented

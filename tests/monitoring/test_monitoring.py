@@ -142,8 +142,8 @@ def test_metrics_have_the_gpus_that_workers_lease_and_the_jobs_on_them(client: r
         'jdq_gpu_memory_total_bytes{uuid="GPU-1"}': 8,
         'jdq_gpu_memory_total_bytes{uuid="MIG-1"}': 2,
         'jdq_gpu_power_watts{uuid="GPU-1"}': 312.5,
-        'jdq_gpu_job_info{job="job-1",uuid="GPU-1",worker="a@h"}': 1,
-        'jdq_gpu_job_info{job="",uuid="MIG-1",worker="b@h"}': 1,
+        'jdq_gpu_job_info{job_id="job-1",uuid="GPU-1",worker="a@h"}': 1,
+        'jdq_gpu_job_info{job_id="",uuid="MIG-1",worker="b@h"}': 1,
     }
 
 

@@ -129,8 +129,11 @@ def of_gpus(workers: Iterable[Worker]) -> Iterator[Metric]:
     live = [(worker, worker.gpu) for worker in workers if worker.gpu and worker.state != "dead"]
     for name, field, per_one, text in _GPU_GAUGES:
         yield _gpu_gauge(name, text, [(gpu, getattr(gpu, field) / per_one) for _, gpu in live if _has(gpu, field)])
+    # Not `job`, for Prometheus sets that label itself.
     jobs = GaugeMetricFamily(
-        "jdq_gpu_job_info", "1 for each leased GPU; job: what its worker works on.", labels=["uuid", "worker", "job"]
+        "jdq_gpu_job_info",
+        "1 for each leased GPU; job_id: what its worker works on.",
+        labels=["uuid", "worker", "job_id"],
     )
     for worker, gpu in live:
         jobs.add_metric([gpu.uuid, worker.name, worker.job or ""], 1)
