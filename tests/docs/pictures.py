@@ -25,7 +25,7 @@ from tests.report.test_report import subject_of
 
 FOLDER = DOCS / "pictures"
 # Wide tables become paragraphs in a narrow terminal.
-COLUMNS = {"compare": 170, "workers": 140}
+COLUMNS = {"workers": 140}
 # Rich's own template loads a font from elsewhere.
 TEMPLATE = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="TITLE">
