@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,10 @@ def print_comparison(comparison: Comparison) -> None:
     say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
     if not comparison.floor:
-        say("no TF-IDF line yet: the next `jdq submit train-head` with this split adds it", err=True)
+        columns = ["--version", setting.dataset_version, "--label-column", setting.label_column]
+        sets = ["--multi-label"] if setting.multi_label else []
+        command = shlex.join(["jdq", "submit", "train-head", comparison.dataset, *columns, *sets])
+        say(f"no TF-IDF line: an earlier version of jdq measured these; new ones get it\n  try: {command}", err=True)
     if apart:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
