@@ -113,7 +113,7 @@ def test_the_use_of_gpus_and_slices_is_that_of_the_driver(tmp_path: Path, monkey
         "GPU-cccccccc-0000": "99 % GPU, 60.0 GiB of 80.0 GiB",
     }
     leased = replace(WORKERS[0], pid=os.getpid(), device="cuda NVIDIA H100 GPU-cccccccc-0000")
-    assert Machine("node").use([leased])["gpu-0@node"].endswith("MiB, 99 % GPU, 60.0 GiB of 80.0 GiB")
+    assert Machine("node").use([leased])["gpu-0@node"].endswith("iB, 99 % GPU, 60.0 GiB of 80.0 GiB")
     monkeypatch.setattr(machine, "missing_packages", lambda names: names)
     assert gpus() == []
 

@@ -33,6 +33,7 @@ def test_the_bar_the_rates_and_the_eta_are_seen_and_ctrl_c_says_how_to_come_back
     job = running(jdq)
     with Terminal([*JDQ, "watch", job], jdq.workplace.environment, columns=columns) as terminal:
         terminal.wait_for("tokens/s")
+        terminal.wait_for("ETA 2.0 s")
         bar, *below = terminal.lines
         assert bar.startswith(f"{job} ━")
         assert bar.endswith(" 50% ETA 2.0 s")
