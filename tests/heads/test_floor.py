@@ -18,7 +18,7 @@ from jdq.worker.heads.features import no_check
 from jdq.worker.heads.floor import FloorLine, floor_lines
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.split import TEST, make_split
-from tests.heads.test_split import keys_of
+from tests.heads.split_keys import keys_of
 
 WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic", "driver": "truck route delivery"}
 

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from jdq.worker.heads import intervals
 from jdq.worker.heads.decision import predicted_sets
 from jdq.worker.heads.intervals import auc_influence, bootstrap, wilson
-from tests.heads.test_split import keys_of
+from tests.heads.split_keys import keys_of
 
 
 def predictions(rows: int, classes: int, seed: int = 3) -> tuple[Any, Any]:

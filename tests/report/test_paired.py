@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from jdq.worker.report.paired import as_tested, paired, sign_test
-from tests.heads.test_split import keys_of
+from tests.heads.split_keys import keys_of
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 5), (7, 7), (12, 30), (400, 480), (900, 1000)])
