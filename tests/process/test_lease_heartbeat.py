@@ -23,18 +23,11 @@ from jdq.worker.process.lease_heartbeat import (
     StopWork,
 )
 from jdq.worker.process.progress_watch import ProgressWatch
-from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Lease, Ledger
 from jdq.worker.queue.scripts import Verdict
+from tests.process.conftest import SPEC
 from tests.waiting import until
-
-SPEC = TrainHead(dataset="d", version="v")
-
-
-@pytest.fixture
-def jobbook(client: redis.Redis) -> JobBook:
-    return JobBook(client)
 
 
 @pytest.fixture
