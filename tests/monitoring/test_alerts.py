@@ -17,7 +17,7 @@ from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from tests.conftest import PROJECT
 from tests.monitoring.test_monitoring import SPEC, WORKER, fall_silent, ledger_of, scrape
-from tests.queue.test_ledger import taken
+from tests.queue.ledgers import taken
 
 FOLDER = PROJECT / "docker" / "monitoring"
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool on the PATH (apt: prometheus)")

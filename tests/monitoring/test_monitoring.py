@@ -16,7 +16,7 @@ from jdq.worker.programs.store_sizes import StoreSizes
 from jdq.worker.queue.contract import Queue, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
-from tests.queue.test_ledger import taken
+from tests.queue.ledgers import taken
 from tests.waiting import until
 
 SPEC = TrainHead(dataset="d", version="v")

@@ -9,12 +9,11 @@ import redis
 
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.jobbook import JobBook
-from jdq.worker.queue.ledger import Ledger, Outcome
+from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import planned, taken, watched
+from tests.queue.ledgers import LedgerOf, planned, taken, watched
 
-LedgerOf = Callable[..., Ledger]
 Break = Callable[[redis.Redis, str], object]
 
 BREAKS: dict[str, Break] = {

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import redis
 
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
-from tests.queue.test_ledger import planned, taken
-
-LedgerOf = Callable[..., Ledger]
+from tests.queue.ledgers import LedgerOf, planned, taken
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import planned, taken, watched
-
-LedgerOf = Callable[..., Ledger]
+from tests.queue.ledgers import LedgerOf, planned, taken, watched
 
 DESCRIPTION = {"queue": "cpu", "host": "h", "pid": 1, "device": "cpu", "started": 0}
 

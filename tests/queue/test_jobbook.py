@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 import redis
 
 from jdq.worker.queue.contract import JobState, encode_spec
 from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob, lines_key, new_job_id
-from jdq.worker.queue.ledger import Ledger, Outcome
+from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.records import Worker
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import taken
+from tests.queue.ledgers import LedgerOf, taken
 
-LedgerOf = Callable[..., Ledger]
 DESCRIPTION = {
     "queue": "gpu",
     "host": "rack7",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import redis
 
 from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.jobbook import JobBook, NotRetried, UnknownJob
-from jdq.worker.queue.ledger import Ledger, Outcome
+from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import DONE, planned, taken, watched
-
-LedgerOf = Callable[..., Ledger]
+from tests.queue.ledgers import DONE, LedgerOf, planned, taken, watched
 
 
 def test_a_committed_chunk_leaves_neither_its_troubles_nor_its_progress(

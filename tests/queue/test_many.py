@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import redis
 
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import taken
-
-LedgerOf = Callable[..., Ledger]
+from tests.queue.ledgers import LedgerOf, taken
 
 
 def test_releasing_many_jobs_beside_many_workers_does_not_block_the_server(

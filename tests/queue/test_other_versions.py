@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -12,11 +11,9 @@ import redis
 
 from jdq.worker.queue.contract import PROTOCOL, ContractError, JobState, Spec, Ticket, UnknownSpec
 from jdq.worker.queue.jobbook import JobBook
-from jdq.worker.queue.ledger import Ledger
 from tests.queue.conftest import SPEC
-from tests.queue.test_ledger import taken
+from tests.queue.ledgers import LedgerOf, taken
 
-LedgerOf = Callable[..., Ledger]
 NEWER = '{"spec": "jdq.train-head.v9", "dataset": "d", "version": "v", "wonder": 1}'
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import redis
 
 from jdq.worker.queue.jobbook import JobBook
-from jdq.worker.queue.ledger import Ledger, Outcome
+from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import taken
+from tests.queue.ledgers import LedgerOf, taken
 
-LedgerOf = Callable[..., Ledger]
 COUNTS = {"computed": 7, "reused": 2, "truncated": 1, "tokens": 90, "device_ms": 30, "device_ms_a": 30}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 import pytest
 import redis
@@ -12,9 +11,8 @@ import redis
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from tests.queue.conftest import SPEC, Clock
-from tests.queue.test_ledger import planned, taken
+from tests.queue.ledgers import LedgerOf, planned, taken
 
-LedgerOf = Callable[..., Ledger]
 HASHES = ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens")
 
 
