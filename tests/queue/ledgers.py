@@ -11,6 +11,7 @@ from tests.queue.conftest import SPEC, Clock
 
 LedgerOf = Callable[..., Ledger]
 DONE = Outcome()
+DESCRIPTION = {"queue": "cpu", "host": "h", "pid": 1, "device": "cpu", "started": 0}
 
 
 def taken(ledger: Ledger, job: str) -> Lease:
@@ -34,3 +35,12 @@ def watched(ledger: Ledger, clock: Clock, seconds: float) -> int:
         seconds -= 5
         reclaimed += ledger.reclaim_expired()[0]
     return reclaimed
+
+
+def alive(*ledgers: Ledger) -> None:
+    for ledger in ledgers:
+        ledger.heartbeat(DESCRIPTION)
+
+
+def fault(ledger: Ledger, lease: Lease) -> None:
+    ledger.release_after_fault(lease, "RuntimeError: no CUDA")
