@@ -1,4 +1,4 @@
-"""What tests of tables that cannot be used share."""
+"""The folder of a store, and the error of a table that cannot be used."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def error_of(file: Path, options: TableOptions | None = None) -> str:
         for _ in open_table(file, options).blocks():
             pass
     return str(caught.value)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The folder of a store that nobody has made yet."""
+    return tmp_path / "store"
 
 
 @pytest.fixture
