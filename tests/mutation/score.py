@@ -37,13 +37,15 @@ INSIDE = Path(__file__).parent / "inside"
 ROOMS = {
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
+        "tests/store/test_compaction.py",
         "tests/store/test_counts.py",
         "tests/store/test_features.py",
         "tests/store/test_format.py",
+        "tests/store/test_garbage.py",
         "tests/store/test_index.py",
-        "tests/store/test_maintenance.py",
         "tests/store/test_reading.py",
         "tests/store/test_space*.py",
+        "tests/store/test_verify.py",
     ],
     "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],

@@ -14,6 +14,7 @@ from jdq.store import Space, open_store
 from jdq.store.errors import CannotWrite, DamagedShard, MissingFeatures, StoreFormatError
 from jdq.store.keys import text_keys
 from jdq.store.spaces import segment
+from tests.store.damage import flip
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
 TEXTS = sentences(40)
@@ -22,12 +23,6 @@ TEXTS = sentences(40)
 @pytest.fixture
 def space(tmp_path: Path) -> Space:
     return open_store(tmp_path / "store").space(fake_space())
-
-
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 0x10
-    path.write_bytes(data)
 
 
 def test_an_error_of_missing_rows_names_up_to_three_damaged_shards(space: Space) -> None:
