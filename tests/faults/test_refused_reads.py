@@ -90,14 +90,20 @@ def test_a_folder_that_cannot_be_listed_is_no_failed_export(tmp_path: Path, monk
         export(table, tmp_path / "x.npz")
 
 
-def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = open_store(tmp_path)
+def store_with_a_refused_shard(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, Space, Path]:
+    """A store with 20 texts in two shards, its space, and the first shard, which cannot be opened."""
+    store = open_store(folder)
     space = store.space(fake_space())
     refused = space.shard_path(put_texts(space, sentences(10)))
     put_texts(space, sentences(10, 10))
-    refuse_to_open(refused, errno.EACCES, monkeypatch)
+    refuse_to_open(refused, number, monkeypatch)
+    return store, space, refused
+
+
+def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, space, refused = store_with_a_refused_shard(tmp_path, errno.EACCES, monkeypatch)
     assert [(found.path, found.fact) for found in verify(store).findings] == [
         (str(refused), "cannot be opened: Permission denied")
     ]
@@ -110,11 +116,7 @@ def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing
 def test_verify_goes_on_after_a_shard_that_the_system_cannot_open_now_and_leaves_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(tmp_path)
-    space = store.space(fake_space())
-    refused = space.shard_path(put_texts(space, sentences(10)))
-    put_texts(space, sentences(10, 10))
-    refuse_to_open(refused, errno.ENOMEM, monkeypatch)
+    store, _, refused = store_with_a_refused_shard(tmp_path, errno.ENOMEM, monkeypatch)
     report = verify(store, repair=True)
     assert [(found.path, found.repaired) for found in report.findings] == [(str(refused), "")]
     assert "Cannot allocate memory" in report.findings[0].fact
