@@ -21,13 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from store_measure import PRODUCER, definition, random_keys, random_rows
 
 from jdq.store import open_store
 from jdq.store.maintenance.garbage import collect_garbage
 from jdq.store.maintenance.listing import list_store
 from jdq.store.spaces.compact import compact
 from jdq.store.store import Store
-from store import PRODUCER, definition, random_keys, random_rows
 
 SHARD_ROWS = 250_000
 
