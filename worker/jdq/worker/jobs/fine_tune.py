@@ -17,7 +17,7 @@ from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.report.comparison import test_setting_of
+from jdq.worker.report.setting import test_setting_of
 
 if TYPE_CHECKING:
     from jdq.worker.finetune.progress import Progress
