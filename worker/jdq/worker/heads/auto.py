@@ -11,7 +11,8 @@ from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.logreg import convergence_warnings, memory_warnings, positive
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, link_of
-from jdq.worker.heads.regularization_path import PATH, Regression, choose, in_memory
+from jdq.worker.heads.regularization_path import PATH, choose
+from jdq.worker.heads.scaled_regression import Regression, in_memory
 from jdq.worker.heads.softmax_regression import Float64, Progress, sampled_moments
 
 DEFAULTS: dict[str, ParameterValue] = {"C": None, "scaling": None, "max_iter": 1000}

@@ -17,7 +17,8 @@ from jdq.worker.heads.hybrid_predictor import HybridPredictor
 from jdq.worker.heads.logreg import convergence_warnings, memory_warnings
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, link_of
-from jdq.worker.heads.regularization_path import Beside, Regression, choose, in_memory, restricted
+from jdq.worker.heads.regularization_path import choose
+from jdq.worker.heads.scaled_regression import Beside, Regression, in_memory, restricted
 from jdq.worker.heads.softmax_regression import MEMORY, Progress, sampled_moments
 from jdq.worker.heads.terms import ANALYZERS, BLOCK_TEXTS, SAMPLE_TEXTS, Terms, learn_terms, sampled
 
