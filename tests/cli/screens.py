@@ -26,8 +26,10 @@ from jdq.cli.trained.compare import print_comparison as print_comparison
 from jdq.worker.queue.contract import PROTOCOL, JobState
 from jdq.worker.queue.jobbook import UnknownJob
 from jdq.worker.queue.records import Job, JobError, Worker
-from jdq.worker.report.comparison import Comparison, ComparisonRow, TestSetting
+from jdq.worker.report.comparison import Comparison
+from jdq.worker.report.comparison_row import ComparisonRow
 from jdq.worker.report.paired import Paired
+from jdq.worker.report.setting import TestSetting
 from tests.cli.terminal import shown
 from tests.cli.test_progress import EXTRACT, FINE_TUNE, JOB
 

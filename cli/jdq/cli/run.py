@@ -18,7 +18,7 @@ from jdq.cli.submit.data import assumptions, check_classes, data_argument, impor
 from jdq.cli.submit.sending import watched
 from jdq.cli.trained.compare import print_comparison, write_comparison
 from jdq.worker.config import DEFAULT_ENCODER
-from jdq.worker.report.comparison import METRICS
+from jdq.worker.report.comparison_row import METRICS
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion

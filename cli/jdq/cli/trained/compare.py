@@ -12,10 +12,12 @@ from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, VERSION
 from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
 from jdq.cli.output import duration, fits, json_option, print_json, print_table, say
-from jdq.worker.report.comparison import FLOOR, METRICS
+from jdq.worker.report.comparison import FLOOR
+from jdq.worker.report.comparison_row import METRICS
 
 if TYPE_CHECKING:
-    from jdq.worker.report.comparison import Comparison, ComparisonRow
+    from jdq.worker.report.comparison import Comparison
+    from jdq.worker.report.comparison_row import ComparisonRow
 
 MARK = "*"
 PAIRED = ("difference", "low", "high", "p_value")

@@ -86,15 +86,7 @@ def finetune(
         report=report,
     )
     merge_low_rank(task.model)
-    record = FineTuneRecord(
-        **_task_fields(task),
-        **_training_fields(trained),
-        **_measure(task, tested),
-        origin=origin or DataOrigin(),
-        wall_time_s=round(time.perf_counter() - started, 3),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED_PACKAGES},
-    )
+    record = _record(task, trained, tested, origin, started)
     save_fine_tuned(task.model, task.files.folder, record, output_dir, learnt=learnt)
     shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return record
@@ -171,6 +163,20 @@ def _identity(task: _Task) -> str:
     for array in (task.tokens.ids, task.tokens.lengths, task.targets.codes):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _record(
+    task: _Task, trained: Trained, tested: OnTested, origin: DataOrigin | None, started: float
+) -> FineTuneRecord:
+    return FineTuneRecord(
+        **_task_fields(task),
+        **_training_fields(trained),
+        **_measure(task, tested),
+        origin=origin or DataOrigin(),
+        wall_time_s=round(time.perf_counter() - started, 3),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version()} | {name: version(name) for name in RECORDED_PACKAGES},
+    )
 
 
 def _measure(task: _Task, tested: OnTested) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The head `auto`: logistic regression whose C cross-validation chooses, calibrated by the scores of the folds."""
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from jdq.worker.heads.features import float32_bytes, mean_and_std
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.logreg import convergence_warnings, memory_warnings, positive
 from jdq.worker.heads.options import ParameterValue
-from jdq.worker.heads.predictors import LayersPredictor, link_of
-from jdq.worker.heads.regularization_path import PATH, Regression, choose, in_memory
+from jdq.worker.heads.predictors import LayersPredictor, Predictor, link_of
+from jdq.worker.heads.regularization_path import PATH, Choice, choose
+from jdq.worker.heads.scaled_regression import Regression, in_memory
 from jdq.worker.heads.softmax_regression import Float64, Progress, sampled_moments
 
 DEFAULTS: dict[str, ParameterValue] = {"C": None, "scaling": None, "max_iter": 1000}
@@ -30,27 +32,50 @@ def fit_auto(context: FitContext) -> Fitted:
     moments = sampled_moments(context.X, context.train)
     mean, std = mean_and_std(context.X, context.train)
     scaling, scale = scale_of(params["scaling"], std, moments)
-    regression = Regression(mean, scale, moments)
-    choice = choose(context, regression, (params["C"],) if params["C"] else PATH)
+    best = fit_best(context, Regression(mean, scale, moments), params, PATH)
+    layer = (best.W.astype(np.float32), best.b.astype(np.float32))
+    predictor = LayersPredictor(layers=(layer,), link=link_of(multi_label=context.targets.multi_label))
+    return best.fitted(predictor, context, params, scaling)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Best:
+    """The regression with the best C on all rows. W: (columns, classes), b: (classes,), of calibrated scores."""
+
+    choice: Choice
+    W: Float64
+    b: Float64
+    out_of_core: bool
+    warnings: tuple[str, ...]
+
+    def fitted(
+        self, predictor: Predictor, context: FitContext, params: dict[str, ParameterValue], scaling: str
+    ) -> Fitted:
+        """The head of this predictor, trained on the context's rows."""
+        return Fitted(
+            predictor=predictor,
+            params=params | {"C": self.choice.C, "scaling": scaling},
+            out_of_core=self.out_of_core,
+            trained_rows=context.train,
+            choice=self.choice.record(scaling),
+            calibration=self.choice.calibration(),
+            thresholds=self.choice.thresholds,
+            warnings=self.warnings,
+        )
+
+
+def fit_best(context: FitContext, regression: Regression, params: dict[str, Any], path: tuple[float, ...]) -> Best:
+    """Chooses C on some rows, unless it is given, and fits with it on all."""
+    choice = choose(context, regression, (params["C"],) if params["C"] else path)
+    max_iter = int(params["max_iter"])
     out_of_core = float32_bytes(context.train, context.X) > context.options.memory_bytes
     whole = context if out_of_core else in_memory(context, context.train)
     progress = Progress(context.check, first=50)
-    solution = regression.fit(whole, C=choice.C, max_iter=int(params["max_iter"]), tol=TOLERANCE, progress=progress)
-    W, b = (part / choice.temperature for part in regression.coefficients(context, solution))
-    layer = (W.astype(np.float32), b.astype(np.float32))
-    return Fitted(
-        predictor=LayersPredictor(layers=(layer,), link=link_of(multi_label=context.targets.multi_label)),
-        params={"C": choice.C, "scaling": scaling, "max_iter": params["max_iter"]},
-        out_of_core=out_of_core,
-        trained_rows=context.train,
-        choice=choice.record(scaling),
-        calibration=choice.calibration(),
-        thresholds=choice.thresholds,
-        warnings=(
-            *(memory_warnings(context) if out_of_core else ()),
-            *convergence_warnings(solution.iterations, int(params["max_iter"])),
-        ),
-    )
+    solution = regression.fit(whole, C=choice.C, max_iter=max_iter, tol=TOLERANCE, progress=progress)
+    W, b = (part / choice.temperature for part in regression.coefficients(whole, solution))
+    of_memory = memory_warnings(context) if out_of_core else ()
+    warnings = (*of_memory, *convergence_warnings(solution.iterations, max_iter))
+    return Best(choice=choice, W=W, b=b, out_of_core=out_of_core, warnings=warnings)
 
 
 def checked_params(head: str, defaults: dict[str, ParameterValue], given: dict[str, ParameterValue]) -> dict[str, Any]:

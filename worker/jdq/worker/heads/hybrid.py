@@ -4,21 +4,21 @@ An encoder knows what words mean, and blurs which ones were there; a bag of word
 a row are as long as its terms on average, so that one penalty suits both.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from jdq.worker.heads.auto import TOLERANCE, checked_params, scale_of, with_validation
+from jdq.worker.heads.auto import checked_params, fit_best, scale_of, with_validation
 from jdq.worker.heads.errors import BadParameter
-from jdq.worker.heads.features import Features, Rows, float32_bytes, mean_and_std, texts_of
+from jdq.worker.heads.features import Features, Rows, mean_and_std, texts_of
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.hybrid_predictor import HybridPredictor
-from jdq.worker.heads.logreg import convergence_warnings, memory_warnings
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.predictors import LayersPredictor, link_of
-from jdq.worker.heads.regularization_path import Beside, Regression, choose, in_memory, restricted
-from jdq.worker.heads.softmax_regression import MEMORY, Progress, sampled_moments
+from jdq.worker.heads.scaled_regression import Beside, Regression, restricted
+from jdq.worker.heads.softmax_regression import MEMORY, sampled_moments
 from jdq.worker.heads.terms import ANALYZERS, BLOCK_TEXTS, SAMPLE_TEXTS, Terms, learn_terms, sampled
 
 DEFAULTS: dict[str, ParameterValue] = {"C": None, "scaling": None, "max_iter": 1000, "characters": True}
@@ -44,28 +44,13 @@ def fit_hybrid(context: FitContext) -> Fitted:
     scale = scale * np.sqrt(len(scale))
     zeros, ones = np.zeros(terms.columns), np.ones(terms.columns)
     regression = Regression(np.concatenate([mean, zeros]), np.concatenate([scale, ones]), moments)
-    choice = choose(beside, regression, (params["C"],) if params["C"] else PATH)
-    out_of_core = float32_bytes(context.train, context.X) > context.options.memory_bytes
-    whole = beside if out_of_core else in_memory(beside, beside.train)
-    progress = Progress(context.check, first=50)
-    solution = regression.fit(whole, C=choice.C, max_iter=int(params["max_iter"]), tol=TOLERANCE, progress=progress)
-    W, b = (part / choice.temperature for part in regression.coefficients(whole, solution))
+    best = fit_best(beside, regression, params, PATH)
     dim, link = context.X.shape[1], link_of(multi_label=context.targets.multi_label)
-    layer = LayersPredictor(layers=((W[:dim].astype(np.float32), b.astype(np.float32)),), link=link)
-    return Fitted(
-        predictor=HybridPredictor(layer=layer, terms=terms, term_weights=W[dim:].astype(np.float32)),
-        params={"C": choice.C, "scaling": scaling, "max_iter": params["max_iter"], "characters": params["characters"]},
-        out_of_core=out_of_core,
-        trained_rows=context.train,
-        choice={**choice.record(scaling), "terms": terms.columns},
-        calibration=choice.calibration(),
-        thresholds=choice.thresholds,
-        warnings=(
-            *left_out,
-            *(memory_warnings(context) if out_of_core else ()),
-            *convergence_warnings(solution.iterations, int(params["max_iter"])),
-        ),
-    )
+    layer = LayersPredictor(layers=((best.W[:dim].astype(np.float32), best.b.astype(np.float32)),), link=link)
+    predictor = HybridPredictor(layer=layer, terms=terms, term_weights=best.W[dim:].astype(np.float32))
+    fitted = best.fitted(predictor, context, params, scaling)
+    choice = best.choice.record(scaling) | {"terms": terms.columns}
+    return dataclasses.replace(fitted, choice=choice, warnings=(*left_out, *fitted.warnings))
 
 
 def _terms(context: FitContext, *, characters: bool) -> tuple[Terms, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.report.comparison import test_setting_of
+from jdq.worker.report.setting import test_setting_of
 
 if TYPE_CHECKING:
     from jdq.worker.finetune.progress import Progress
@@ -59,7 +59,9 @@ class FineTuneWork:
             from jdq.worker.finetune.model import read_fine_tune_record
 
             return read_fine_tune_record(models.path(self.context.job))
-        return self._train(models, *prepared, held)
+        record = self._train(models, *prepared, held)
+        self._put_floor(record, prepared[0], held)
+        return record
 
     def publish(self, record: FineTuneRecord) -> Outcome:
         """The model is published already; its record is the result."""
@@ -80,7 +82,7 @@ class FineTuneWork:
         job, spec, runtime = self.context.job, self.context.spec, self.context.runtime
         checkpoints = runtime.job_files.folder(job) / CHECKPOINTS
         try:
-            record = finetune(
+            return finetune(
                 data.texts(),
                 data.labels,
                 data.split,
@@ -109,8 +111,11 @@ class FineTuneWork:
             )
         except StopAfterCheckpoint as stop:
             raise Draining(job) from stop
+
+    def _put_floor(self, record: FineTuneRecord, data: LabelledRows, held: HeldLease) -> None:
+        spec, files = self.context.spec, self.context.runtime.job_files
         put_floor(
-            runtime.job_files,
+            files,
             spec.dataset,
             test_setting_of(msgspec.to_builtins(record)),
             data,
@@ -118,8 +123,7 @@ class FineTuneWork:
             lambda done, total: held.report(step=done, steps=total),
         )
         with contextlib.suppress(OSError):
-            checkpoints.rmdir()
-        return record
+            (files.folder(self.context.job) / CHECKPOINTS).rmdir()
 
 
 def _shown(progress: Progress) -> dict[str, Any]:

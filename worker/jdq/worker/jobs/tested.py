@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from jdq.store.job_files import JobFiles, NoResult
 from jdq.worker.jobs.labelled import LabelledRows
-from jdq.worker.report.comparison import TestSetting, floor_id
+from jdq.worker.report.comparison import floor_id
 from jdq.worker.report.paired import TESTED, as_tested
+from jdq.worker.report.setting import TestSetting
 
 if TYPE_CHECKING:
     from jdq.worker.heads.features import Check

@@ -21,7 +21,7 @@ from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.ledger import Outcome
-from jdq.worker.report.comparison import test_setting_of
+from jdq.worker.report.setting import test_setting_of
 
 if TYPE_CHECKING:
     from jdq.worker.heads.features import Features

@@ -21,7 +21,8 @@ from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.process.devices import device_of
 from jdq.worker.queue.exit_codes import exit_on_error
-from jdq.worker.report.comparison import FLOOR, compare_dataset, difference, test_setting_of
+from jdq.worker.report.comparison import FLOOR, compare_dataset
+from jdq.worker.report.setting import difference, test_setting_of
 
 if TYPE_CHECKING:
     from jdq.store.spaces.rows import FeatureRows

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from jdq.worker.report import analysis, plots
-from jdq.worker.report.comparison import METRICS
+from jdq.worker.report.comparison_row import METRICS
 from jdq.worker.report.confusion import MOST_CLASSES, confusion_table
 from jdq.worker.report.scatter import class_colours, map_svg
 from jdq.worker.report.style import OTHER
