@@ -32,7 +32,7 @@ _GPU_GAUGES = (
     ("jdq_gpu_memory_total_bytes", "total", 1, "Memory of the GPU."),
     ("jdq_gpu_power_watts", "power_w", 1, "Power that the GPU draws."),
 )
-# Why an attempt at a chunk ended without a commit; less `drain`, for a worker that was told to stop is no failure.
+# Why an attempt at a chunk ended without a commit; without `drain`: a worker that stops is no failure.
 _CAUSES = ("fault", "expired", "death", "error")
 
 
