@@ -107,7 +107,7 @@ def workers_by_state(workers: Iterable[Worker]) -> Metric:
 
 
 def of_workers(workers: Iterable[Worker]) -> Iterator[Metric]:
-    """What each worker is, and how much it has computed; a slow one stands out."""
+    """What each worker is, how much it has computed, and how fast."""
     text = "Tokens per second of device time of the worker's last encoded chunk."
     speeds = GaugeMetricFamily("jdq_worker_tokens_per_second", text, labels=["worker"])
     texts = CounterMetricFamily("jdq_worker_texts", "Texts that the worker has computed.", labels=["worker"])
