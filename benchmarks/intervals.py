@@ -1,4 +1,4 @@
-"""How often 95 % intervals hold the truth, on simulated test parts: with repeated texts, rare classes, few rows.
+"""How often 95 % intervals hold the true value, on simulated test parts: repeated texts, rare classes, few rows.
 
     python benchmarks/intervals.py [--parts N] [--seed S]
 

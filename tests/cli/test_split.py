@@ -52,7 +52,7 @@ def test_following_the_advice_adds_the_line_of_the_words_to_results_of_an_earlie
     for floor in jdq.workplace.store.root.glob("runs/floor-*"):  # earlier versions wrote none
         shutil.rmtree(floor)
     advice = jdq.run("compare", "table").stderr
-    assert advice.startswith("no TF-IDF line: an earlier version of jdq measured these")
+    assert advice.startswith("no TF-IDF line: these results are from an earlier version of jdq")
     command = shlex.split(advice.partition("try: jdq ")[2])
     job = jdq.run(*command).stdout.split()[-1]
     assert jdq.workplace.worked(job).state == "succeeded"

@@ -69,8 +69,8 @@ def test_an_encoder_that_cannot_be_one_is_refused_before_anything_is_stored(
 ) -> None:
     file = jdq.file()
     for command in ("extract", "fine-tune"):
-        asked = encoder.format(folder=jdq.workplace.folder)
-        assert word in jdq.run("submit", command, file, "--encoder", asked, code=code).stderr
+        name = encoder.format(folder=jdq.workplace.folder)
+        assert word in jdq.run("submit", command, file, "--encoder", name, code=code).stderr
     assert jdq.workplace.store.datasets.names() == []
 
 

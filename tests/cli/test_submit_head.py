@@ -1,4 +1,4 @@
-"""`jdq submit train-head`: which features it takes, what it cannot be asked for, and searches."""
+"""`jdq submit train-head`: which features it takes, what it refuses, and searches."""
 
 from __future__ import annotations
 

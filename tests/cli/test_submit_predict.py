@@ -50,7 +50,7 @@ def test_a_table_on_stdout_is_all_of_stdout(jdq: CommandLine) -> None:
     assert found.count("\n") == 2
 
 
-def test_cells_that_a_spreadsheet_would_run_stay_as_they_are_unless_asked(jdq: CommandLine) -> None:
+def test_cells_that_a_spreadsheet_would_run_stay_as_they_are_by_default(jdq: CommandLine) -> None:
     job = predicted(jdq, "text\n\"=cmd|' /C calc'!A0\"\n-5\n@x\nplain\n")
     out = jdq.workplace.folder / "out.csv"
     jdq.run("result", job, "--to", str(out))

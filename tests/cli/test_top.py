@@ -99,7 +99,7 @@ def test_the_log_of_the_selected_job_is_shown_until_any_key() -> None:
     made.press("l")
     lines = text(made)
     assert (asked, len(lines)) == ([RUNNING.id], 30)
-    assert lines[-2:] == [f"line 49 of {RUNNING.id}", "any key goes back"]
+    assert lines[-2:] == [f"line 49 of {RUNNING.id}", "any key returns"]
     made.press("q")
     assert not made.finished
     assert "queue" in text(made)[1]
@@ -156,10 +156,10 @@ def test_the_selected_job_is_visible_whatever_the_lines_of_the_others() -> None:
 
 def test_a_long_log_line_and_a_long_reason_are_whole_or_say_where_they_are() -> None:
     made = board([replace(RUNNING, error=replace(MEMORY, message="\n".join(map(str, range(50)))))])
-    assert f"all of it: jdq status {RUNNING.id}" in text(made)
+    assert f"full reason: jdq status {RUNNING.id}" in text(made)
     made._logs = lambda job: ["y" * 150]
     made.press("l")
-    assert text(made, 60) == ["y" * 60, "y" * 60, "y" * 30, "any key goes back"]
+    assert text(made, 60) == ["y" * 60, "y" * 60, "y" * 30, "any key returns"]
 
 
 def test_more_workers_than_fit_are_counted() -> None:

@@ -53,7 +53,7 @@ def test_nothing_is_lost_or_wrong_when_workers_are_scaled_and_containers_killed(
     docker("kill", stack.container("redis"))
     stack.up(gpu_workers=4)
     status_when(stack, job, chunks_done=done + 4)
-    stack.up(gpu_workers=2)  # two are told to stop, and release their chunks
+    stack.up(gpu_workers=2)  # two are stopped, and release their chunks
 
     result = stack.succeeded(job, within_s=360)
     assert (result["computed"], result["reused"]) == (ROWS - REPEATED, REPEATED)
@@ -92,7 +92,7 @@ def test_jobs_go_on_after_the_whole_stack_is_stopped_and_started(stack: Stack) -
     until(lambda: len(stack.busy("gpu-worker")) > 0, within_s=60, why="a worker takes the job up again")
     after = stack.ask("status", job)
     assert after["chunks_done"] >= before["chunks_done"]
-    # They were told to stop: each released its chunks, and no lease had to expire.
+    # They were stopped by SIGTERM: each released its chunks, and no lease had to expire.
     assert {attempt["what"] for attempt in after["attempts"]} <= {"drain"}
     result = stack.succeeded(job, within_s=360)
     assert result["computed"] == ROWS - REPEATED

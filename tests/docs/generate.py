@@ -123,7 +123,7 @@ def chunk_states() -> str:
     places = {"pending": (70.0, 40.0), "leased": (470, 40), "committed": (770, 40), "delayed": (270, 190)}
     arrows = [
         ("pending", "leased", "a worker takes it"),
-        ("leased", "pending", "told to stop, lease expired,\nprocess died"),
+        ("leased", "pending", "worker stops, lease expired,\nprocess died"),
         ("leased", "committed", "the fencing token\nis still valid"),
         ("leased", "delayed", "an exception"),
         ("delayed", "pending", "after 1 s, 2 s, 4 s,\nat most 1 min"),

@@ -25,8 +25,8 @@ def test_passes_side_by_side_give_the_same_and_leave_the_threads_as_they_were(ti
     together = encoder.encode(tokens)
     assert torch.get_num_threads() == before
     batches = [pack(tokens, np.array([position])) for position in range(len(tokens))]
-    alone = torch.cat([encoder.network.pooled(batch) for batch in batches]).numpy()
-    assert np.abs(together - alone).max() <= 1e-5
+    single = torch.cat([encoder.network.pooled(batch) for batch in batches]).numpy()
+    assert np.abs(together - single).max() <= 1e-5
 
 
 def test_an_error_in_one_of_several_passes_reaches_the_caller(tiny: Path) -> None:

@@ -176,7 +176,7 @@ def test_8_bit_precisions_are_refused_where_they_turn_the_features(
 def text_by_text(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, *longest: int, dropout: float
 ) -> Tensor:
-    """What CUDA's variable-length kernels compute and ask for, text by text on the CPU."""
+    """What CUDA's variable-length kernels compute and require, text by text on the CPU."""
     assert cu_seqlens_q.dtype == cu_seqlens_k.dtype == torch.int32
     assert len(cu_seqlens_q) == len(cu_seqlens_k)
     assert (int(cu_seqlens_q.diff().max()), int(cu_seqlens_k.diff().max())) == longest

@@ -1,4 +1,4 @@
-"""A device that cannot compute, or computes a single wrong number, is told from one that works."""
+"""A device that cannot compute, or computes a single wrong number, is distinguished from one that works."""
 
 from __future__ import annotations
 

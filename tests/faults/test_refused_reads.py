@@ -113,7 +113,7 @@ def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing
         reader.read(text_keys(sentences(10)))
 
 
-def test_verify_goes_on_after_a_shard_that_the_system_cannot_open_now_and_leaves_it_alone(
+def test_verify_goes_on_after_a_shard_that_the_system_cannot_open_now_and_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, refused = store_with_a_refused_shard(tmp_path, errno.ENOMEM, monkeypatch)

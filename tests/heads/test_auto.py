@@ -26,9 +26,9 @@ from jdq.worker.heads.train import make_fit_context, train_head
 
 
 def context_of(made: Any, y: Any = None, check: Any = lambda *_: None, split: Any = None, **options: Any) -> Any:
-    asked = HeadOptions(head="auto", **options)
-    targets = read_targets(made.y if y is None else y, label_separator=asked.label_separator)
-    return make_fit_context(made.X, targets, split or made.split, asked, made.keys, check)
+    chosen = HeadOptions(head="auto", **options)
+    targets = read_targets(made.y if y is None else y, label_separator=chosen.label_separator)
+    return make_fit_context(made.X, targets, split or made.split, chosen, made.keys, check)
 
 
 def fitted_of(context: Any) -> Any:
@@ -133,8 +133,8 @@ def test_out_of_core_gives_the_same_head_and_says_so(made: Any, memory_bytes: in
 
 def test_each_label_of_a_set_is_a_regression_of_its_own(made: Any) -> None:
     y = [["x|y", "x", "", "y"][int(name[-1])] for name in made.y]
-    asked = HeadOptions(head="auto", label_separator="|", params={"C": 0.1})
-    record = train_head(made.X, y, made.split, asked, keys=made.keys).record
+    chosen = HeadOptions(head="auto", label_separator="|", params={"C": 0.1})
+    record = train_head(made.X, y, made.split, chosen, keys=made.keys).record
     fitted = fitted_of(context_of(made, y, label_separator="|", params={"C": 0.1}))
     # Chosen by cross-fitted probabilities: the validation rows were learnt.
     assert record.thresholds == fitted.thresholds and len(fitted.thresholds) == 2

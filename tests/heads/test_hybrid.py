@@ -54,10 +54,10 @@ class Made:
 
 
 def context_of(made: Made, X: Any = None, y: Any = None, **options: Any) -> Any:
-    asked = HeadOptions(head="hybrid", **options)
-    targets = read_targets(made.y if y is None else y, label_separator=asked.label_separator)
+    chosen = HeadOptions(head="hybrid", **options)
+    targets = read_targets(made.y if y is None else y, label_separator=chosen.label_separator)
     X = made.both if X is None else X
-    return make_fit_context(X, targets, made.split, asked, made.keys, lambda *_: None)
+    return make_fit_context(X, targets, made.split, chosen, made.keys, lambda *_: None)
 
 
 def fitted_of(context: Any) -> Any:
@@ -88,10 +88,10 @@ def test_it_is_scikit_learns_regression_on_features_beside_terms(made: Made, mem
 
 def test_it_is_better_than_features_or_terms_and_says_what_it_chose(made: Made) -> None:
     both = train_head(made.both, made.y, made.split, HeadOptions(head="hybrid"), keys=made.keys).record
-    alone = train_head(made.both, made.y, made.split, HeadOptions(head="auto"), keys=made.keys).record
+    features = train_head(made.both, made.y, made.split, HeadOptions(head="auto"), keys=made.keys).record
     nothing = with_texts(np.zeros_like(made.X), made.texts)
     words = train_head(nothing, made.y, made.split, HeadOptions(head="hybrid"), keys=made.keys).record
-    losses = [each.calibration["log_loss_after"] for each in (both, alone, words) if each.calibration]
+    losses = [each.calibration["log_loss_after"] for each in (both, features, words) if each.calibration]
     assert losses[0] < min(losses[1:]) - 0.05
     assert both.trained_rows == (made.split.parts != TEST).sum() and both.validation_metrics is None
     assert both.choice is not None and both.choice["terms"] > 20

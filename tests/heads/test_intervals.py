@@ -111,7 +111,7 @@ def test_large_test_parts_get_fewer_resamples_a_few_at_a_time(monkeypatch: pytes
 
     expected = spread()
     assert sizes == [1000]
-    monkeypatch.setattr(intervals, "DRAWS_AT_ONCE", 60 * 300)
+    monkeypatch.setattr(intervals, "DRAWS_PER_BLOCK", 60 * 300)
     assert spread() == expected and sizes == [300, 300, 300, 100]
     monkeypatch.setattr(intervals, "DRAWS", 60 * 250)
     assert spread() and sum(sizes) == 250

@@ -1,4 +1,4 @@
-"""A chunk whose work must stop: it is asked to, granted its steps, and else its process ends."""
+"""A chunk whose work must stop: it gets time for its steps, and else its process ends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_cancelled_job_stops_between_two_batches(workplace: Workplace) -> None
     assert workplace.jobbook.job(job).state is JobState.CANCELLED
 
 
-def test_a_worker_told_to_stop_releases_its_chunk_and_the_attempt_does_not_count(workplace: Workplace) -> None:
+def test_a_stopping_worker_releases_its_chunk_and_the_attempt_does_not_count(workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(SPEC)
     ledger = workplace.runtime("cpu").ledger
     when_computing(ledger.drain)

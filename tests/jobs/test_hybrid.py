@@ -24,7 +24,7 @@ def version(workplace: Workplace) -> Any:
     return extracted(workplace, csv_of(labelled(60)))
 
 
-def test_a_text_has_the_same_probabilities_in_a_table_alone_and_in_a_report(
+def test_a_text_has_the_same_probabilities_in_a_table_by_itself_and_in_a_report(
     workplace: Workplace, version: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = trained(workplace, version, head="hybrid").id

@@ -62,7 +62,7 @@ def rows_of(store: Store) -> Rows:
 
 
 def fine_tuned(store: Store, job: str, learnt: LearntTexts) -> str:
-    """A fine-tune's folder, as far as others ask what it has learnt from."""
+    """A fine-tune's folder, as far as others read what it has learnt from."""
     folder = Models(store.root).place(job)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LEARNT).write_bytes(b"".join(array_pieces(learnt)))
@@ -128,7 +128,7 @@ def test_what_an_encoder_has_learnt_from_may_be_unknown_and_that_is_said(
     for encoder in ("fine-tune-gone", str(tmp_path / "moved")):
         found, left_out = measurable(data, encoder, store)
         assert left_out is None and found.split.digest == data.split.digest
-        assert "may have learnt from test rows, which is not known" in found.split.warnings[0]
+        assert "it is not known whether the encoder has learnt from test rows" in found.split.warnings[0]
     damaged = Models(store.root).place(fine_tuned(store, "fine-tune-damaged", np.arange(3, dtype=np.uint64))) / LEARNT
     damaged.write_bytes(damaged.read_bytes().replace(b"\x02\x00", b"\x03\x00"))
     assert measurable(data, "fine-tune-damaged", store)[1] is None

@@ -81,8 +81,8 @@ def firing(before: dict[str, float], after: dict[str, float], folder: Path) -> s
     found: set[str] = set()
     for at in ("29m", "35m", "75m"):
         # promtool prints what it got instead of what is expected here, which nothing is.
-        asked: dict[str, Any] = {"expr": query, "eval_time": at, "exp_samples": []}
-        groups = [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}]
+        case: dict[str, Any] = {"expr": query, "eval_time": at, "exp_samples": []}
+        groups = [{"interval": "1m", "input_series": series, "promql_expr_test": [case]}]
         test = {"rule_files": ["alerts.yml"], "evaluation_interval": "1m", "tests": groups}
         (folder / "test.yml").write_text(json.dumps(test), encoding="utf-8")
         ran = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=folder, capture_output=True, text=True)
@@ -145,8 +145,8 @@ def test_every_query_of_the_dashboard_has_an_answer(client: redis.Redis, tmp_pat
         for name, _, labels in [sample.partition("{") if "{" in sample else (sample, "", "}")]
     ]
     for query in queries():
-        asked: dict[str, Any] = {"expr": query, "eval_time": "80m", "exp_samples": []}
-        test = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}]}
+        case: dict[str, Any] = {"expr": query, "eval_time": "80m", "exp_samples": []}
+        test = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [case]}]}
         (tmp_path / "test.yml").write_text(json.dumps(test), encoding="utf-8")
         command = ["promtool", "test", "rules", "test.yml"]
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -120,7 +120,7 @@ def test_metrics_count_the_failures_of_chunks_by_cause_from_0_on(client: redis.R
     first, _ = jobbook.create(SPEC)
     second, _ = jobbook.create(SPEC)
     ledger.release_after_fault(taken(ledger, first), "OSError: a cable")
-    ledger.release(taken(ledger, second), "the worker was told to stop")
+    ledger.release(taken(ledger, second), "the worker is stopping")
     after = scrape(client)
     grown = {name: after[name] for name in before if "failures" in name and after[name] != before[name]}
     assert grown == {'jdq_chunk_failures_total{cause="fault"}': 1}

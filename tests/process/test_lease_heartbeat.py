@@ -50,7 +50,7 @@ def never(held: list[HeldLease]) -> None:
 
 
 @contextmanager
-def beating(ledger: Ledger, hangs: Callable[[list[HeldLease]], object] = lambda held: None) -> Iterator[LeaseHeartbeat]:
+def running(ledger: Ledger, hangs: Callable[[list[HeldLease]], object] = lambda held: None) -> Iterator[LeaseHeartbeat]:
     watch = ProgressWatch(0.2, interval_s=0.02, on_cpu=False)
     with LeaseHeartbeat(ledger, heartbeat_s=0.02, watch=watch, hangs=hangs, ignores_stop=never) as heartbeat:
         yield heartbeat
@@ -109,7 +109,7 @@ def test_a_chunk_is_in_work_only_while_a_thread_works_on_it() -> None:
 
 
 def test_the_progress_of_each_lease_reaches_the_ledger_until_it_is_forgotten(jobbook: JobBook, ledger: Ledger) -> None:
-    with beating(ledger) as heartbeat:
+    with running(ledger) as heartbeat:
         first, second = heartbeat.hold(leased(jobbook, ledger)), heartbeat.hold(leased(jobbook, ledger))
         first.report(step=1)
         second.report(step=2)
@@ -124,7 +124,7 @@ def test_the_progress_of_each_lease_reaches_the_ledger_until_it_is_forgotten(job
 
 
 def test_an_order_to_stop_reaches_the_lease_that_it_concerns(jobbook: JobBook, ledger: Ledger) -> None:
-    with beating(ledger) as heartbeat:
+    with running(ledger) as heartbeat:
         cancelled, kept = heartbeat.hold(leased(jobbook, ledger)), heartbeat.hold(leased(jobbook, ledger))
         jobbook.cancel(cancelled.lease.job)
         assert until(lambda: stopped(cancelled)) is JobCancelled
@@ -135,7 +135,7 @@ def test_an_order_to_stop_reaches_the_lease_that_it_concerns(jobbook: JobBook, l
 
 def test_an_order_to_stop_needs_no_ledger() -> None:
     away = redis.Redis(unix_socket_path="/nonexistent/r.sock", retry=Retry(NoBackoff(), 0))
-    with beating(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as heartbeat:
+    with running(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as heartbeat:
         held = [heartbeat.hold(LEASE), heartbeat.hold(LEASE)]
         heartbeat.drain()
         held.append(heartbeat.hold(LEASE))  # on its way before
@@ -143,7 +143,7 @@ def test_an_order_to_stop_needs_no_ledger() -> None:
 
 
 def test_an_order_to_stop_is_not_withdrawn(jobbook: JobBook, ledger: Ledger) -> None:
-    with beating(ledger) as heartbeat:
+    with running(ledger) as heartbeat:
         held = heartbeat.hold(leased(jobbook, ledger))
         held.tell("drain")
         heartbeat._renew()
@@ -152,7 +152,7 @@ def test_an_order_to_stop_is_not_withdrawn(jobbook: JobBook, ledger: Ledger) -> 
 
 def test_the_work_goes_on_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
     away = redis.Redis(unix_socket_path="/nonexistent/r.sock", retry=Retry(NoBackoff(), 0))
-    with caplog.at_level(logging.WARNING), beating(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as b:
+    with caplog.at_level(logging.WARNING), running(Ledger(away, worker="a", queue="cpu", lease_s=60, reclaim_s=0)) as b:
         held = b.hold(LEASE)
         until(lambda: [text for text in caplog.messages if text.startswith("leases not renewed: Error 2 connecting")])
         assert stopped(held) is None
@@ -167,7 +167,7 @@ def test_work_must_not_go_on_when_nobody_renews_its_lease(
     def breaks(held: list[HeldLease]) -> Any:
         raise ZeroDivisionError
 
-    with beating(ledger, hangs=breaks) as heartbeat:
+    with running(ledger, hangs=breaks) as heartbeat:
         held = heartbeat.hold(leased(jobbook, ledger))
         assert until(lambda: held.verdict == "lost", within_s=10)
         [args] = until(lambda: broken)
@@ -176,7 +176,7 @@ def test_work_must_not_go_on_when_nobody_renews_its_lease(
 
 
 def test_work_stops_when_its_workers_main_process_is_dead(jobbook: JobBook, ledger: Ledger) -> None:
-    with beating(ledger) as heartbeat:
+    with running(ledger) as heartbeat:
         held = heartbeat.hold(leased(jobbook, ledger))
         heartbeat._parent = -1
         assert until(lambda: stopped(held)) is Draining
@@ -199,7 +199,7 @@ def test_work_that_reports_nothing_hangs_and_its_leases_are_given_to_who_asked(
     jobbook: JobBook, ledger: Ledger
 ) -> None:
     hanging: list[list[HeldLease]] = []
-    with beating(ledger, hangs=hanging.append) as heartbeat:
+    with running(ledger, hangs=hanging.append) as heartbeat:
         held = heartbeat.hold(leased(jobbook, ledger))
         assert until(lambda: hanging, within_s=10)[0] == [held]
 

@@ -37,8 +37,8 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
 def test_a_store_of_another_user_names_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    asked: list[int] = []
-    monkeypatch.setattr(os, "access", lambda path, mode: asked.append(mode))  # root may write anywhere
+    modes: list[int] = []
+    monkeypatch.setattr(os, "access", lambda path, mode: modes.append(mode))  # root may write anywhere
     with pytest.raises(NotReady) as refused:
         check_readiness(read_config({"JDQ_HOME": "/none", "JDQ_STORE": str(store)}))
     me, group = os.getuid(), store.stat().st_gid
@@ -46,7 +46,7 @@ def test_a_store_of_another_user_names_both(tmp_path: Path, monkeypatch: pytest.
         f"the store {store} belongs to user {me}, group {group}; this worker is user {me} and may not write there\n"
         f"  try: chown -R {me} {store}"
     )
-    assert asked == [os.W_OK | os.X_OK]
+    assert modes == [os.W_OK | os.X_OK]
 
 
 def test_packages_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Clock:
 
 @pytest.fixture
 def clock(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stands still unless told otherwise; a reclaim has just run, so that leases can expire."""
+    """Does not advance by itself; a reclaim has just run, so that leases can expire."""
     monkeypatch.setattr(scripts, "_source", source_on_test_clock)
     now = round(time.time() * 1000)
     client.set(CLOCK, now)

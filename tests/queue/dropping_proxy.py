@@ -37,15 +37,15 @@ class DroppingProxy:
         server = socket.socket(socket.AF_UNIX)
         server.connect(str(self._server))
         with client, server, contextlib.suppress(OSError):
-            asked = False
+            matched = False
             while True:
                 for source in select.select([client, server], [], [])[0]:
                     data = source.recv(1 << 20)
                     if not data:
                         return
                     if source is client:
-                        asked = self.command in data
-                    elif asked and self.drops and not data.startswith(b"-NOSCRIPT"):
+                        matched = self.command in data
+                    elif matched and self.drops and not data.startswith(b"-NOSCRIPT"):
                         self.drops -= 1
                         return
                     (server if source is client else client).sendall(data)

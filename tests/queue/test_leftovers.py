@@ -118,7 +118,7 @@ def test_a_worker_that_leaves_a_job_sends_a_ticket_for_a_chunk_that_was_returned
 ) -> None:
     ledger, other = ledger_of("a"), ledger_of("b")
     job = planned(jobbook, ledger, 1)
-    ledger.release(taken(ledger, job), "told to stop")
+    ledger.release(taken(ledger, job), "the worker is stopping")
     assert [order.count for order in ledger.mark_idle(job)] == [1]
     for worker in (ledger, other):
         worker.heartbeat({"queue": "cpu"})

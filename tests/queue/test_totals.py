@@ -68,7 +68,7 @@ def test_attempts_that_end_badly_are_counted_by_their_cause(
 ) -> None:
     ledger = ledger_of("a")
     jobs = [jobbook.create(SPEC)[0] for _ in range(3)]
-    ledger.release(taken(ledger, jobs[0]), "told to stop")
+    ledger.release(taken(ledger, jobs[0]), "the worker is stopping")
     ledger.release_after_fault(taken(ledger, jobs[1]), "OSError")
     ledger.fail(taken(ledger, jobs[2]), {"type": "E", "message": "m"})
     totals = jobbook.totals()

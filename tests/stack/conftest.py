@@ -42,7 +42,7 @@ class Stack:
         return finished
 
     def json(self, *arguments: str) -> Any:
-        """What the command prints with --json, run in this process: tests ask often while they wait."""
+        """What the command prints with --json, run in this process: tests call it often while they wait."""
         others = dict.fromkeys(name for name in os.environ if name.startswith("JDQ_"))
         environment = {**others, "JDQ_HOME": str(self.home), **self.settings}
         found = CliRunner().invoke(cli, [*arguments, "--json"], env=environment)

@@ -1,4 +1,4 @@
-"""A worker that is told to stop while Redis is away."""
+"""A worker that is stopped while Redis is away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOON_S = 30.0  # Compose kills after 60 s
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_a_worker_that_is_told_to_stop_while_redis_is_away_ends_soon(stack: Stack, tmp_path: Path, busy: bool) -> None:
+def test_a_worker_that_is_stopped_while_redis_is_away_ends_soon(stack: Stack, tmp_path: Path, busy: bool) -> None:
     stack.run("up")
     running = {worker["queue"]: psutil.Process(worker["pid"]) for worker in stack.json("workers")}
     if busy:

@@ -248,7 +248,7 @@ def test_a_worker_that_has_to_be_killed_when_the_supervisor_is_dead_loses_no_att
     os.kill(json.loads(state_of(stack))["supervisor"]["pid"], signal.SIGKILL)
     main = psutil.Process(worker["pid"])
     for process in (main, *computing(main)):
-        process.suspend()  # it does not stop when it is told to
+        process.suspend()  # it does not react to SIGTERM
     stack.run("down")
     assert processes_of(stack) == []
     stack.run("up")

@@ -1,4 +1,4 @@
-"""Which shards a compaction merges, what the new ones say, and what it leaves alone."""
+"""Which shards a compaction merges, what the new ones say, and which it keeps."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_a_large_shard_has_is_not_moved(space: Space) -> None:
     assert (len(report.merged), report.rows) == (2, 10)
 
 
-def test_one_small_shard_is_left_alone(space: Space) -> None:
+def test_one_small_shard_is_not_merged(space: Space) -> None:
     put_texts(space, sentences(10))
     report = compact(space)
     assert (report.space, report.merged, report.published, report.rows) == (space.digest, (), (), 0)

@@ -49,7 +49,7 @@ def test_plain_lines_are_divided_by_pyarrow(text: str) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", " "])
-def test_lines_are_divided_at_the_delimiter_alone(delimiter: str) -> None:
+def test_lines_are_divided_only_at_the_delimiter(delimiter: str) -> None:
     columns = _splitter(2, delimiter, quotes=True)(f"a,b|c{delimiter}d\n".encode())
     assert [column.to_pylist() for column in columns] == [["a,b|c"], ["d"]]
     assert _splitter(2, "é", quotes=True)("aéb\n".encode()) == []

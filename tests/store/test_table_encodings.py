@@ -75,7 +75,7 @@ def test_the_encoding_of_a_language_is_suggested_first(failing: Failing, languag
         assert message.endswith(f"\n  try: jdq submit extract data.csv --encoding {encodings[0]}")
 
 
-def test_a_text_of_accented_letters_alone_is_not_western(failing: Failing) -> None:
+def test_a_text_of_only_accented_letters_is_not_western(failing: Failing) -> None:
     greek = "και αλλα μαλλον ετσι ειναι καλα"  # without the letters that Western texts lack
     message = failing(("text,label\nplain,1\n" + f"{greek},2\n" * 3).encode("cp1253"))
     assert "\n  as koi8_r it reads: " in message

@@ -1,4 +1,4 @@
-"""Errors of the Python API say what to call, where those of the commands say what to type."""
+"""Suggestions in errors of the Python API: calls in place of the commands that the CLI suggests."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _heartbeats: list[WorkerHeartbeat] = []
 @signals.celeryd_init.connect
 def _name(sender: str, **_: Any) -> None:
     os.environ[WORKER_NAME] = sender
-    _set_up_logging()  # Celery's warnings come before it asks for that
+    _set_up_logging()  # Celery's first warnings precede its own call
 
 
 @signals.setup_logging.connect

@@ -69,7 +69,7 @@ class Board:
     def frame(self, width: int, height: int) -> RenderableType:
         """The screen: at most this many lines of at most this many columns. What is wider is wrapped."""
         if self._log is not None:
-            return Group(*self._log_lines(width)[-(height - 1) :], Text("any key goes back", style="dim"))
+            return Group(*self._log_lines(width)[-(height - 1) :], Text("any key returns", style="dim"))
         jobs = self._jobs()
         head = [line for text in head_lines(self.overview) for line in wrapped(Text(text), width)]
         head.append(self._throughput_line(width))
@@ -129,7 +129,7 @@ class Board:
         selected = next((job for job in jobs if job.id == self._selected), None)
         foot = wrapped(Text(plain_lines(reason_of(selected)), style="red"), width) if selected else []
         if selected and len(foot) > most:
-            foot[most - 1 :] = [Text(f"all of it: jdq status {selected.id}", style="red")]
+            foot[most - 1 :] = [Text(f"full reason: jdq status {selected.id}", style="red")]
         if self._asked is not None:
             return [*foot, *wrapped(Text(f"cancel {self._asked}? y/n", style="bold"), width)]
         if self.problem is not None:

@@ -120,17 +120,17 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
 def _end_leftovers(config: Config) -> bool:
     """Ends the processes that a killed supervisor left behind; True where there were any.
 
-    Workers are told to stop first, so that they release their chunks; those of one that has to be killed are released.
+    Workers get SIGTERM first, so that they release their chunks; those of a worker that must be killed are released.
     """
     state = read_state(config.run_folder)
     if state is None:
         return False
     workers = [known.process() for name, known in state.children.items() if name != SERVER]
-    told = [process for process in workers if process]
-    for worker in told:
+    running = [process for process in workers if process]
+    for worker in running:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.terminate()
-    _, stubborn = psutil.wait_procs(told, timeout=STOP_TIMEOUT_S)
+    _, stubborn = psutil.wait_procs(running, timeout=STOP_TIMEOUT_S)
     # A worker's own children first: after their parent's death they could not be found.
     _kill([child for worker in stubborn for child in worker.children(recursive=True)] + stubborn)
     _release(config, [worker.pid for worker in stubborn])

@@ -80,7 +80,7 @@ def _test_set(client: Client, test: str, version: DatasetVersion, label_column: 
     )
     found = files_or_dataset(client, [test], name=name_from(f"{EVALUATED}{table_name([test])}"), options=options)
     if (found.name, found.version) == (version.name, version.version):
-        raise BadRequest(f"--test {test} is the same table as {version.name} {version.version}: it has to be another")
+        raise BadRequest(f"--test {test} is the same table as {version.name} {version.version}: choose another table")
     return found
 
 

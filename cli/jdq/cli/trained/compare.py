@@ -43,10 +43,10 @@ def compare(
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
     difference in macro-F1 from the first line; p is the chance of so uneven a number of texts on which only one of the
     two is right, if both were equally good (McNemar). "majority" and "tf-idf" are the most frequent class and a
-    classifier of words: any encoder has to beat them. Time is training time (for a search, of all trials). Device is
-    the time that the network took (for a head, to compute its features). Results on other test rows (another dataset
-    version, label column or split, or an encoder that has learnt from some of them) or on sets of labels are marked
-    with * and listed separately.
+    classifier of words, which any encoder should outperform. Time is training time (for a search, of all trials).
+    Device is the time that the network took (for a head, to compute its features). Results on other test rows
+    (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
+    labels are marked with * and listed separately.
 
     \b
     jdq compare postings
@@ -102,7 +102,7 @@ def print_comparison(comparison: Comparison) -> None:
         columns = ["--version", setting.dataset_version, "--label-column", setting.label_column]
         sets = ["--multi-label"] if setting.multi_label else []
         command = shlex.join(["jdq", "submit", "train-head", comparison.dataset, *columns, *sets])
-        say(f"no TF-IDF line: an earlier version of jdq measured these; new ones get it\n  try: {command}", err=True)
+        say(f"no TF-IDF line: these results are from an earlier version of jdq\n  try: {command}", err=True)
     if apart:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)

@@ -41,7 +41,7 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     """Merge the shards of less than half `target_bytes`, each row once, while others read and write.
 
     `order`: the text keys of the datasets, whose rows will then be adjacent; rows in none of them come last. Nothing is
-    removed. Damaged shards are reported and left alone. Memory: a few times `target_bytes`, and one byte per row.
+    removed. Damaged shards are reported and kept. Memory: a few times `target_bytes`, and one byte per row.
     """
     space.index.refresh()
     owned = space.index.owned()

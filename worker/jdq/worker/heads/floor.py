@@ -1,4 +1,4 @@
-"""What needs no encoder: the most frequent class, and TF-IDF of the words. Heads and fine-tunes have to beat them."""
+"""Baselines that need no encoder: the most frequent class, and TF-IDF of the words."""
 
 import time
 from collections.abc import Sequence

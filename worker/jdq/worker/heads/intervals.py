@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 RESAMPLES, LEAST_RESAMPLES = 1000, 200
 DRAWS = 20_000_000  # at most so many (resamples x rows), about a second
-DRAWS_AT_ONCE = 2_000_000  # 16 MiB
+DRAWS_PER_BLOCK = 2_000_000  # 16 MiB
 Z = 1.959964  # of 95 %
 
 
@@ -81,11 +81,11 @@ def _spread(counts: Any, drawn: int, measured: Measured, rng: np.random.Generato
     """The standard deviation of each metric over resamples of `drawn` of the rows of `counts`."""
     rows = counts.shape[0]
     times = max(min(LEAST_RESAMPLES, resamples), min(resamples, DRAWS // rows))
-    at_once = max(1, DRAWS_AT_ONCE // rows)
+    per_block = max(1, DRAWS_PER_BLOCK // rows)
     even = np.full(rows, 1 / rows)
     parts = [
-        measured(np.asarray(rng.multinomial(drawn, even, size=min(at_once, times - start)) @ counts))
-        for start in range(0, times, at_once)
+        measured(np.asarray(rng.multinomial(drawn, even, size=min(per_block, times - start)) @ counts))
+        for start in range(0, times, per_block)
     ]
     # A resample of n rows varies as one of n - 1 would.
     bias = np.sqrt(drawn / max(1, drawn - 1))

@@ -49,8 +49,8 @@ class KillingRows(EncoderError):
 
     def __init__(self, dataset: str, rows: Sequence[int]) -> None:
         super().__init__(
-            f"the text of {_rows(list(rows))} of {dataset} killed every process that encoded it alone; the others are "
-            "stored\n  try: the same with --on-error skip, a smaller --max-length, or workers with more memory"
+            f"the text of {_rows(list(rows))} of {dataset} killed every process that encoded only it; the others "
+            "are stored\n  try: the same with --on-error skip, a smaller --max-length, or workers with more memory"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which texts a fine-tuned encoder has learnt from: on these its features know the answer, so they are not tested."""
+"""Which texts a fine-tuned encoder has learnt from: their features leak the labels, so they are not tested."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def measurable(data: LabelledRows, encoder: str, store: Store) -> tuple[Labelled
         learnt = learnt_by(store, encoder)
     except UnknownLearning as error:
         everything = np.ones(len(data.rows), dtype=bool)
-        return data.only(everything, f"the encoder may have learnt from test rows, which is not known: {error}"), None
+        return data.only(everything, f"it is not known whether the encoder has learnt from test rows: {error}"), None
     kept = unlearnt(data.split, data.keys, learnt)
     n_learnt, n_tested = int((~kept).sum()), data.split.counts()["test"]
     if not n_learnt:

@@ -1,4 +1,4 @@
-"""What comparisons need of a test part: each row's true and predicted class, and what works without an encoder."""
+"""What comparisons need of a test part: each row's true and predicted class, and baselines without an encoder."""
 
 from __future__ import annotations
 

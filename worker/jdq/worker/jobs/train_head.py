@@ -184,7 +184,7 @@ class TrainHeadWork:
 
 
 def without_skipped(data: LabelledRows, missing: np.ndarray, extraction: str, runtime: Runtime) -> LabelledRows:
-    """The rows without those that the extraction was told to skip, which have no features.
+    """The rows without those that the extraction skipped, which have no features.
 
     Rows whose features are missing for another reason stay, and are an error when they are read.
     """

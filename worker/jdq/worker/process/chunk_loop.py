@@ -94,7 +94,7 @@ class ChunkLoop:
         publishing: Future[None] | None = None
         chunk = self._take()
         while chunk:
-            # A suspect chunk runs alone, so that it takes no other down with it.
+            # A suspect chunk runs by itself, so that it takes no other down with it.
             if publishing and chunk.suspect:
                 publishing.result()
             ahead = None if chunk.suspect else threads.submit(self._take_in_time)
@@ -205,7 +205,7 @@ class ChunkLoop:
         log.info("stopped: %s", type(stop).__name__)
         if isinstance(stop, Draining):
             self._draining = True
-            self._tell(lambda: self._ledger.release(held.lease, "the worker was told to stop"))
+            self._tell(lambda: self._ledger.release(held.lease, "the worker is stopping"))
 
 
 def _measured(counts: Mapping[str, int], seconds: float) -> dict[str, float]:

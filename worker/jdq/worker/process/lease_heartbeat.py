@@ -32,7 +32,7 @@ class JobCancelled(StopWork):
 
 
 class Draining(StopWork):
-    """This worker was told to stop; its chunk is released."""
+    """This worker is stopping; its chunk is released."""
 
 
 _STOPS: dict[Verdict, type[StopWork]] = {"lost": LeaseLost, "cancelled": JobCancelled, "drain": Draining}

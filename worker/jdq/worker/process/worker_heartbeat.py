@@ -82,7 +82,7 @@ class WorkerHeartbeat(threading.Thread):
                 self._try(lambda: self._recovery.step(bool(self._sick)))
                 self._try(self._look_for_stray_process)
             if self._stopping.is_set() and not drained:
-                log.info("this worker was told to stop")
+                log.info("this worker is stopping")
                 drained = self._try(self._runtime.ledger.drain)
                 if not drained:
                     self._end_child(STOP_SIGNAL)

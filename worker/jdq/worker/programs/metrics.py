@@ -32,7 +32,7 @@ _GPU_GAUGES = (
     ("jdq_gpu_memory_total_bytes", "total", 1, "Memory of the GPU."),
     ("jdq_gpu_power_watts", "power_w", 1, "Power that the GPU draws."),
 )
-# Why an attempt at a chunk ended without a commit; less `drain`, for a worker that was told to stop is no failure.
+# Why an attempt at a chunk ended without a commit; without `drain`: a worker that stops is no failure.
 _CAUSES = ("fault", "expired", "death", "error")
 
 
@@ -107,7 +107,7 @@ def workers_by_state(workers: Iterable[Worker]) -> Metric:
 
 
 def of_workers(workers: Iterable[Worker]) -> Iterator[Metric]:
-    """What each worker is, and how much it has computed; a slow one stands out."""
+    """What each worker is, how much it has computed, and how fast."""
     text = "Tokens per second of device time of the worker's last encoded chunk."
     speeds = GaugeMetricFamily("jdq_worker_tokens_per_second", text, labels=["worker"])
     texts = CounterMetricFamily("jdq_worker_texts", "Texts that the worker has computed.", labels=["worker"])

@@ -1,4 +1,4 @@
-"""The size of the store's folder, measured beside the scrapes: looking at all of its files may take minutes."""
+"""The size of the store's folder, measured in the background: listing all of its files may take minutes."""
 
 from __future__ import annotations
 

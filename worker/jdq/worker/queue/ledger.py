@@ -202,7 +202,7 @@ class Ledger:
         pipe.execute()
 
     def deregister(self, gpu: str | None = None) -> None:
-        """Removes this worker, which was told to stop, and its lease of the GPU."""
+        """Removes this worker, which is stopping, and its lease of the GPU."""
         pipe = self.client.pipeline()
         self._come_back(pipe)
         for name in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens"):

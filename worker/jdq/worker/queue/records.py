@@ -11,7 +11,7 @@ import redis
 from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, read_spec
 from jdq.worker.queue.limits import LIMITS
 
-# In jdq:workers:drained, why a worker takes no chunk: it was told so, until it is resumed. Any other reason is its own.
+# In jdq:workers:drained, why a worker takes no chunk: the user drained it, until it is resumed. Others are its own.
 DRAINED = "drained"
 
 

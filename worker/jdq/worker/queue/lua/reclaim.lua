@@ -14,16 +14,16 @@ if unwatched then
   redis.call('HSET', 'jdq:reclaim', 'grace_until', grace_until)
 end
 
--- A dead worker leaves the list; only later its last replies go, which a worker that was only unreachable may still ask for.
-local function silent_for(milliseconds)
+-- A dead worker leaves the list. Its last replies stay longer: a worker that was only unreachable may still need them.
+local function unseen_for(milliseconds)
   return redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - milliseconds)
 end
-for _, name in ipairs(now >= grace_until and silent_for(limits.worker_listed_ms) or {}) do
+for _, name in ipairs(now >= grace_until and unseen_for(limits.worker_listed_ms) or {}) do
   for _, part in ipairs({'', ':queue', ':busy', ':idle', ':faults', ':sick', ':speed', ':texts', ':tokens'}) do
     redis.call('HDEL', 'jdq:workers' .. part, name)
   end
 end
-for _, name in ipairs(silent_for(limits.worker_forgotten_ms)) do
+for _, name in ipairs(unseen_for(limits.worker_forgotten_ms)) do
   redis.call('ZREM', 'jdq:workers:seen', name)
   redis.call('HDEL', 'jdq:workers:replies', name .. ' next', name .. ' commit')
 end
