@@ -30,7 +30,7 @@ class Terminal:
             stdin=there,
             stdout=there,
             stderr=there,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**_without_size(os.environ), "TERM": "xterm-256color", **environment},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
@@ -82,6 +82,11 @@ class Terminal:
             return False
         self._stream.feed(written)
         return bool(written)
+
+
+def _without_size(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the size of the terminal that runs the tests, which would have priority over this one's."""
+    return {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
 
 
 def shown(written: str, *, columns: int, rows: int = 200) -> list[str]:
