@@ -2,9 +2,9 @@
 
 Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text kills
 the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker is sick
-as the file says: `raises`, `nan`, `slow`, `hangs`, `locks`, or `flips` (one bit, from the next canary texts on). Only
-the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists, one reply of Redis in twenty is lost. The clock
-of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
+as the file says: `raises`, `nan`, `slow`, `hangs` (and then `hanging` is in that folder), `locks`, or `flips` (one bit,
+from the next canary texts on). Only the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists, one reply of
+Redis in twenty is lost. The clock of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def suffer(text: str, canaries: Sequence[str]) -> None:
     if sick == "raises":
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if sick == "hangs":
+        Path(os.environ["JDQ_HOME"], "sick", "hanging").touch()
         time.sleep(3600)
     if sick == "locks":
         ctypes.PyDLL(None).sleep(3600)  # with Python's lock held: no thread of this process runs
