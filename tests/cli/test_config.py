@@ -49,6 +49,7 @@ def test_old_names_are_read_where_the_new_ones_are_not_given(tmp_path: Path) -> 
         ("reclaim_s", "inf", "at most 86400"),
         ("chunk_tokens", "1.5", "a whole number of tokens"),
         ("precision", "int4", "one of auto, fast, float32, bfloat16, float8, int8"),
+        ("user", "no spaces", "letters, digits and"),
         ("log_format", "xml", "one of text, json"),
         ("device", "gpu", "auto, cpu, cuda, or cuda:N"),
         ("broker_url", "localhost:6379", "a redis://, rediss:// or redis+socket:// URL"),

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from jdq.worker.config import login_name
 from tests.cli.conftest import TABLE, CommandLine
 
 
@@ -71,6 +72,44 @@ def test_a_cancelled_job_is_cancelled_once_and_can_be_retried(jdq: CommandLine) 
     assert jdq.run("retry", job).stdout == f"{job}\n"
     assert jdq.workplace.worked(job).state == "succeeded"
     jdq.run("retry", job, code=2)
+
+
+def test_jobs_are_narrowed_by_owner_and_kind(jdq: CommandLine) -> None:
+    first = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    assert jdq.json("status", first)["owner"] == login_name()
+    jdq.settings["JDQ_USER"] = "bob"
+    second = jdq.submit("train-head")
+    for options, listed in [
+        (("--mine",), [second]),
+        (("--owner", login_name()), [first]),
+        (("--kind", "extract"), [first]),
+        (("--mine", "--kind", "extract"), []),
+    ]:
+        assert [job["job"] for job in jdq.json("jobs", *options)] == listed
+    assert jdq.run("jobs").stdout.split()[1] == "owner"
+    assert f"{second}  bob " in jdq.run("jobs").stdout
+    assert jdq.run("jobs", "--mine").stdout.split()[1] == "state"
+    assert re.search(r"submitted .* by bob$", jdq.run("status", second).stdout, re.MULTILINE)
+    assert "exclude each other" in jdq.run("jobs", "--mine", "--owner", "bob", code=2).stderr
+
+
+def test_another_owners_job_is_cancelled_only_with_force_which_its_log_shows(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    jdq.settings["JDQ_USER"] = "bob"
+    refused = jdq.run("cancel", job, code=2).stderr
+    assert f"job {job} is owned by {login_name()}, and you are bob" in refused
+    assert f"try: jdq cancel {job} --force" in refused
+    assert jdq.json("status", job)["state"] == "queued"
+    jdq.run("cancel", job, "--force")
+    assert jdq.json("status", job)["state"] == "cancelled"
+    assert ": cancelled by bob\n" in jdq.run("status", job).stdout
+
+
+def test_a_job_without_an_owner_is_cancelled_by_anybody(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    jdq.workplace.client.hdel(f"jdq:job:{job}", "owner")
+    jdq.run("cancel", job)
+    assert " by " not in jdq.run("status", job).stdout.splitlines()[1]
 
 
 def test_a_job_is_not_retried_before_the_one_that_it_waits_for(jdq: CommandLine) -> None:

@@ -119,6 +119,23 @@ def test_a_job_that_succeeded_is_not_retried(jobbook: JobBook, ledger_of: Ledger
         jobbook.retry(job)
 
 
+def test_a_job_has_its_owner_and_one_of_an_earlier_version_nobody(jobbook: JobBook, client: redis.Redis) -> None:
+    job = jobbook.create(SPEC, owner="alice")[0]
+    assert jobbook.job(job).owner == "alice"
+    client.hdel(f"jdq:job:{job}", "owner")
+    assert jobbook.job(job).owner == "-"
+
+
+@pytest.mark.parametrize(("by", "recorded"), [("bob", ["cancelled by bob"]), ("alice", []), (None, [])])
+def test_a_cancellation_by_another_than_the_owner_is_recorded(
+    jobbook: JobBook, by: str | None, recorded: list[str]
+) -> None:
+    job = jobbook.create(SPEC, owner="alice")[0]
+    assert jobbook.cancel(job, by=by)
+    found = jobbook.job(job)
+    assert (found.state, [event["reason"] for event in found.log]) == (JobState.CANCELLED, recorded)
+
+
 def test_two_cancellations_of_a_job_that_runs_again_are_two_requests(jobbook: JobBook) -> None:
     job = jobbook.create(SPEC)[0]
     for _ in range(2):

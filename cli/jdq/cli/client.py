@@ -96,11 +96,23 @@ class Client:
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority)
+        job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user)
         self._send(tickets)
         for warning in warnings(living, spec):
             self.note(f"warning: {warning}")
         return job
+
+    def cancel(self, job: str, *, force: bool = False) -> bool:
+        """Ends the job; False if it had ended already. Raises UnknownJob, and BadRequest for another owner's job.
+
+        force: also another owner's job, whose log then names this user.
+        """
+        from jdq.worker.queue.contract import NOBODY
+
+        owner, user = self.job(job).owner, self.config.user
+        if owner not in (user, NOBODY) and not force:
+            raise BadRequest(f"job {job} is owned by {owner}, and you are {user}\n  try: jdq cancel {job} --force")
+        return self.jobbook.cancel(job, by=user)
 
     def note(self, text: str) -> None:
         """Tells the user what was assumed, or what may be wrong."""

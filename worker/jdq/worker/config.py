@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import hashlib
 import os
 import re
@@ -22,6 +23,9 @@ from jdq.worker.encoder.options import AUTO, Precision
 DEFAULT_ENCODER = "facebook/bart-base"
 
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+_User = Annotated[
+    str, Meta(pattern=r"^[\w.@+-]{1,64}$", description="1 to 64 letters, digits and . _ @ + - without spaces")
+]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
@@ -59,6 +63,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: _Url
     embedded: bool  # no setting: the broker is the private server that `jdq up` starts
     host: _Text
+    # Who owns the jobs that are submitted from here.
+    user: _User
     encoder: _Text = DEFAULT_ENCODER
     precision: Precision = AUTO
     device: _Device = "auto"
@@ -133,7 +139,7 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
     home = jdq_home(env)
     settings = {name: value for name, _, value in _settings(env, home / "config.toml")}
     embedded = "broker_url" not in settings
-    defaults = {"broker_url": f"redis+socket://{socket_path(home)}", "host": socket.gethostname()}
+    defaults = {"broker_url": f"redis+socket://{socket_path(home)}", "host": socket.gethostname(), "user": login_name()}
     config = Config(home=home, store=store_root(environment=env), embedded=embedded, **defaults | settings)
     if config.heartbeat_s * 3 > config.lease_s:
         raise ConfigError(
@@ -177,6 +183,14 @@ def socket_path(home: Path) -> Path:
     except OSError:
         name = hashlib.blake2b(str(home).encode(), digest_size=6).hexdigest()
         return runtime_folder() / f"jdq-{name}.sock"
+
+
+def login_name() -> str:
+    """This user's login name; of a user without one, as in some containers, the number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid-{os.getuid()}"
 
 
 def runtime_folder() -> Path:

@@ -159,6 +159,7 @@ def describe_job(job: Job) -> dict[str, Any]:
     return {
         "job": job.id,
         "kind": job.kind,
+        "owner": job.owner,
         "state": str(job.state),
         "waits_for": job.waits_for,
         "dataset": job.spec.dataset,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import redis
 
-from jdq.worker.queue.contract import Spec, encode_spec
+from jdq.worker.queue.contract import NOBODY, Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
 from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
 from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Retry, Submitted, TicketOrder, call
@@ -45,7 +45,13 @@ class JobBook:
         self._client = client
 
     def create(
-        self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal", job: str | None = None
+        self,
+        spec: Spec,
+        *,
+        after: Sequence[str] = (),
+        priority: str = "normal",
+        job: str | None = None,
+        owner: str = NOBODY,
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
@@ -59,6 +65,7 @@ class JobBook:
             queue=spec.first_queue,
             priority=PRIORITIES[priority],
             after=tuple(after),
+            owner=owner,
         )
         created = call(self._client, argument, Submitted)
         if created.answer == "unknown":
@@ -83,9 +90,12 @@ class JobBook:
         ids = self._client.zrevrangebyscore("jdq:jobs", "+inf", "-inf" if since is None else since * 1000)
         return [str(job) for job in ids]
 
-    def cancel(self, job: str) -> bool:
-        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already."""
-        answer = call(self._client, Cancel(job, secrets.token_hex(8)), str)
+    def cancel(self, job: str, *, by: str | None = None) -> bool:
+        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already.
+
+        by: who asks; the job's log names one who is not its owner.
+        """
+        answer = call(self._client, Cancel(job, secrets.token_hex(8), by), str)
         if answer == "unknown":
             raise UnknownJob(job)
         return answer == "cancelled"

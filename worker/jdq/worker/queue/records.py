@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, read_spec
+from jdq.worker.queue.contract import NOBODY, JobState, Spec, UnknownSpec, read_spec
 from jdq.worker.queue.limits import LIMITS
 
 # In jdq:workers:drained, why a worker takes no chunk: it was told so, until it is resumed. Any other reason is its own.
@@ -47,6 +47,7 @@ class Job:
     log: list[dict[str, Any]]  # attempts that did not end in a commit, with their reasons
     result: dict[str, Any] | None
     error: JobError | None
+    owner: str = NOBODY
 
     @property
     def wall_s(self) -> float | None:
@@ -159,6 +160,7 @@ def _job(
         log=[msgspec.json.decode(text) for text in log],
         result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
         error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
+        owner=fields.get("owner", NOBODY),
     )
 
 

@@ -36,7 +36,7 @@ class HeldChunk(Script, frozen=True):
 
 
 class Create(Script, frozen=True):
-    """Adds a job of one chunk. spec: JSON."""
+    """Adds a job of one chunk. spec: JSON. owner: who submits it."""
 
     script = "create"
     job: str
@@ -45,14 +45,16 @@ class Create(Script, frozen=True):
     queue: Queue
     priority: int
     after: tuple[str, ...]
+    owner: str
 
 
 class Cancel(Script, frozen=True):
-    """Ends a job. token: of this request; its repetition gets the same answer."""
+    """Ends a job. token: of this request; its repetition gets the same answer. by: who asks, if it is known."""
 
     script = "cancel"
     job: str
     token: str
+    by: str | None = None
 
 
 class Retry(Script, frozen=True):
