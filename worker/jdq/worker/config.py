@@ -26,6 +26,13 @@ _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty"
 _User = Annotated[
     str, Meta(pattern=r"^[\w.@+-]{1,64}$", description="1 to 64 letters, digits and . _ @ + - without spaces")
 ]
+_Shares = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|[\w.@+-]{1,64})=(?!0+(\.0+)?(,|$))\d+(\.\d+)?(,(\*|[\w.@+-]{1,64})=(?!0+(\.0+)?(,|$))\d+(\.\d+)?)*$",
+        description="owners and numbers above 0, such as alice=2,bob=0.5; * is everybody else",
+    ),
+]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
@@ -78,6 +85,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reclaim_s: _Seconds = 5.0
     # How long one ticket keeps a worker on one job while other jobs wait.
     time_slice_s: _Seconds = 30.0
+    # How owners share device time; everybody has 1 where nothing else is given.
+    shares: _Shares = "*=1"
     # How long the work on a chunk may report nothing before it counts as hanging.
     stall_s: _Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
@@ -94,6 +103,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def allowed_classifiers(self) -> tuple[str, ...]:
         """The names in `classifiers`."""
         return tuple(name.strip() for name in self.classifiers.split(",") if name.strip())
+
+    @property
+    def share_of(self) -> dict[str, float]:
+        """Each owner's share in device time; "*" is that of all others."""
+        given = (each.split("=") for each in self.shares.split(","))
+        return {owner: float(share) for owner, share in given}
 
     @property
     def logs(self) -> Path:

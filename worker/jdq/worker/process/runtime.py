@@ -44,7 +44,12 @@ class Runtime:
         """The ledger; its commands wait for a server that restarts."""
         client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not self._ends)
         return Ledger(
-            client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reclaim_s=self.config.reclaim_s
+            client,
+            worker=self.worker,
+            queue=self.queue,
+            lease_s=self.config.lease_s,
+            reclaim_s=self.config.reclaim_s,
+            shares=self.config.share_of,
         )
 
     def end(self) -> None:

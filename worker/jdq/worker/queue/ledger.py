@@ -68,19 +68,35 @@ class Outcome:
 
 
 class Ledger:
-    """One worker's view of the ledger. Every method is atomic on the server; all raise redis.RedisError."""
+    """One worker's view of the ledger. Every method is atomic on the server; all raise redis.RedisError.
 
-    def __init__(self, client: redis.Redis, *, worker: str, queue: Queue, lease_s: float, reclaim_s: float) -> None:
+    shares: of owners in device time; "*" is that of all others, 1 if it is not given.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        worker: str,
+        queue: Queue,
+        lease_s: float,
+        reclaim_s: float,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         self.client = client
         self.worker = worker
         self.queue = queue
         self._lease_ms = int(lease_s * 1000)
         self._reclaim_ms = int(reclaim_s * 1000)
+        self._shares = dict(shares or {})
 
     def next(self, job: str) -> Lease | None:
-        """A lease on the job's lowest pending chunk, or on a more urgent job's; None when there is none to take."""
+        """A lease on a chunk of the job, or of one that goes before it; None when there is none to take.
+
+        More urgent jobs go first, then equally urgent ones whose owners have had less device time for their share.
+        """
         token = secrets.token_hex(8)
-        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms)
+        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms, self._shares)
         for leased in call(self.client, argument, list[Leased]):
             return Lease(
                 job=leased.job,

@@ -66,7 +66,10 @@ class Retry(Script, frozen=True):
 
 
 class Next(Script, frozen=True):
-    """Leases a chunk of the job, or of a more urgent one on the same queue. process: the pid that works on it."""
+    """Leases a chunk of the job, or of another one on the same queue that goes before it.
+
+    process: the pid that works on it. shares: of owners in device time; "*" is all others'.
+    """
 
     script = "next"
     job: str
@@ -75,6 +78,7 @@ class Next(Script, frozen=True):
     queue: Queue
     token: str
     lease_ms: int
+    shares: dict[str, float] = {}
 
 
 class RenewedLease(HeldChunk, frozen=True):
