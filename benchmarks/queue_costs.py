@@ -175,7 +175,7 @@ def replaced(*replacements: tuple[str, str]) -> Iterator[None]:
 UNSHARED = (
     ("local function charge(id, ms)\n", "local function charge(id, ms)\n  do return end\n"),
     ("local function settle(id, chunk, ms)\n", "local function settle(id, chunk, ms)\n  do return 0 end\n"),
-    ("local function is_exhausted(id)\n", "local function is_exhausted(id)\n  do return false end\n"),
+    ("  if not more and redis.call('EXISTS', key(id, 'delayed')) == 0 then unlist_pending(id) end\n", ""),
     ("return take_below(priority, had(owner)) or lease(args.job)", "return lease(args.job)"),
 )
 

@@ -72,6 +72,16 @@ def test_with_one_owner_a_ticket_leads_to_its_own_job_only(jobbook: JobBook, led
     assert taken(ledger, first).job == first
 
 
+def test_a_lease_says_whether_its_job_had_another_pending_chunk(jobbook: JobBook, ledger_of: LedgerOf) -> None:
+    ledger = ledger_of("w")
+    job = job_of(jobbook, ledger, "a", 2)
+    first, second = taken(ledger, job), taken(ledger, job)
+    assert (first.more, second.more) == (True, False)
+    ledger.release_after_fault(first, "fault")  # and is tried again later
+    ledger.release(second, "stop")
+    assert not taken(ledger, job).more
+
+
 def test_a_more_urgent_job_goes_first_whatever_its_owner_has_had(jobbook: JobBook, ledger_of: LedgerOf) -> None:
     ledger = ledger_of("w")
     job_of(jobbook, ledger, "a", 1)

@@ -41,7 +41,8 @@ class Lease:
     """The right to work on one chunk, until it expires or another worker has the chunk.
 
     token: the fencing token; the ledger accepts nothing about the chunk from a worker with an older one.
-    deaths: of processes that worked on nothing else. rows: those of its rows that killed them.
+    deaths: of processes that worked on nothing else. rows: those of its rows that killed them. more: its job had
+    another pending chunk.
     """
 
     job: str
@@ -51,6 +52,7 @@ class Lease:
     spec_json: str
     deaths: int = 0
     rows: tuple[int, ...] = ()
+    more: bool = False
 
     @property
     def spec(self) -> Spec:
@@ -106,6 +108,7 @@ class Ledger:
                 spec_json=leased.spec,
                 deaths=leased.deaths,
                 rows=tuple(leased.rows),
+                more=leased.more,
             )
         return None
 

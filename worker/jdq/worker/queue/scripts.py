@@ -197,7 +197,7 @@ class Submitted(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Leased(msgspec.Struct, frozen=True, array_like=True):
-    """A leased chunk. spec: JSON. deaths, rows: see Lease."""
+    """A leased chunk. spec: JSON. deaths, rows, more: see Lease."""
 
     job: str
     chunk: int
@@ -205,6 +205,7 @@ class Leased(msgspec.Struct, frozen=True, array_like=True):
     spec: str
     deaths: int = 0
     rows: list[int] = []
+    more: bool = False
 
 
 class Committed(msgspec.Struct, frozen=True, array_like=True):

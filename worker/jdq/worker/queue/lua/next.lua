@@ -25,10 +25,6 @@ local function pop(id)
   return redis.call('HINCRBY', key(id), 'next', 1) - 1
 end
 
-local function is_exhausted(id)
-  return pending(id) <= 0 and redis.call('EXISTS', key(id, 'delayed')) == 0
-end
-
 -- What an attempt is charged in advance, so that workers who ask at the same time do not all work for the same owner: what
 -- the last chunk took.
 local function charge_ahead(id)
@@ -41,7 +37,8 @@ end
 local function lease(id)
   local chunk = ready(id) and pop(id)
   if not chunk then return nil end
-  if is_exhausted(id) then unlist_pending(id) end
+  local more = pending(id) > 0
+  if not more and redis.call('EXISTS', key(id, 'delayed')) == 0 then unlist_pending(id) end
   local trouble = troubles(id, chunk)
   redis.call('ZADD', key(id, 'leases'), now + args.lease_ms, chunk)
   redis.call('HSET', key(id, 'holders'), chunk,
@@ -51,7 +48,7 @@ local function lease(id)
   wait_for_taker(id, limits.ticket_wait_ms)
   redis.call('HSET', 'jdq:workers:busy', args.worker, id)
   local spec = redis.call('HGET', key(id), 'spec')
-  return {id, tonumber(chunk), trouble.attempts + 1, spec, trouble.death, trouble.rows}
+  return {id, tonumber(chunk), trouble.attempts + 1, spec, trouble.death, trouble.rows, more and 1 or 0}
 end
 
 local shares = args.shares or {}
