@@ -33,6 +33,13 @@ _Shares = Annotated[
         description="owners and numbers above 0, such as alice=2,bob=0.5; * is everybody else",
     ),
 ]
+_Quotas = Annotated[
+    str,
+    Meta(
+        pattern=r"^$|^(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5}(,(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5})*$",
+        description="owners and whole numbers above 0, such as alice=4,*=2; * is each of all others",
+    ),
+]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
@@ -87,6 +94,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     time_slice_s: _Seconds = 30.0
     # How owners share device time; everybody has 1 where nothing else is given.
     shares: _Shares = "*=1"
+    # The most workers of a queue that owners have at the same time, and the most of these on fine-tunes.
+    max_devices: _Quotas = ""
+    max_fine_tunes: _Quotas = ""
     # How long the work on a chunk may report nothing before it counts as hanging.
     stall_s: _Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
@@ -107,8 +117,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def share_of(self) -> dict[str, float]:
         """Each owner's share in device time; "*" is that of all others."""
-        given = (each.split("=") for each in self.shares.split(","))
-        return {owner: float(share) for owner, share in given}
+        return {owner: float(share) for owner, share in _by_owner(self.shares)}
+
+    @property
+    def most_devices(self) -> dict[str, int]:
+        """The numbers in `max_devices`."""
+        return {owner: int(most) for owner, most in _by_owner(self.max_devices)}
+
+    @property
+    def most_fine_tunes(self) -> dict[str, int]:
+        """The numbers in `max_fine_tunes`."""
+        return {owner: int(most) for owner, most in _by_owner(self.max_fine_tunes)}
 
     @property
     def logs(self) -> Path:
@@ -119,6 +138,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def run_folder(self) -> Path:
         """The folder of the local stack's state."""
         return self.home / "run"
+
+
+def _by_owner(setting: str) -> Iterator[tuple[str, str]]:
+    """The owners of a setting such as alice=2,*=1, and what each has."""
+    for each in filter(None, setting.split(",")):
+        owner, _, value = each.partition("=")
+        yield owner, value
 
 
 class Setting(NamedTuple):

@@ -26,6 +26,7 @@ from jdq.worker.queue.scripts import (
     LeaseGpu,
     MarkIdle,
     Next,
+    Quotas,
     Reclaim,
     Release,
     Renew,
@@ -72,7 +73,7 @@ class Outcome:
 class Ledger:
     """One worker's view of the ledger. Every method is atomic on the server; all raise redis.RedisError.
 
-    shares: of owners in device time; "*" is that of all others, 1 if it is not given.
+    shares: of owners in device time; "*" is that of all others, 1 if it is not given. quotas: see Quotas.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Ledger:
         lease_s: float,
         reclaim_s: float,
         shares: Mapping[str, float] | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.client = client
         self.worker = worker
@@ -91,6 +93,7 @@ class Ledger:
         self._lease_ms = int(lease_s * 1000)
         self._reclaim_ms = int(reclaim_s * 1000)
         self._shares = dict(shares or {})
+        self._quotas = quotas or Quotas()
 
     def next(self, job: str) -> Lease | None:
         """A lease on a chunk of the job, or of one that goes before it; None when there is none to take.
@@ -98,7 +101,7 @@ class Ledger:
         More urgent jobs go first, then equally urgent ones whose owners have had less device time for their share.
         """
         token = secrets.token_hex(8)
-        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms, self._shares)
+        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms, self._shares, self._quotas)
         for leased in call(self.client, argument, list[Leased]):
             return Lease(
                 job=leased.job,
@@ -163,7 +166,7 @@ class Ledger:
 
     def mark_idle(self, job: str) -> list[TicketOrder]:
         """Ends this worker's time on the job; the ticket to send when chunks of it are left."""
-        return call(self.client, MarkIdle(self.worker, job), list[TicketOrder])
+        return call(self.client, MarkIdle(self.worker, job, self._quotas), list[TicketOrder])
 
     def heartbeat(self, description: Mapping[str, object], *, ready: bool = True) -> str:
         """Reports that this worker lives, what it is, and whether it takes work; why it is quarantined, or ''."""

@@ -48,6 +48,7 @@ class Job:
     result: dict[str, Any] | None
     error: JobError | None
     owner: str = NOBODY
+    held_back: str | None = None  # by which quota of its owner, when a worker last asked
 
     @property
     def wall_s(self) -> float | None:
@@ -161,6 +162,7 @@ def _job(
         result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
         error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
         owner=fields.get("owner", NOBODY),
+        held_back=fields.get("held_back"),
     )
 
 

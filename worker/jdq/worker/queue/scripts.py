@@ -65,6 +65,13 @@ class Retry(Script, frozen=True):
     token: str
 
 
+class Quotas(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most devices and fine-tunes that owners have at the same time on a queue; "*" is for each of all others."""
+
+    devices: dict[str, int] = {}
+    fine_tunes: dict[str, int] = {}
+
+
 class Next(Script, frozen=True):
     """Leases a chunk of the job, or of another one on the same queue that goes before it.
 
@@ -79,6 +86,7 @@ class Next(Script, frozen=True):
     token: str
     lease_ms: int
     shares: dict[str, float] = {}
+    quotas: Quotas = Quotas()
 
 
 class RenewedLease(HeldChunk, frozen=True):
@@ -164,11 +172,12 @@ class Heartbeat(Script, frozen=True):
 
 
 class MarkIdle(Script, frozen=True):
-    """Ends a worker's time on a job."""
+    """Ends a worker's time on a job. quotas: those of Next."""
 
     script = "mark_idle"
     worker: str
     job: str
+    quotas: Quotas = Quotas()
 
 
 class LeaseGpu(Script, frozen=True):

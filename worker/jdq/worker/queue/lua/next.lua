@@ -34,9 +34,17 @@ local function charge_ahead(id)
   return ms
 end
 
+-- Whether the job's owner has reached a quota: then the job says so.
+local function is_held_back(id)
+  local reason = held_back(id)
+  if reason then redis.call('HSET', key(id), 'held_back', reason) end
+  return reason
+end
+
 local function lease(id)
-  local chunk = ready(id) and pop(id)
+  local chunk = ready(id) and not is_held_back(id) and pop(id)
   if not chunk then return nil end
+  redis.call('HDEL', key(id), 'held_back')
   local more = pending(id) > 0
   if not more and redis.call('EXISTS', key(id, 'delayed')) == 0 then unlist_pending(id) end
   local trouble = troubles(id, chunk)
@@ -61,7 +69,7 @@ local function owners_below(owners, most)
   local below, of = {}, {}
   for _, owner in ipairs(redis.call('SMEMBERS', owners)) do
     of[owner] = had(owner)
-    if of[owner] < most then below[#below + 1] = owner end
+    if of[owner] < most and not at_quota('devices', owner, args.queue) then below[#below + 1] = owner end
   end
   table.sort(below, function(a, b) return of[a] < of[b] end)
   return below

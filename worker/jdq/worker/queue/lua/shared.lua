@@ -366,9 +366,45 @@ local function out_of_service(worker)
     or redis.call('HEXISTS', 'jdq:workers:drained', worker) == 1
 end
 
+-- What live workers other than args.worker do: how many work for each owner on this queue, and on his fine-tunes. Found once
+-- per call, and only where quotas are set.
+local others_at
+local function others_work(queue)
+  if others_at then return others_at end
+  others_at = {devices = {}, fine_tunes = {}}
+  local busy = redis.call('HGETALL', 'jdq:workers:busy')
+  for i = 1, #busy, 2 do
+    local seen = tonumber(redis.call('ZSCORE', 'jdq:workers:seen', busy[i]) or 0)
+    local job = redis.call('HMGET', key(busy[i + 1]), 'queue', 'owner', 'kind')
+    if busy[i] ~= args.worker and job[1] == queue and math.abs(now - seen) <= limits.worker_timeout_ms then
+      local owner = job[2] or limits.nobody
+      others_at.devices[owner] = (others_at.devices[owner] or 0) + 1
+      if job[3] == 'fine-tune' then others_at.fine_tunes[owner] = (others_at.fine_tunes[owner] or 0) + 1 end
+    end
+  end
+  return others_at
+end
+
+local QUOTAS = {devices = 'devices', fine_tunes = 'fine-tunes'}
+
+-- That an owner has all that args.quotas allow, as a text; nil if there is room.
+local function at_quota(name, owner, queue)
+  local quotas = args.quotas and args.quotas[name] or {}
+  local most = quotas[owner] or quotas['*']
+  local has = most and others_work(queue)[name][owner] or 0
+  return most and has >= most and (owner .. ' has ' .. has .. ' of ' .. most .. ' ' .. QUOTAS[name]) or nil
+end
+
+-- Why the worker may not work on the job; nil if it may.
+local function held_back(id)
+  local job = redis.call('HMGET', key(id), 'queue', 'owner', 'kind')
+  local owner = job[2] or limits.nobody
+  return at_quota('devices', owner, job[1]) or (job[3] == 'fine-tune' and at_quota('fine_tunes', owner, job[1]) or nil)
+end
+
 -- Whether the worker may take one of the job's pending chunks.
 local function takeable(id, worker)
-  if out_of_service(worker) or pending(id) <= 0 then return false end
+  if out_of_service(worker) or pending(id) <= 0 or held_back(id) then return false end
   if number(id, 'chunks_total') > number(id, 'next') then return true end
   local queue = redis.call('HGET', key(id), 'queue')
   for _, part in ipairs({'returned', 'delayed'}) do
