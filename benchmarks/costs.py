@@ -96,7 +96,9 @@ def main(texts: int, rows: int) -> None:
         head = client.train_head("heads")
         head.wait()
         click.echo("\n| job | core-seconds | per 1,000 rows |\n|---|---:|---:|")
-        show(f"train-head, logreg, {rows:,} rows", lambda: client.train_head("heads", seed=1), rows)
+        for kind in ("auto", "logreg"):
+            start = partial(client.train_head, "heads", head=kind, seed=1)
+            show(f"train-head, {kind}, {rows:,} rows", start, rows)
         show("search over logreg, 10 trials", lambda: client.search("heads", heads=["logreg"]), rows)
         show(f"predict, {rows:,} rows with stored features", lambda: client.predict("heads", head=head), rows)
         show(f"predict, {texts:,} new texts, the small BART", lambda: client.predict(new, head=head, name="new"), texts)

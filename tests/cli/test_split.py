@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from typing import Any
 
 import pytest
@@ -42,6 +44,22 @@ def test_groups_are_in_one_part(jdq: CommandLine) -> None:
     assert found["repeats"]["splits"] == 3 == len(spread["folds"])
     assert spread["folds"][0] == found["metrics"]["accuracy"]
     assert "on 3 splits: accuracy" in jdq.run("result", found["head_id"]).stdout
+
+
+def test_following_the_advice_adds_the_line_of_the_words_to_results_of_an_earlier_version(jdq: CommandLine) -> None:
+    jdq.extracted(FOLDED)
+    old = {jdq.trained("--group-column", "company", "--head", head) for head in ("logreg", "dummy")}
+    for floor in jdq.workplace.store.root.glob("runs/floor-*"):  # earlier versions wrote none
+        shutil.rmtree(floor)
+    advice = jdq.run("compare", "table").stderr
+    assert advice.startswith("no TF-IDF line: an earlier version of jdq measured these")
+    command = shlex.split(advice.partition("try: jdq ")[2])
+    job = jdq.run(*command).stdout.split()[-1]
+    assert jdq.workplace.worked(job).state == "succeeded"
+    found = jdq.run("compare", "table")
+    assert "tf-idf" in found.stdout.partition("* measured on other rows")[0] and not found.stderr
+    lines = jdq.json("compare", "table")["lines"]
+    assert {line["id"] for line in lines if line["why"]} == old
 
 
 def test_a_test_set_is_imported_extracted_and_measured_on(jdq: CommandLine) -> None:

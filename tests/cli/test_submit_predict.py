@@ -18,7 +18,7 @@ def test_predictions_are_written_beside_the_files_columns(jdq: CommandLine) -> N
     jdq.workplace.worked(job)
     assert f"jdq result {job} --to out.csv" in jdq.run("result", job).stderr
     target = jdq.workplace.folder / "out.csv"
-    jdq.run("result", job, "--to", str(target))
+    assert "--to" not in jdq.run("result", job, "--to", str(target)).stderr
     header, *rows = target.read_text(encoding="utf-8").splitlines()
     assert header == "id,text,predicted_label,probability_a,probability_b"
     assert [row.split(",")[:2] for row in rows] == [["7", "text number 3 of b"], ["9", "something else"]]

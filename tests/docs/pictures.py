@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from jdq.worker.heads.options import HeadOptions
+from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions
 from jdq.worker.report.page import render
 from tests.cli.screens import SCREENS
 from tests.docs.generate import DOCS
@@ -25,7 +25,7 @@ from tests.report.test_report import subject_of
 
 FOLDER = DOCS / "pictures"
 # Wide tables become paragraphs in a narrow terminal.
-COLUMNS = {"compare": 170, "workers": 140}
+COLUMNS = {"workers": 140}
 # Rich's own template loads a font from elsewhere.
 TEMPLATE = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="TITLE">
@@ -64,12 +64,12 @@ def picture(name: str) -> str:
 def report() -> str:
     """The page of a report with invented texts."""
     labels = [list(SUBJECTS)[n % 3] for n in range(240)]
-    subject = subject_of(HeadOptions(), labels)
+    subject = subject_of(HeadOptions(head=DEFAULT_HEAD), labels, noise=2.0)
     texts = [f"We look for somebody for {SUBJECTS[label]}, posting {n}." for n, label in enumerate(labels)]
-    subject = replace(subject, name="logreg on postings", dataset="postings", texts=texts)
+    subject = replace(subject, name=f"{DEFAULT_HEAD} on postings", dataset="postings", texts=texts)
     rows = [
-        compared(subject, name="logreg k3v9x2pq", details=("C=1.0",), is_subject=True),
-        compared(subject_of(HeadOptions(head="mlp"), labels), name="mlp a2b3c4d5", details=("hidden=128",)),
+        compared(subject, name=f"{DEFAULT_HEAD} k3v9x2pq", details=("C=1.0",), is_subject=True),
+        compared(subject_of(HeadOptions(head="mlp"), labels, noise=2.0), name="mlp a2b3c4d5", details=("hidden=128",)),
     ]
     return render(replace(subject, compared=rows))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jdq.worker.encoder.by_name import fastest_precision, load, poolings_of, space_of
+from jdq.worker.encoder.by_name import fastest_precision, load, poolings_of, precision_of, space_of
 from jdq.worker.encoder.hashing import HashEncoder
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.pooling import ChosenPoolings
@@ -45,3 +45,8 @@ def test_a_hashing_encoder_has_one_pooling(requested: tuple[str, ...]) -> None:
 
 def test_a_hashing_encoder_computes_in_one_precision() -> None:
     assert fastest_precision("hash:8", "cpu", ("cls",)) == "float32"
+
+
+@pytest.mark.parametrize(("requested", "used"), [("auto", "bfloat16"), ("fast", "float32"), ("int8", "int8")])
+def test_a_requested_precision_is_a_name_or_settled_or_the_fastest(requested: str, used: str) -> None:
+    assert precision_of(requested, "hash:8", "cpu", ("cls",), lambda: "bfloat16") == used

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jdq.store.trained import Heads
+from jdq.worker.heads.features import with_texts
 from jdq.worker.heads.files import load_head
 from jdq.worker.heads.options import HEADS
 from jdq.worker.jobs.labelled import labelled_rows
@@ -33,7 +34,7 @@ def test_every_kind_of_head_is_trained_and_loads_again(workplace: Workplace, hea
     assert result(job)["head"] == head
     loaded = load_head(Heads(workplace.store.root).path(job.id))
     X, _, _ = workplace.store.load("table")
-    assert loaded.predict_proba(X).shape == (60, 3)
+    assert loaded.predict_proba(with_texts(X, [text for text, _ in labelled(60)])).shape == (60, 3)
     assert loaded.record.seed == 0
 
 

@@ -13,7 +13,7 @@ from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.search import Trial, refit_best, score_trial
-from jdq.worker.heads.split import TEST, make_split
+from jdq.worker.heads.split import TEST, TRAIN, make_split
 from jdq.worker.heads.train import make_fit_context, train_head
 from jdq.worker.report.analysis import (
     feature_map,
@@ -206,7 +206,8 @@ def test_a_learning_curve_ends_with_the_whole_train_part(subject: Subject) -> No
     y = labels()
     context = make_fit_context(subject.X, read_targets(y), subject.split, HeadOptions(), row_keys(240), lambda *_: None)
     points = learning_curve(context, subject.test_rows)
-    assert points[-1].rows == 168 and points[-1].accuracy == subject.record["metrics"]["accuracy"]
+    assert points[-1].rows == len(subject.split.rows(TRAIN))
+    assert points[-1].accuracy == subject.record["metrics"]["accuracy"]
     assert [point.rows for point in points] == sorted({point.rows for point in points})
 
 

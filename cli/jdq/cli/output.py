@@ -42,6 +42,15 @@ def print_json_line(value: Any) -> None:
     click.echo(msgspec.json.encode(value))
 
 
+def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether `print_table` prints aligned columns, because the terminal is wide enough, or stdout is a pipe."""
+    if not sys.stdout.isatty():
+        return True
+    from jdq.cli import terminal
+
+    return terminal.fits(columns, rows, terminal.console().width)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; into a pipe plain aligned columns, whatever the width."""
     rows = [[plain(str(cell)) for cell in row] for row in rows]

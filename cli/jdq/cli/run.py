@@ -53,10 +53,10 @@ def run(
 ) -> None:
     """Go from a labelled table to a report.
 
-    Starts the local stack if it is not running, computes the features, trains the default head and searches a small grid for
-    a better one, compares them, and writes report.html, comparison.csv, README.md and, with --predict, predictions.csv
-    into one folder, which it prints. Every step is an ordinary job (see `jdq jobs`). If interrupted, run the same
-    command again: nothing is computed twice.
+    Starts the local stack if it is not running, computes the features, trains the default head and searches a small
+    grid for a better one, compares them, and writes report.html, comparison.csv, README.md and, with --predict,
+    predictions.csv into one folder, which it prints. Every step is an ordinary job (see `jdq jobs`). If interrupted,
+    run the same command again: nothing is computed twice.
 
     \b
     jdq run data.csv

@@ -28,10 +28,15 @@ STATE_STYLES = {
 }
 
 
+def fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether the table has room as aligned columns."""
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    return sum(widths) + GAP * (len(columns) - 1) <= width
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
     """Aligned columns under bold headers; where the terminal is too narrow for them, a paragraph for each row."""
-    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
-    if sum(widths) + GAP * (len(columns) - 1) > width:
+    if not fits(columns, rows, width):
         return Group(*(_paragraph(columns, row) for row in rows))
     aligned = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:

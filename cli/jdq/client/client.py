@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from jdq.cli.client import BadRequest
 from jdq.client import results
 from jdq.client.connection import Connection, InProcess
-from jdq.client.inputs import Columns, Data, imported
-from jdq.client.job import Job
+from jdq.client.division import division_of
+from jdq.client.inputs import Columns, Data, Table, imported
+from jdq.client.job import Job, dataset_of
 from jdq.client.suggestions import python_errors
 from jdq.worker.heads.options import DEFAULT_HEAD
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from jdq.store.datasets import DatasetVersion
     from jdq.store.store import Store
-    from jdq.worker.heads.options import HeadOptions, ParameterValue
-    from jdq.worker.queue.contract import HeadSearch, Spec
+    from jdq.worker.heads.options import ParameterValue
+    from jdq.worker.queue.contract import Spec
 
     Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
@@ -119,19 +120,29 @@ class Client:
         seed: int = 0,
         version: str | None = None,
         space: str | None = None,
+        split_column: str | None = None,
+        group_column: str | None = None,
+        test: Table | Job[Any] | None = None,
+        repeats: int = 1,
     ) -> Job[pd.DataFrame]:
         """Trains a head on the features of a dataset, by default the one extracted last. The result: metrics.
 
         dataset: a name, or the job that extracts it. label: the label column. label_separator: for cells with several
-        labels. The job's id is the head's. The options are those of `jdq submit train-head`.
+        labels. split_column, group_column, test: what decides which rows are tested; test: a data frame, a file, or a
+        dataset of the store. repeats: splits to measure on. The job's id is the head's. The options are those of `jdq
+        submit train-head`.
         """
         from jdq.cli.submit.checks import check_classifiers
-        from jdq.cli.submit.head_spec import head_options_of
+        from jdq.cli.submit.head_spec import head_options_of, head_spec
 
         fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}
         options = head_options_of([head], label_separator, dict(params or {}), searching=False, **fit)
         check_classifiers(self._connection.config, [head])
-        return self._head(dataset, options, version, space, label, None, results.metrics)
+        with division_of(split_column, group_column, test) as division:
+            spec, after = head_spec(
+                self._connection, options, dataset_of(dataset), version, space, label, None, division, repeats
+            )
+        return self._submitted(spec, after, results.metrics)
 
     @python_errors
     def search(
@@ -149,20 +160,27 @@ class Client:
         seed: int = 0,
         version: str | None = None,
         space: str | None = None,
+        split_column: str | None = None,
+        group_column: str | None = None,
+        test: Table | Job[Any] | None = None,
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
         heads: the kinds to try. The job's id is the best head's. The other options are those of `train_head`.
         """
         from jdq.cli.submit.checks import check_classifiers
-        from jdq.cli.submit.head_spec import GRID, head_options_of, search_of
+        from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 
         count, multi_label = GRID if trials is None else str(trials), label_separator is not None
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
         check_classifiers(self._connection.config, heads)
-        return self._head(dataset, options, version, space, label, wanted, results.trials)
+        with division_of(split_column, group_column, test) as division:
+            spec, after = head_spec(
+                self._connection, options, dataset_of(dataset), version, space, label, wanted, division
+            )
+        return self._submitted(spec, after, results.trials)
 
     @python_errors
     def fine_tune(
@@ -183,6 +201,9 @@ class Client:
         seed: int = 0,
         label_separator: str | None = None,
         skip_empty: bool = False,
+        split_column: str | None = None,
+        group_column: str | None = None,
+        test: Table | Job[Any] | None = None,
     ) -> Job[pd.DataFrame]:
         """Trains the whole network. The result: metrics. The job's id is the model's.
 
@@ -192,6 +213,7 @@ class Client:
         from jdq.cli.submit.checks import checked_encoder
         from jdq.cli.submit.data import check_classes
         from jdq.cli.submit.sending import made_by
+        from jdq.cli.submit.split import split_of
         from jdq.worker.finetune.options import FineTuneOptions, check_options
         from jdq.worker.queue.contract import FineTune
 
@@ -214,7 +236,11 @@ class Client:
         version = self._imported(data, text, label, name, **reading)
         column = label if isinstance(label, str) else None
         check_classes(connection, version, column, label_separator)
-        spec = FineTune(dataset=version.name, version=version.version, options=options, label_column=column)
+        with division_of(split_column, group_column, test) as division:
+            split = split_of(connection, division, version, column)
+        spec = FineTune(
+            dataset=version.name, version=version.version, options=options, label_column=column, split=split
+        )
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics)
 
     @python_errors
@@ -252,24 +278,13 @@ class Client:
         Those that were measured on other test rows are last; `comparable` is then false, and `why` says how they
         differ.
         """
-        import pandas as pd
-
-        from jdq.cli.trained.compare import flat
-        from jdq.worker.report.comparison import compare_dataset
-
-        name = dataset.dataset if isinstance(dataset, Job) else dataset
-        comparison = compare_dataset(self.store, name, version=version, label_column=label)
-        for fault in comparison.unreadable:
-            self._connection.note(f"warning: {fault}")
-        return pd.DataFrame([flat(row) for row in comparison.rows])
+        return results.comparison(self._connection, dataset_of(dataset), version, label)
 
     @python_errors
     def job(self, id: str) -> Job[Any]:
         """A job that was submitted before, also by the command line. Raises UnknownJob."""
         record = self._connection.job(id)
-        readers = {"extract": results.features, "predict": results.predictions}
-        searched = getattr(record.spec, "search", None) is not None
-        return Job(self._connection, id, readers.get(record.kind, results.trials if searched else results.metrics))
+        return Job(self._connection, id, results.reader_of(record))
 
     def _submitted(self, spec: Spec, after: Sequence[str], read: Any) -> Job[Any]:
         return Job(self._connection, self._connection.submit(spec, after=after), read)
@@ -278,24 +293,7 @@ class Client:
         self, data: Data | Job[Any], text: Columns, label: Columns, name: str | None, **options: Any
     ) -> DatasetVersion:
         self._connection.jobbook  # noqa: B018 - fails before the import where Redis does not answer
-        source = data.dataset if isinstance(data, Job) else data
-        return imported(self._connection, source, text, label, name, **options)
-
-    def _head(
-        self,
-        dataset: str | Job[Any] | None,
-        options: HeadOptions,
-        version: str | None,
-        space: str | None,
-        label: str | None,
-        search: HeadSearch | None,
-        read: Any,
-    ) -> Job[pd.DataFrame]:
-        from jdq.cli.submit.head_spec import head_spec
-
-        name = dataset.dataset if isinstance(dataset, Job) else dataset
-        spec, after = head_spec(self._connection, options, name, version, space, label, search)
-        return self._submitted(spec, after, read)
+        return imported(self._connection, dataset_of(data), text, label, name, **options)
 
 
 def _id(trained: str | Job[Any] | None) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # A path may also be a folder, a pattern or a URL, as on the command line.
 Data: TypeAlias = "pd.DataFrame | pd.Series[Any] | Path | str | Sequence[str] | Sequence[Path]"
+Table: TypeAlias = "pd.DataFrame | Path | str"
 Columns: TypeAlias = str | Sequence[str] | None
 TEXTS = "texts"
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jdq.client.connection import Connection
     from jdq.worker.queue.records import Job as Record
 
+D = TypeVar("D")
 R = TypeVar("R", covariant=True)
 # A job that takes milliseconds is noticed soon, and a server is not asked more often than needed.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.3
@@ -111,3 +112,8 @@ class Job(Generic[R]):
             record = self._record()
             bar.show(record)
         return record
+
+
+def dataset_of(data: D | Job[Any]) -> D | str:
+    """The name of the dataset that the job reads; other data as they are."""
+    return data.dataset if isinstance(data, Job) else data

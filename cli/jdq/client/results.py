@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 
+def reader_of(job: Job) -> Callable[[Connection, Job], Any]:
+    """The function that reads the result of a job of this kind."""
+    readers: dict[str, Callable[[Connection, Job], Any]] = {"extract": features, "predict": predictions}
+    searched = getattr(job.spec, "search", None) is not None
+    return readers.get(job.kind, trials if searched else metrics)
+
+
 def features(connection: Connection, job: Job) -> Features:
     """(rows, dim): the feature of each row, repeats included. Raises MissingFeatures where texts were skipped."""
     result = job.result or {}
@@ -21,7 +28,10 @@ def features(connection: Connection, job: Job) -> Features:
 
 
 def metrics(_: Connection, job: Job) -> pd.DataFrame:
-    """The test part's metrics: a row for each, with its value, and its 95 % interval where there is one."""
+    """The test part's metrics: a row for each, with its value, and its 95 % interval where there is one.
+
+    After a cross-validation or on several splits also with cv_mean and cv_std, or repeats_mean and repeats_std.
+    """
     import pandas as pd
 
     result = job.result or {}
@@ -29,6 +39,11 @@ def metrics(_: Connection, job: Job) -> pd.DataFrame:
     spans: Mapping[str, Any] = result["intervals"]
     rows = {name: [value, *spans.get(name, (None, None))] for name, value in measured.items()}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"], dtype=float)
+    for name in ("cv", "repeats"):
+        if several := result.get(name):
+            for figure in ("mean", "std"):
+                figures = {metric: of[figure] for metric, of in several["metrics"].items()}
+                frame[f"{name}_{figure}"] = pd.Series(figures, dtype=float)
     return frame.rename_axis("metric")
 
 
@@ -52,6 +67,19 @@ def predictions(connection: Connection, job: Job) -> pd.DataFrame:
     frame.iloc[:, first - 1] = frame.iloc[:, first - 1].where(frame.iloc[:, first] != "", None)
     numbers = {name: pd.to_numeric(frame[name]) for name in header[first:]}
     return frame.assign(**numbers)
+
+
+def comparison(connection: Connection, dataset: str, version: str | None, label: str | None) -> pd.DataFrame:
+    """The rows of `jdq compare`."""
+    import pandas as pd
+
+    from jdq.cli.trained.compare import flat
+    from jdq.worker.report.comparison import compare_dataset
+
+    compared = compare_dataset(connection.store, dataset, version=version, label_column=label)
+    for fault in compared.unreadable:
+        connection.note(f"warning: {fault}")
+    return pd.DataFrame([flat(row) for row in compared.rows])
 
 
 def _is_number(value: object) -> bool:

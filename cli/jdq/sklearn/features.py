@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from jdq.client.device import local_device
 from jdq.sklearn.texts import checked_texts
 from jdq.worker.encoder.errors import EncoderError
-from jdq.worker.encoder.options import AUTO, FAST, automatic_precision, device_kind
+from jdq.worker.encoder.options import AUTO, automatic_precision, device_kind
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
@@ -92,8 +92,9 @@ class _Encoding:
         from jdq.store.store import open_store
         from jdq.store.trained import Models
         from jdq.worker.config import read_config
-        from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
+        from jdq.worker.encoder.by_name import poolings_of, precision_of, space_of
         from jdq.worker.encoder.options import parse_poolings
+        from jdq.worker.queue.precision import settle_precision
 
         self.config: Config = read_config()
         self.device = local_device(self.config)
@@ -103,12 +104,14 @@ class _Encoding:
         pooling, *others = poolings_of(self.files, parse_poolings(estimator.pooling)).names
         if others:
             raise ValueError(f"one pooling is needed, not {estimator.pooling!r}")
-        precision = estimator.precision
-        if precision == AUTO:
-            precision = self.store.precision() or automatic_precision(self.device)
-            self.store.settle_precision(precision)
-        elif precision == FAST:
-            precision = fastest_precision(self.files, device_kind([self.device]), [pooling])
+        kind = device_kind([self.device])
+        precision = precision_of(
+            estimator.precision,
+            self.files,
+            kind,
+            [pooling],
+            lambda: settle_precision(None, self.store, automatic_precision(kind)),
+        )
         self.definition: FeatureSpace = space_of(
             self.files,
             max_length=estimator.max_length,

@@ -170,6 +170,8 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
         print_json(describe_result(ended))
     else:
         print_result(ended)
+        if to is None and ended.kind == "predict":
+            say(f"the table: jdq result {ended.id} --to out.csv", err=True)
 
 
 @click.command()

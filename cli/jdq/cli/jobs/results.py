@@ -105,4 +105,3 @@ def _print_predictions(record: dict[str, Any]) -> None:
     say(f"{record['rows']:,} rows of {record['dataset']} {record['version']} classified by {by}")
     say(f"{record['computed']:,} texts computed, {record['reused']:,} reused, in {duration(record['wall_s'])}")
     print_table(["label", "rows"], [[label, f"{rows:,}"] for label, rows in record["predicted"].items()])
-    say(f"the table: jdq result {record['job']} --to out.csv", err=True)

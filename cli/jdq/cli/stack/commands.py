@@ -26,7 +26,8 @@ def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     """Start Redis and workers here, or change the number of workers.
 
     They run in the background and log to $JDQ_HOME/logs. On a running stack, a new number starts or stops
-    workers; jobs continue. If only their supervisor died, `jdq up` starts another one, which takes over the processes that still run.
+    workers; jobs continue. If only their supervisor died, `jdq up` starts another one, which takes over the processes
+    that still run.
     Without a GPU, the workers of the gpu queue run on the CPU.
     """
     from jdq.cli.stack.control import bring_up

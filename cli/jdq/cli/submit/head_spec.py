@@ -38,6 +38,8 @@ def head_spec(
     extracted, extracted_space, after = features_of(client, dataset, version, space)
     check_classes(client, extracted, label_column, options.label_separator)
     split = split_of(client, division, extracted, label_column)
+    if repeats < 1:
+        raise BadRequest(f"--repeats must be at least 1, not {repeats}")
     if repeats > 1 and split.given:
         raise BadRequest(f"--repeats draws other splits, but {split.name} decides which rows are tested")
     if extraction := test_features(client, split, extracted, extracted_space, after):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,17 @@ import click
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, VERSION
 from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
-from jdq.cli.output import duration, json_option, print_json, print_table, say
-from jdq.worker.report.comparison import METRICS
+from jdq.cli.output import duration, fits, json_option, print_json, print_table, say
+from jdq.worker.report.comparison import FLOOR, METRICS
 
 if TYPE_CHECKING:
     from jdq.worker.report.comparison import Comparison, ComparisonRow
 
 MARK = "*"
 PAIRED = ("difference", "low", "high", "p_value")
+WITH_INTERVAL, WITHOUT_INTERVAL = ("accuracy", "f1", "macro_f1", "roc_auc"), ("log_loss", "calibration_error")
+SCORES = ("", *(METRICS[name] for name in WITH_INTERVAL), "vs best", "p")
+REST = (*(METRICS[name] for name in WITHOUT_INTERVAL), "train rows", "time", "device", "computed", "reused", "seed")
 
 
 @click.command()
@@ -93,7 +97,10 @@ def print_comparison(comparison: Comparison) -> None:
     say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, marked=False)
     if not comparison.floor:
-        say("no TF-IDF line yet: the next `jdq submit train-head` with this split adds it", err=True)
+        columns = ["--version", setting.dataset_version, "--label-column", setting.label_column]
+        sets = ["--multi-label"] if setting.multi_label else []
+        command = shlex.join(["jdq", "submit", "train-head", comparison.dataset, *columns, *sets])
+        say(f"no TF-IDF line: an earlier version of jdq measured these; new ones get it\n  try: {command}", err=True)
     if apart:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
@@ -102,22 +109,42 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
-    shown = [name for name in METRICS if name not in ("precision", "recall")]
-    costs = ["train rows", "time", "device", "computed", "reused", "seed"]
-    columns = ["", *(METRICS[name] for name in shown), "vs best", "p", *costs]
-    cells: list[list[str]] = []
-    for row in rows:
-        name = f"{MARK} {row.name}" if marked else row.name
-        values = [_number(row.metrics.get(metric)) for metric in shown]
-        cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
-        test = row.against_best
-        paired = ["", ""] if test is None else [f"{test.difference:+.3f}", _chance(test.p_value)]
-        cells.append([name, *values, *paired, f"{row.trained_rows:,}", *cost, str(row.seed)])
-        spans = [_span(row.intervals.get(metric)) for metric in shown]
-        cells.append([f"  {row.id}", *spans, "" if test is None else f"{test.low:+.2f}..{test.high:+.2f}", *[""] * 7])
-        if marked:
-            cells.append([f"  {row.why}", *[""] * (len(columns) - 1)])
-    print_table(columns, cells)
+    """Prints what was measured with intervals, and the rest beside it, or below it where the terminal is too narrow."""
+    scores = [_score_lines(row, marked=marked) for row in rows]
+    rest = [_rest(row) for row in rows]
+    blank = [""] * len(REST)
+    beside = [
+        [*line, *(cells if n == 0 else blank)]
+        for lines, cells in zip(scores, rest, strict=True)
+        for n, line in enumerate(lines)
+    ]
+    if fits([*SCORES, *REST], beside):
+        print_table([*SCORES, *REST], beside)
+        return
+    print_table(SCORES, [line for lines in scores for line in lines])
+    say("")
+    names = [row.name if row.id == FLOOR else row.id for row in rows]
+    print_table(["", *REST], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
+
+
+def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
+    """The values, below them their intervals, and why the row is marked."""
+    test = row.against_best
+    values = [_number(row.metrics.get(metric)) for metric in WITH_INTERVAL]
+    spans = [_span(row.intervals.get(metric)) for metric in WITH_INTERVAL]
+    paired = ["", ""] if test is None else [f"{test.difference:+.3f}", _chance(test.p_value)]
+    lines = [
+        [f"{MARK} {row.name}" if marked else row.name, *values, *paired],
+        [f"  {row.id}", *spans, "" if test is None else f"{test.low:+.2f}..{test.high:+.2f}", ""],
+    ]
+    return [*lines, [f"  {row.why}", *[""] * (len(SCORES) - 1)]] if marked else lines
+
+
+def _rest(row: ComparisonRow) -> list[str]:
+    """What has no interval, in the order of REST."""
+    metrics = [_number(row.metrics.get(metric)) for metric in WITHOUT_INTERVAL]
+    cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
+    return [*metrics, f"{row.trained_rows:,}", *cost, str(row.seed)]
 
 
 def _print_made(rows: list[ComparisonRow]) -> None:

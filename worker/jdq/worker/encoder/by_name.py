@@ -11,7 +11,7 @@ import numpy as np
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.hashing import PREFIX, HashEncoder
-from jdq.worker.encoder.options import AUTO, CLS
+from jdq.worker.encoder.options import AUTO, CLS, FAST
 from jdq.worker.encoder.pooling import ChosenPoolings, choose_poolings
 
 if TYPE_CHECKING:
@@ -72,6 +72,13 @@ def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype
     from jdq.worker.encoder.identity import describe
 
     return describe(name, max_length=max_length, precision=precision, storage_dtype=storage_dtype, pooling=pooling)
+
+
+def precision_of(requested: str, name: str, device: str, poolings: Sequence[str], automatic: Callable[[], str]) -> str:
+    """The precision that was requested for an encoder; `automatic` settles what "auto" means. "fast" loads it."""
+    if requested == AUTO:
+        return automatic()
+    return fastest_precision(name, device, poolings) if requested == FAST else requested
 
 
 def fastest_precision(name: str, device: str, poolings: Sequence[str]) -> str:

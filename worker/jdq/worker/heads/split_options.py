@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from jdq.worker.heads.errors import BadParameter, BadSplit
 
@@ -56,22 +54,21 @@ def check_split(options: SplitOptions) -> SplitOptions:
     return options
 
 
-def parts_of_cells(cells: Sequence[str], column: str) -> npt.NDArray[np.int8]:
+def parts_of_cells(cells: Sequence[str], column: str) -> list[int]:
     """The part that each cell of a split column names: 0 train, 1 validation, 2 test; -1 for an empty cell.
 
     Raises BadSplit for other cells, and where no row is in the train or the test part.
     """
-    values, value_of = np.unique(np.array(cells, dtype=np.str_), return_inverse=True)
-    words = {value: value.strip().lower() for value in values.tolist()}
-    part_of = {word: part for part, names in enumerate(PART_NAMES.values()) for word in names} | {"": -1}
-    unknown = [value for value, word in words.items() if word not in part_of]
+    named = {word: part for part, names in enumerate(PART_NAMES.values()) for word in names} | {"": -1}
+    values = sorted(set(cells))
+    unknown = [value for value in values if value.strip().lower() not in named]
     if unknown:
         shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         raise BadSplit(
             f"split column {column!r} has the value {shown}; a row's part is one of: {', '.join(PART_NAMES)}"
         )
-    parts = np.array([part_of[word] for word in words.values()], dtype=np.int8)[value_of]
+    part_of = {value: named[value.strip().lower()] for value in values}
     for part, name in ((0, "train"), (2, "test")):
-        if not (parts == part).any():
+        if part not in part_of.values():
             raise BadSplit(f"split column {column!r} has no row with the value {name!r}; it needs train and test")
-    return parts
+    return [part_of[cell] for cell in cells]

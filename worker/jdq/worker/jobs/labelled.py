@@ -139,7 +139,8 @@ def _given(found: _Rows, options: SplitOptions, label_separator: str | None) -> 
     if options.column is None:
         parts = np.where(found.rows >= found.versions[0].n_rows, TEST, TRAIN).astype(np.uint8)
     else:
-        named = parts_of_cells(found.versions[0].cells(options.column), options.column)[found.rows]
+        cells = found.versions[0].cells(options.column)
+        named = np.array(parts_of_cells(cells, options.column), dtype=np.int8)[found.rows]
         found, parts = found.only(named >= 0), named[named >= 0].astype(np.uint8)
     split, kept = split_as_given(found.labels, found.keys, parts, label_separator=label_separator)
     if left_out := int((~kept).sum()):

@@ -15,7 +15,7 @@ from jdq.store.keys import repeats
 from jdq.store.spaces.feature_space import Space
 from jdq.store.trained import Models
 from jdq.worker.config import Config
-from jdq.worker.encoder.by_name import fastest_precision, poolings_of, space_of
+from jdq.worker.encoder.by_name import poolings_of, precision_of, space_of
 from jdq.worker.encoder.options import automatic_precision, device_kind
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
@@ -71,10 +71,14 @@ class Plan:
         version = runtime.version(spec.dataset, spec.version)
         encoder = Models(runtime.store.root).encoder(spec.encoder)
         poolings = poolings_of(encoder, spec.pooling)
+        device = device_kind(devices)
+        precision = precision_of(
+            spec.precision, encoder, device, poolings.names, lambda: self._automatic(version, device)
+        )
         definition = space_of(
             encoder,
             max_length=spec.max_length,
-            precision=self._precision(version, encoder, devices, poolings.names),
+            precision=precision,
             storage_dtype=spec.storage_dtype,
             pooling=poolings.names[0],
         )
@@ -86,18 +90,8 @@ class Plan:
             devices=devices,
         )
 
-    def _precision(self, version: DatasetVersion, encoder: str, devices: list[str], poolings: Sequence[str]) -> str:
-        """The precision of the job's arithmetic. "fast" tries the encoder in this process."""
-        match self.context.spec.precision:
-            case "auto":
-                return self._automatic(version, devices)
-            case "fast":
-                return fastest_precision(encoder, device_kind(devices), poolings)
-            case precision:
-                return precision
-
-    def _automatic(self, version: DatasetVersion, devices: list[str]) -> str:
-        """The installation's precision; before it was settled, that of the dataset's last features, else the devices'.
+    def _automatic(self, version: DatasetVersion, device: str) -> str:
+        """The installation's precision; before it was settled, that of the dataset's last features, else the device's.
 
         Were it chosen again whenever workers come and go, everything would be computed again in another feature space.
         """
@@ -105,7 +99,7 @@ class Plan:
         earlier = next((record.space for record in version.spaces() if record.encoder == encoder), None)
         if earlier and settled_precision(runtime.jobbook, runtime.store) is None:
             return runtime.space(earlier).definition.precision
-        return settle_precision(runtime.jobbook, runtime.store, automatic_precision(device_kind(devices)))
+        return settle_precision(runtime.jobbook, runtime.store, automatic_precision(device))
 
     def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
         """Asks the store which texts it lacks in one of the spaces."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jdq.store.store import Store
-from jdq.worker.queue.jobbook import JobBook
+
+if TYPE_CHECKING:
+    from jdq.worker.queue.jobbook import JobBook
 
 
 def settled_precision(jobbook: JobBook, store: Store) -> str | None:
@@ -11,11 +15,13 @@ def settled_precision(jobbook: JobBook, store: Store) -> str | None:
     return jobbook.precision() or store.precision()
 
 
-def settle_precision(jobbook: JobBook, store: Store, precision: str) -> str:
+def settle_precision(jobbook: JobBook | None, store: Store, precision: str) -> str:
     """What `auto` means in this installation: this, unless it was settled before.
 
-    Redis has the last word; the store tells programs that work without it.
+    Redis has the last word; the store tells programs that work without it. jobbook: None for such a program.
     """
-    settled = jobbook.settle_precision(store.precision() or precision)
+    settled = store.precision() or precision
+    if jobbook is not None:
+        settled = jobbook.settle_precision(settled)
     store.settle_precision(settled)
     return settled

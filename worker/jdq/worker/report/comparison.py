@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,10 @@ import msgspec
 
 from jdq.store.errors import StoreError
 from jdq.worker.heads.split_options import SplitOptions
-from jdq.worker.report.paired import TESTED, Paired, paired
 
 if TYPE_CHECKING:
     from jdq.store.store import Store
-    from jdq.worker.report.paired import Tested
+    from jdq.worker.report.paired import Paired, Tested
 
 # What is compared, and its heading.
 METRICS = {
@@ -127,7 +126,13 @@ def compare_dataset(
         raise NothingToCompare(
             f"no head and no fine-tune of dataset {dataset} is in the store\n  try: jdq submit train-head {dataset}"
         )
-    reference = _reference(rows, newest.version, label_column or newest.label_column, strict=label_column is not None)
+    reference = _reference(
+        rows,
+        newest.version,
+        label_column or newest.label_column,
+        strict=label_column is not None,
+        has_floor=lambda setting: bool(_floor(store, dataset, setting)),
+    )
     marked = [replace(row, why=_why(row, reference)) for row in rows]
     marked.sort(key=lambda row: (not row.comparable, *_by_score(row)))
     floor = _floor(store, dataset, reference)
@@ -192,6 +197,7 @@ def _tested_against_best(
 ) -> dict[tuple[str, str], Paired]:
     """The paired test of each of these rows against the best of them, by id and name."""
     from jdq.store.job_files import JobFiles, NoResult
+    from jdq.worker.report.paired import TESTED, paired  # numpy, which no help needs
 
     files = JobFiles(store.root)
     best: Tested | None = None
@@ -226,15 +232,25 @@ def difference(setting: TestSetting, reference: TestSetting) -> str:
     return ""
 
 
-def _reference(rows: Sequence[ComparisonRow], version: str, column: str | None, *, strict: bool) -> TestSetting:
-    """The test setting of most rows, among those nearest to the requested one, if possible without rows left out."""
+def _reference(
+    rows: Sequence[ComparisonRow],
+    version: str,
+    column: str | None,
+    *,
+    strict: bool,
+    has_floor: Callable[[TestSetting], bool],
+) -> TestSetting:
+    """The test setting of most rows, among those nearest to the requested one, if possible without rows left out.
+
+    One with a floor has priority: the split of earlier versions of jdq, which had none, is not drawn any more.
+    """
     near = [row for row in rows if row.setting.dataset_version == version] or list(rows)
     of_column = [row for row in near if row.setting.label_column == column]
     if strict and not of_column:
         raise NothingToCompare(f"nothing was trained on the label column {column!r} of version {version}")
     nearest = of_column or near
     counts = Counter(row.setting for row in [row for row in nearest if row.learnt_rows == 0] or nearest)
-    return max(counts, key=lambda setting: (counts[setting], setting.dataset_version))
+    return max(counts, key=lambda setting: (has_floor(setting), counts[setting], setting.dataset_version))
 
 
 def _rows(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
