@@ -112,6 +112,41 @@ def test_a_job_without_an_owner_is_cancelled_by_anybody(jdq: CommandLine) -> Non
     assert " by " not in jdq.run("status", job).stdout.splitlines()[1]
 
 
+def test_ended_jobs_are_removed_from_the_history_and_their_features_are_kept(jdq: CommandLine) -> None:
+    done, queued = jdq.extracted(), jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
+    assert f"job {queued} has not ended" in jdq.run("jobs", "rm", done, queued, code=2).stderr
+    assert len(jdq.json("jobs")) == 2
+    assert jdq.run("jobs", "rm", done).stderr == f"job {done} removed\n"
+    assert [job["job"] for job in jdq.json("jobs")] == [queued]
+    jdq.run("status", done, code=4)
+    assert "40" in jdq.run("store", "ls").stdout
+
+
+def test_another_owners_jobs_are_removed_only_with_force_or_all(jdq: CommandLine) -> None:
+    first, second = jdq.extracted(), jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
+    jdq.run("cancel", second)
+    jdq.settings["JDQ_USER"] = "bob"
+    refused = jdq.run("jobs", "rm", first, code=2).stderr
+    assert f"try: jdq jobs rm {first} --force" in refused
+    assert jdq.run("jobs", "prune", "--older-than", "0m").stderr == "0 jobs removed\n"
+    jdq.run("jobs", "rm", first, "--force")
+    assert jdq.run("jobs", "prune", "--older-than", "1h", "--all").stderr == "0 jobs removed\n"
+    assert jdq.run("jobs", "prune", "--older-than", "0m", "--all").stderr == "1 job removed\n"
+    assert jdq.json("jobs") == []
+
+
+def test_jobs_are_pruned_only_by_a_time(jdq: CommandLine) -> None:
+    assert "Missing option '--older-than'" in jdq.run("jobs", "prune", code=2).stderr
+    assert "'soon' is neither" in jdq.run("jobs", "prune", "--older-than", "soon", code=2).stderr
+
+
+def test_a_job_that_a_worker_has_not_left_is_not_removed(jdq: CommandLine) -> None:
+    job = jdq.extracted()
+    jdq.workplace.client.hset("jdq:workers:busy", "w", job)
+    assert f"a worker has not left job {job} yet" in jdq.run("jobs", "rm", job, code=2).stderr
+    assert jdq.json("status", job)["state"] == "succeeded"
+
+
 def test_a_job_is_not_retried_before_the_one_that_it_waits_for(jdq: CommandLine) -> None:
     first = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     second = jdq.submit("train-head")

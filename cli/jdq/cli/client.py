@@ -107,12 +107,20 @@ class Client:
 
         force: also another owner's job, whose log then names this user.
         """
+        self.own_job(job, force=force, command=f"cancel {job}")
+        return self.jobbook.cancel(job, by=self.config.user)
+
+    def own_job(self, job: str, *, force: bool, command: str) -> Job:
+        """The job; raises UnknownJob, and BadRequest for another owner's job, unless `force`.
+
+        command: the one that takes --force.
+        """
         from jdq.worker.queue.contract import NOBODY
 
-        owner, user = self.job(job).owner, self.config.user
-        if owner not in (user, NOBODY) and not force:
-            raise BadRequest(f"job {job} is owned by {owner}, and you are {user}\n  try: jdq cancel {job} --force")
-        return self.jobbook.cancel(job, by=user)
+        found, user = self.job(job), self.config.user
+        if found.owner not in (user, NOBODY) and not force:
+            raise BadRequest(f"job {job} is owned by {found.owner}, and you are {user}\n  try: jdq {command} --force")
+        return found
 
     def note(self, text: str) -> None:
         """Tells the user what was assumed, or what may be wrong."""

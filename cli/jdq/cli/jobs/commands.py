@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
+from jdq.cli.jobs.history import prune, rm, time_of
 from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
 from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
 from jdq.worker.queue.contract import KINDS, NOBODY, JobState
@@ -51,7 +50,7 @@ def _about(job: Job) -> Iterator[str]:
         yield job.error.message
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs to list."
 )
@@ -61,15 +60,25 @@ def _about(job: Job) -> Iterator[str]:
 @click.option("--mine", is_flag=True, help="Only your own jobs: those of JDQ_USER, or of your login name.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only jobs of this kind.")
 @json_option
+@click.pass_context
 def jobs(
-    limit: int, state: str | None, since: str | None, owner: str | None, mine: bool, kind: str | None, as_json: bool
+    context: click.Context,
+    limit: int,
+    state: str | None,
+    since: str | None,
+    owner: str | None,
+    mine: bool,
+    kind: str | None,
+    as_json: bool,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first; remove old ones."""
+    if context.invoked_subcommand:
+        return
     if mine and owner is not None:
         raise click.UsageError("--mine and --owner exclude each other")
     client = Client()
     wanted = (state, client.config.user if mine else owner, kind)
-    known = client.jobbook.jobs(since=_since(since) if since else None)
+    known = client.jobbook.jobs(since=time_of(since, "--since") if since else None)
     _list([job for job in known if _matches(job, *wanted)][:limit], as_json)
 
 
@@ -114,15 +123,8 @@ def _list(listed: list[Job], as_json: bool) -> None:
     print_table(["job", *(["owner"] if owners else []), "state", "dataset", "done", "time", "submitted"], rows)
 
 
-def _since(text: str) -> float:
-    """A date, or an age, as seconds since 1970."""
-    units = {"m": 60, "h": 3600, "d": 86400}
-    try:
-        if text[-1:] in units:
-            return time.time() - float(text[:-1]) * units[text[-1]]
-        return datetime.datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a date nor an age such as 36h", param_hint="--since") from None
+jobs.add_command(rm)
+jobs.add_command(prune)
 
 
 @click.command()

@@ -11,8 +11,9 @@ import redis
 from jdq.worker.queue.contract import NOBODY, Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
 from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
-from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Retry, Submitted, TicketOrder, call
+from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Forget, Retry, Submitted, TicketOrder, call
 
+_BATCH = 500  # jobs that one call removes: the server does nothing else meanwhile
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
 
 
@@ -99,6 +100,24 @@ class JobBook:
         if answer == "unknown":
             raise UnknownJob(job)
         return answer == "cancelled"
+
+    def ended_before(self, moment: float) -> list[tuple[str, str]]:
+        """The id and owner of each job that ended before then (seconds since 1970), oldest first."""
+        ids = [str(job) for job in self._client.zrangebyscore("jdq:jobs", "-inf", moment * 1000)]
+        pipe = self._client.pipeline(transaction=False)
+        for job in ids:
+            pipe.hmget(f"jdq:job:{job}", "ended", "owner")
+        entries = pipe.execute(raise_on_error=False)
+        return [
+            (job, entry[1] or NOBODY)
+            for job, entry in zip(ids, entries, strict=True)
+            if isinstance(entry, list) and entry[0] and float(entry[0]) < moment * 1000
+        ]
+
+    def forget(self, jobs: Sequence[str]) -> list[str]:
+        """Removes those of the jobs that have ended and that no worker is still busy with; their ids."""
+        batches = (tuple(jobs[i : i + _BATCH]) for i in range(0, len(jobs), _BATCH))
+        return [job for batch in batches for job in call(self._client, Forget(batch), list[str])]
 
     def retry(self, job: str) -> list[TicketOrder]:
         """Runs a failed or cancelled job again; committed chunks stay committed. Returns the tickets to send.

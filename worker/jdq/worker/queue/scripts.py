@@ -57,6 +57,13 @@ class Cancel(Script, frozen=True):
     by: str | None = None
 
 
+class Forget(Script, frozen=True):
+    """Removes ended jobs and all their keys."""
+
+    script = "forget"
+    jobs: tuple[str, ...]
+
+
 class Retry(Script, frozen=True):
     """Runs a failed or cancelled job again. token: of this request; its repetition gets the same answer."""
 
