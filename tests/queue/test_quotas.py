@@ -9,11 +9,11 @@ import redis
 
 from jdq.cli.jobs.progress import state_text
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.queue.contract import FineTune, Queue
+from jdq.worker.queue.contract import FineTune, Queue, Spec
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from jdq.worker.queue.scripts import Quotas
-from tests.queue.conftest import SPEC, Clock
+from tests.queue.conftest import CLOCK, SPEC, Clock
 from tests.queue.test_ledger import taken
 
 FINE_TUNE = FineTune(dataset="d", version="v", options=FineTuneOptions(encoder="e"))
@@ -117,3 +117,23 @@ def test_an_owner_at_the_quota_holds_up_no_one_who_has_had_more(jobbook: JobBook
     assert taken(a, bob[0]).job == bob[0]
     assert taken(b, rich[0]).job == rich[0]
     assert taken(c, rich[1]).job == rich[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "quotas", "command"),
+    [(FINE_TUNE, Quotas(fine_tunes={"*": 1}), "zscore"), (SPEC, Quotas(devices={"bob": 1}), "exists")],
+)
+def test_a_hundred_jobs_that_are_held_back_do_not_make_every_call_slow(
+    jobbook: JobBook, worker_of: WorkerOf, client: redis.Redis, spec: Spec, quotas: Quotas, command: str
+) -> None:
+    queue = spec.first_queue
+    taken(worker_of("busy", quotas, queue), jobbook.create(spec, owner="bob")[0])
+    client.hdel(f"jdq:usage:{queue}", "bob")  # he goes first
+    for _ in range(100):
+        jobbook.create(spec, owner="bob")
+    rich, _ = jobbook.create(spec, owner="rich")
+    client.hset(f"jdq:usage:{queue}", "rich", f"99000 {int(client.get(CLOCK) or 0)}")
+    worker = worker_of("w", quotas, queue)
+    client.config_resetstat()
+    assert taken(worker, rich).job == rich
+    assert client.info("commandstats")[f"cmdstat_{command}"]["calls"] < 20
