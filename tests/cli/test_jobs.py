@@ -135,6 +135,20 @@ def test_another_owners_jobs_are_removed_only_with_force_or_all(jdq: CommandLine
     assert jdq.json("jobs") == []
 
 
+def test_only_those_who_have_the_right_submit_urgent_jobs(jdq: CommandLine) -> None:
+    submit = ("submit", "extract", jdq.file(), "--encoder", "hash:16", "--priority")
+    jdq.settings.update(JDQ_USER="bob", JDQ_HIGH_PRIORITY="alice, carl")
+    refused = jdq.run(*submit, "high", code=2).stderr
+    assert "--priority high is for alice, carl (JDQ_HIGH_PRIORITY), and you are bob" in refused
+    assert jdq.json("jobs") == []
+    assert jdq.workplace.runtime("cpu").store.datasets.names() == []
+    jdq.run(*submit, "normal")
+    jdq.settings["JDQ_USER"] = "carl"
+    jdq.run(*submit, "high")
+    jdq.settings.update(JDQ_USER="bob", JDQ_HIGH_PRIORITY="*")
+    jdq.run(*submit, "high")
+
+
 def test_jobs_are_pruned_only_by_a_time(jdq: CommandLine) -> None:
     assert "Missing option '--older-than'" in jdq.run("jobs", "prune", code=2).stderr
     assert "'soon' is neither" in jdq.run("jobs", "prune", "--older-than", "soon", code=2).stderr

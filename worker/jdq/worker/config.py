@@ -97,6 +97,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     # The most workers of a queue that owners have at the same time, and the most of these on fine-tunes.
     max_devices: _Quotas = ""
     max_fine_tunes: _Quotas = ""
+    # Who may submit with --priority high, comma separated; * is everybody.
+    high_priority: _Names = "*"
     # How long the work on a chunk may report nothing before it counts as hanging.
     stall_s: _Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
@@ -118,6 +120,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def share_of(self) -> dict[str, float]:
         """Each owner's share in device time; "*" is that of all others."""
         return {owner: float(share) for owner, share in _by_owner(self.shares)}
+
+    @property
+    def may_be_urgent(self) -> bool:
+        """Whether this user may submit with --priority high."""
+        return not {"*", self.user}.isdisjoint(name.strip() for name in self.high_priority.split(","))
 
     @property
     def most_devices(self) -> dict[str, int]:
