@@ -82,7 +82,9 @@ def stack(images: None, settings: dict[str, str], folder: Path) -> Iterator[Stac
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack = Stack(f"jdq-test-{secrets.token_hex(4)}", folder, settings, CPU_FILES)
     try:
-        stack.compose("--profile", "monitoring", "up", "-d", "--no-build")
+        # Not Prometheus and Grafana, whose images are not jdq's.
+        services = ("redis", "gpu-worker", "cpu-worker", "metrics", "flower")
+        stack.compose("--profile", "monitoring", "up", "-d", "--no-build", *services)
         yield stack
     finally:
         print(stack.compose("logs", "--tail", "60", check=False).stdout)  # noqa: T201 - pytest shows it on failure

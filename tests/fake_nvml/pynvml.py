@@ -1,8 +1,8 @@
 """NVML on a host without a GPU: answers as nvidia-ml-py does, from the JSON file that FAKE_NVML names.
 
 `{"error": "DriverNotLoaded"}`, or
-`{"gpus": [{"uuid", "name", "free_gib", "percent", "processes": {pid: GiB}, "slices"}]}`, where `slices` lists the
-slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
+`{"gpus": [{"uuid", "name", "free_gib", "percent", "milliwatts", "processes": {pid: GiB}, "slices"}]}`, where `slices`
+lists the slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
 """
 
 from __future__ import annotations
@@ -134,6 +134,12 @@ def nvmlDeviceGetUtilizationRates(handle: Any) -> Utilization:  # noqa: N802
     if handle["uuid"].startswith("MIG-"):
         raise NVMLError_InvalidArgument("Invalid Argument")
     return Utilization(handle.get("percent", 0))
+
+
+def nvmlDeviceGetPowerUsage(handle: Any) -> int:  # noqa: N802
+    if handle["uuid"].startswith("MIG-"):
+        raise NVMLError_NotSupported("Not Supported")
+    return int(handle.get("milliwatts", 0))
 
 
 def nvmlDeviceGetComputeRunningProcesses(handle: Any) -> list[Process]:  # noqa: N802

@@ -140,6 +140,29 @@ def test_all_chunks_of_a_job_are_committed_in_one_time_slice(workplace: Workplac
     assert (found.state, found.chunks_done) == (JobState.SUCCEEDED, 41)
 
 
+@pytest.mark.parametrize(
+    ("counts", "measured"),
+    [
+        ({"computed": 7, "tokens": 90, "device_ms": 30}, {"texts": 7, "tokens": 90, "tokens_per_s": 3000}),
+        ({"computed": 7, "tokens": 90, "device_ms": 0}, {"texts": 7, "tokens": 90}),
+        ({"trials_done": 1}, {}),
+    ],
+)
+def test_a_committed_chunk_is_one_line_with_what_was_computed_and_how_long_it_took(
+    workplace: Workplace, counts: dict[str, int], measured: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    job, _ = workplace.jobbook.create(SPEC)
+    with caplog.at_level(logging.INFO):
+        loop(workplace, job, lambda lease: Work(lambda held: time.sleep(0.05), lambda: Outcome(counts=counts)))
+    [record] = [record for record in caplog.records if "committed" in record.getMessage()]
+    found = dict(record.measured)  # type: ignore[attr-defined]
+    seconds = found.pop("seconds")
+    assert found == measured
+    assert 0.05 <= seconds < 5
+    listed = "".join(f"{value} {name}, " for name, value in measured.items())
+    assert record.getMessage() == f"chunk committed (last): {listed}{seconds} seconds"
+
+
 def test_one_failing_chunk_does_not_keep_the_others_from_being_done(workplace: Workplace) -> None:
     job = planned(workplace, 5)
 

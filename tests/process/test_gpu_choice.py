@@ -12,8 +12,9 @@ import pytest
 from jdq.worker.config import ConfigError, read_config
 from jdq.worker.process import gpu_choice, nvml
 from jdq.worker.process.devices import Gpu
-from jdq.worker.process.gpu_choice import Room, usable_gpus
+from jdq.worker.process.gpu_choice import Room, reported_use, usable_gpus
 from jdq.worker.process.readiness import NotReady
+from jdq.worker.queue.records import GpuUse
 from tests.fake_nvml import pynvml as fake
 from tests.fake_nvml.host import card, mig_card, write_host
 
@@ -203,3 +204,12 @@ def test_a_slice_is_asked_for_its_own_memory_and_a_lost_gpu_is_left(host: Path) 
     assert [bool(shortage(5, held=False, uuid=uuid)) for uuid in SLICES[:2]] == [True, False]
     write_host(host, error="GpuIsLost")
     assert shortage(5, held=True) == f"GPU {A} does not answer: GpuIsLost"
+
+
+def test_the_reported_use_is_the_drivers_and_none_where_it_does_not_answer(host: Path) -> None:
+    write_host(host, [card("a", free_gib=30, percent=40, milliwatts=312_500)])
+    gpu = Gpu(uuid=A, name="NVIDIA H100", index=0, card=A)
+    expected = GpuUse(uuid=A, percent=40, used=50 * 2**30, total=80 * 2**30, power_w=312.5)
+    assert reported_use(gpu) == expected
+    write_host(host, error="GpuIsLost")
+    assert reported_use(gpu) is None

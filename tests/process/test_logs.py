@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import celery.apps.worker
 import pytest
 import redis
+from kombu.exceptions import OperationalError
 
-from jdq.worker.process.logs import configure_logging, stream_job_lines, working_on
+from jdq.worker.process.logs import configure_logging, silence_other_lines, stream_job_lines, working_on
 from jdq.worker.queue.contract import Extract, encode_spec
 from jdq.worker.queue.jobbook import lines_key
 from jdq.worker.queue.ledger import Lease
@@ -27,6 +32,7 @@ def _handlers_as_they_were() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("jdq")
     before = (root.handlers[:], root.level, ours.handlers[:])
     yield
+    logging.captureWarnings(False)
     root.handlers[:], ours.handlers[:] = before[0], before[2]
     root.setLevel(before[1])
 
@@ -142,3 +148,54 @@ def test_work_goes_on_while_redis_is_away() -> None:
     with working_on(LEASE):
         for n in range(20):
             LOG.info("line %d", n)
+
+
+AWAY = [redis.ConnectionError("Error 111\nrefused"), redis.TimeoutError("no answer"), OperationalError("gone")]
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_server_that_is_away_is_one_line_and_no_stack(
+    form: str, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("w", form)
+    try:
+        raise error
+    except Exception:
+        LOG.exception("the chunk is given up")
+    [line] = capsys.readouterr().err.splitlines()
+    message = f"the chunk is given up: {' '.join(str(error).split())}"
+    if form == "text":
+        assert line.endswith(f"ERROR w -: {message}")
+    else:
+        fields = json.loads(line)
+        assert fields["message"] == message
+        assert "exception" not in fields
+
+
+def test_what_was_measured_is_fields_of_the_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("w", "json")
+    LOG.info("chunk committed", extra={"measured": {"texts": 3, "seconds": 0.5}})
+    fields = json.loads(capsys.readouterr().err)
+    assert (fields["texts"], fields["seconds"], fields["message"]) == (3, 0.5, "chunk committed")
+
+
+def test_warnings_of_python_are_lines_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("w", "json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    fields = json.loads(capsys.readouterr().err)
+    assert (fields["level"], fields["logger"]) == ("WARNING", "py.warnings")
+    assert "DeprecationWarning: old" in fields["message"]
+
+
+def test_celery_and_billiard_print_nothing_beside_the_log(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(celery.apps.worker, "safe_say", celery.apps.worker.safe_say)
+    monkeypatch.setenv("_MP_FORK_LOGLEVEL_", "20")
+    silence_other_lines()
+    celery.apps.worker.safe_say("worker: Warm shutdown (MainProcess)", sys.__stdout__)
+    assert capfd.readouterr() == ("", "")
+    assert "_MP_FORK_LOGLEVEL_" not in os.environ

@@ -19,15 +19,15 @@ SLICE = {"uuid": "MIG-1", "name": "slice", "free_gib": 3}
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a host with a busy card, and one of which a process uses a slice."""
     monkeypatch.setattr(nvml, "pynvml", fake)
-    first = card("a", free_gib=30, percent=40, processes={"7": 2, "8": None})
+    first = card("a", free_gib=30, percent=40, milliwatts=312_500, processes={"7": 2, "8": None})
     file = write_host(tmp_path / "nvml.json", [first, card("b", slices=[SLICE])])
     monkeypatch.setenv("FAKE_NVML", str(file))
     return file
 
 
-def test_the_use_of_a_card_has_a_share_of_the_time_and_that_of_a_slice_has_none(host: Path) -> None:
+def test_the_use_of_a_card_has_a_share_of_the_time_and_a_power_and_that_of_a_slice_has_neither(host: Path) -> None:
     whole, part = gpus() or []
-    assert use_of(whole) == nvml.Use(percent=40, used=50 * GIB, total=80 * GIB)
+    assert use_of(whole) == nvml.Use(percent=40, used=50 * GIB, total=80 * GIB, power_w=312.5)
     assert use_of(part) == nvml.Use(percent=None, used=77 * GIB, total=80 * GIB)
 
 

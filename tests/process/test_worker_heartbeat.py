@@ -20,7 +20,7 @@ from jdq.worker.process.self_test import Recovery, SelfTest
 from jdq.worker.process.worker_heartbeat import STOP_SIGNAL, WorkerHeartbeat
 from jdq.worker.queue.contract import PROTOCOL, TrainHead
 from jdq.worker.queue.jobbook import JobBook
-from jdq.worker.queue.records import Worker
+from jdq.worker.queue.records import GpuUse, Worker
 from jdq.worker.queue.scripts import TicketOrder
 from tests.process.test_watching import in_place
 from tests.redis_server import RedisServer
@@ -155,6 +155,14 @@ def test_a_worker_is_given_a_free_gpu_and_returns_it_when_it_ends(
     heartbeat.deregister()
     assert not client.exists("jdq:gpu:GPU-2")
     assert client.get("jdq:gpu:GPU-1") == "other"
+
+
+def test_heartbeats_report_the_use_of_the_leased_gpu(heartbeat: WorkerHeartbeat, jobbook: JobBook) -> None:
+    heartbeat._send()
+    assert listed(jobbook).gpu is None
+    heartbeat.lease_gpu(GPUS, use_of=lambda gpu: GpuUse(uuid=gpu.uuid, percent=40, power_w=312.5))
+    heartbeat._send()
+    assert listed(jobbook).gpu == GpuUse(uuid="GPU-1", percent=40, power_w=312.5)
 
 
 def test_a_worker_waits_while_all_gpus_are_taken_and_says_so_once(

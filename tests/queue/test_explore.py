@@ -42,7 +42,7 @@ def test_no_interleaving_of_seven_actions_breaks_the_ledger(own_client: redis.Re
 @pytest.mark.parametrize(
     ("script", "line", "broken"),
     [
-        ("commit", "if not holder_of(args) then return {'lost', {}} end", "only the present holder commits"),
+        ("commit", "  if holder['token'] ~= held.token then return nil end", "only the present holder commits"),
         ("next", "if earlier then return earlier end", "a repeated next gets its chunk"),
         ("reclaim", "  if now >= grace_until then reclaim_expired(id) end", "all jobs end"),
     ],

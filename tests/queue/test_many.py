@@ -90,7 +90,7 @@ def test_each_gpu_is_leased_by_one_worker_which_keeps_it_until_it_is_silent(
     assert c.lease_gpu(["G1", "G2"]) == "G1"
 
 
-def test_a_worker_is_forgotten_a_day_after_its_last_heartbeat(
+def test_a_worker_leaves_the_list_ten_minutes_after_its_last_heartbeat(
     jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
 ) -> None:
     gone, here = ledger_of("gone"), ledger_of("here")
@@ -102,17 +102,47 @@ def test_a_worker_is_forgotten_a_day_after_its_last_heartbeat(
     here.commit(taken(here, job), Outcome())
     client.hset("jdq:workers:busy", "gone", other)
     client.hset("jdq:workers:replies", "gone next", "{}")
+    client.hset("jdq:workers:texts", "gone", 5)
+    client.hset("jdq:workers:tokens", "gone", 50)
+    for _ in range(599 // 29):
+        clock.pass_s(29)
+        here.reclaim_expired()
+    assert client.hexists("jdq:workers", "gone")
+    clock.pass_s(21)
+    here.heartbeat({"queue": "cpu"})
+    here.reclaim_expired()
+    for part in ("", ":queue", ":busy", ":faults", ":sick", ":texts", ":tokens"):
+        assert not client.hexists(f"jdq:workers{part}", "gone"), part
+    assert [worker.name for worker in jobbook.workers()] == ["here"]
+    assert client.hexists("jdq:workers:replies", "gone next")
+
+
+def test_the_last_replies_of_a_worker_are_forgotten_a_day_after_its_last_heartbeat(
+    ledger_of: LedgerOf, clock: Clock, client: redis.Redis
+) -> None:
+    gone, here = ledger_of("gone"), ledger_of("here")
+    gone.heartbeat({"queue": "cpu"})
+    client.hset("jdq:workers:replies", mapping={"gone next": "{}", "gone commit": "{}", "here next": "{}"})
     clock.pass_s(86_399)
     here.reclaim_expired()
-    assert client.hexists("jdq:workers", "gone")
+    assert client.zscore("jdq:workers:seen", "gone")
+    assert len(client.hkeys("jdq:workers:replies")) == 3
     clock.pass_s(5)
     here.heartbeat({"queue": "cpu"})
     here.reclaim_expired()
-    for part in ("", ":queue", ":busy", ":faults", ":sick"):
-        assert not client.hexists(f"jdq:workers{part}", "gone"), part
-    assert not client.hexists("jdq:workers:replies", "gone next")
-    assert [worker.name for worker in jobbook.workers()] == ["here"]
-    assert client.zscore("jdq:workers:seen", "gone") is None
+    assert client.hkeys("jdq:workers:replies") == ["here next"]
+    assert client.zrange("jdq:workers:seen", 0, -1) == ["here"]
+
+
+def test_no_worker_is_forgotten_before_it_could_send_a_heartbeat_on_a_machine_that_slept(
+    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+) -> None:
+    slow, first = ledger_of("slow"), ledger_of("first")
+    slow.heartbeat({"queue": "cpu"})
+    slow.quarantine("its device is broken")
+    clock.pass_s(3600)
+    first.reclaim_expired()
+    assert slow.heartbeat({"queue": "cpu"}) == "its device is broken"
 
 
 def test_of_several_reclaims_within_an_interval_one_does_the_work(

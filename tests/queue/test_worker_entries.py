@@ -15,7 +15,7 @@ from tests.queue.conftest import SPEC, Clock
 from tests.queue.test_ledger import planned, taken
 
 LedgerOf = Callable[..., Ledger]
-HASHES = ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed")
+HASHES = ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The numbers of workers in .env: what Compose makes of them, without an engine."""
+"""The numbers and limits of workers in .env: what Compose makes of them, without an engine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 
 from tests.conftest import PROJECT
 
+needs_compose = pytest.mark.skipif(not shutil.which("docker-compose"), reason="no docker-compose on the PATH")
 
-@pytest.mark.skipif(not shutil.which("docker-compose"), reason="no docker-compose on the PATH")
+
+@needs_compose
 @pytest.mark.parametrize(
     ("files", "settings", "replicas"),
     [
@@ -29,10 +31,36 @@ from tests.conftest import PROJECT
 def test_up_keeps_the_number_of_workers(
     files: str, settings: dict[str, str], replicas: dict[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").touch()
-    environment = {"PATH": os.environ["PATH"], "COMPOSE_FILE": files, "JDQ_REDIS_PASSWORD": "x", **settings}
-    command = ["docker-compose", "--env-file", str(tmp_path / ".env"), "config"]
-    shown = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True).stdout
-    services = dict(re.findall(r"^  ([\w-]+-worker):\n(.*?)(?=^  \w|^\w)", shown, re.MULTILINE | re.DOTALL))
-    found = {name: re.findall(r"replicas: (\d+)", service) for name, service in services.items()}
+    found = {
+        name: re.findall(r"replicas: (\d+)", service) for name, service in workers(files, settings, tmp_path).items()
+    }
     assert found == {name: [number] for name, number in replicas.items()}
+
+
+@needs_compose
+@pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        ({}, ["32g", "4096", "/tmp:size=1g"]),
+        ({"JDQ_WORKER_MEMORY": "8g", "JDQ_WORKER_PIDS": "99", "JDQ_WORKER_TMP": "2g"}, ["8g", "99", "/tmp:size=2g"]),
+    ],
+)
+def test_workers_have_limits(settings: dict[str, str], limits: list[str], tmp_path: Path) -> None:
+    for service in workers("compose.yaml:docker/compose.cpu.yaml", settings, tmp_path).values():
+        memory, pids = (re.findall(rf"{name}_limit: \W?(\w+)", service) for name in ("mem", "pids"))
+        tmpfs = re.findall(r"tmpfs:\s+- (\S+)", service)
+        assert [*map(_in_bytes, memory), *pids, *tmpfs] == [_in_bytes(limits[0]), *limits[1:]]
+
+
+def workers(files: str, settings: dict[str, str], folder: Path) -> dict[str, str]:
+    """The services of workers as Compose sees them: name -> YAML."""
+    (folder / ".env").touch()
+    environment = {"PATH": os.environ["PATH"], "COMPOSE_FILE": files, "JDQ_REDIS_PASSWORD": "x", **settings}
+    command = ["docker-compose", "--env-file", str(folder / ".env"), "config"]
+    shown = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True).stdout
+    return dict(re.findall(r"^  ([\w-]+-worker):\n(.*?)(?=^  \w|^\w)", shown, re.MULTILINE | re.DOTALL))
+
+
+def _in_bytes(size: str) -> int:
+    """Compose 1.29 shows the size as it was written, v2 in bytes."""
+    return int(size) if size.isdigit() else int(size[:-1]) * 2**30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -31,13 +32,17 @@ def test_a_slurm_job_returns_its_chunks_before_its_time_limit(stack: Stack, tmp_
     stack.run("up", "--gpu-workers", "0", "--cpu-workers", "1")
     path = f"{Path(JDQ).parent}{os.pathsep}{os.environ['PATH']}"
     environment = stack.environment | {"PATH": path, "FAKE_SLURM": str(tmp_path), "JDQ_DEVICE": "cpu"}
+    environment["JDQ_LOG_FORMAT"] = "json"
     sbatch = [sys.executable, str(PROJECT / "tests" / "stack" / "fake_sbatch.py"), str(file)]
-    with subprocess.Popen(sbatch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as slurm:
+    output = (tmp_path / "output").open("w", encoding="utf-8")
+    with output, subprocess.Popen(sbatch, env=environment, stdout=output, stderr=output) as slurm:
         until(lambda: states(stack).get("slurm-42") == "idle")
         job = slow(stack, tmp_path)
         (tmp_path / "near-limit").touch()
         assert slurm.wait(120) == 0
     assert (tmp_path / "exit").read_text() == "0"
+    _, *lines = (tmp_path / "output").read_text(encoding="utf-8").splitlines()  # after "Submitted batch job 42"
+    assert {json.loads(line)["worker"].partition("@")[0] for line in lines} == {"slurm-42"}
     assert "slurm-42" not in states(stack)
     assert {attempt["what"] for attempt in stack.json("status", job)["attempts"]} == {"drain"}
     assert stack.json("status", job)["state"] == "running"  # for the next worker

@@ -16,7 +16,7 @@ from jdq.store.location import share_with_group
 from jdq.worker.config import read_config
 from jdq.worker.process.child_watch import Child, ChildWatch
 from jdq.worker.process.devices import device_of, show_only
-from jdq.worker.process.logs import WORKER_NAME, configure_logging
+from jdq.worker.process.logs import WORKER_NAME, configure_logging, silence_other_lines
 from jdq.worker.process.readiness import NotReady, check_readiness, check_server
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.worker_heartbeat import WorkerHeartbeat
@@ -32,6 +32,7 @@ _heartbeats: list[WorkerHeartbeat] = []
 @signals.celeryd_init.connect
 def _name(sender: str, **_: Any) -> None:
     os.environ[WORKER_NAME] = sender
+    _set_up_logging()  # Celery's warnings come before it asks for that
 
 
 @signals.setup_logging.connect
@@ -51,7 +52,7 @@ def _register(sender: Any, **_: Any) -> None:
         check_readiness(config)
         check_server(config)
         # Not at the top: Flower imports this module where nvidia-ml-py is not installed.
-        from jdq.worker.process.gpu_choice import Room, usable_gpus
+        from jdq.worker.process.gpu_choice import Room, reported_use, usable_gpus
 
         usable = usable_gpus(config, os.environ) if queues[0] == "gpu" else []
     except NotReady as error:
@@ -61,9 +62,14 @@ def _register(sender: Any, **_: Any) -> None:
     heartbeat.start()
     _heartbeats.append(heartbeat)
     if usable:
-        show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage))
+        show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage, reported_use))
     if (device := device_of(config, queues[0])) != "cpu":
         heartbeat.test_device(device)
+
+
+@signals.celeryd_after_setup.connect
+def _log_only(**_: Any) -> None:
+    silence_other_lines()
 
 
 @signals.worker_ready.connect

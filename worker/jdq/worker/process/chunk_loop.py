@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -136,7 +136,9 @@ class ChunkLoop:
     def _commit(self, held: HeldLease, outcome: Outcome) -> None:
         committed = self._ledger.commit(held.lease, outcome)
         self._heartbeat.forget(held)
-        log.info("chunk committed (%s)", committed.answer)
+        measured = _measured(outcome.counts, held.held_s)
+        text = ", ".join(f"{value} {name}" for name, value in measured.items())
+        log.info("chunk committed (%s): %s", committed.answer, text, extra={"measured": measured})
         self._send(committed.tickets)
 
     def _step(self, held: HeldLease, step: Callable[[], T]) -> T | None:
@@ -209,3 +211,11 @@ class ChunkLoop:
         if isinstance(stop, Draining):
             self._draining = True
             self._tell(lambda: self._ledger.release(held.lease, "the worker was told to stop"))
+
+
+def _measured(counts: Mapping[str, int], seconds: float) -> dict[str, float]:
+    """What a log line says of a committed chunk: texts, tokens and tokens_per_s where its encoder computed any."""
+    texts, tokens, device_ms = (counts.get(name, 0) for name in ("computed", "tokens", "device_ms"))
+    measured: dict[str, float] = {"texts": texts, "tokens": tokens} if texts or tokens else {}
+    speed = {"tokens_per_s": 1000 * tokens // device_ms} if tokens and device_ms else {}
+    return measured | speed | {"seconds": round(seconds, 3)}

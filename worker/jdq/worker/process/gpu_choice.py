@@ -8,8 +8,9 @@ import psutil
 
 from jdq.worker.config import Config
 from jdq.worker.process.devices import Gpu
-from jdq.worker.process.nvml import DriverFault, Memory, gpus, memory_of
+from jdq.worker.process.nvml import DriverFault, Memory, gpus, memory_of, use_of
 from jdq.worker.process.readiness import NotReady, check_gpu_build, is_rocm_build
+from jdq.worker.queue.records import GpuUse
 
 GIB = 2**30
 ON_THE_CPU = "\n  or, to compute on the CPU: JDQ_GPUS=none"
@@ -105,6 +106,15 @@ def _one_if_given(usable: list[Gpu], device: str) -> list[Gpu]:
 
 def _listed(present: list[Gpu]) -> str:
     return ", ".join(f"{gpu.index} {gpu.name} {gpu.uuid}" for gpu in present) or "none"
+
+
+def reported_use(gpu: Gpu) -> GpuUse | None:
+    """What a worker's heartbeat says of its GPU; None where the driver does not answer."""
+    try:
+        use = use_of(gpu)
+    except DriverFault:
+        return None
+    return GpuUse(uuid=gpu.uuid, percent=use.percent, used=use.used, total=use.total, power_w=use.power_w)
 
 
 class Room:

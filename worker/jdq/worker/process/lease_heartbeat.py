@@ -60,6 +60,12 @@ class HeldLease:
         self._told_at = 0.0
         self._checked_at: float | None = None
         self._longest_gap_s = 0.0
+        self._since = time.monotonic()
+
+    @property
+    def held_s(self) -> float:
+        """Seconds since the chunk was leased."""
+        return time.monotonic() - self._since
 
     def check(self) -> None:
         """Counts as progress; raises StopWork when the work must stop. Call it between forward passes: it is cheap."""

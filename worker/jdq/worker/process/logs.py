@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import os
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import redis
+from kombu.exceptions import OperationalError
 
 from jdq.worker.queue.jobbook import lines_key
 from jdq.worker.queue.ledger import Lease
@@ -59,8 +61,8 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         job, chunk = getattr(record, "job", None), getattr(record, "chunk", None)
         where = f"{job}/{chunk}" if job else "-"
-        head = f"{_moment(record)} {record.levelname} {getattr(record, 'worker', '-')} {where}: {record.getMessage()}"
-        return f"{head}\n{self.formatException(record.exc_info)}" if record.exc_info else head
+        head = f"{_moment(record)} {record.levelname} {getattr(record, 'worker', '-')} {where}: {_message(record)}"
+        return f"{head}\n{self.formatException(record.exc_info)}" if record.exc_info and not _away(record) else head
 
 
 class _Json(logging.Formatter):
@@ -74,9 +76,10 @@ class _Json(logging.Formatter):
             "job": getattr(record, "job", None),
             "chunk": getattr(record, "chunk", None),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
+            **getattr(record, "measured", {}),
         }
-        if record.exc_info:
+        if record.exc_info and not _away(record):
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
 
@@ -100,6 +103,17 @@ class _Stream(logging.Handler):
             return  # the line is in the worker's own log
 
 
+def _away(record: logging.LogRecord) -> BaseException | None:
+    """The error of a server that does not answer: its stack says nothing, and each line of a long outage has one."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error if isinstance(error, redis.ConnectionError | redis.TimeoutError | OperationalError) else None
+
+
+def _message(record: logging.LogRecord) -> str:
+    away = _away(record)
+    return f"{record.getMessage()}: {' '.join(str(away).split())}" if away else record.getMessage()
+
+
 def _moment(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
@@ -112,9 +126,22 @@ def configure_logging(worker: str, form: str, *, level: int = logging.INFO) -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)
     # Celery's own lines about tickets add nothing to the chunks' lines.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def silence_other_lines() -> None:
+    """Ends what a worker prints beside its log: Celery at a shutdown, and billiard in a new process.
+
+    Call it after Celery has set up logging, and before it starts processes.
+    """
+    # Not at the top: a client that computes in its own process needs this module, and no worker of Celery's.
+    import celery.apps.worker
+
+    celery.apps.worker.safe_say = lambda *_: None
+    os.environ.pop("_MP_FORK_LOGLEVEL_", None)
 
 
 def stream_job_lines(worker: str, client: redis.Redis) -> None:

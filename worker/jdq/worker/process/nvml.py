@@ -27,14 +27,15 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """How much of a GPU all processes use. percent: None of a slice, of which the driver does not know it.
+    """How much of a GPU all processes use. percent, power_w: None of a slice, of which the driver does not know them.
 
-    used, total: memory in bytes.
+    used, total: memory in bytes. power_w: watts.
     """
 
     percent: int | None
     used: int
     total: int
+    power_w: float | None = None
 
 
 def gpus() -> list[Gpu] | None:
@@ -69,14 +70,20 @@ def use_of(gpu: Gpu) -> Use:
     def ask() -> Use:
         device = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
         memory = pynvml.nvmlDeviceGetMemoryInfo(device)
-        return Use(percent=_percent(device), used=memory.used, total=memory.total)
+        return Use(
+            percent=_known(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)),
+            used=memory.used,
+            total=memory.total,
+            power_w=_known(lambda: float(pynvml.nvmlDeviceGetPowerUsage(device) / 1000)),
+        )
 
     return _answer(ask)
 
 
-def _percent(device: Any) -> int | None:
+def _known(question: Callable[[], T]) -> T | None:
+    """None of a device of which the driver does not know it."""
     try:
-        return int(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)
+        return question()
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument):
         return None
 

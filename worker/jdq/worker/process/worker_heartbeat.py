@@ -22,6 +22,7 @@ from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.process.self_test import Recovery, SelfTest
 from jdq.worker.queue.contract import PROTOCOL
+from jdq.worker.queue.records import GpuUse
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ class Shortage(Protocol):
     """Why a GPU must be left to others, or ''."""
 
     def __call__(self, gpu: Gpu, *, held: bool) -> str: ...
+
+
+GpuUseOf = Callable[[Gpu], GpuUse | None]  # None where the driver does not answer
 
 
 class WorkerHeartbeat(threading.Thread):
@@ -47,6 +51,7 @@ class WorkerHeartbeat(threading.Thread):
         self._device = device
         self._gpu: Gpu | None = None
         self._shortage: Shortage | None = None
+        self._use_of: GpuUseOf = lambda _: None
         self._condition = "starting"
         self._sick = ""
         self._serves = True  # whether this worker consumes its queue
@@ -77,6 +82,7 @@ class WorkerHeartbeat(threading.Thread):
                 self._try(lambda: self._recovery.step(bool(self._sick)))
                 self._try(self._look_for_stray_process)
             if self._stopping.is_set() and not drained:
+                log.info("this worker was told to stop")
                 drained = self._try(self._runtime.ledger.drain)
                 if not drained:
                     self._end_child(STOP_SIGNAL)
@@ -86,12 +92,15 @@ class WorkerHeartbeat(threading.Thread):
             # An order to stop must reach the working process immediately, not one heartbeat later.
             (self._gone if drained else self._stopping).wait(self._runtime.config.heartbeat_s)
 
-    def lease_gpu(self, gpus: Sequence[Gpu], shortage: Shortage | None = None) -> Gpu:
+    def lease_gpu(
+        self, gpus: Sequence[Gpu], shortage: Shortage | None = None, use_of: GpuUseOf = lambda _: None
+    ) -> Gpu:
         """Leases one of the GPUs for as long as this thread lives; waits, and reports it, while there is none.
 
-        shortage: why a GPU must be left to others; None: never.
+        shortage: why a GPU must be left to others; None: never. use_of: what heartbeats report of the GPU's use.
         """
         self._shortage = shortage
+        self._use_of = use_of
         while True:
             short = {gpu.uuid: reason for gpu in gpus if shortage and (reason := shortage(gpu, held=False))}
             free = [gpu.uuid for gpu in gpus if gpu.uuid not in short]
@@ -134,7 +143,7 @@ class WorkerHeartbeat(threading.Thread):
         self._try(self._send)
 
     def stop(self) -> None:
-        """Has the working process release its chunks: this worker is about to end."""
+        """Has the working process release its chunks: this worker is about to end. For signal handlers."""
         self._runtime.end()
         self._stopping.set()
 
@@ -156,6 +165,7 @@ class WorkerHeartbeat(threading.Thread):
             "condition": self._condition,
             "version": version("jdq"),
             "protocol": PROTOCOL,
+            "gpu": self._use_of(self._gpu) if self._gpu else None,
         }
         sick = self._runtime.ledger.heartbeat(description, ready=self._condition == "ready")
         self._sick = sick

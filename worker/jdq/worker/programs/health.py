@@ -9,7 +9,6 @@ import click
 
 from jdq.worker.config import read_config
 from jdq.worker.queue.connection import checked, connect
-from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.exit_codes import ExitCode, exit_on_error
 from jdq.worker.queue.jobbook import JobBook
 
@@ -29,7 +28,7 @@ def health_of(name: str, jobbook: JobBook) -> str:
         raise Unhealthy(f"worker {name} is sick: {worker.reason}")
     if worker and worker.state != "dead":
         return f"{worker.state} on {worker.job}" if worker.job else worker.state
-    leased = (job.id for job in jobbook.jobs() if job.state == JobState.RUNNING and name in job.workers)
+    leased = (job.id for job in jobbook.open_jobs() if name in job.workers)
     if job := next(leased, None):
         return f"silent, but it holds the lease of a chunk of {job}"
     if worker is None:

@@ -91,6 +91,23 @@ class JobBook:
         ids = self._client.zrevrangebyscore("jdq:jobs", "+inf", "-inf" if since is None else since * 1000)
         return [str(job) for job in ids]
 
+    def open_jobs(self) -> list[Job]:
+        """The jobs that have not ended, those that wait for others included. Reads no job that has ended."""
+        ids: set[str] = set()
+        found: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
+        while found:
+            ids |= found
+            pipe = self._client.pipeline(transaction=False)
+            for job in found:
+                pipe.smembers(f"jdq:job:{job}:dependents")
+            found = set().union(*pipe.execute()) - ids
+        return self._read(sorted(ids))
+
+    def totals(self) -> dict[str, int]:
+        """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
+        found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
+        return {name: int(value) for name, value in found.items()}
+
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already.
 
@@ -144,8 +161,10 @@ class JobBook:
         pipe.hgetall("jdq:workers:sick")
         pipe.hgetall("jdq:workers:speed")
         pipe.hgetall("jdq:workers:drained")
+        pipe.hgetall("jdq:workers:texts")
+        pipe.hgetall("jdq:workers:tokens")
         pipe.time()
-        described, seen, busy, draining, sick, speeds, drained, (seconds, micros) = pipe.execute()
+        described, seen, busy, draining, sick, speeds, drained, texts, tokens, (seconds, micros) = pipe.execute()
         last_seen = dict(seen)
         now = seconds + micros / 1e6
         return [
@@ -159,6 +178,8 @@ class JobBook:
                 sick=sick.get(name),
                 drained=drained.get(name),
                 speed=speeds.get(name),
+                texts=int(texts.get(name, 0)),
+                tokens=int(tokens.get(name, 0)),
             )
             for name, text in sorted(described.items())
         ]

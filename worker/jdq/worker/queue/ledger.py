@@ -227,7 +227,7 @@ class Ledger:
         """Removes this worker, which was told to stop, and its lease of the GPU."""
         pipe = self.client.pipeline()
         self._come_back(pipe)
-        for name in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed"):
+        for name in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens"):
             pipe.hdel(f"jdq:workers{name}", self.worker)
         pipe.hdel("jdq:workers:replies", f"{self.worker} next", f"{self.worker} commit")
         pipe.zrem("jdq:workers:seen", self.worker)

@@ -32,8 +32,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     first_charge_ms: int = 10_000
     log_length: int = 500  # attempts and their reasons that a job keeps
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead
+    worker_listed_ms: int = 600_000  # how long a dead one is listed
     worker_forgotten_ms: int = 86_400_000
     gpu_lease_ms: int = 15_000
+    totals: tuple[str, ...] = (
+        "computed",
+        "reused",
+        "truncated",
+        "tokens",
+        "device_ms",
+    )  # counts also added over all jobs
     # A job from which no chunk was taken for this long gets another ticket; the wait then doubles, up to the maximum.
     ticket_wait_ms: int = 10_000
     ticket_wait_max_ms: int = 600_000

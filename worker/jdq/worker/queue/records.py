@@ -58,6 +58,19 @@ class Job:
         return (self.ended or self.read_at) - self.started
 
 
+class GpuUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a worker's GPU all processes use, as its driver says; None where it does not.
+
+    percent: of the time; used, total: memory in bytes; power_w: watts.
+    """
+
+    uuid: str
+    percent: int | None = None
+    used: int | None = None
+    total: int | None = None
+    power_w: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """A worker as it describes itself.
@@ -79,6 +92,9 @@ class Worker:
     protocol: int  # of its messages
     tokens_per_s: int | None  # of the last chunk that its encoder computed
     reason: str | None = None
+    texts: int = 0  # that it has computed since it registered
+    tokens: int = 0
+    gpu: GpuUse | None = None  # the GPU that it leases
 
 
 class _Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +108,7 @@ class _Description(msgspec.Struct, frozen=True, kw_only=True):
     condition: str = "ready"
     version: str = "-"
     protocol: int = 0
+    gpu: GpuUse | None = None
 
 
 def readable_job(job: str, now: float, part: list[Any]) -> Job:
@@ -191,6 +208,8 @@ def worker_record(
     sick: str | None,
     drained: str | None,
     speed: str | None,
+    texts: int,
+    tokens: int,
 ) -> Worker:
     """The worker that described itself so; one whose description no version of jdq wrote is shown as unreadable."""
     described = _lenient(text, _Description, _Description(condition="unreadable"))
@@ -220,6 +239,9 @@ def worker_record(
         protocol=described.protocol,
         tokens_per_s=None if speed is None else int(speed),
         reason=_reason(sick) or (drained if drained != DRAINED else None),
+        texts=texts,
+        tokens=tokens,
+        gpu=described.gpu,
     )
 
 

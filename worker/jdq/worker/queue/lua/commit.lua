@@ -3,7 +3,8 @@
 local id, following = args.job, args.follow_up
 local earlier = earlier_reply('commit')
 if earlier then return earlier end
-if not holder_of(args) then return {'lost', {}} end
+local holder = holder_of(args)
+if not holder then return {'lost', {}} end
 
 for name, value in pairs(args.counts) do
   check(whole(value), 'the count ' .. name .. ' is ' .. tostring(value) .. ', not a whole number')
@@ -24,6 +25,10 @@ if tokens and device_ms and device_ms > 0 then
   redis.call('HSET', 'jdq:workers:speed', args.worker, math.floor(1000 * tokens / device_ms))
 end
 for name, value in pairs(args.counts) do redis.call('HINCRBY', key(id), 'count:' .. name, value) end
+for _, name in ipairs(limits.totals) do count(name, args.counts[name] or 0) end
+count(args.worker, args.counts.computed or 0, 'jdq:workers:texts')
+count(args.worker, tokens or 0, 'jdq:workers:tokens')
+count_time('chunk', id, holder.since or now)
 if args.result then redis.call('HSET', key(id), 'result', args.result) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
 

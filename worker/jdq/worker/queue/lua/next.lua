@@ -52,7 +52,7 @@ local function lease(id)
   redis.call('HSET', key(id, 'holders'), chunk,
     cjson.encode({token = args.token, worker = args.worker, process = args.process, since = now, charged = charge_ahead(id)}))
   redis.call('HSET', key(id), 'state', 'running')
-  redis.call('HSETNX', key(id), 'started', now)
+  if redis.call('HSETNX', key(id), 'started', now) == 1 then count_time('wait', id, number(id, 'created')) end
   wait_for_taker(id, limits.ticket_wait_ms)
   redis.call('HSET', 'jdq:workers:busy', args.worker, id)
   local spec = redis.call('HGET', key(id), 'spec')

@@ -14,10 +14,17 @@ if unwatched then
   redis.call('HSET', 'jdq:reclaim', 'grace_until', grace_until)
 end
 
-local forgotten = redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - limits.worker_forgotten_ms)
-for _, name in ipairs(forgotten) do
+-- A dead worker leaves the list; only later its last replies go, which a worker that was only unreachable may still ask for.
+local function silent_for(milliseconds)
+  return redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - milliseconds)
+end
+for _, name in ipairs(now >= grace_until and silent_for(limits.worker_listed_ms) or {}) do
+  for _, part in ipairs({'', ':queue', ':busy', ':idle', ':faults', ':sick', ':speed', ':texts', ':tokens'}) do
+    redis.call('HDEL', 'jdq:workers' .. part, name)
+  end
+end
+for _, name in ipairs(silent_for(limits.worker_forgotten_ms)) do
   redis.call('ZREM', 'jdq:workers:seen', name)
-  for _, part in ipairs({'', ':queue', ':busy', ':idle', ':faults', ':sick', ':speed'}) do redis.call('HDEL', 'jdq:workers' .. part, name) end
   redis.call('HDEL', 'jdq:workers:replies', name .. ' next', name .. ' commit')
 end
 

@@ -24,6 +24,18 @@ local function check(valid, what)
   if not valid then error('refused: ' .. what, 0) end
 end
 
+-- Adds to a total that only monitoring reads, of the installation or in another hash: whatever is there stops no work.
+local function count(name, by, hash)
+  redis.pcall('HINCRBY', hash or 'jdq:totals', name, by)
+end
+
+-- Adds the time since then to a total of the job's kind, and one to how often that was done.
+local function count_time(name, id, since)
+  local kind = tostring(redis.call('HGET', key(id), 'kind'))
+  count(name .. ':' .. kind, 1)
+  count(name .. '_ms:' .. kind, math.max(0, now - since))
+end
+
 -- What went wrong with a chunk so far: attempts that ended badly, `fault`, `expired` and `death` by cause, the step that the
 -- furthest of them reached, the workers that leave the chunk to others (until when, or always if it is true), and since when
 -- it is pending.
@@ -38,8 +50,9 @@ local function log_event(id, event)
   redis.call('LTRIM', key(id, 'log'), -limits.log_length, -1)
 end
 
--- Logs why an attempt at a chunk ended.
+-- Logs and counts why an attempt at a chunk ended.
 local function log_attempt(id, chunk, what, worker, reason)
+  count('attempts:' .. what, 1)
   local attempt = troubles(id, chunk).attempts + 1
   log_event(id, {what = what, chunk = tonumber(chunk), attempt = attempt, worker = worker, reason = reason})
 end
@@ -236,6 +249,8 @@ local function end_one(job, how, why)
   local ends, tickets = {}, {}
   redis.call('HSET', key(job), 'state', how, 'ended', now)
   if why then redis.call('HSET', key(job), 'error', why) end
+  count('ended:' .. tostring(redis.call('HGET', key(job), 'kind')) .. ':' .. how, 1)
+  if how == 'succeeded' then count_time('run', job, number(job, 'started')) end
   close(job)
   return_all(job)
   for _, other in ipairs(redis.call('SMEMBERS', key(job, 'dependents'))) do
