@@ -19,7 +19,7 @@ from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import Queue
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
-from jdq.worker.queue.scripts import TicketOrder
+from jdq.worker.queue.scripts import Quotas, TicketOrder
 from jdq.worker.queue.tickets import send_tickets
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,13 @@ class Runtime:
         ending = self._ending  # only it: a client that held this object would be in a cycle, and be closed late
         client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not ending.is_set())
         return Ledger(
-            client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reclaim_s=self.config.reclaim_s
+            client,
+            worker=self.worker,
+            queue=self.queue,
+            lease_s=self.config.lease_s,
+            reclaim_s=self.config.reclaim_s,
+            shares=self.config.share_of,
+            quotas=Quotas(devices=self.config.most_devices, fine_tunes=self.config.most_fine_tunes),
         )
 
     def end(self) -> None:
