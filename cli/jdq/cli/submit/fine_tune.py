@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--lora", type=int, metavar="RANK", help="Train only low-rank updates of the attention weights.")
 @click.option(
-    "--early-stopping", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better score."
+    "--early-stopping", type=int, metavar="EPOCHS", help="Number of epochs without a better score after which to stop."
 )
 @click.option(
     "--seed",
