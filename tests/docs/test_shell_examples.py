@@ -21,7 +21,17 @@ from jdq.worker.encoder.tiny import make_tiny_bart
 from tests.docs.generate import DOCS, PROJECT
 from tests.docs.test_pages import FENCE
 
-HOW_TO = ("train-a-head", "fine-tune", "predict", "compare", "korean", "offline", "own-head", "long-documents")
+HOW_TO = (
+    "train-a-head",
+    "fine-tune",
+    "predict",
+    "compare",
+    "check-data",
+    "korean",
+    "offline",
+    "own-head",
+    "long-documents",
+)
 PAGES = [
     *(DOCS / "how-to" / f"{name}.md" for name in (*HOW_TO, "terminal", "cluster", "tune", "install", "troubleshoot")),
     DOCS / "tutorial.md",
