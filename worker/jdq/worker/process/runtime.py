@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import cache, cached_property
 
 from celery import Celery
@@ -35,14 +36,15 @@ class Runtime:
         self.worker = worker
         self.queue = queue
         self.canary_due: dict[str, float] = {}  # by feature space, on the monotonic clock
-        self._ends = False
+        self._ending = threading.Event()
         self._versions: dict[tuple[str, str], DatasetVersion] = {}
         self._spaces: dict[str, Space] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger; its commands wait for a server that restarts."""
-        client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not self._ends)
+        ending = self._ending  # only it: a client that held this object would be in a cycle, and be closed late
+        client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not ending.is_set())
         return Ledger(
             client,
             worker=self.worker,
@@ -55,7 +57,7 @@ class Runtime:
 
     def end(self) -> None:
         """From now on, no command waits for a server that is away: this process is about to end."""
-        self._ends = True
+        self._ending.set()
 
     @cached_property
     def jobbook(self) -> JobBook:
