@@ -200,7 +200,7 @@ def test_only_a_prediction_has_a_table(jdq: CommandLine) -> None:
 
 
 def test_log_lines_are_printed_in_order_and_none_where_there_are_none(jdq: CommandLine) -> None:
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import lines_key
 
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     assert jdq.run("logs", job).stdout == ""

@@ -59,6 +59,7 @@ _Gpus = Annotated[
 ]
 _Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
 _Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
+_Days = Annotated[float, Meta(ge=0, description="a number of days, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -106,6 +107,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: _Tokens = 0
+    # How long ended jobs stay in Redis; then they are only in the store.
+    keep_jobs_days: _Days = 30.0
     # What an hour of one device costs, in any currency; 0 where it is not known.
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -78,8 +79,8 @@ def jobs(
         raise click.UsageError("--mine and --owner exclude each other")
     client = Client()
     wanted = (state, client.config.user if mine else owner, kind)
-    known = client.jobbook.jobs(since=time_of(since, "--since") if since else None)
-    _list([job for job in known if _matches(job, *wanted)][:limit], as_json)
+    known = client.jobbook.newest(since=time_of(since, "--since") if since else None)
+    _list(list(islice((job for job in known if _matches(job, *wanted)), limit)), as_json)
 
 
 def _matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:

@@ -28,11 +28,13 @@ def logs(job: str, follow: bool) -> None:
     jdq logs extract-k3v9x2pq
     jdq logs -f fine-tune-7c2mhq4z
     """
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import archived_lines, lines_key
 
     client = Client()
     stream = lines_key(client.job(job).id)
     last = "0"
+    for line in archived_lines(client.job_files(), job):
+        say(line)
     while True:
         ended = client.job(job).state.ended
         # Read after the state, so that the last lines are not missed; a short wait, so that the end is seen.

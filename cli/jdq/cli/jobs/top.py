@@ -99,7 +99,7 @@ def _read(client: Client, machine: Any = None) -> Overview:
 
 
 def _last_lines(client: Client, job: str) -> list[str]:
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import lines_key
 
     entries: Any = client.redis.xrevrange(lines_key(job), count=LOG_LINES)
     return [fields["line"] for _, fields in reversed(entries)]
