@@ -113,7 +113,8 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def read(self, ids: list[str]) -> list[Job]:
+        """These jobs; those that no longer exist are left out."""
         return [self._now(self._jobs[job]) for job in ids if job in self._jobs]
 
     def _now(self, job: Job) -> Job:

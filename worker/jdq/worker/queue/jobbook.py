@@ -77,14 +77,14 @@ class JobBook:
 
     def job(self, job: str) -> Job:
         """The job; raises UnknownJob."""
-        found = self._read([job])
+        found = self.read([job])
         if not found:
             raise UnknownJob(job)
         return found[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
         """All jobs, newest first, or those submitted since then (seconds since 1970)."""
-        return self._read(self.ids(since=since))
+        return self.read(self.ids(since=since))
 
     def ids(self, *, since: float | None = None) -> list[str]:
         """The ids of the same jobs."""
@@ -101,7 +101,7 @@ class JobBook:
             for job in found:
                 pipe.smembers(f"jdq:job:{job}:dependents")
             found = set().union(*pipe.execute()) - ids
-        return self._read(sorted(ids))
+        return self.read(sorted(ids))
 
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
@@ -215,7 +215,8 @@ class JobBook:
         argument = EndProcess(worker, what, reason)
         return call(self._client, argument, tuple[int, list[TicketOrder]])[1]
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def read(self, ids: list[str]) -> list[Job]:
+        """These jobs; those that no longer exist are left out."""
         pipe = self._client.pipeline(transaction=False)
         pipe.time()
         for job in ids:
