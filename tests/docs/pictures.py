@@ -7,6 +7,7 @@ web` are photographs by Chromium, whose fonts differ between machines: they are 
 from __future__ import annotations
 
 import io
+import math
 import re
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +22,12 @@ from rich.console import Console
 from rich.text import Text
 
 from jdq.cli.client import Client
+from jdq.cli.web.overview import SAMPLES, Observer, chart
 from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.report.page import render
 from tests.chromium import CHROMIUM
-from tests.cli.screens import JOBS, NOW, SCREENS
+from tests.cli.screens import JOBS, NOW, SCREENS, WORKERS
 from tests.docs.generate import DOCS
 from tests.report.test_browser import compared
 from tests.report.test_report import subject_of
@@ -84,12 +86,23 @@ def report() -> str:
 
 @contextmanager
 def web() -> Iterator[str]:
-    """The address of the pages of the golden screens' jobs."""
+    """The address of the pages of the golden screens' jobs and workers."""
     known = {job.id: job for job in JOBS}
-    jobbook: dict[str, Any] = {"ids": lambda *_: [*known], "read": lambda _, ids: [known[job] for job in ids]}
+    jobbook: dict[str, Any] = {
+        "ids": lambda *_: [*known],
+        "read": lambda _, ids: [known[job] for job in known if job in ids],
+        "workers": lambda _: WORKERS,
+    }
+    waves = [1.3 + math.sin(n / 40) + 0.2 * math.sin(n / 7) for n in range(SAMPLES)]
+    charts = [
+        chart("gpu queue", "118 chunks pending, 2 leased; 2 of 2 workers busy", [90 * wave for wave in waves]),
+        chart("cpu queue", "0 chunks pending, 0 leased; 0 of 1 workers busy", [n % 180 < 9 for n in range(SAMPLES)]),
+        chart("Throughput", "41,200 tokens/s", [20_000 + 15_000 * wave for wave in waves]),
+    ]
     with (
         tempfile.TemporaryDirectory() as home,
         patch.multiple(JobBook, **jobbook),
+        patch.multiple(Observer, charts=lambda _: charts, observe=lambda *_: None),
         patch.object(Client, "redis", None),
         patch("jdq.cli.web.jobs.time", SimpleNamespace(time=lambda: NOW)),
         serving({"JDQ_HOME": home}) as address,
@@ -98,14 +111,14 @@ def web() -> Iterator[str]:
 
 
 def photographs(folder: Path) -> None:
-    """Writes the tops of the report and of the page of jobs as JPEG, by Chromium."""
+    """Writes the tops of the report and of the first page of `jdq web` as JPEG, by Chromium."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as temporary, web() as address, sync_playwright() as playwright:
         page_file = Path(temporary) / "report.html"
         page_file.write_text(report(), encoding="utf-8")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, url, height in (("report", page_file.as_uri(), 1250), ("web", address, 560)):
+        for name, url, height in (("report", page_file.as_uri(), 1250), ("web", address, 900)):
             page = browser.new_page(viewport={"width": 1000, "height": height}, color_scheme="light")
             page.goto(url)
             page.wait_for_function("!document.getElementById('login')")

@@ -26,7 +26,7 @@ def page(chromium: Any, address: str) -> Iterator[Any]:
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"/#token={TOKEN}")
-    page.wait_for_url("**/jobs")
+    page.wait_for_function("location.hash === '' && !document.getElementById('login')")
     yield page
     context.close()
     assert faults == []
@@ -41,8 +41,11 @@ def filled(workplace: Workplace) -> dict[str, str]:
     for n in range(60):
         workplace.client.xadd(lines_key(running), {"line": f"{n} " + "x" * 150})
     workplace.work_on(failed, "cpu")
+    gpu = {"uuid": "GPU-1", "percent": 87, "used": 20 << 30, "total": 80 << 30, "power_w": 310.4}
+    workplace.runtime("gpu", "busy" * 20).ledger.heartbeat({"queue": "gpu", "device": "cuda H100", "gpu": gpu})
+    workplace.client.hset("jdq:workers:busy", "busy" * 20 + "-gpu", running)
     return {
-        "jobs": "/jobs", "no jobs": "/jobs?state=cancelled", "running": f"/jobs/{running}",
+        "overview": "/", "jobs": "/jobs", "no jobs": "/jobs?state=cancelled", "running": f"/jobs/{running}",
         "failed": f"/jobs/{failed}", "unknown": "/jobs/none",
     }  # fmt: skip
 
@@ -74,6 +77,7 @@ def test_an_open_page_follows_and_keeps_the_place_of_its_reader(page: Any, workp
 
 
 def test_new_jobs_appear_and_rows_stay_those_of_their_jobs(page: Any, workplace: Workplace) -> None:
+    page.goto("/jobs")
     first, _ = workplace.jobbook.create(EXTRACT)
     page.locator(f"#row-{first}").wait_for()
     page.get_by_role("link", name=first).focus()
@@ -89,7 +93,7 @@ def test_new_jobs_appear_and_rows_stay_those_of_their_jobs(page: Any, workplace:
 
 def test_a_link_from_another_site_opens_the_page_for_who_is_logged_in(page: Any, workplace: Workplace) -> None:
     job, _ = workplace.jobbook.create(EXTRACT)
-    here = page.url.removesuffix("/jobs")
+    here = page.url.removesuffix("/")
     page.route("http://mail.example/*", lambda route: route.fulfill(body=f'<a href="{here}/jobs/{job}">look</a>',
                                                                      content_type="text/html"))  # fmt: skip
     page.goto("http://mail.example/")
@@ -102,7 +106,7 @@ def test_the_page_says_when_the_server_is_gone(chromium: Any, workplace: Workpla
     gone = page.get_by_text("The server does not answer")
     with serving(workplace.environment) as address:
         page.goto(f"{address}/#token={TOKEN}")
-        page.wait_for_url("**/jobs")
+        page.get_by_role("heading", name="Overview").wait_for()
         assert not gone.is_visible()
     gone.wait_for()
     page.close()

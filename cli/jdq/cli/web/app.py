@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.web import actions, jobs, rendering
+from jdq.cli.web import actions, jobs, overview, rendering
 from jdq.cli.web.access import Door, Guard, token_digest
 from jdq.worker.queue.exit_codes import ExitCode, code_of, message_of
 
@@ -28,6 +28,7 @@ Values: TypeAlias = dict[str, Any]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 # By address and template: what the template shows.
 PAGES: tuple[tuple[str, str, Callable[[Client, Request], Values]], ...] = (
+    ("/", "overview.html", overview.overview),
     ("/jobs", "jobs.html", jobs.jobs),
     ("/jobs/{job}", "job.html", jobs.job),
 )
@@ -50,19 +51,25 @@ def application(
     routes = [Route(path, _page(client, template, values, notes, refresh_s)) for path, template, values in PAGES]
     routes += [Route(path, _action(environment, act, notes), methods=["POST"]) for path, act in ACTIONS]
     routes += [
-        Route("/", _to("/jobs")),
         Route("/login", _login(door), methods=["GET", "POST"]),
         Route("/logout", _logout(door), methods=["POST"]),
         Route("/style.css", _text(rendering.style(), "text/css")),
         Route("/page.js", _text(rendering.script(), "text/javascript")),
     ]
 
+    observer = overview.Observer(Client(environment))
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        observer.start()
         yield
+        observer.stop()
         client.close()
 
-    return Starlette(routes=routes, middleware=[Middleware(Guard, door=door, login=_login_page)], lifespan=lifespan)
+    guard = Middleware(Guard, door=door, login=_login_page)
+    application = Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
+    application.state.observer = observer
+    return application
 
 
 def _page(
@@ -152,13 +159,6 @@ def _login(door: Door) -> Endpoint:
 def _logout(door: Door) -> Endpoint:
     async def answer(_: Request) -> Response:
         return door.let_out()
-
-    return answer
-
-
-def _to(path: str) -> Endpoint:
-    async def answer(_: Request) -> Response:
-        return RedirectResponse(path, 303)
 
     return answer
 

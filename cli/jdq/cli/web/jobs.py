@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -41,11 +41,18 @@ def jobs(client: Client, request: Request) -> dict[str, Any]:
         "chosen": query,
         "states": [str(state) for state in JobState],
         "kinds": KINDS,
-        "columns": (*JOB_COLUMNS, "owner", "submitted"),
-        "jobs": [(job, job_row(job), progress_of(job).share) for job in found[:PAGE]],
+        **table(found[:PAGE]),
         "number": number,
         "more": len(found) > PAGE,
         "address": lambda page: "?" + urlencode({**query, "page": page}),
+    }
+
+
+def table(listed: Sequence[Job]) -> dict[str, Any]:
+    """What job_table.html shows."""
+    return {
+        "columns": (*JOB_COLUMNS, "owner", "submitted"),
+        "jobs": [(job, job_row(job), progress_of(job).share) for job in listed],
         "now": time.time(),
     }
 
