@@ -128,7 +128,8 @@ def test_a_notice_says_what_was_assumed(remote: Client, capsys: pytest.CaptureFi
     assert not capsys.readouterr().err
     remote._connection.quiet = False
     remote.extract(FRAME, text="body", label="class", encoder="hash:16")
-    assert "60 rows; text column body, label column class (3 classes)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("data: 60 rows; text column body, label column class (3 classes)\n")
 
 
 def test_importing_the_client_imports_no_large_package() -> None:

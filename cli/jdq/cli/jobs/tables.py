@@ -113,7 +113,7 @@ def predictions_file(client: Client, job: Job) -> Path:
     from jdq.store.job_files import JobFiles
 
     if job.kind != "predict":
-        raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
+        raise BadRequest(f"job {job.id} has no table: only a prediction has one")
     files = JobFiles(client.store.root)
     source = files.folder(job.id) / "predictions.csv"
     if not source.is_file():

@@ -28,7 +28,10 @@ MOST_COUNTED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """What `predicted_labels` needs beside the probabilities."""
+    """What `predicted_labels` needs beside the probabilities: classes, in the order of those.
+
+    label_separator: of label sets, None for one label per text. thresholds: of label sets, as in `predicted_sets`.
+    """
 
     classes: tuple[str, ...]
     multi_label: bool
