@@ -87,14 +87,14 @@ class JobBook:
 
     def job(self, job: str) -> Job:
         """The job; raises UnknownJob."""
-        found = self._read([job]) or self._archived([job])
+        found = self.read([job]) or self._archived([job])
         if not found:
             raise UnknownJob(job)
         return found[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
         """The jobs in Redis, newest first, or those of them submitted since then (seconds since 1970)."""
-        return self._read([job for _, job in self._listed("jdq:jobs", since)])
+        return self.read([job for _, job in self._listed("jdq:jobs", since)])
 
     def ids(self, *, since: float | None = None) -> list[str]:
         """The ids of all jobs, newest first, or of those submitted since then, including those that have left Redis."""
@@ -104,7 +104,7 @@ class JobBook:
         """The jobs of `ids`, read while they are taken."""
         ids = (job for _, job in self._by_time(since))
         while page := list(islice(ids, _PAGE)):
-            found = {job.id: job for job in self._read(page)}
+            found = {job.id: job for job in self.read(page)}
             found |= {job.id: job for job in self._archived([job for job in page if job not in found])}
             yield from (found[job] for job in page if job in found)
 
@@ -131,7 +131,7 @@ class JobBook:
             for job in found:
                 pipe.smembers(f"jdq:job:{job}:dependents")
             found = set().union(*pipe.execute()) - ids
-        return self._read(sorted(ids))
+        return self.read(sorted(ids))
 
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
@@ -276,7 +276,8 @@ class JobBook:
             return True
         return False
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def read(self, ids: list[str]) -> list[Job]:
+        """These jobs; those that no longer exist are left out."""
         pipe = self._client.pipeline(transaction=False)
         pipe.time()
         for job in ids:
