@@ -194,7 +194,7 @@ def products(subject: Subject) -> dict[str, tuple[Way, float]]:
     bias = torch.zeros(4 * dim, device=subject.device, dtype=dtype)
     operations = 2.0 * rows * dim * 4 * dim
     found: dict[str, tuple[Way, float]] = {"torch linear": (lambda: nn.functional.linear(x, weight, bias), operations)}
-    if subject.device == "cpu" and has_onednn():
+    if subject.device == "cpu" and has_onednn("float32"):
         layer = OneDnnLinear(weight, bias, "gelu", rows=rows)
         found["oneDNN linear"] = (lambda: layer(x), operations)
     return found

@@ -40,6 +40,7 @@ from extract_ways import (  # the file beside this one
     seconds,
     sentence_transformer,
 )
+from torch.nn.attention import current_flash_attention_impl
 
 from jdq.worker.encoder.attention import attend, layout_of, varlen_kernel
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
@@ -123,7 +124,7 @@ def machine(run: Run) -> None:
             "processors": properties.multi_processor_count,
         }
     kernel = varlen_kernel(run.device, torch.bfloat16, 64)
-    attention = None if kernel is None else kernel.__name__
+    attention = None if kernel is None else current_flash_attention_impl() or kernel.__name__
     versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "date": time.strftime("%Y-%m-%d")}
     run.say("machine", **card, **versions, cpus=os.cpu_count(), attention=attention)
 

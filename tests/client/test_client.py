@@ -69,6 +69,14 @@ def test_the_options_of_an_extraction_reach_the_workers(workplace: Workplace, re
     assert remote.store.datasets.get("table").source.text_columns == ("body", "class")
 
 
+def test_another_owners_job_is_cancelled_only_with_force(workplace: Workplace, remote: Client) -> None:
+    job = remote.extract(TEXTS, encoder="hash:16")
+    workplace.client.hset(f"jdq:job:{job.id}", "owner", "bob")
+    with pytest.raises(BadRequest, match=rf'try: client.job\("{job.id}"\).cancel\(force=True\)'):
+        job.cancel()
+    assert job.cancel(force=True)
+
+
 def test_a_job_is_cancelled_and_retried(workplace: Workplace, remote: Client) -> None:
     job = remote.extract(TEXTS, encoder="hash:16")
     assert job.cancel()

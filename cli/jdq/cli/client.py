@@ -96,11 +96,31 @@ class Client:
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority, job=job)
+        job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user, job=job)
         self._send(tickets)
         for warning in warnings(living, spec):
             self.note(f"warning: {warning}")
         return job
+
+    def cancel(self, job: str, *, force: bool = False) -> bool:
+        """Ends the job; False if it had ended already. Raises UnknownJob, and BadRequest for another owner's job.
+
+        force: also another owner's job, whose log then names this user.
+        """
+        self.own_job(job, force=force, command=f"cancel {job}")
+        return self.jobbook.cancel(job, by=self.config.user)
+
+    def own_job(self, job: str, *, force: bool, command: str) -> Job:
+        """The job; raises UnknownJob, and BadRequest for another owner's job, unless `force`.
+
+        command: the one that takes --force.
+        """
+        from jdq.worker.queue.contract import NOBODY
+
+        found, user = self.job(job), self.config.user
+        if found.owner not in (user, NOBODY) and not force:
+            raise BadRequest(f"job {job} is owned by {found.owner}, and you are {user}\n  try: jdq {command} --force")
+        return found
 
     def note(self, text: str) -> None:
         """Tells the user what was assumed, or what may be wrong."""

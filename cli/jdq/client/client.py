@@ -132,12 +132,10 @@ class Client:
         dataset of the store. repeats: splits to measure on. The job's id is the head's. The options are those of `jdq
         submit train-head`.
         """
-        from jdq.cli.submit.checks import check_classifiers
         from jdq.cli.submit.head_spec import head_options_of, head_spec
 
         fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}
         options = head_options_of([head], label_separator, dict(params or {}), searching=False, **fit)
-        check_classifiers(self._connection.config, [head])
         with division_of(split_column, group_column, test) as division:
             spec, after = head_spec(
                 self._connection, options, dataset_of(dataset), version, space, label, None, division, repeats
@@ -163,22 +161,22 @@ class Client:
         split_column: str | None = None,
         group_column: str | None = None,
         test: Table | Job[Any] | None = None,
+        repeats: int = 1,
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
-        heads: the kinds to try. The job's id is the best head's. The other options are those of `train_head`.
+        heads: the kinds to try. repeats: splits to measure the best head on. The job's id is the best head's. The
+        other options are those of `train_head`.
         """
-        from jdq.cli.submit.checks import check_classifiers
         from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 
         count, multi_label = GRID if trials is None else str(trials), label_separator is not None
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
-        check_classifiers(self._connection.config, heads)
         with division_of(split_column, group_column, test) as division:
             spec, after = head_spec(
-                self._connection, options, dataset_of(dataset), version, space, label, wanted, division
+                self._connection, options, dataset_of(dataset), version, space, label, wanted, division, repeats
             )
         return self._submitted(spec, after, results.trials)
 

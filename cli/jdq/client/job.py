@@ -80,9 +80,13 @@ class Job(Generic[R]):
         self.wait()
         return self._read(self._connection, self._record())
 
-    def cancel(self) -> bool:
-        """Ends the job; what is in the store stays. False if it had ended already."""
-        return self._connection.jobbook.cancel(self.id)
+    @python_errors
+    def cancel(self, *, force: bool = False) -> bool:
+        """Ends the job; what is in the store stays. False if it had ended already.
+
+        Raises BadRequest if another owner submitted it, unless `force`.
+        """
+        return self._connection.cancel(self.id, force=force)
 
     @python_errors
     def retry(self) -> Self:

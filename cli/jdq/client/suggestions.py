@@ -21,7 +21,7 @@ METHODS: dict[tuple[str, ...], str] = {
     ("submit", "fine-tune"): "fine_tune",
     ("submit", "predict"): "predict",
 }
-OF_JOBS = {"status": "describe", "retry": "retry"}
+OF_JOBS = {("status",): "describe()", ("retry",): "retry()", ("cancel", "--force"): "cancel(force=True)"}
 ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "search": "trials"}
 # Options for reading a file that the methods do not have, because pandas reads files, too.
 PANDAS = {"encoding": "encoding", "delimiter": "sep", "skip_lines": "skiprows", "sheet": "sheet_name"}
@@ -83,8 +83,8 @@ def _call(words: Sequence[str]) -> str | None:
     """The call that does what the command does; None where the methods cannot."""
     if words[:2] == ["store", "ls"]:
         return "client.store.datasets.names()"
-    if words[0] in OF_JOBS and len(words) == 2:
-        return f"client.job({_literal(words[1])}).{OF_JOBS[words[0]]}()"
+    if (call := OF_JOBS.get((words[0], *words[2:]))) and len(words) > 1:
+        return f"client.job({_literal(words[1])}).{call}"
     if (method := METHODS.get(tuple(words[:2]))) is None:
         return None
     data, options = _parsed(words[2:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +57,7 @@ def _run(client: Client) -> None:
     from jdq.cli.jobs.keyboard import Keyboard
     from jdq.cli.terminal import console
 
-    board = Board(cancel=client.jobbook.cancel, logs=lambda job: _last_lines(client, job))
+    board = Board(cancel=partial(client.cancel, force=True), logs=lambda job: _last_lines(client, job))
     board.overview = _read(client)
     stopped = threading.Event()
     reader = threading.Thread(target=_keep_reading, args=(client, board, stopped), daemon=True)

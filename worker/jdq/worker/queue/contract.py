@@ -7,7 +7,7 @@ asks for. They travel as JSON and carry names and numbers, never texts or featur
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ from jdq.worker.heads.split_options import SplitOptions
 
 Queue: TypeAlias = Literal["gpu", "cpu"]
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
+NOBODY = "-"  # the owner of a job that an earlier version of jdq created
 
 
 # Of these messages. A worker refuses fields that it does not know, so any change of them is a new number. A client
@@ -166,6 +167,7 @@ class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.re
 
 ShortJob: TypeAlias = Classify | Evaluate | Report
 Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | ShortJob
+KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
 
 
 class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,12 @@ from typing import Literal
 
 import redis
 
-from jdq.worker.queue.contract import Spec, encode_spec
+from jdq.worker.queue.contract import NOBODY, Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
 from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
-from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Retry, Submitted, TicketOrder, call
+from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Forget, Retry, Submitted, TicketOrder, call
 
+_BATCH = 500  # jobs that one call removes: the server does nothing else meanwhile
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
 
 
@@ -45,7 +46,13 @@ class JobBook:
         self._client = client
 
     def create(
-        self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal", job: str | None = None
+        self,
+        spec: Spec,
+        *,
+        after: Sequence[str] = (),
+        priority: str = "normal",
+        job: str | None = None,
+        owner: str = NOBODY,
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
@@ -59,6 +66,7 @@ class JobBook:
             queue=spec.first_queue,
             priority=PRIORITIES[priority],
             after=tuple(after),
+            owner=owner,
         )
         created = call(self._client, argument, Submitted)
         if created.answer == "unknown":
@@ -100,12 +108,33 @@ class JobBook:
         found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
         return {name: int(value) for name, value in found.items()}
 
-    def cancel(self, job: str) -> bool:
-        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already."""
-        answer = call(self._client, Cancel(job, secrets.token_hex(8)), str)
+    def cancel(self, job: str, *, by: str | None = None) -> bool:
+        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already.
+
+        by: who asks; the job's log names one who is not its owner.
+        """
+        answer = call(self._client, Cancel(job, secrets.token_hex(8), by), str)
         if answer == "unknown":
             raise UnknownJob(job)
         return answer == "cancelled"
+
+    def ended_before(self, moment: float) -> list[tuple[str, str]]:
+        """The id and owner of each job that ended before then (seconds since 1970), oldest first."""
+        ids = [str(job) for job in self._client.zrangebyscore("jdq:jobs", "-inf", moment * 1000)]
+        pipe = self._client.pipeline(transaction=False)
+        for job in ids:
+            pipe.hmget(f"jdq:job:{job}", "ended", "owner")
+        entries = pipe.execute(raise_on_error=False)
+        return [
+            (job, entry[1] or NOBODY)
+            for job, entry in zip(ids, entries, strict=True)
+            if isinstance(entry, list) and entry[0] and float(entry[0]) < moment * 1000
+        ]
+
+    def forget(self, jobs: Sequence[str]) -> list[str]:
+        """Removes those of the jobs that have ended and that no worker is still busy with; their ids."""
+        batches = (tuple(jobs[i : i + _BATCH]) for i in range(0, len(jobs), _BATCH))
+        return [job for batch in batches for job in call(self._client, Forget(batch), list[str])]
 
     def retry(self, job: str) -> list[TicketOrder]:
         """Runs a failed or cancelled job again; committed chunks stay committed. Returns the tickets to send.
