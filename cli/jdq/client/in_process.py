@@ -53,6 +53,8 @@ class InProcessJobs(JobBook):
         priority: str = "normal",
         job: str | None = None,
         owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds the job, which starts when those before it have ended. Raises UnknownJob, DependencyEnded."""
         for needed in after:
@@ -68,7 +70,7 @@ class InProcessJobs(JobBook):
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
         """The same jobs."""
-        return self._read(self.ids(since=since))
+        return self.read(self.ids(since=since))
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
@@ -120,7 +122,8 @@ class InProcessJobs(JobBook):
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that this process has."""
         return [self._now(self._jobs[job]) for job in ids if job in self._jobs]
 
     def _now(self, job: Job) -> Job:

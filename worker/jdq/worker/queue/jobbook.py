@@ -8,6 +8,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import redis
 from msgspec.structs import replace
 
@@ -60,9 +61,12 @@ class JobBook:
         priority: str = "normal",
         job: str | None = None,
         owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
+        time_limit_s: the job fails if it has not ended so long after its first lease. notify: URLs that learn its end.
         Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
         """
         job = job or new_job_id(spec.kind)
@@ -74,6 +78,8 @@ class JobBook:
             priority=PRIORITIES[priority],
             after=tuple(after),
             owner=owner,
+            time_limit_ms=None if time_limit_s is None else round(1000 * time_limit_s),
+            notify=msgspec.json.encode(notify).decode() if notify else None,
         )
         created = call(self._client, argument, Submitted)
         while created.answer == "unknown" and self._has_succeeded(created.job):
@@ -87,14 +93,14 @@ class JobBook:
 
     def job(self, job: str) -> Job:
         """The job; raises UnknownJob."""
-        found = self._read([job]) or self._archived([job])
+        found = self.read([job]) or self._archived([job])
         if not found:
             raise UnknownJob(job)
         return found[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
         """The jobs in Redis, newest first, or those of them submitted since then (seconds since 1970)."""
-        return self._read([job for _, job in self._listed("jdq:jobs", since)])
+        return self.read([job for _, job in self._listed("jdq:jobs", since)])
 
     def ids(self, *, since: float | None = None) -> list[str]:
         """The ids of all jobs, newest first, or of those submitted since then, including those that have left Redis."""
@@ -104,7 +110,7 @@ class JobBook:
         """The jobs of `ids`, read while they are taken."""
         ids = (job for _, job in self._by_time(since))
         while page := list(islice(ids, _PAGE)):
-            found = {job.id: job for job in self._read(page)}
+            found = {job.id: job for job in self.read(page)}
             found |= {job.id: job for job in self._archived([job for job in page if job not in found])}
             yield from (found[job] for job in page if job in found)
 
@@ -131,7 +137,7 @@ class JobBook:
             for job in found:
                 pipe.smembers(f"jdq:job:{job}:dependents")
             found = set().union(*pipe.execute()) - ids
-        return self._read(sorted(ids))
+        return self.read(sorted(ids))
 
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
@@ -276,7 +282,8 @@ class JobBook:
             return True
         return False
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that are in Redis, in the same order."""
         pipe = self._client.pipeline(transaction=False)
         pipe.time()
         for job in ids:
