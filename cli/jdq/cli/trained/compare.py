@@ -10,8 +10,9 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, VERSION
-from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
+from jdq.cli.jobs.tables import Target, target_options, write_table
 from jdq.cli.output import duration, fits, json_option, print_bands, print_json, print_table, say
+from jdq.cli.paths import STDOUT
 from jdq.worker.report.comparison import FLOOR
 from jdq.worker.report.comparison_row import METRICS
 
