@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.trained import Heads, Models
+from jdq.worker.heads.certainty import Certainty
+from jdq.worker.heads.conformal import Certain, certain
 from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.jobs.tables import publish_table, write_partial
 from jdq.worker.process.chunk_work import ChunkContext
@@ -19,29 +22,42 @@ from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
 
-LABEL, PROBABILITY = "predicted_label", "probability_"
+SET, LABEL, PROBABILITY = "label_set", "predicted_label", "probability_"
 # Labels counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """What `predicted_labels` needs beside the probabilities."""
+    """What `predicted_labels` needs beside the probabilities. certain: the probabilities that were asked for."""
 
     classes: tuple[str, ...]
     multi_label: bool
     label_separator: str | None
     thresholds: tuple[float, ...]
+    certain: Certain
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
-        """The label of each row of (rows, classes)."""
-        return predicted_labels(
+        """The label of each row of (rows, classes); "" of one that is not answered."""
+        labels = predicted_labels(
             probabilities,
             self.classes,
             multi_label=self.multi_label,
             label_separator=self.label_separator,
             thresholds=self.thresholds,
         )
+        return self.certain.answers(labels, probabilities)
+
+    def cells(self, probabilities: np.ndarray) -> Iterator[tuple[str, ...]]:
+        """The label of each row, after its set if sets were asked for."""
+        labels, sets = self.labels(probabilities), self.certain.sets(probabilities, self.classes)
+        return zip(labels, strict=True) if sets is None else zip(sets, labels, strict=True)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a prediction."""
+        sets = () if self.certain.least_in_set is None else (SET,)
+        return (*sets, LABEL, *(PROBABILITY + name for name in self.classes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +96,7 @@ class PredictionsTable:
             "head_id": spec.head,
             "model_id": spec.model,
             "file": f"runs/{self.context.job}/{Predict.table}",
+            **({} if spec.certain.abstain_at is None else {"abstained": predicted.pop("", 0)}),
             "predicted": dict(predicted.most_common(MOST_COUNTED)),
         }
         return Outcome(result=result)
@@ -104,6 +121,7 @@ class PredictionsTable:
             multi_label=record.multi_label,
             label_separator=record.label_separator,
             thresholds=record.thresholds,
+            certain=certain(self.context.spec.certain, record.certainty),
         )
 
         def probabilities(rows: slice) -> np.ndarray:
@@ -120,6 +138,7 @@ class PredictionsTable:
             multi_label=record["multi_label"],
             label_separator=record["options"]["separator"],
             thresholds=tuple(record.get("thresholds", ())),
+            certain=certain(self.context.spec.certain, msgspec.convert(record.get("certainty"), Certainty | None)),
         )
         return Predictor(naming=naming, probabilities=lambda rows: probabilities[rows])
 
@@ -144,17 +163,17 @@ def _records(
 
     A row without text gets neither label nor probabilities.
     """
-    columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
+    columns = predictor.naming.columns
     yield [*version.columns, *unused(columns, version.columns)]
     text = version.columns.index(version.text_column)
     for start, cells in _blocks(version):
         probabilities = predictor.probabilities(slice(start, start + len(cells)))
-        for row, label, of in zip(cells, predictor.naming.labels(probabilities), probabilities.tolist(), strict=True):
+        for row, labels, of in zip(cells, predictor.naming.cells(probabilities), probabilities.tolist(), strict=True):
             if not row[text].strip():
                 yield [*row, *[""] * len(columns)]
                 continue
-            counts[label] += 1
-            yield [*row, label, *(f"{value:.6g}" for value in of)]
+            counts[labels[-1]] += 1
+            yield [*row, *labels, *(f"{value:.6g}" for value in of)]
         held.report(rows=start + len(cells))
 
 

@@ -18,6 +18,8 @@ from jdq.worker.process.devices import device_of
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
     from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts
+    from jdq.worker.heads.certainty import Certainty, Requested
+    from jdq.worker.heads.conformal import Certain
     from jdq.worker.heads.record import HeadRecord
 
 # A text of which the tokenizer does not know this share is probably not one for this encoder.
@@ -37,6 +39,7 @@ class Classifier:
     multi_label: bool
     label_separator: str | None
     thresholds: tuple[float, ...]
+    certainty: Certainty | None
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
     compute: Callable[[Any, Sequence[str]], np.ndarray]
@@ -57,6 +60,15 @@ class Classifier:
             label_separator=self.label_separator,
             thresholds=self.thresholds,
         )
+
+    def certain(self, requested: Requested) -> Certain:
+        """The probabilities of these levels. Raises NoCertainty, BadParameter."""
+        from jdq.worker.heads.certainty import check_requested
+        from jdq.worker.heads.conformal import certain
+
+        known = {"multi_label": self.multi_label, "certainty": self.certainty}
+        check_requested(requested, known, "the head or model")
+        return certain(requested, self.certainty)
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""
@@ -108,6 +120,7 @@ def _of_head(head_file: Path) -> Classifier:
         multi_label=head.record.multi_label,
         label_separator=head.record.label_separator,
         thresholds=head.record.thresholds,
+        certainty=head.record.certainty,
         max_length=space.definition.max_length,
         tokenize=lambda texts: encoder().tokenize(texts),
         compute=compute,
@@ -138,6 +151,7 @@ def _of_model(folder: Path) -> Classifier:
         multi_label=model.record.multi_label,
         label_separator=model.record.options.label_separator,
         thresholds=model.record.thresholds,
+        certainty=model.record.certainty,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
         compute=lambda tokens, _: model.proba_of_tokens(tokens),

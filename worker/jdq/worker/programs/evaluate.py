@@ -1,6 +1,7 @@
 """Measures a head or a fine-tuned model on a labelled dataset of the store, in this process.
 
-``python -m jdq.worker.programs.evaluate HEAD_FILE|MODEL_FOLDER DATASET VERSION [--label-column L]``
+``python -m jdq.worker.programs.evaluate HEAD_FILE|MODEL_FOLDER DATASET VERSION [--label-column L] [--abstain-at A]
+[--sets S]``
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.store import open_store
 from jdq.worker.config import read_config
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.jobs.labelled import has_label, label_column
 from jdq.worker.programs.classifier import Classifier, load_classifier
 from jdq.worker.queue.exit_codes import exit_on_error
 
 BLOCK_TEXTS = 4096
+NOTHING = Requested()
 
 
-def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None) -> dict[str, Any]:
-    """The metrics over all labelled rows, with `intervals` and `notes`.
+def evaluate(
+    classifier: Classifier, version: DatasetVersion, column: str | None, requested: Requested = NOTHING
+) -> dict[str, Any]:
+    """The metrics over all labelled rows, with `intervals` and `notes`, and what a promise was worth (`certain`).
 
-    A label that the classifier does not know counts as a class that it never predicts. Raises NoLabels.
+    A label that the classifier does not know counts as a class that it never predicts. requested: levels other than
+    the usual ones. Raises NoLabels, NoCertainty.
     """
     from jdq.worker.heads.intervals import bootstrap
     from jdq.worker.heads.metrics import metrics_of
@@ -42,6 +48,7 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
     thresholds = (*classifier.thresholds, *[2.0] * len(unknown)) if classifier.thresholds else ()
     metrics = metrics_of(true, probabilities, classes, thresholds)
     intervals = bootstrap(true, probabilities, keys=version.keys()[rows], thresholds=thresholds)
+    kept = _certain(classifier, true, probabilities, version.keys()[rows], requested)
     n_strange = sum(bool(labels_of - set(classifier.classes)) for labels_of in sets)
     strange = [f"{n_strange:,} rows have labels unknown to it: {', '.join(unknown[:8])}"] if unknown else []
     missing = len(labels) - len(rows)
@@ -52,8 +59,23 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
         "label_column": column,
         **metrics,
         "intervals": intervals,
+        **kept,
         "notes": [*skipped, *strange, *metrics["notes"]],
     }
+
+
+def _certain(
+    classifier: Classifier, true: np.ndarray, probabilities: np.ndarray, keys: np.ndarray, requested: Requested
+) -> dict[str, Any]:
+    """Abstention and sets; empty where the classifier promises nothing and nothing was requested."""
+    from jdq.worker.heads.certainty import LEVEL
+    from jdq.worker.heads.conformal import certainty_of_rows
+
+    if not requested and classifier.certainty is None:
+        return {}
+    levels = Requested(abstain_at=requested.abstain_at or LEVEL, sets=requested.sets or LEVEL)
+    measured = certainty_of_rows(true, probabilities, keys, classifier.certain(levels))
+    return {"certain": {**msgspec.to_builtins(levels), **measured}}
 
 
 def _labels_of(classifier: Classifier, cell: str) -> set[str]:
@@ -84,11 +106,16 @@ def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.nda
 @click.argument("dataset")
 @click.argument("version")
 @click.option("--label-column")
+@click.option("--abstain-at", type=float)
+@click.option("--sets", type=float)
 @exit_on_error()
-def main(trained: Path, dataset: str, version: str, label_column: str | None) -> None:
+def main(
+    trained: Path, dataset: str, version: str, label_column: str | None, abstain_at: float | None, sets: float | None
+) -> None:
     """Print the metrics as JSON."""
     opened = open_store(read_config().store).datasets.get(dataset, version)
-    click.echo(msgspec.json.encode(evaluate(load_classifier(trained), opened, label_column)))
+    requested = Requested(abstain_at=abstain_at, sets=sets)
+    click.echo(msgspec.json.encode(evaluate(load_classifier(trained), opened, label_column, requested)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import msgspec
 
 from jdq.worker.encoder.options import AUTO
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.heads.options import BEST_BY, HeadOptions
 from jdq.worker.heads.split_options import SplitOptions
 
@@ -121,6 +122,7 @@ class Predict(
     version: str
     head: str | None = None
     model: str | None = None
+    certain: Requested = Requested()
 
 
 class FindLabelErrors(
