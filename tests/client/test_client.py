@@ -147,6 +147,6 @@ def test_label_errors_are_a_frame_with_the_likeliest_first(workplace: Workplace,
     for queued in reversed(workplace.jobbook.ids()):
         workplace.worked(queued)
     frame = job.result()
-    assert frame.loc[0, ["row", "given_label", "suggested_label"]].tolist() == ["31", "cook", "driver"]
+    assert frame[["row", "given_label", "suggested_label"]].to_numpy()[0].tolist() == ["31", "cook", "driver"]
     assert frame["score"].between(0.5, 1).all()
     assert remote.job(job.id).result().equals(frame)
