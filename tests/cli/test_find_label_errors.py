@@ -43,4 +43,4 @@ def test_it_waits_for_the_extraction_and_refuses_what_cannot_be_judged(jdq: Comm
 def test_other_kinds_of_jobs_have_no_table(jdq: CommandLine) -> None:
     job = jdq.extracted(PLANTED)
     said = jdq.run("result", job, "--to", str(jdq.workplace.folder / "x.csv"), code=2).stderr
-    assert "only these have a table: predict, find-label-errors" in said
+    assert "only these kinds have one: predict, find-label-errors" in said

@@ -6,7 +6,6 @@ import csv
 import json
 
 import pyarrow.parquet as pq
-import pytest
 
 from tests.cli.conftest import CommandLine
 
@@ -106,14 +105,6 @@ def test_a_promise_that_a_head_cannot_keep_is_refused_before_there_is_a_job(jdq:
     sets = jdq.trained("--multi-label")
     assert "one label per row" in jdq.run("submit", "predict", file, "--head", sets, "--sets", "0.9", code=2).stderr
     assert len(jdq.json("jobs")) == before + 1
-
-
-def test_one_text_is_classified_with_its_set(jdq: CommandLine, capfd: pytest.CaptureFixture[str]) -> None:
-    jdq.extracted()
-    head = jdq.trained()
-    jdq.run("predict", "text number 3 of b", "--head", head, "--sets", "0.5", "--abstain-at", "0.99", "--json")
-    answer = json.loads(capfd.readouterr().out)
-    assert set(answer) == {"label", "set", "probabilities"}
 
 
 def test_a_prediction_waits_for_a_head_that_is_still_trained(jdq: CommandLine) -> None:

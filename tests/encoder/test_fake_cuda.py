@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import current_flash_attention_impl
 from transformers import BartConfig, BartModel
 
+from jdq.worker.encoder import attention
 from jdq.worker.encoder.attention import flash_attention, memory_efficient_attention, varlen_kernel
 from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.budget import CUDA_MOST_TOKENS, TokenBudget
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.forward_pool import open_forward_pool
-from jdq.worker.encoder.identity import read_files
+from jdq.worker.encoder.identity import describe, read_files
 from jdq.worker.encoder.loading import check_device
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.shape import BartShape
@@ -88,6 +90,35 @@ def test_one_kernel_takes_all_texts_on_every_card(
 
 
 @pytest.mark.parametrize(
+    ("capability", "installed", "activated"),
+    [((9, 0), True, ["FA3"]), ((10, 3), True, ["FA4"]), ((8, 9), True, []), ((9, 0), False, [])],
+)
+def test_a_newer_flash_attention_is_taken_where_its_package_is_installed(
+    capability: tuple[int, int], installed: bool, activated: list[str], card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def activate(name: str) -> None:
+        if not installed:
+            raise ModuleNotFoundError("No module named 'flash_attn_interface'")
+        calls.append(name)
+
+    monkeypatch.setattr(attention, "activate_flash_attention_impl", activate)
+    monkeypatch.setattr(attention, "current_flash_attention_impl", lambda: calls[-1] if calls else None)
+    card(*capability)
+    for _ in range(2):
+        assert varlen_kernel("cuda", torch.bfloat16, 64) is flash_attention
+    varlen_kernel("cuda", torch.float32, 64)
+    assert calls == activated
+
+
+def test_without_its_package_pytorchs_own_flash_attention_stays(card: Card) -> None:
+    card(9, 0)
+    assert varlen_kernel("cuda", torch.bfloat16, 64) is flash_attention
+    assert current_flash_attention_impl() is None
+
+
+@pytest.mark.parametrize(
     ("capability", "precision", "message"),
     [
         ((7, 5), "bfloat16", "bfloat16 needs a GPU of compute capability 8.0, not 7.5\n  try: --precision float32"),
@@ -111,14 +142,19 @@ def test_a_card_with_the_products_is_taken(tiny: Path, card: Card) -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"d_model": 72, "encoder_attention_heads": 4}, {"encoder_ffn_dim": 120}])
-def test_float8_refuses_sizes_that_its_product_does_not_take(
-    sizes: dict[str, int], save_model: SaveModel, card: Card
+def test_float8_refuses_sizes_that_its_product_does_not_take_when_the_job_is_planned(
+    sizes: dict[str, int], save_model: SaveModel
 ) -> None:
-    card(9, 0)
-    folder = save_model(BartModel(BartConfig(**BART_SIZES | sizes)))
+    folder = str(save_model(BartModel(BartConfig(**BART_SIZES | sizes))))
     with pytest.raises(UnsupportedEncoder, match=r"(?s)sizes divisible by 16, not .*try: --precision bfloat16"):
-        check_device(read_files(folder, max_length=None, precision="float8"), "cuda")
-    check_device(read_files(folder, max_length=None, precision="bfloat16"), "cuda")
+        describe(folder, precision="float8")
+    assert describe(folder, precision="bfloat16").precision == "bfloat16"
+
+
+def test_float8_refuses_what_takes_the_plain_path_when_the_job_is_planned(save_model: SaveModel) -> None:
+    folder = str(save_model(BartModel(BartConfig(**BART_SIZES, activation_function="gelu_new"))))
+    with pytest.raises(UnsupportedEncoder, match=r"(?s)float8 needs BART's packed path.*try: --precision auto"):
+        describe(folder, precision="float8")
 
 
 class Stream:

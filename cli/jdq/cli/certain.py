@@ -42,9 +42,3 @@ def requested(abstain_at: float | None, sets: float | None) -> Requested:
         if level is not None:
             place_of(level)
     return Requested(abstain_at=abstain_at, sets=sets)
-
-
-def arguments_of(certain: Requested) -> list[str]:
-    """The levels as arguments of a program of the workers."""
-    given = {"--abstain-at": certain.abstain_at, "--sets": certain.sets}
-    return [word for name, level in given.items() if level is not None for word in (name, str(level))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from click.shell_completion import CompletionItem
 
 from jdq.cli.client import BadRequest, Client
 from jdq.worker.heads.options import HEADS
+from jdq.worker.queue.contract import KINDS
 
 LAST = "@last"
 SHOWN = 5
+COMPLETE = re.compile(rf"({'|'.join(KINDS)})-[2-9a-z]{{8}}")
 
 
 class Name(click.ParamType[str]):
@@ -52,6 +55,9 @@ class Id(Name):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The whole id. Raises BadRequest where several match."""
+        # A history may be long: no id begins with a complete one.
+        if COMPLETE.fullmatch(value):
+            return str(value)
         return whole_id(value, list(dict.fromkeys(self.known(Client()))), self._kind)
 
 
@@ -86,7 +92,7 @@ def _models(client: Client) -> list[str]:
     return Models(client.store.root).ids()
 
 
-def _tables(client: Client) -> list[str]:
+def with_page(client: Client) -> list[str]:
     """Jobs with a table that there is a page about, newest first."""
     from jdq.worker.queue.contract import FindLabelErrors
 
@@ -121,7 +127,7 @@ FILE_OR_DATASET = Name(_datasets, files=True)
 HEAD_KIND = Name(lambda _: HEADS)
 REPORTED = Id(
     "head, model, table or dataset",
-    lambda client: [*_heads(client), *_models(client), *_tables(client), *_datasets(client)],
+    lambda client: [*_heads(client), *_models(client), *with_page(client), *_datasets(client)],
 )
 
 

@@ -13,11 +13,11 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import say
+from jdq.cli.paths import STDOUT, check_writable
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
-STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -37,10 +37,7 @@ class Target:
 
         if self.path == STDOUT:
             return
-        if self.path.is_dir():
-            raise BadRequest(f"{self.path} is a folder")
-        if not self.path.absolute().parent.is_dir():
-            raise BadRequest(f"no folder {self.path.absolute().parent}")
+        check_writable(self.path)
         if self.ending not in ENDINGS:
             raise BadRequest(f"{self.path} must end in one of: {', '.join(ENDINGS)}")
         if (self.excel_safe or self.bom) and self.ending not in DELIMITED:
@@ -116,7 +113,7 @@ def table_file(client: Client, job: Job) -> Path:
 
     tables = {spec.kind: spec.table for spec in WITH_TABLE}
     if job.kind not in tables:
-        raise BadRequest(f"job {job.id} is a {job.kind}: only these have a table: {', '.join(tables)}")
+        raise BadRequest(f"job {job.id} has no table: only these kinds have one: {', '.join(tables)}")
     files = JobFiles(client.store.root)
     source = files.folder(job.id) / tables[job.kind]
     if not source.is_file():

@@ -13,6 +13,7 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.output import say
+from jdq.worker.config import Config, read_config
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -49,9 +50,20 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
     def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
+        if priority == "high":
+            _check_right(read_config())
         command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)
 
     return with_sending
+
+
+def _check_right(config: Config) -> None:
+    """Raises BadRequest where this user must not submit urgent jobs."""
+    if not config.may_be_urgent:
+        raise BadRequest(
+            f"--priority high is for {config.high_priority} (JDQ_HIGH_PRIORITY), and you are {config.user}\n"
+            "  try: --priority normal"
+        )
 
 
 def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] = ()) -> Job | None:

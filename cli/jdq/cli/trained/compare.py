@@ -10,8 +10,9 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, VERSION
-from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
-from jdq.cli.output import duration, fits, json_option, print_json, print_table, say
+from jdq.cli.jobs.tables import Target, target_options, write_table
+from jdq.cli.output import duration, fits, json_option, print_bands, print_json, print_table, say
+from jdq.cli.paths import STDOUT
 from jdq.worker.report.comparison import FLOOR
 from jdq.worker.report.comparison_row import METRICS
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 MARK = "*"
 PAIRED = ("difference", "low", "high", "p_value")
 WITH_INTERVAL, WITHOUT_INTERVAL = ("accuracy", "f1", "macro_f1", "roc_auc"), ("log_loss", "calibration_error")
-SCORES = ("", *(METRICS[name] for name in WITH_INTERVAL), "vs best", "p")
-REST = (*(METRICS[name] for name in WITHOUT_INTERVAL), "train rows", "time", "device", "computed", "reused", "seed")
+SCORES = ("", *(METRICS[name] for name in WITH_INTERVAL), "vs best")
+COST = ("train rows", "time", "device", "computed", "reused", "seed")
+REST = ("p", *(METRICS[name] for name in WITHOUT_INTERVAL), *COST)
 
 
 @click.command()
@@ -41,12 +43,12 @@ def compare(
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
-    difference in macro-F1 from the first line; p is the chance of so uneven a number of texts on which only one of the
-    two is right, if both were equally good (McNemar). "majority" and "tf-idf" are the most frequent class and a
-    classifier of words, which any encoder should outperform. Time is training time (for a search, of all trials).
-    Device is the time that the network took (for a head, to compute its features). Results on other test rows
-    (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
-    labels are marked with * and listed separately.
+    difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the
+    texts on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the
+    most frequent class and a classifier of words, which any encoder should outperform. Time is training time (for a
+    search, of all trials). Device is the time that the network took (for a head, to compute its features). Results
+    on other test rows (another dataset version, label column or split, or an encoder that has learnt from some of
+    them) or on sets of labels are marked with * and listed separately.
 
     \b
     jdq compare postings
@@ -111,7 +113,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
-    """Prints what was measured with intervals, and the rest beside it, or below it where the terminal is too narrow."""
+    """Prints what has intervals, and the rest beside it, or below it in bands where the terminal is too narrow."""
     scores = [_score_lines(row, marked=marked) for row in rows]
     rest = [_rest(row) for row in rows]
     blank = [""] * len(REST)
@@ -123,10 +125,10 @@ def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
     if fits([*SCORES, *REST], beside):
         print_table([*SCORES, *REST], beside)
         return
-    print_table(SCORES, [line for lines in scores for line in lines])
+    print_bands(SCORES, [line for lines in scores for line in lines])
     say("")
     names = [row.name if row.id == FLOOR else row.id for row in rows]
-    print_table(["", *REST], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
+    print_bands(["", *REST], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
 
 
 def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
@@ -134,10 +136,9 @@ def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
     test = row.against_best
     values = [_number(row.metrics.get(metric)) for metric in WITH_INTERVAL]
     spans = [_span(row.intervals.get(metric)) for metric in WITH_INTERVAL]
-    paired = ["", ""] if test is None else [f"{test.difference:+.3f}", _chance(test.p_value)]
     lines = [
-        [f"{MARK} {row.name}" if marked else row.name, *values, *paired],
-        [f"  {row.id}", *spans, "" if test is None else f"{test.low:+.2f}..{test.high:+.2f}", ""],
+        [f"{MARK} {row.name}" if marked else row.name, *values, "" if test is None else f"{test.difference:+.3f}"],
+        [f"  {row.id}", *spans, "" if test is None else f"{test.low:+.2f}..{test.high:+.2f}"],
     ]
     return [*lines, [f"  {row.why}", *[""] * (len(SCORES) - 1)]] if marked else lines
 
@@ -146,7 +147,8 @@ def _rest(row: ComparisonRow) -> list[str]:
     """What has no interval, in the order of REST."""
     metrics = [_number(row.metrics.get(metric)) for metric in WITHOUT_INTERVAL]
     cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
-    return [*metrics, f"{row.trained_rows:,}", *cost, str(row.seed)]
+    test = row.against_best
+    return ["" if test is None else _chance(test.p_value), *metrics, f"{row.trained_rows:,}", *cost, str(row.seed)]
 
 
 def _print_made(rows: list[ComparisonRow]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,11 +12,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
 
 from jdq.worker.encoder.batch import Batch
 
 # (q, k, v, cu_seqlens of q, cu_seqlens of k, longest of q, longest of k) -> (rows of q, dim)
 Varlen = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
+NEWER_FLASH = {9: "FA3", 10: "FA4"}  # by the card's generation; PyTorch's own kernel is FlashAttention 2
 NO_MASK = 0  # of the memory-efficient kernel's kinds of masks
 
 
@@ -58,7 +61,16 @@ def varlen_kernel(device: str, dtype: torch.dtype, head_dim: int) -> Varlen | No
         return None
     capability = torch.cuda.get_device_capability(torch.device(device))
     flash = dtype != torch.float32 and head_dim % 8 == 0 and head_dim <= 256 and capability >= (8, 0)
+    if flash:
+        _take_newer_flash(NEWER_FLASH.get(capability[0]))
     return flash_attention if flash else memory_efficient_attention
+
+
+def _take_newer_flash(name: str | None) -> None:
+    """Puts the kernel of this name in the place of PyTorch's own, for this process, if its package is installed."""
+    if name is not None and name != current_flash_attention_impl():
+        with suppress(ImportError, RuntimeError):  # not installed, or without what PyTorch calls
+            activate_flash_attention_impl(name)
 
 
 def place(array: npt.NDArray[np.generic], device: str) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.budget import TokenBudget, is_out_of_memory, release_memory
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory, TokenizerMismatch
-from jdq.worker.encoder.forward_pool import ForwardPool, Network, Pending, open_forward_pool
+from jdq.worker.encoder.forward_pool import LEAST_TOKENS_PER_PASS, ForwardPool, Network, Pending, open_forward_pool
 from jdq.worker.encoder.tokens import TextTokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class Encoder:
     def _passes(self, tokens: Tokens, pool: ForwardPool) -> Iterator[tuple[Batch, Tensor]]:
         """All forward passes over the texts, longest first; one that runs out of memory is repeated in parts."""
         order = longest_first(tokens)
-        share = _even_share(len(tokens.ids), self.budget.tokens, pool.count)
         running: deque[tuple[Batch, Pending]] = deque()
         while len(order) or running:
             while len(order) and len(running) < pool.ahead:
-                budget = min(self.budget.tokens, share)
-                count = count_within(tokens.lengths[order], budget, padded=self.network.padded)
+                lengths = tokens.lengths[order]
+                budget = _share(int(lengths.sum()), self.budget.tokens, pool.count)
+                count = count_within(lengths, budget, padded=self.network.padded)
                 batch = pack(tokens, order[:count])
                 running.append((batch, pool.start(batch)))
                 order = order[count:]
@@ -105,9 +105,6 @@ class Encoder:
         return states
 
 
-def _even_share(n_tokens: int, budget: int, n_passes: int) -> int:
-    """Tokens per forward pass such that all threads run equally many and end at about the same time."""
-    if n_passes == 1:
-        return budget
-    rounds = -(-n_tokens // (budget * n_passes))
-    return -(-n_tokens // (max(1, rounds) * n_passes))
+def _share(n_left: int, budget: int, n_passes: int) -> int:
+    """Tokens of the next pass: passes become shorter towards the end, so that all threads end together."""
+    return budget if n_passes == 1 else min(budget, max(LEAST_TOKENS_PER_PASS, n_left // n_passes))

@@ -12,6 +12,7 @@ from jdq.worker.encoder.errors import LimitTooLong, TokenizerMismatch, Unsupport
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.options import AUTO, PRECISIONS
 from jdq.worker.encoder.pooling import choose_poolings
+from jdq.worker.encoder.shape import BartShape
 from jdq.worker.encoder.structure import Structure, read_structure
 from jdq.worker.encoder.tokens import TextTokenizer, load_tokenizer
 
@@ -91,6 +92,8 @@ def read_files(folder: Path, *, max_length: int | None, precision: str, poolings
     if precision not in PRECISIONS:
         raise UnsupportedEncoder(f"no precision {precision!r}; choose from: {', '.join(PRECISIONS)}")
     structure = read_structure(folder)
+    if precision == "float8":
+        _check_float8(structure.shape)
     tokenizer = load_tokenizer(folder)
     _check_vocabulary(folder, tokenizer, structure.vocabulary)
     identity = Identity(
@@ -103,6 +106,16 @@ def read_files(folder: Path, *, max_length: int | None, precision: str, poolings
         poolings=choose_poolings(folder, poolings).names,
     )
     return Files(folder=folder, structure=structure, tokenizer=tokenizer, identity=identity)
+
+
+def _check_float8(shape: BartShape | None) -> None:
+    """Raises UnsupportedEncoder where CUDA's float8 product does not take an encoder of this shape."""
+    if shape is None:
+        raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision auto")
+    if shape.dim % 16 or shape.ffn_dim % 16:
+        raise UnsupportedEncoder(
+            f"float8 needs sizes divisible by 16, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
+        )
 
 
 def _limit(requested: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:

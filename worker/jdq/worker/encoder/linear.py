@@ -52,8 +52,16 @@ class TorchLinear:
         return F.linear(x, self._weight, self._bias).add_(residual)
 
 
+class FusedGeluLinear(TorchLinear):
+    """CUDA's product with GELU in its epilogue, for bfloat16: cuBLASLt has the tanh formula, exact to 0.0005."""
+
+    def activated(self, x: Tensor) -> Tensor:
+        y: Tensor = torch._addmm_activation(self._bias, x, self._weight.t(), use_gelu=True)
+        return y
+
+
 class OneDnnLinear:
-    """oneDNN's product in float32 with its own layout of the weights, which replaces the plain one."""
+    """oneDNN's product with its own layout of the weights, which replaces the plain one. The rows have its dtype."""
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: str, *, rows: int) -> None:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
@@ -144,10 +152,11 @@ def make_linear(weight: Tensor, bias: Tensor, *, activation: str, precision: str
         return Float8Linear(weight.to(device), bias.to(device), activation)
     if precision == "int8":
         return Int8Linear(weight, bias, activation, rows=rows)
-    if precision == "float32" and device == "cpu" and has_onednn():
+    weight, bias = (part.to(device, dtype_of(precision)) for part in (weight, bias))
+    if device == "cpu" and has_onednn(precision):
         return OneDnnLinear(weight, bias, activation, rows=rows)
-    dtype = dtype_of(precision)
-    return TorchLinear(weight.to(device, dtype), bias.to(device, dtype), activation)
+    fused = device != "cpu" and precision == "bfloat16" and activation == "gelu"
+    return (FusedGeluLinear if fused else TorchLinear)(weight, bias, activation)
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -161,11 +170,15 @@ def has_int8() -> bool:
     return torch.cpu._is_vnni_supported() and all(hasattr(torch.ops.onednn, name) for name in names)
 
 
-def has_onednn() -> bool:
-    """Whether this PyTorch was built with the oneDNN products that `OneDnnLinear` calls."""
+def has_onednn(precision: str) -> bool:
+    """Whether this PyTorch was built with the products that `OneDnnLinear` calls, and this CPU has their instructions.
+
+    Emulated, bfloat16 is slower than float32.
+    """
     names = ("_reorder_linear_weight", "_linear_pointwise")
     built: bool = torch._C._has_mkldnn  # what torch.backends.mkldnn.is_available returns
-    return built and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    fast = precision == "float32" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return built and fast and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
 def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.identity import Files, read_files
-from jdq.worker.encoder.linear import has_int8
+from jdq.worker.encoder.linear import has_int8, has_onednn
 from jdq.worker.encoder.options import AUTO, automatic_precision
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
@@ -74,17 +74,23 @@ def fastest_precision(files: Files, device: str) -> str:
     """The fastest precision that this device computes and that keeps this encoder's features at LEAST_COSINE."""
     if device.startswith("cuda"):
         return automatic_precision(device)
-    faster = replace(files, identity=replace(files.identity, precision="int8"))
+    faster = [name for name, fast in (("int8", has_int8()), ("bfloat16", has_onednn("bfloat16"))) if fast]
+    return next((precision for precision in faster if _is_close(files, device, precision)), "float32")
+
+
+def _is_close(files: Files, device: str, precision: str) -> bool:
+    """Whether this precision keeps this encoder's features at LEAST_COSINE to float32's."""
+    files = replace(files, identity=replace(files.identity, precision=precision))
     try:
-        build_encoder(faster, device=device)
+        check_cosine(_network(files, device, precision), _network(files, device, "float32"), files, "float32")
     except UnsupportedEncoder:
-        return automatic_precision(device)
-    return "int8"
+        return False
+    return True
 
 
 def check_device(files: Files, device: str) -> None:
-    """Raises UnsupportedEncoder where the device does not compute in this precision, or not with these sizes."""
-    precision, shape = files.identity.precision, files.structure.shape
+    """Raises UnsupportedEncoder where the device does not compute in this precision."""
+    precision = files.identity.precision
     if not device.startswith("cuda"):
         if precision == "float8":
             raise UnsupportedEncoder(f"float8 needs a CUDA device, not {device}\n  try: --precision float32")
@@ -99,10 +105,6 @@ def check_device(files: Files, device: str) -> None:
         raise UnsupportedEncoder(
             f"{precision} needs a GPU of compute capability {_dotted(least)}, not {_dotted(capability)}\n"
             f"  try: --precision {'bfloat16' if capability >= LEAST_CAPABILITY['bfloat16'] else 'float32'}"
-        )
-    if precision == "float8" and shape is not None and (shape.dim % 16 or shape.ffn_dim % 16):
-        raise UnsupportedEncoder(
-            f"float8 needs sizes divisible by 16, not {shape.dim} and {shape.ffn_dim}\n  try: --precision bfloat16"
         )
 
 

@@ -31,8 +31,6 @@ class PlainEncoder:
     def __init__(
         self, network: nn.Module, *, pad_id: int, precision: str, device: str, poolings: Sequence[str] = (CLS,)
     ) -> None:
-        if precision == "float8":
-            raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision float32")
         if precision == "int8":
             _quantise(network)
         self._network = network.to(device=device, dtype=dtype_of(precision)).eval().requires_grad_(False)

@@ -45,6 +45,11 @@ class _Chunk:
         """Whether it was tried before: it may be what killed its worker."""
         return self.held.lease.attempt > 1
 
+    @property
+    def leases_ahead(self) -> bool:
+        """Whether the next chunk is leased beside it: not another job's, which would wait for all of a fine-tune."""
+        return self.held.lease.more and not self.suspect
+
 
 class ChunkLoop:
     """Works on one job's chunks for one ticket.
@@ -97,7 +102,7 @@ class ChunkLoop:
             # A suspect chunk runs by itself, so that it takes no other down with it.
             if publishing and chunk.suspect:
                 publishing.result()
-            ahead = None if chunk.suspect else threads.submit(self._take_in_time)
+            ahead = threads.submit(self._take_in_time) if chunk.leases_ahead else None
             publish = self._step(chunk.held, chunk.compute)
             if publishing:
                 publishing.result()

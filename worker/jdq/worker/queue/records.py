@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, read_spec
+from jdq.worker.queue.contract import NOBODY, JobState, Spec, UnknownSpec, read_spec
 from jdq.worker.queue.limits import LIMITS
 
 # In jdq:workers:drained, why a worker takes no chunk: the user drained it, until it is resumed. Others are its own.
@@ -47,6 +47,8 @@ class Job:
     log: list[dict[str, Any]]  # attempts that did not end in a commit, with their reasons
     result: dict[str, Any] | None
     error: JobError | None
+    owner: str = NOBODY
+    held_back: str | None = None  # by which quota of its owner, when a worker last asked
 
     @property
     def wall_s(self) -> float | None:
@@ -176,6 +178,8 @@ def _job(
         log=[msgspec.json.decode(text) for text in log],
         result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
         error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
+        owner=fields.get("owner", NOBODY),
+        held_back=fields.get("held_back"),
     )
 
 

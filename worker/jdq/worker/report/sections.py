@@ -246,6 +246,6 @@ def duplicates(subject: Subject) -> Section | None:
     )
     text = (
         f"{count:,} test texts ({share:.0%}) have a near-duplicate in the train part, by shared runs of three words. "
-        "The classifier may have memorised them: on new texts it can be worse than it looks here."
+        "The classifier may have memorized them: on new texts it can be worse than it looks here."
     )
     return Section(title="Near-duplicates between train and test", text=text, body=Markup(cards), wide=True)

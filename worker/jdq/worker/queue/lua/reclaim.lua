@@ -83,6 +83,7 @@ end
 local function watch(id)
   bring_near(id)
   if now >= grace_until then reclaim_expired(id) end
+  if not ended(id) and pending(id) > 0 then list_pending(id) end
   local count = ended(id) and 0 or lacking(id)
   if count > 0 then tickets[#tickets + 1] = ticket_order(id, count) end
 end

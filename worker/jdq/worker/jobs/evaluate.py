@@ -1,25 +1,16 @@
-"""Measures a head or a fine-tuned model on a labelled dataset of the store, in this process.
-
-``python -m jdq.worker.programs.evaluate HEAD_FILE|MODEL_FOLDER DATASET VERSION [--label-column L] [--abstain-at A]
-[--sets S]``
-"""
+"""Measuring a head or a fine-tuned model on a labelled dataset version."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.store import open_store
-from jdq.worker.config import read_config
-from jdq.worker.heads.certainty import Requested
+from jdq.worker.heads.certainty import LEVEL, Requested
+from jdq.worker.jobs.classifier import Classifier
 from jdq.worker.jobs.labelled import has_label, label_column
-from jdq.worker.programs.classifier import Classifier, load_classifier
-from jdq.worker.queue.exit_codes import exit_on_error
 
 BLOCK_TEXTS = 4096
 NOTHING = Requested()
@@ -68,7 +59,6 @@ def _certain(
     classifier: Classifier, true: np.ndarray, probabilities: np.ndarray, keys: np.ndarray, requested: Requested
 ) -> dict[str, Any]:
     """Abstention and sets; empty where the classifier promises nothing and nothing was requested."""
-    from jdq.worker.heads.certainty import LEVEL
     from jdq.worker.heads.conformal import certainty_of_rows
 
     if not requested and classifier.certainty is None:
@@ -99,24 +89,3 @@ def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.nda
     """(rows, classes) float32."""
     blocks = [rows[start : start + BLOCK_TEXTS] for start in range(0, len(rows), BLOCK_TEXTS)]
     return np.vstack([classifier.by_store(version.texts(block)) for block in blocks])
-
-
-@click.command()
-@click.argument("trained", type=click.Path(path_type=Path))
-@click.argument("dataset")
-@click.argument("version")
-@click.option("--label-column")
-@click.option("--abstain-at", type=float)
-@click.option("--sets", type=float)
-@exit_on_error()
-def main(
-    trained: Path, dataset: str, version: str, label_column: str | None, abstain_at: float | None, sets: float | None
-) -> None:
-    """Print the metrics as JSON."""
-    opened = open_store(read_config().store).datasets.get(dataset, version)
-    requested = Requested(abstain_at=abstain_at, sets=sets)
-    click.echo(msgspec.json.encode(evaluate(load_classifier(trained), opened, label_column, requested)))
-
-
-if __name__ == "__main__":
-    main()
