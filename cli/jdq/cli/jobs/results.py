@@ -120,4 +120,6 @@ def _print_predictions(record: dict[str, Any]) -> None:
     by = record["head_id"] or record["model_id"]
     say(f"{record['rows']:,} rows of {record['dataset']} {record['version']} classified by {by}")
     say(f"{record['computed']:,} texts computed, {record['reused']:,} reused, in {duration(record['wall_s'])}")
+    if (abstained := record.get("abstained")) is not None:
+        say(f"{abstained:,} rows are too uncertain for a label")
     print_table(["label", "rows"], [[label, f"{rows:,}"] for label, rows in record["predicted"].items()])
