@@ -195,12 +195,12 @@ def test_watching_without_a_terminal_prints_a_line_for_each_change(jdq: CommandL
 def test_only_a_prediction_has_a_table(jdq: CommandLine) -> None:
     job = jdq.extracted()
     target = jdq.workplace.folder / "out.csv"
-    assert "only a prediction has a table" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert "only a prediction has one" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()
 
 
 def test_log_lines_are_printed_in_order_and_none_where_there_are_none(jdq: CommandLine) -> None:
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import lines_key
 
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     assert jdq.run("logs", job).stdout == ""

@@ -122,7 +122,7 @@ class Stack:
     def remove(self) -> None:
         """Ends the project, and everything that it made but images."""
         # Of all profiles: down leaves what belongs to one that is not asked for.
-        profiles = ("--profile", "client", "--profile", "monitoring")
+        profiles = ("--profile", "client", "--profile", "monitoring", "--profile", "web")
         self.compose(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
 
     def leftovers(self) -> list[str]:

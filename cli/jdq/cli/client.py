@@ -14,6 +14,7 @@ from jdq.worker.config import Config, read_config
 if TYPE_CHECKING:
     import redis
 
+    from jdq.store.job_files import JobFiles
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
     from jdq.worker.queue.jobbook import JobBook
@@ -52,7 +53,13 @@ class Client:
         """Jobs and workers; raises BrokerUnreachable."""
         from jdq.worker.queue.jobbook import JobBook
 
-        return JobBook(self.redis)
+        return JobBook(self.redis, self.job_files)
+
+    def job_files(self) -> JobFiles:
+        """The files of jobs in the configured store, whether it exists or not."""
+        from jdq.store.job_files import JobFiles
+
+        return JobFiles(self.config.store)
 
     @cached_property
     def store(self) -> Store:
@@ -136,6 +143,12 @@ class Client:
             raise BadRequest(
                 f"job {job} waits for {error}, which has not succeeded\n  try: jdq retry {error}"
             ) from None
+
+    def close(self) -> None:
+        """Closes the connection to Redis, if there is one; the next use opens another."""
+        if redis := self.__dict__.pop("redis", None):
+            redis.close()
+            self.__dict__.pop("jobbook", None)
 
     def _open_store(self, *, create: bool) -> Store:
         from jdq.store.store import open_store

@@ -11,10 +11,13 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import MissingFeatures
+from jdq.store.job_files import JobFiles
 from jdq.store.store import Store
+from jdq.store.table.written import read_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
+from jdq.worker.queue.contract import FindLabelErrors
 from jdq.worker.report.comparison import FLOOR, compare_dataset
 from jdq.worker.report.setting import difference, test_setting_of
 
@@ -31,9 +34,9 @@ CURVE_ROWS = 20_000
 
 
 def page_of(store: Store, job: str, device: str = "cpu") -> str:
-    """The page about the job's head or model; the latter predicts on `device`.
+    """The page about the job's head, model or table; a model predicts on `device`.
 
-    Raises UnknownTrained, HeadError, FineTuneError.
+    Raises UnknownTrained, NoResult, HeadError, FineTuneError.
     """
     from jdq.worker.report.page import render
 
@@ -41,7 +44,18 @@ def page_of(store: Store, job: str, device: str = "cpu") -> str:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if (JobFiles(store.root).folder(job) / FindLabelErrors.table).is_file():
+            return _of_table(store, job)
         return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job, device))
+
+
+def _of_table(store: Store, job: str) -> str:
+    from jdq.worker.report.label_errors import label_errors_page
+
+    files = JobFiles(store.root)
+    path = files.folder(job) / FindLabelErrors.table
+    files.check(path.with_suffix(".json"))
+    return label_errors_page(files.get_result(job), read_records(path))
 
 
 def _of_head(store: Store, job: str) -> Subject:

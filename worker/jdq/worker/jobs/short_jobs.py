@@ -41,7 +41,7 @@ class ShortWork:
             case Report():
                 from jdq.worker.jobs.report import page_of
 
-                return page_of(runtime.store, spec.head or spec.model or "", self._device).encode()
+                return page_of(runtime.store, spec.head or spec.model or spec.table or "", self._device).encode()
             case Evaluate():
                 version = runtime.version(spec.dataset, spec.version)
                 return msgspec.json.encode(evaluate(self._classifier(), version, spec.label_column))

@@ -115,12 +115,37 @@ class Predict(
     """
 
     kind: ClassVar[str] = "predict"
+    table: ClassVar[str] = "predictions.csv"  # in the job's folder
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
     dataset: str
     version: str
     head: str | None = None
     model: str | None = None
+
+
+class FindLabelErrors(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="spec",
+    tag="jdq.find-label-errors.v1",
+):
+    """List the rows of a dataset version whose label is probably wrong: one chunk."""
+
+    kind: ClassVar[str] = "find-label-errors"
+    table: ClassVar[str] = "label_errors.csv"
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space of the version's last extraction
+    head: Literal["auto", "hybrid"] = "auto"
+    label_column: str | None = None  # None is the dataset's own
+    label_separator: str | None = None
+    folds: int = 5
+    seed: int = 0
 
 
 class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,14 +185,17 @@ class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.
 
 
 class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):
-    """Write the report on a head or a model. The output: a page of HTML."""
+    """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
 
     kind: ClassVar[str] = "report"
+    table: str | None = None
 
 
 ShortJob: TypeAlias = Classify | Evaluate | Report
-Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | ShortJob
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors | ShortJob
 KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
+
+WITH_TABLE: tuple[type[Predict | FindLabelErrors], ...] = (Predict, FindLabelErrors)
 
 
 class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):
