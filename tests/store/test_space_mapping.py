@@ -69,7 +69,7 @@ def test_more_files_than_addresses_are_refused(tmp_path: Path, monkeypatch: pyte
     files = MappedFiles(8, "float16")
     rows = np.ones((SMALLEST_MAP // 16, 8), np.float16)
     add(files, tmp_path / "a", rows, 0)
-    with pytest.raises(OSError, match=f"the shards take more than {8 * PAGE} bytes of addresses") as caught:
+    with pytest.raises(OSError, match=f"the shards take more than {8 * PAGE} bytes of address space") as caught:
         add(files, tmp_path / "b", rows, 0)
     assert caught.value.errno == errno.ENOMEM
 

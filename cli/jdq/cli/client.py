@@ -148,6 +148,12 @@ class Client:
                 f"job {job} waits for {error}, which has not succeeded\n  try: jdq retry {error}"
             ) from None
 
+    def close(self) -> None:
+        """Closes the connection to Redis, if there is one; the next use opens another."""
+        if redis := self.__dict__.pop("redis", None):
+            redis.close()
+            self.__dict__.pop("jobbook", None)
+
     def _open_store(self, *, create: bool) -> Store:
         from jdq.store.store import open_store
 

@@ -92,6 +92,14 @@ def _models(client: Client) -> list[str]:
     return Models(client.store.root).ids()
 
 
+def _tables(client: Client) -> list[str]:
+    """Jobs with a table that there is a page about, newest first."""
+    from jdq.worker.queue.contract import FindLabelErrors
+
+    paths = (client.store.root / "runs").glob(f"[!.]*/{FindLabelErrors.table}")
+    return [path.parent.name for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
 def _datasets(client: Client) -> list[str]:
     return client.store.datasets.names()
 
@@ -117,8 +125,9 @@ WORKER = Name(lambda client: [worker.name for worker in client.jobbook.workers()
 DATASET_OR_SPACE = Name(lambda client: [*_datasets(client), *_spaces(client)])
 FILE_OR_DATASET = Name(_datasets, files=True)
 HEAD_KIND = Name(lambda _: HEADS)
-TRAINED_OR_DATASET = Id(
-    "head, model or dataset", lambda client: [*_heads(client), *_models(client), *_datasets(client)]
+REPORTED = Id(
+    "head, model, table or dataset",
+    lambda client: [*_heads(client), *_models(client), *_tables(client), *_datasets(client)],
 )
 
 

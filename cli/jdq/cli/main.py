@@ -33,6 +33,7 @@ from jdq.cli.trained.model import model
 from jdq.cli.trained.models import models
 from jdq.cli.trained.predict import predict
 from jdq.cli.trained.report import report
+from jdq.cli.web.command import web
 from jdq.store.errors import StoreError
 from jdq.store.location import share_with_group, store_root
 from jdq.worker.config import unknown_variables
@@ -72,7 +73,7 @@ class Sections(click.Group):
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed, recover),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, worker, stack.workers, top, doctor, config),
+        "Stack": (stack.up, stack.down, worker, stack.workers, top, web, doctor, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",

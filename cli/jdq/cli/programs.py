@@ -42,10 +42,10 @@ def missing_packages(names: Sequence[str] = WORKER_PACKAGES) -> list[str]:
     return [name for name in names if find_spec(name) is None]
 
 
-def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES) -> None:
-    """Raises BadRequest where one of these is not installed."""
+def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES, *, extra: str = "worker") -> None:
+    """Raises BadRequest where one of these, which jdq[extra] installs, is not there."""
     if missing := missing_packages(names):
-        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
+        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[{extra}]'")
 
 
 def trained_path(client: Client, head: str | None, model: str | None) -> Path:

@@ -23,6 +23,13 @@ from jdq.worker.encoder.options import AUTO, Precision
 DEFAULT_ENCODER = "facebook/bart-base"
 
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+_WebTokens = Annotated[
+    str,
+    Meta(
+        pattern=r"^$|^[\w.@+-]{1,64}=[0-9a-f]{64}(,[\w.@+-]{1,64}=[0-9a-f]{64})*$",
+        description="owners and digests of tokens, such as alice=9f86...; `jdq web --new-token OWNER` makes one",
+    ),
+]
 _User = Annotated[
     str, Meta(pattern=r"^[\w.@+-]{1,64}$", description="1 to 64 letters, digits and . _ @ + - without spaces")
 ]
@@ -113,11 +120,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
     classifiers: _Names = ""
+    # Who may log in to the pages of `jdq web`.
+    web_tokens: _WebTokens = ""
 
     @property
     def allowed_classifiers(self) -> tuple[str, ...]:
         """The names in `classifiers`."""
         return tuple(name.strip() for name in self.classifiers.split(",") if name.strip())
+
+    @property
+    def owner_of_token(self) -> dict[str, str]:
+        """The owners in `web_tokens`, by the digest of their token."""
+        return {digest: owner for owner, digest in _by_owner(self.web_tokens)}
 
     @property
     def share_of(self) -> dict[str, float]:
@@ -176,7 +190,7 @@ _OTHER_VARIABLES = """
     JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
     JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
     JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_PIDS JDQ_WORKER_TMP
-    JDQ_LEASED_GPU JDQ_WORKER_NAME
+    JDQ_LEASED_GPU JDQ_WORKER_NAME JDQ_WEB_BIND JDQ_WEB_PORT
     JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_MUTANT_FILE JDQ_MUTATED_FILE JDQ_POWER_CUTS
     JDQ_RACE_SECONDS JDQ_TEST_DATA
 """.split()  # noqa: SIM905 - a literal list would take a line per name

@@ -155,7 +155,7 @@ def watch(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job", type=JOB)
-@target_options("File for a prediction's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
+@target_options("File for the job's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
 def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
@@ -164,6 +164,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
     """
     from jdq.cli.jobs.progress import describe_result
     from jdq.cli.jobs.results import print_result
+    from jdq.worker.queue.contract import WITH_TABLE
 
     client = Client()
     ended = client.job(job)
@@ -180,7 +181,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
         print_json(describe_result(ended))
     else:
         print_result(ended)
-        if to is None and ended.kind == "predict":
+        if to is None and isinstance(ended.spec, WITH_TABLE):
             say(f"the table: jdq result {ended.id} --to out.csv", err=True)
 
 

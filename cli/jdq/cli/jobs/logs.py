@@ -45,6 +45,14 @@ def logs(job: str, follow: bool) -> None:
             return
 
 
+def last_lines(client: Client, job: str, count: int) -> list[str]:
+    """The last lines of the job, at most so many, oldest first."""
+    from jdq.worker.queue.archive import lines_key
+
+    entries: Any = client.redis.xrevrange(lines_key(job), count=count)
+    return [fields["line"] for _, fields in reversed(entries)]
+
+
 def _lines(client: redis.Redis, stream: str, last: str, *, block: int | None) -> list[tuple[str, str]]:
     """The stream's entries after `last`: their ids and lines."""
     answer: Any = client.xread({stream: last}, block=block)

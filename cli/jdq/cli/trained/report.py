@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from jdq.cli.ids import TRAINED_OR_DATASET
+from jdq.cli.ids import REPORTED
 from jdq.cli.programs import check_folder_of, require_worker_packages, run_program
 
 
 @click.command()
-@click.argument("wanted", type=TRAINED_OR_DATASET, metavar="JOB|DATASET")
+@click.argument("wanted", type=REPORTED, metavar="JOB|DATASET")
 @click.option(
     "-o",
     "--output",
@@ -21,10 +21,10 @@ from jdq.cli.programs import check_folder_of, require_worker_packages, run_progr
     help="File to write.",
 )
 def report(wanted: str, output: Path) -> None:
-    """Write a report on a head or fine-tune.
+    """Write a report on a head, a fine-tune or a table.
 
-    One self-contained HTML page about the head or model of JOB, or about the best one of DATASET. Needs no Redis and no
-    workers.
+    One self-contained HTML page about the head or model of JOB, or about the best one of DATASET; also about what
+    find-label-errors found. Needs no Redis and no workers.
 
     \b
     jdq report train-head-7kq2m9xw -o report.html

@@ -83,7 +83,7 @@ class MappedFiles:
                 start += step
             end = -(-(start + size) // PAGE) * PAGE
             if end > len(self._memory):
-                raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of addresses")
+                raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of address space")
             if mapped:
                 _mmap(self._base + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
             else:

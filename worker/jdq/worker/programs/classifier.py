@@ -13,6 +13,7 @@ import numpy as np
 from jdq.store.store import open_store
 from jdq.store.trained import Models
 from jdq.worker.config import read_config
+from jdq.worker.jobs.predictions import Naming
 from jdq.worker.process.devices import device_of
 
 if TYPE_CHECKING:
@@ -25,18 +26,13 @@ UNKNOWN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classifier:
-    """classes, in the order of probabilities; label_separator: of label sets, None for one label per text.
-    thresholds: of label sets, as in `predicted_sets`.
+class Classifier(Naming):
+    """What classifies texts, of at most max_length tokens.
 
     tokenize: texts as its encoder takes them. compute: of such and the texts, (texts, classes) float32. by_store: the
-    same of texts, by features from and into the store where it uses features. max_length: in tokens.
+    same of texts, by features from and into the store where it uses features.
     """
 
-    classes: tuple[str, ...]
-    multi_label: bool
-    label_separator: str | None
-    thresholds: tuple[float, ...]
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
     compute: Callable[[Any, Sequence[str]], np.ndarray]
@@ -45,18 +41,6 @@ class Classifier:
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, classes) float32."""
         return self.compute(self.tokenize(texts), texts)
-
-    def labels(self, probabilities: np.ndarray) -> list[str]:
-        """The label of each row of probabilities."""
-        from jdq.worker.heads.decision import predicted_labels
-
-        return predicted_labels(
-            probabilities,
-            self.classes,
-            multi_label=self.multi_label,
-            label_separator=self.label_separator,
-            thresholds=self.thresholds,
-        )
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""

@@ -14,12 +14,15 @@ import numpy as np
 
 from jdq.store.errors import MissingFeatures
 from jdq.store.files.publish import replace
+from jdq.store.job_files import JOB, JobFiles
 from jdq.store.store import Store, open_store
+from jdq.store.table.written import read_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.process.devices import device_of
+from jdq.worker.queue.contract import FindLabelErrors
 from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.report.comparison import FLOOR, compare_dataset
 from jdq.worker.report.setting import difference, test_setting_of
@@ -32,13 +35,32 @@ if TYPE_CHECKING:
 
 # A learning curve trains a head six times, so it is skipped for larger train parts.
 CURVE_ROWS = 20_000
+WITH_PAGE = (FindLabelErrors.table,)
 
 
 def page_of(store: Store, job: str) -> str:
-    """The page about the job's head or model. Raises UnknownTrained, HeadError, FineTuneError."""
+    """The page about the job's head, model or table. Raises UnknownTrained, NoResult, HeadError, FineTuneError."""
     from jdq.worker.report.page import render
 
+    if (path := table_of(store, job)) is not None:
+        return _of_table(store, job, path)
     return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job))
+
+
+def table_of(store: Store, job: str) -> Path | None:
+    """The job's table, if it wrote one that there is a page about."""
+    if not JOB.fullmatch(job):  # the name of a dataset may be none
+        return None
+    folder = JobFiles(store.root).folder(job)
+    return next((path for name in WITH_PAGE if (path := folder / name).is_file()), None)
+
+
+def _of_table(store: Store, job: str, path: Path) -> str:
+    from jdq.worker.report.label_errors import label_errors_page
+
+    files = JobFiles(store.root)
+    files.check(path.with_suffix(".json"))
+    return label_errors_page(files.get_result(job), read_records(path))
 
 
 def _of_head(store: Store, job: str) -> Subject:
@@ -174,11 +196,11 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
 
 
 def best_of(store: Store, wanted: str) -> str:
-    """The job where it made a head or model; for a dataset its best comparable one.
+    """The job where it made a head, a model or a table; for a dataset its best comparable head or model.
 
     Raises StoreError, NothingToCompare.
     """
-    if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
+    if Heads(store.root).has(wanted) or Models(store.root).has(wanted) or table_of(store, wanted):
         return wanted
     return compare_dataset(store, wanted).rows[0].id
 

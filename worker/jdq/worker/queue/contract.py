@@ -115,6 +115,7 @@ class Predict(
     """
 
     kind: ClassVar[str] = "predict"
+    table: ClassVar[str] = "predictions.csv"  # in the job's folder
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
     dataset: str
@@ -123,8 +124,34 @@ class Predict(
     model: str | None = None
 
 
-Spec: TypeAlias = Extract | TrainHead | FineTune | Predict
+class FindLabelErrors(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="spec",
+    tag="jdq.find-label-errors.v1",
+):
+    """List the rows of a dataset version whose label is probably wrong: one chunk."""
+
+    kind: ClassVar[str] = "find-label-errors"
+    table: ClassVar[str] = "label_errors.csv"
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space of the version's last extraction
+    head: Literal["auto", "hybrid"] = "auto"
+    label_column: str | None = None  # None is the dataset's own
+    label_separator: str | None = None
+    folds: int = 5
+    seed: int = 0
+
+
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors
 KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
+
+WITH_TABLE: tuple[type[Predict | FindLabelErrors], ...] = (Predict, FindLabelErrors)
 
 
 class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):
