@@ -25,6 +25,7 @@ from jdq.worker.process.devices import device_of
 from jdq.worker.queue.contract import FindLabelErrors
 from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.report.comparison import FLOOR, compare_dataset
+from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
             intervals=line.intervals,
             wall_time_s=line.wall_time_s,
             device=line.device,
+            device_s=line.device_s,
+            price=price_of(line.device_s, read_config().device_hour_price),
             seed=line.seed,
             is_subject=line.id == job,
         )
