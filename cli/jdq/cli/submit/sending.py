@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,22 +27,24 @@ if TYPE_CHECKING:
 class Sending:
     """The job's priority and time limit, the jobs it waits for, and whether the command waits until it ends.
 
-    `expect`: print when it is likely to start and to end. `id_to_stderr`: stdout is for the job's table.
+    notify: URLs that learn its end. expect: whether to print when it is likely to start. id_to_stderr: stdout is for
+    the job's table.
     """
 
     priority: str
     after: tuple[str, ...]
     time_limit_s: float | None
+    notify: tuple[str, ...]
     wait: bool
     expect: bool
     id_to_stderr: bool = False
 
 
-_OPTIONS = ("priority", "after", "time_limit_s", "expect", "wait")
+_OPTIONS = ("priority", "after", "time_limit_s", "notify", "expect", "wait")
 
 
 def job_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --priority, --after, --time-limit, --expect and --wait; the command gets them as `sending`."""
+    """Adds --priority, --after, --time-limit, --notify, --expect and --wait; the command gets them as `sending`."""
 
     @click.option(
         "--priority",
@@ -60,6 +63,12 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         callback=lambda _context, _option, text: text and seconds_of(text, "--time-limit"),
         help="Fail the job if it has not ended so long (30m, 2h, 1d) after its start.",
     )
+    @click.option(
+        "--notify",
+        multiple=True,
+        metavar="URL",
+        help="Send a notice to this apprise URL when the job ends; may be repeated. Default: JDQ_NOTIFY.",
+    )
     @click.option("--expect", is_flag=True, help="Print the place in the queue and the estimated time.")
     @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
@@ -67,6 +76,8 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         sending = Sending(**{name: options.pop(name) for name in _OPTIONS})
         if sending.priority == "high":
             _check_right(read_config())
+        for url in sending.notify:
+            _check_url(url)
         command(*arguments, sending=sending, **options)
 
     return with_sending
@@ -78,6 +89,21 @@ def _check_right(config: Config) -> None:
         raise BadRequest(
             f"--priority high is for {config.high_priority} (JDQ_HIGH_PRIORITY), and you are {config.user}\n"
             "  try: --priority normal"
+        )
+
+
+def _check_url(url: str) -> None:
+    """Raises BadRequest where apprise could not send to the URL, as far as that is known here."""
+    try:
+        from apprise import Apprise
+    except ImportError:  # the workers send
+        usable = re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", url) is not None
+    else:
+        usable = Apprise.instantiate(url) is not None
+    if not usable:
+        scheme = url.partition("://")[0]  # the rest may be secret
+        raise BadRequest(
+            f"--notify: no notice can be sent to this {scheme} URL\n  try: --notify mailto://user:password@example.org"
         )
 
 
@@ -93,7 +119,13 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
         client.job(needed)
     waits_for = list(dict.fromkeys([*after, *sending.after]))
     try:
-        job = client.submit(spec, after=waits_for, priority=sending.priority, time_limit_s=sending.time_limit_s)
+        job = client.submit(
+            spec,
+            after=waits_for,
+            priority=sending.priority,
+            time_limit_s=sending.time_limit_s,
+            notify=sending.notify or None,
+        )
     except DependencyEnded as error:
         raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
     note = f", after {', '.join(waits_for)}" if waits_for else ""
