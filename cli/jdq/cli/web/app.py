@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.web import actions, jobs, overview, rendering
+from jdq.cli.web import actions, jobs, overview, rendering, stored
 from jdq.cli.web.access import Door, Guard, token_digest
 from jdq.worker.queue.exit_codes import ExitCode, code_of, message_of
 
@@ -31,10 +31,16 @@ PAGES: tuple[tuple[str, str, Callable[[Client, Request], Values]], ...] = (
     ("/", "overview.html", overview.overview),
     ("/jobs", "jobs.html", jobs.jobs),
     ("/jobs/{job}", "job.html", jobs.job),
+    ("/data", "data.html", stored.data),
+    ("/datasets/{dataset}", "dataset.html", stored.dataset),
+    ("/trained", "trained.html", stored.trained),
+    ("/trained/{trained}", "one.html", stored.one),
 )
 ACTIONS: tuple[tuple[str, actions.Action], ...] = (
     ("/jobs/{job}/cancel", actions.cancel),
     ("/jobs/{job}/retry", actions.retry),
+    ("/datasets/{dataset}/train", actions.train),
+    ("/datasets/{dataset}/search", actions.search),
 )
 
 
