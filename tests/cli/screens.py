@@ -169,6 +169,9 @@ class FixedBook:
     def jobs(self, *, since: float | None = None) -> list[Job]:
         return JOBS
 
+    def newest(self, *, since: float | None = None) -> Iterator[Job]:
+        return iter(self.jobs(since=since))
+
     def job(self, job: str) -> Job:
         found = [each for each in JOBS if each.id == job]
         if not found:

@@ -146,3 +146,17 @@ def test_a_dataset_that_cannot_be_loaded_raises_an_error(remote: Client, monkeyp
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     with pytest.raises(ProgramFailed, match=r"load_dataset ended with exit code 2"):
         remote.extract("hf:nobody/nothing", text="body", encoder="hash:16")
+
+
+def test_label_errors_are_a_frame_with_the_likeliest_first(workplace: Workplace, remote: Client) -> None:
+    texts = [f"{'chef kitchen menu' if n % 2 else 'truck road load'} {n}" for n in range(60)]
+    labels = ["cook" if n % 2 or n == 30 else "driver" for n in range(60)]
+    remote.extract(texts, label=labels, encoder="hash:16", name="posts")
+    job = remote.find_label_errors("posts", head="hybrid")
+    for queued in reversed(workplace.jobbook.ids()):
+        workplace.worked(queued)
+    frame = job.result()
+    first = frame.iloc[0]
+    assert [first["row"], first["given_label"], first["suggested_label"]] == ["31", "cook", "driver"]
+    assert frame["score"].dtype == float
+    assert remote.job(job.id).result().equals(frame)

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +23,17 @@ from tests.docs.generate import DOCS, PROJECT
 from tests.docs.test_pages import FENCE
 from tests.store.test_table_workbooks import workbook
 
-HOW_TO = ("train-a-head", "fine-tune", "predict", "compare", "korean", "offline", "own-head", "long-documents")
+HOW_TO = (
+    "train-a-head",
+    "fine-tune",
+    "predict",
+    "compare",
+    "check-data",
+    "korean",
+    "offline",
+    "own-head",
+    "long-documents",
+)
 PAGES = [
     *(DOCS / "how-to" / f"{name}.md" for name in (*HOW_TO, "terminal", "cluster", "tune", "install", "troubleshoot")),
     DOCS / "how-to" / "tables.md",
@@ -90,7 +100,7 @@ def place(tmp_path: Path) -> Path:
     for name in ("data", "postings", "labelled", "reports", "posts", "official-test"):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
     table.to_csv(tmp_path / "data.csv.gz", index=False)
-    cells = [["text", "label"], *table[["text", "label"]].to_numpy().tolist()]
+    cells: list[Sequence[str | float | bool]] = [["text", "label"], *table[["text", "label"]].to_numpy().tolist()]
     (tmp_path / "postings.xlsx").write_bytes(workbook({"2023": [], "2024": cells}))
     (tmp_path / "exports").mkdir()
     for name in ("2023.csv", "2024.csv", "exports/may.csv", "exports/june.csv"):

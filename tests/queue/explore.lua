@@ -104,7 +104,7 @@ for field in string.gmatch('kind spec priority wanted_after created started ende
 -- Which workers are busy, and since when others are idle, matters only to chunks that failed.
 local BUSY, IDLE, SEEN, RECLAIM = 'jdq:workers:busy', 'jdq:workers:idle', 'jdq:workers:seen', 'jdq:reclaim'
 local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, [BUSY] = true, [IDLE] = true}
-for _, monitored in ipairs({'jdq:totals', 'jdq:workers:texts', 'jdq:workers:tokens', 'jdq:usage:cpu', 'jdq:pending:cpu:5', 'jdq:pending:cpu:5:o'}) do NO_STATE[monitored] = true end
+for _, monitored in ipairs({'jdq:ended', 'jdq:unsaved', 'jdq:totals', 'jdq:workers:texts', 'jdq:workers:tokens', 'jdq:usage:cpu', 'jdq:pending:cpu:5', 'jdq:pending:cpu:5:o'}) do NO_STATE[monitored] = true end
 local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
 
 -- Whether a worker that was seen then is dead for good: 70 s out of a whole hour, it stays so when the clock is set by hours.

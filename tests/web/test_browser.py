@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jdq.worker.queue.jobbook import lines_key
+from jdq.worker.queue.archive import lines_key
 from tests.chromium import checked_at, chromium
 from tests.cli.conftest import CommandLine
 from tests.jobs.conftest import Workplace

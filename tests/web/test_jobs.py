@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 
 from jdq.cli.web.app import application
 from jdq.cli.web.jobs import PAGE
+from jdq.worker.queue.archive import lines_key
 from jdq.worker.queue.contract import Extract, TrainHead
-from jdq.worker.queue.jobbook import JobBook, lines_key
+from jdq.worker.queue.jobbook import JobBook
 from tests.cli.conftest import CommandLine
 from tests.jobs.conftest import Workplace
 from tests.web.conftest import HERE, OWNERS, TOKEN, Browser

@@ -14,6 +14,7 @@ from jdq.worker.config import Config, read_config
 if TYPE_CHECKING:
     import redis
 
+    from jdq.store.job_files import JobFiles
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
     from jdq.worker.queue.jobbook import JobBook
@@ -52,7 +53,13 @@ class Client:
         """Jobs and workers; raises BrokerUnreachable."""
         from jdq.worker.queue.jobbook import JobBook
 
-        return JobBook(self.redis)
+        return JobBook(self.redis, self.job_files)
+
+    def job_files(self) -> JobFiles:
+        """The files of jobs in the configured store, whether it exists or not."""
+        from jdq.store.job_files import JobFiles
+
+        return JobFiles(self.config.store)
 
     @cached_property
     def store(self) -> Store:
@@ -89,14 +96,14 @@ class Client:
             nearest = did_you_mean(job, self.jobbook.ids())
             raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
-    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
+    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal", job: str | None = None) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        Raises IncompatibleWorkers, before anything is created.
+        job: its id, if it has one already. Raises IncompatibleWorkers, before anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user)
+        job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user, job=job)
         self._send(tickets)
         for warning in warnings(living, spec):
             self.note(f"warning: {warning}")

@@ -13,6 +13,7 @@ import click
 from jdq.cli.client import BadRequest
 from jdq.cli.doctor import doctor
 from jdq.cli.jobs import commands as jobs
+from jdq.cli.jobs.history import recover
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
 from jdq.cli.output import say
@@ -69,7 +70,7 @@ class Sections(click.Group):
     cls=Sections,
     sections={
         "Submit": (run, submit, import_table, model),
-        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
+        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed, recover),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
         "Stack": (stack.up, stack.down, worker, stack.workers, top, web, doctor, config),

@@ -252,7 +252,32 @@ class Client:
         command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
         version = self._imported(data, text, None, name, prefix="predict-", command=command, **reading)
         spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
-        return self._submitted(spec, after, results.predictions)
+        return self._submitted(spec, after, results.table)
+
+    @python_errors
+    def find_label_errors(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        head: Literal["auto", "hybrid"] = "auto",
+        label: str | None = None,
+        label_separator: str | None = None,
+        folds: int = 5,
+        seed: int = 0,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Lists the rows whose label is probably wrong, the likeliest first, with the label that others suggest.
+
+        The options are those of `jdq submit find-label-errors` and of `train_head`.
+        """
+        from jdq.cli.submit.find_label_errors import label_errors_spec
+
+        options = {"head": head, "folds": folds, "seed": seed}
+        spec, after = label_errors_spec(
+            self._connection, dataset_of(dataset), version, space, label, label_separator, **options
+        )
+        return self._submitted(spec, after, results.table)
 
     @python_errors
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:

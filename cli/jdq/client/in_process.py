@@ -66,6 +66,10 @@ class InProcessJobs(JobBook):
         """The ids of all jobs, newest first."""
         return [id for id, job in reversed(self._jobs.items()) if since is None or job.created >= since]
 
+    def jobs(self, *, since: float | None = None) -> list[Job]:
+        """The same jobs."""
+        return self.read(self.ids(since=since))
+
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
         cancelled = self._change(self.job(job).id, state=JobState.CANCELLED, ended=time.time())
@@ -112,6 +116,9 @@ class InProcessJobs(JobBook):
     def settle_precision(self, precision: str) -> str:
         """This."""
         return precision
+
+    def _archived(self, ids: Sequence[str]) -> list[Job]:
+        return []
 
     def read(self, ids: list[str]) -> list[Job]:
         """These jobs; those that no longer exist are left out."""

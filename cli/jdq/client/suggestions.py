@@ -18,6 +18,7 @@ METHODS: dict[tuple[str, ...], str] = {
     ("submit", "train-head"): "train_head",
     ("submit", "fine-tune"): "fine_tune",
     ("submit", "predict"): "predict",
+    ("submit", "find-label-errors"): "find_label_errors",
 }
 OF_JOBS = {("status",): "describe()", ("retry",): "retry()", ("cancel", "--force"): "cancel(force=True)"}
 ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "search": "trials"}

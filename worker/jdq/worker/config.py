@@ -48,6 +48,7 @@ _Quotas = Annotated[
     ),
 ]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
+_Folders = Annotated[str, Meta(description="folders, or HERE=THERE, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
     str,
@@ -66,6 +67,7 @@ _Gpus = Annotated[
 ]
 _Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
 _Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
+_Days = Annotated[float, Meta(ge=0, description="a number of days, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -113,6 +115,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: _Tokens = 0
+    # How long ended jobs stay in Redis; then they are only in the store.
+    keep_jobs_days: _Days = 30.0
+    # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
+    worker_folders: _Folders = ""
     # What an hour of one device costs, in any currency; 0 where it is not known.
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.

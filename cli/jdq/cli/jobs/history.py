@@ -1,4 +1,4 @@
-"""`jdq jobs rm`, `prune`: remove jobs that have ended from the history."""
+"""`jdq jobs rm`, `prune`, `jdq recover`: remove ended jobs from the history, or rebuild it from the store."""
 
 from __future__ import annotations
 
@@ -59,3 +59,13 @@ def prune(older_than: str, everybody: bool) -> None:
     ended = client.jobbook.ended_before(time_of(older_than, "--older-than"))
     removed = client.jobbook.forget([job for job, owner in ended if everybody or owner == client.config.user])
     say(f"{counted(len(removed), 'job')} removed", err=True)
+
+
+@click.command()
+def recover() -> None:
+    """Rebuild the history from the store.
+
+    For a Redis that has lost its data. Every job that had ended is listed again, with its result. Jobs that had not
+    ended are lost: submit them again; features that are in the store are not computed again.
+    """
+    say(f"{counted(Client().jobbook.recover(), 'job')} recovered", err=True)

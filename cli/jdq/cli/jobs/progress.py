@@ -72,11 +72,11 @@ def activity(job: Job) -> str | None:
     if job.live or job.counts.get("computed") or "trials_total" in job.counts:
         return None
     match job.kind:
-        case "train-head":
+        case "train-head" | "find-label-errors":
             return "reading features"
         case "fine-tune":
             return f"loading {job.spec.options.encoder}"  # type: ignore[union-attr]
-        case _ if not job.chunks_done:
+        case "extract" | "predict" if not job.chunks_done:
             return "planning"
         case _ if job.queue == "gpu":
             return f"loading {getattr(job.spec, 'encoder', None) or 'the encoder'}"

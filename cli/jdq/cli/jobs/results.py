@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 UNKNOWN_SHARE = 0.01
+MOST = 10  # pairs of labels
 
 
 def print_result(job: Job) -> None:
@@ -25,6 +26,8 @@ def print_result(job: Job) -> None:
             print_model(record)
         case "predict":
             _print_predictions(record)
+        case "find-label-errors":
+            _print_label_errors(record)
         case _:
             print_json(record)
 
@@ -47,6 +50,16 @@ def _print_extract(record: dict[str, Any]) -> None:
     if reason := record.get("pooling_reason"):
         say(f"pooling {record['pooling']}: {reason}")
     say(f"took {duration(record['wall_s'])}")
+
+
+def _print_label_errors(record: dict[str, Any]) -> None:
+    of = f"{record['rows']:,} labels of {record['dataset']} {record['version']} in column {record['label_column']}"
+    say(f"{record['suspects']:,} of {of} are probably wrong; estimated errors: {record['estimated_errors']:,}")
+    print_table(
+        ["given", "suggested", "rows"], [[given, other, f"{n:,}"] for given, other, n in record["pairs"][:MOST]]
+    )
+    for warning in record["warnings"]:
+        say(f"warning: {warning}", err=True)
 
 
 def print_head(record: dict[str, Any]) -> None:

@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.files.publish import make_folder, partial_beside, sync
-from jdq.store.table.written import write_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.decision import predicted_labels
+from jdq.worker.jobs.tables import publish_table, write_partial
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
 
-PREDICTIONS = "predictions.csv"
 LABEL, PROBABILITY = "predicted_label", "probability_"
 # Labels counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
@@ -70,20 +68,13 @@ class PredictionsTable:
 
     def compute(self, predictor: Predictor, held: HeldLease) -> tuple[Path, Counter[str]]:
         """Writes the table under another name: its path, and how often each label was predicted."""
-        make_folder(self._path.parent)
-        partial = partial_beside(self._path)
-        try:
-            return partial, write_table(partial, self._version, predictor, held)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        counts: Counter[str] = Counter()
+        return write_partial(self._path, _records(self._version, predictor, held, counts)), counts
 
     def publish(self, written: tuple[Path, Counter[str]]) -> Outcome:
         """Gives the table its name."""
         partial, predicted = written
-        partial.replace(self._path)
-        sync(self._path.parent)
-        self.context.runtime.job_files.describe_table(self._path)
+        publish_table(partial, self._path, self.context.runtime.job_files)
         version, spec = self._version, self.context.spec
         result = {
             "dataset": version.name,
@@ -91,14 +82,14 @@ class PredictionsTable:
             "rows": version.n_rows,
             "head_id": spec.head,
             "model_id": spec.model,
-            "file": f"runs/{self.context.job}/{PREDICTIONS}",
+            "file": f"runs/{self.context.job}/{Predict.table}",
             "predicted": dict(predicted.most_common(MOST_COUNTED)),
         }
         return Outcome(result=result)
 
     @property
     def _path(self) -> Path:
-        return self.context.runtime.job_files.folder(self.context.job) / PREDICTIONS
+        return self.context.runtime.job_files.folder(self.context.job) / Predict.table
 
     @property
     def _version(self) -> DatasetVersion:
@@ -149,20 +140,13 @@ def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> 
     return probabilities
 
 
-def write_table(path: Path, version: DatasetVersion, predictor: Predictor, held: HeldLease) -> Counter[str]:
-    """Writes the rows in order, block by block, and reads the file back; returns how often each label was predicted.
-
-    A row without text gets neither label nor probabilities. Raises OSError, CannotWrite.
-    """
-    counts: Counter[str] = Counter()
-    write_records(path, _records(version, predictor, held, counts))
-    return counts
-
-
 def _records(
     version: DatasetVersion, predictor: Predictor, held: HeldLease, counts: Counter[str]
 ) -> Iterator[Sequence[str]]:
-    """The header and every row with its prediction; counts the labels."""
+    """The header and every row with its prediction, block by block; counts the labels.
+
+    A row without text gets neither label nor probabilities.
+    """
     columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
     yield [*version.columns, *unused(columns, version.columns)]
     text = version.columns.index(version.text_column)

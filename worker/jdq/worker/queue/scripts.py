@@ -58,10 +58,18 @@ class Cancel(Script, frozen=True):
 
 
 class Forget(Script, frozen=True):
-    """Removes ended jobs and all their keys."""
+    """Removes ended jobs and all their keys. archive: they stay in the history, for the store has them."""
 
     script = "forget"
     jobs: tuple[str, ...]
+    archive: bool = False
+
+
+class Saved(Script, frozen=True):
+    """Notes which ended jobs the store has. jobs: when each had ended, in milliseconds."""
+
+    script = "saved"
+    jobs: dict[str, int]
 
 
 class Retry(Script, frozen=True):

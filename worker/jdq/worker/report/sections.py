@@ -63,7 +63,7 @@ def comparison(subject: Subject) -> Section | None:
     rows = "".join(_compared_row(line) for line in lines)
     columns = ("what", *METRICS.values(), "time", "device", "seed")
     plot = _both(lambda width: plots.comparison_plot(lines, "macro_f1", width=width))
-    body = Markup(plot + _table(columns, rows, "Comparison"))
+    body = Markup(plot + plain_table(columns, rows, "Comparison"))
     return Section(title="Against the others", text=note, body=body, wide=True)
 
 
@@ -72,7 +72,7 @@ def _both(plot: Callable[[float], str]) -> str:
     return f"<div class=on-page>{plot(plots.WIDE)}</div><div class=on-phone>{plot(plots.NARROW)}</div>"
 
 
-def _table(columns: Sequence[str], rows: str, name: str) -> str:
+def plain_table(columns: Sequence[str], rows: str, name: str) -> str:
     head = "".join(f"<th scope=col>{column}</th>" for column in columns)
     return _scrolling(f"<table class=plain><tr>{head}</tr>{rows}</table>", name)
 
@@ -105,7 +105,7 @@ def confusion(subject: Subject) -> Section | None:
 def per_class(subject: Subject) -> Section | None:
     rows = sorted(subject.record["metrics"]["per_class"], key=lambda row: (row["support"] == 0, row["f1"]))
     lines = "".join(_class_row(row) for row in rows[:40])
-    table = _table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines, "Class by class")
+    table = plain_table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines, "Class by class")
     text = "Hardest first." + (f" The 40 hardest of {len(rows)}." if len(rows) > 40 else "")
     return Section(title="Class by class", text=text, body=Markup(table), wide=True)
 
@@ -209,23 +209,23 @@ def errors(subject: Subject) -> Section | None:
     if not mistakes:
         return Section(title="Errors", body=Markup("<p class=good>Every test text is correct.</p>"), wide=True)
     wrong = int((subject.probabilities.argmax(axis=1) != subject.test_codes).sum())
-    cards = "".join(_mistake(mistake) for mistake in mistakes)
+    cards = "".join(mistake_card(mistake) for mistake in mistakes)
     text = f"The {len(mistakes)} of {wrong} errors with the highest predicted probability: hard texts, or wrong labels."
     return Section(title="Hardest errors", text=text, body=Markup(f"<div class=mistakes>{cards}</div>"), wide=True)
 
 
-def _mistake(mistake: analysis.Mistake) -> str:
+def mistake_card(mistake: analysis.Mistake) -> str:
     wrong = f"<span class=wrong>{escape(mistake.predicted)}</span> {mistake.p_predicted:.0%}"
     true = f"<span class=true>{escape(mistake.true)}</span> {mistake.p_true:.0%}"
     shares = f"<i style='width:{mistake.p_predicted:.0%}'></i><b style='width:{mistake.p_true:.0%}'></b>"
     return (
         f"<div class=mistake><div class=labels><span>{wrong} · labelled {true}</span>"
         f"<span class=row>row {mistake.row:,}</span></div>"
-        f"<div class=split>{shares}</div>{_excerpt(mistake.text)}</div>"
+        f"<div class=split>{shares}</div>{excerpt(mistake.text)}</div>"
     )
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
     if len(text) <= EXCERPT_CHARACTERS:
         return f"<p class=excerpt>{escape(text)}</p>"
     full = f"<details><summary>the full text</summary><p class=excerpt>{escape(text)}</p></details>"
@@ -240,8 +240,8 @@ def duplicates(subject: Subject) -> Section | None:
     share = count / min(len(np.flatnonzero(subject.split.parts == 2)), analysis.DUPLICATE_TEST_ROWS)
     cards = "".join(
         f"<div class=pair><span class=share>{pair.similarity:.0%}</span>"
-        f"<div><small>test, row {pair.test_row:,}</small>{_excerpt(pair.test_text)}</div>"
-        f"<div><small>train, row {pair.train_row:,}</small>{_excerpt(pair.train_text)}</div></div>"
+        f"<div><small>test, row {pair.test_row:,}</small>{excerpt(pair.test_text)}</div>"
+        f"<div><small>train, row {pair.train_row:,}</small>{excerpt(pair.train_text)}</div></div>"
         for pair in pairs
     )
     text = (

@@ -16,5 +16,6 @@ end
 for _, other in ipairs(waits) do wait_for_job(id, other) end
 redis.call('HSET', key(id), 'state', 'queued', 'request', args.token)
 redis.call('HDEL', key(id), 'error', 'ended', 'held_back')
+for _, list in ipairs({'jdq:ended', 'jdq:unsaved'}) do redis.call('ZREM', list, id) end
 log_event(id, {what = 'retry', reason = 'submitted again by the user'})
 return {'retried', tickets()}

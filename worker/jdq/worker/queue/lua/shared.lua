@@ -219,6 +219,12 @@ local function dependency_failed(job, how)
     message = 'job ' .. job .. ', which it waited for, ' .. how .. '\n  try: jdq status ' .. job})
 end
 
+-- Lists a job among those that have ended, and among those that a worker has yet to save in the store.
+local function list_ended(id)
+  redis.call('ZADD', 'jdq:ended', now, id)
+  redis.call('ZADD', 'jdq:unsaved', now, id)
+end
+
 -- Ends a job whose entries cannot be worked with, and the jobs that wait for it: no worker meets it again.
 local function end_broken(id, reason)
   redis.call('SREM', 'jdq:open', id)
@@ -231,6 +237,7 @@ local function end_broken(id, reason)
   end
   redis.pcall('HSET', key(id), 'state', 'failed', 'ended', now, 'error',
     cjson.encode({type = 'BrokenJob', message = 'its entries in Redis cannot be used: ' .. tostring(reason)}))
+  list_ended(id)
   local dependents = redis.pcall('SMEMBERS', key(id, 'dependents'))
   redis.call('UNLINK', key(id, 'dependents'))
   for _, other in ipairs(dependents) do finish(other, 'failed', dependency_failed(id, 'failed')) end
@@ -248,6 +255,7 @@ end
 local function end_one(job, how, why)
   local ends, tickets = {}, {}
   redis.call('HSET', key(job), 'state', how, 'ended', now)
+  list_ended(job)
   if why then redis.call('HSET', key(job), 'error', why) end
   count('ended:' .. tostring(redis.call('HGET', key(job), 'kind')) .. ':' .. how, 1)
   if how == 'succeeded' then count_time('run', job, number(job, 'started')) end
