@@ -140,3 +140,29 @@ def test_what_cannot_be_trained_is_refused_before_a_job_exists(
     assert (answer.status_code, reason in answer.text) == (400, True), answer.text
     assert jdq.workplace.jobbook.ids() == before
     assert browser.post(f"/datasets/nothing/{action}").status_code == 404
+
+
+def test_a_worker_writes_the_report_on_a_head_and_the_page_opens_it_in_a_sandbox(
+    browser: Browser, jdq: CommandLine
+) -> None:
+    jdq.extracted()
+    head = jdq.trained("--head", "logreg")
+    assert f'action="/jobs/{head}/report"' in browser.get(f"/trained/{head}")
+    job = browser.post(f"/jobs/{head}/report").headers["location"].removeprefix("/jobs/")
+    assert "Open the report" not in browser.get(f"/jobs/{job}")
+    assert browser.client.get(f"/jobs/{job}/report").status_code == 400
+    assert jdq.workplace.worked(job).state == "succeeded"
+    assert f'href="/jobs/{job}/report"' in browser.get(f"/jobs/{job}")
+    answer = browser.client.get(f"/jobs/{job}/report")
+    assert "logreg on table" in answer.text
+    policy = answer.headers["content-security-policy"]
+    for rule in ("default-src 'none'", "style-src 'unsafe-inline'", "frame-ancestors 'none'", "sandbox"):
+        assert rule in policy
+    assert "script" not in policy
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_there_is_no_report_on_a_job_that_left_nothing(browser: Browser, jdq: CommandLine) -> None:
+    assert browser.post("/jobs/extract-none/report").status_code == 400
+    assert browser.client.get("/jobs/..%2F..%2Fetc/report").status_code == 404
+    assert browser.client.get("/jobs/a.b/report").status_code == 400

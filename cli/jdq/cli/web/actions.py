@@ -9,6 +9,7 @@ from jdq.cli.client import BadRequest, Client
 from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 from jdq.cli.submit.sending import submitted
+from jdq.cli.trained.report import report_spec
 from jdq.worker.heads.options import BEST_BY, DEFAULT_HEAD, parse_params
 from jdq.worker.queue.contract import HeadSearch
 
@@ -65,3 +66,8 @@ def _head_job(client: Acting, fields: Mapping[str, str], heads: tuple[str, ...],
     check_classifiers(client.config, heads)
     spec, after = head_spec(client, options, fields["dataset"], None, None, fields.get("label_column"), search)
     return f"/jobs/{submitted(client, spec, after=after)}"
+
+
+def report(client: Acting, fields: Mapping[str, str]) -> str:
+    """Submits a job that writes the report on the head or model, or the table, of this job."""
+    return f"/jobs/{submitted(client, report_spec(client.store, fields['job']), after=())}"
