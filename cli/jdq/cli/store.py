@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from jdq.store.maintenance.listing import DatasetSummary, SpaceSummary
     from jdq.store.maintenance.verify import VerifyReport
 
+DATASET_COLUMNS = ("dataset", "version", "rows", "label", "classes", "features")
+SPACE_COLUMNS = ("space", "encoder", "dim", "rows", "shards", "size")
+
 version_option = click.option(
     "--version", type=VERSION, metavar="V", help="Version, or its first digits.  [default: the newest]"
 )
@@ -51,10 +54,10 @@ def list_(everything: bool, as_json: bool) -> None:
         print_json(asdict(summary))
         return
     if summary.datasets:
-        print_table(["dataset", "version", "rows", "label", "classes", "features"], list(map(_row, summary.datasets)))
+        print_table(DATASET_COLUMNS, list(map(dataset_row, summary.datasets)))
     if summary.spaces:
         say()
-        print_table(["space", "encoder", "dim", "rows", "shards", "size"], list(map(_space_row, summary.spaces)))
+        print_table(SPACE_COLUMNS, list(map(space_row, summary.spaces)))
     if summary.left_out:
         tables = counted(summary.left_out, "table")
         say(f"{tables} imported only for predictions left out; to list all: jdq store ls --all", err=True)
@@ -249,7 +252,8 @@ def _print_verify(report: VerifyReport) -> None:
     say(f"{found}: {features}, {read}")
 
 
-def _row(dataset: DatasetSummary) -> list[str]:
+def dataset_row(dataset: DatasetSummary) -> list[str]:
+    """A row under DATASET_COLUMNS."""
     states = {None: "space gone", 0: "complete"}
     features = [
         f"{extraction.space[:12]} {states.get(extraction.missing, f'{extraction.missing} missing')}"
@@ -265,7 +269,8 @@ def _row(dataset: DatasetSummary) -> list[str]:
     ]
 
 
-def _space_row(space: SpaceSummary) -> list[str]:
+def space_row(space: SpaceSummary) -> list[str]:
+    """A row under SPACE_COLUMNS."""
     return [
         space.space[:12],
         space.encoder,
