@@ -134,7 +134,10 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
 
 
 def submitted(client: Client, spec: Spec, *, after: Sequence[str], **options: Any) -> str:
-    """The id of the job; options: those of `Client.submit`. Raises BadRequest where one of those that it waits for has ended without success."""
+    """The id of the job; options: those of `Client.submit`.
+
+    Raises BadRequest where one of those that it waits for has ended without success.
+    """
     from jdq.worker.queue.jobbook import DependencyEnded
 
     try:
