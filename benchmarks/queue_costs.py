@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import click
@@ -74,10 +75,10 @@ def work(socket: str, job: str, number: int, seconds: float) -> None:
     ).run()
 
 
-def planned(socket: str, chunks: int) -> str:
+def planned(socket: str, chunks: int, owner: str = "-") -> str:
     """A job with this many chunks."""
     ledger = ledger_on(socket, "planner")
-    job, _ = JobBook(ledger.client).create(SPEC)
+    job, _ = JobBook(ledger.client).create(SPEC, owner=owner)
     lease = ledger.next(job)
     assert isinstance(lease, Lease)
     ledger.commit(lease, Outcome(follow_up=FollowUpChunks(chunks=chunks, queue="cpu")))
@@ -152,19 +153,56 @@ def release(socket: str, *, dependents: int, workers: int) -> tuple[float, float
     return committed - began, time.perf_counter() - committed
 
 
-KEPT_COUNT = "  live_workers[queue] = names\n"
-
-
 @contextmanager
-def workers_counted_for_each_job() -> Iterator[None]:
-    """The scripts count the live workers anew for each job that they release."""
+def replaced(*replacements: tuple[str, str]) -> Iterator[None]:
+    """The scripts with other text in these places."""
     source = scripts._source
-    assert KEPT_COUNT in source("commit")
-    scripts._source = lambda name: source(name).replace(KEPT_COUNT, "")  # type: ignore[assignment]
+
+    @cache
+    def other(name: str) -> str:
+        text = source(name)
+        for old, new in replacements:
+            text = text.replace(old, new)
+        return text
+
+    scripts._source = other
     try:
         yield
     finally:
         scripts._source = source
+
+
+UNSHARED = (
+    ("local function charge(id, ms)\n", "local function charge(id, ms)\n  do return end\n"),
+    ("local function settle(id, chunk, ms)\n", "local function settle(id, chunk, ms)\n  do return 0 end\n"),
+    ("  if not more and redis.call('EXISTS', key(id, 'delayed')) == 0 then unlist_pending(id) end\n", ""),
+    ("return take_below(priority, had(owner)) or lease(args.job)", "return lease(args.job)"),
+)
+
+
+def per_chunk(socket: str, jobs: list[str], chunks: int) -> float:
+    """Seconds to lease and commit a chunk."""
+    ledger = ledger_on(socket, "w")
+    began = time.perf_counter()
+    for number in range(chunks):
+        lease = ledger.next(jobs[number % len(jobs)])
+        assert lease is not None
+        ledger.commit(lease, Outcome(counts={"device_ms": 10_000}))
+    return (time.perf_counter() - began) / chunks
+
+
+def fairness(socket: str, *, owners: int, chunks: int, rounds: int) -> float:
+    """Seconds per chunk that sharing among so many owners adds: the median of pairs of rounds, with and without."""
+    jobs = [planned(socket, 10 * rounds * chunks, owner=f"owner{number}") for number in range(owners)]
+    differences = []
+    for _ in range(rounds):
+        shared = per_chunk(socket, jobs, chunks)
+        with replaced(*UNSHARED):
+            differences.append(shared - per_chunk(socket, jobs, chunks))
+    return statistics.median(differences)
+
+
+KEPT_COUNT = "  live_workers[queue] = names\n"
 
 
 def rows(socket: str, rounds: int) -> list[tuple[str, str, str]]:
@@ -177,15 +215,18 @@ def rows(socket: str, rounds: int) -> list[tuple[str, str, str]]:
         n: statistics.median(wall_of(socket, workers=n, chunks=40 * n, seconds=0.1) for _ in range(rounds))
         for n in (1, 2, 4)
     }
+    fairness_s = fairness(socket, owners=10, chunks=1_000, rounds=2 * rounds + 1)
     commit_s, tickets_s = release(socket, dependents=5_000, workers=400)
     fewer_s, _ = release(socket, dependents=500, workers=400)
-    with workers_counted_for_each_job():
+    assert KEPT_COUNT in scripts._source("commit")
+    with replaced((KEPT_COUNT, "")):  # the live workers are counted anew for each job that is released
         counting_s, _ = release(socket, dependents=500, workers=400)
     return [
         ("submit 100,000 chunks", f"{ledger_s:.3f} s", "<= 2 s"),
         ("  against as many Celery messages", f"{celery_s / ledger_s:,.0f}x faster", ""),
         ("  server memory per chunk", f"{bytes_each:.2f} bytes", "< 1,024"),
         ("overhead per chunk, one worker", f"{empty / 2_000 * 1000:.2f} ms", "<= 3 ms"),
+        ("  of it, a fair share among 10 owners", f"{fairness_s * 1000:.3f} ms", "<= 0.1 ms"),
         ("empty chunks, two workers", f"{4_000 / empty_two:,.0f} per second", ">= 1,000"),
         ("2 workers against 2 x 1, 0.1 s per chunk", f"{sleeps[1] / sleeps[2]:.3f} of linear", ">= 0.95"),
         ("4 workers against 4 x 1, 0.1 s per chunk", f"{sleeps[1] / sleeps[4]:.3f} of linear", ">= 0.95"),

@@ -30,6 +30,17 @@ def test_the_environment_comes_before_config_toml_and_that_before_the_defaults(t
     assert (config.host, config.reclaim_s, config.device) == ("gpu-server-1", 5.0, "auto")
 
 
+def test_shares_are_numbers_by_owner(tmp_path: Path) -> None:
+    assert config_in(tmp_path).share_of == {"*": 1}
+    assert config_in(tmp_path, 'shares = "a.b=2,bob=0.5,*=10"').share_of == {"a.b": 2, "bob": 0.5, "*": 10}
+
+
+def test_quotas_are_whole_numbers_by_owner_and_by_default_there_are_none(tmp_path: Path) -> None:
+    assert (config_in(tmp_path).most_devices, config_in(tmp_path).most_fine_tunes) == ({}, {})
+    config = config_in(tmp_path, 'max_fine_tunes = "*=1"', JDQ_MAX_DEVICES="alice=4,*=2")
+    assert (config.most_devices, config.most_fine_tunes) == ({"alice": 4, "*": 2}, {"*": 1})
+
+
 def test_the_broker_is_the_embedded_server_unless_a_url_is_given(tmp_path: Path) -> None:
     assert config_in(tmp_path).embedded
     for given in (config_in(tmp_path, 'broker_url = "redis://h/0"'), config_in(tmp_path, JDQ_BROKER_URL="redis://h/0")):
@@ -49,6 +60,11 @@ def test_old_names_are_read_where_the_new_ones_are_not_given(tmp_path: Path) -> 
         ("reclaim_s", "inf", "at most 86400"),
         ("chunk_tokens", "1.5", "a whole number of tokens"),
         ("precision", "int4", "one of auto, fast, float32, bfloat16, float8, int8"),
+        ("user", "no spaces", "letters, digits and"),
+        ("shares", "alice=0", "owners and numbers above 0"),
+        ("shares", "alice=1,bob", "owners and numbers above 0"),
+        ("max_devices", "alice=0", "owners and whole numbers above 0"),
+        ("max_fine_tunes", "alice=1.5", "owners and whole numbers above 0"),
         ("log_format", "xml", "one of text, json"),
         ("device", "gpu", "auto, cpu, cuda, or cuda:N"),
         ("broker_url", "localhost:6379", "a redis://, rediss:// or redis+socket:// URL"),

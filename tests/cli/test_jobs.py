@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from jdq.worker.config import login_name
 from tests.cli.conftest import TABLE, CommandLine
 
 
@@ -73,6 +74,93 @@ def test_a_cancelled_job_is_cancelled_once_and_can_be_retried(jdq: CommandLine) 
     jdq.run("retry", job, code=2)
 
 
+def test_jobs_are_narrowed_by_owner_and_kind(jdq: CommandLine) -> None:
+    first = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    assert jdq.json("status", first)["owner"] == login_name()
+    jdq.settings["JDQ_USER"] = "bob"
+    second = jdq.submit("train-head")
+    for options, listed in [
+        (("--mine",), [second]),
+        (("--owner", login_name()), [first]),
+        (("--kind", "extract"), [first]),
+        (("--mine", "--kind", "extract"), []),
+    ]:
+        assert [job["job"] for job in jdq.json("jobs", *options)] == listed
+    assert jdq.run("jobs").stdout.split()[1] == "owner"
+    assert f"{second}  bob " in jdq.run("jobs").stdout
+    assert jdq.run("jobs", "--mine").stdout.split()[1] == "state"
+    assert re.search(r"submitted .* by bob$", jdq.run("status", second).stdout, re.MULTILINE)
+    assert "exclude each other" in jdq.run("jobs", "--mine", "--owner", "bob", code=2).stderr
+
+
+def test_another_owners_job_is_cancelled_only_with_force_which_its_log_shows(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    jdq.settings["JDQ_USER"] = "bob"
+    refused = jdq.run("cancel", job, code=2).stderr
+    assert f"job {job} is owned by {login_name()}, and you are bob" in refused
+    assert f"try: jdq cancel {job} --force" in refused
+    assert jdq.json("status", job)["state"] == "queued"
+    jdq.run("cancel", job, "--force")
+    assert jdq.json("status", job)["state"] == "cancelled"
+    assert ": cancelled by bob\n" in jdq.run("status", job).stdout
+
+
+def test_a_job_without_an_owner_is_cancelled_by_anybody(jdq: CommandLine) -> None:
+    job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
+    jdq.workplace.client.hdel(f"jdq:job:{job}", "owner")
+    jdq.run("cancel", job)
+    assert " by " not in jdq.run("status", job).stdout.splitlines()[1]
+
+
+def test_ended_jobs_are_removed_from_the_history_and_their_features_are_kept(jdq: CommandLine) -> None:
+    done, queued = jdq.extracted(), jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
+    assert f"job {queued} has not ended" in jdq.run("jobs", "rm", done, queued, code=2).stderr
+    assert len(jdq.json("jobs")) == 2
+    assert jdq.run("jobs", "rm", done).stderr == f"job {done} removed\n"
+    assert [job["job"] for job in jdq.json("jobs")] == [queued]
+    jdq.run("status", done, code=4)
+    assert "40" in jdq.run("store", "ls").stdout
+
+
+def test_another_owners_jobs_are_removed_only_with_force_or_all(jdq: CommandLine) -> None:
+    first, second = jdq.extracted(), jdq.submit("extract", jdq.file(name="b.csv"), "--encoder", "hash:16")
+    jdq.run("cancel", second)
+    jdq.settings["JDQ_USER"] = "bob"
+    refused = jdq.run("jobs", "rm", first, code=2).stderr
+    assert f"try: jdq jobs rm {first} --force" in refused
+    assert jdq.run("jobs", "prune", "--older-than", "0m").stderr == "0 jobs removed\n"
+    jdq.run("jobs", "rm", first, "--force")
+    assert jdq.run("jobs", "prune", "--older-than", "1h", "--all").stderr == "0 jobs removed\n"
+    assert jdq.run("jobs", "prune", "--older-than", "0m", "--all").stderr == "1 job removed\n"
+    assert jdq.json("jobs") == []
+
+
+def test_only_those_who_have_the_right_submit_urgent_jobs(jdq: CommandLine) -> None:
+    submit = ("submit", "extract", jdq.file(), "--encoder", "hash:16", "--priority")
+    jdq.settings.update(JDQ_USER="bob", JDQ_HIGH_PRIORITY="alice, carl")
+    refused = jdq.run(*submit, "high", code=2).stderr
+    assert "--priority high is for alice, carl (JDQ_HIGH_PRIORITY), and you are bob" in refused
+    assert jdq.json("jobs") == []
+    assert jdq.workplace.runtime("cpu").store.datasets.names() == []
+    jdq.run(*submit, "normal")
+    jdq.settings["JDQ_USER"] = "carl"
+    jdq.run(*submit, "high")
+    jdq.settings.update(JDQ_USER="bob", JDQ_HIGH_PRIORITY="*")
+    jdq.run(*submit, "high")
+
+
+def test_jobs_are_pruned_only_by_a_time(jdq: CommandLine) -> None:
+    assert "Missing option '--older-than'" in jdq.run("jobs", "prune", code=2).stderr
+    assert "'soon' is neither" in jdq.run("jobs", "prune", "--older-than", "soon", code=2).stderr
+
+
+def test_a_job_that_a_worker_has_not_left_is_not_removed(jdq: CommandLine) -> None:
+    job = jdq.extracted()
+    jdq.workplace.client.hset("jdq:workers:busy", "w", job)
+    assert f"a worker has not left job {job} yet" in jdq.run("jobs", "rm", job, code=2).stderr
+    assert jdq.json("status", job)["state"] == "succeeded"
+
+
 def test_a_job_is_not_retried_before_the_one_that_it_waits_for(jdq: CommandLine) -> None:
     first = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     second = jdq.submit("train-head")
@@ -107,12 +195,12 @@ def test_watching_without_a_terminal_prints_a_line_for_each_change(jdq: CommandL
 def test_only_a_prediction_has_a_table(jdq: CommandLine) -> None:
     job = jdq.extracted()
     target = jdq.workplace.folder / "out.csv"
-    assert "only a prediction has a table" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert "only a prediction has one" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()
 
 
 def test_log_lines_are_printed_in_order_and_none_where_there_are_none(jdq: CommandLine) -> None:
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import lines_key
 
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     assert jdq.run("logs", job).stdout == ""
@@ -154,17 +242,6 @@ def test_no_head_is_removed_where_one_of_the_ids_is_unknown(jdq: CommandLine) ->
     assert [each["id"] for each in jdq.json("heads", "ls")] == [head]
     assert f"head {head} removed" in jdq.run("heads", "rm", head).stderr
     assert jdq.json("heads", "ls") == []
-
-
-def test_a_text_is_classified_on_this_machine(jdq: CommandLine, capfd: pytest.CaptureFixture[str]) -> None:
-    import json
-
-    jdq.extracted()
-    head = jdq.trained()
-    jdq.run("predict", "text number 5 of b", "--head", head, "--json")
-    answer = json.loads(capfd.readouterr().out)
-    assert set(answer["probabilities"]) == {"a", "b"}
-    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_table_that_was_changed_or_cleaned_away_is_said(jdq: CommandLine) -> None:

@@ -92,6 +92,13 @@ def test_a_job_is_cancelled_once_the_question_is_answered() -> None:
     assert cancelled == [RUNNING.id]
 
 
+def test_the_question_names_the_owner() -> None:
+    made = board([replace(job, owner="bob") for job in JOBS])
+    made.frame(140, 30)
+    made.press("c")
+    assert text(made)[-1] == f"cancel {RUNNING.id} of bob? y/n"
+
+
 def test_the_log_of_the_selected_job_is_shown_until_any_key() -> None:
     asked = Asked()
     made = board(JOBS, asked=asked)
@@ -211,7 +218,7 @@ def test_keys_work_on_a_real_terminal(jdq: CommandLine) -> None:
         terminal.send("\x1b")
         terminal.wait_for("q quit")
         terminal.send("c")
-        terminal.wait_for(f"cancel {job}?")
+        terminal.wait_for(f"cancel {job} of ")
         terminal.send("y")
         terminal.wait_for("1 cancelled")
         terminal.send("q")

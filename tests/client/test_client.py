@@ -69,6 +69,14 @@ def test_the_options_of_an_extraction_reach_the_workers(workplace: Workplace, re
     assert remote.store.datasets.get("table").source.text_columns == ("body", "class")
 
 
+def test_another_owners_job_is_cancelled_only_with_force(workplace: Workplace, remote: Client) -> None:
+    job = remote.extract(TEXTS, encoder="hash:16")
+    workplace.client.hset(f"jdq:job:{job.id}", "owner", "bob")
+    with pytest.raises(BadRequest, match=rf'try: client.job\("{job.id}"\).cancel\(force=True\)'):
+        job.cancel()
+    assert job.cancel(force=True)
+
+
 def test_a_job_is_cancelled_and_retried(workplace: Workplace, remote: Client) -> None:
     job = remote.extract(TEXTS, encoder="hash:16")
     assert job.cancel()
@@ -120,7 +128,8 @@ def test_a_notice_says_what_was_assumed(remote: Client, capsys: pytest.CaptureFi
     assert not capsys.readouterr().err
     remote._connection.quiet = False
     remote.extract(FRAME, text="body", label="class", encoder="hash:16")
-    assert "60 rows; text column body, label column class (3 classes)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("data: 60 rows; text column body, label column class (3 classes)\n")
 
 
 def test_importing_the_client_imports_no_large_package() -> None:
@@ -137,3 +146,17 @@ def test_a_dataset_that_cannot_be_loaded_raises_an_error(remote: Client, monkeyp
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     with pytest.raises(ProgramFailed, match=r"load_dataset ended with exit code 2"):
         remote.extract("hf:nobody/nothing", text="body", encoder="hash:16")
+
+
+def test_label_errors_are_a_frame_with_the_likeliest_first(workplace: Workplace, remote: Client) -> None:
+    texts = [f"{'chef kitchen menu' if n % 2 else 'truck road load'} {n}" for n in range(60)]
+    labels = ["cook" if n % 2 or n == 30 else "driver" for n in range(60)]
+    remote.extract(texts, label=labels, encoder="hash:16", name="posts")
+    job = remote.find_label_errors("posts", head="hybrid")
+    for queued in reversed(workplace.jobbook.ids()):
+        workplace.worked(queued)
+    frame = job.result()
+    first = frame.iloc[0]
+    assert [first["row"], first["given_label"], first["suggested_label"]] == ["31", "cook", "driver"]
+    assert frame["score"].dtype == float
+    assert remote.job(job.id).result().equals(frame)

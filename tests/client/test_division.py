@@ -52,6 +52,11 @@ def test_groups_are_in_one_part_and_the_spread_over_splits_is_in_the_result(post
     assert metrics.loc["rows", "value"] in range(0, 80, 4)
 
 
+def test_the_best_head_of_a_search_is_measured_on_other_splits(posts: Client) -> None:
+    searched = posts.search("posts", heads=["dummy"], repeats=2).wait()
+    assert (posts._connection.job(searched.id).result or {})["repeats"]["splits"] == 2
+
+
 def test_a_data_frame_or_a_file_or_a_job_s_dataset_is_the_test_set(posts: Client, tmp_path: Path) -> None:
     file = tmp_path / "official.csv"
     OFFICIAL.to_csv(file, index=False)

@@ -35,6 +35,7 @@ from jdq.store.errors import StoreError
         ("jdq submit extract a.csv --no-header", "jdq submit extract a.csv --no-header"),
         ("jdq status extract-1", 'client.job("extract-1").describe()'),
         ("jdq retry extract-1", 'client.job("extract-1").retry()'),
+        ("jdq cancel extract-1 --force", 'client.job("extract-1").cancel(force=True)'),
         ("jdq store ls", "client.store.datasets.names()"),
         ("jdq store verify --repair", "jdq store verify --repair"),
         ("jdq up", "jdq up"),

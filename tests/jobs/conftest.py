@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,13 @@ class Workplace:
 
     folder: Path
     environment: dict[str, str]
-    runtimes: list[Runtime] = field(default_factory=list)
 
     @property
     def store(self) -> Store:
         return open_store(self.environment["JDQ_STORE"])
 
     def runtime(self, queue: Queue, worker: str = "worker") -> Runtime:
-        self.runtimes.append(Runtime(read_config(self.environment), worker=f"{worker}-{queue}", queue=queue))
-        return self.runtimes[-1]
-
-    def close(self) -> None:
-        """Closes what the runtimes connected: a socket that is left to the garbage collector warns."""
-        for runtime in self.runtimes:
-            runtime.ledger.client.close()
+        return Runtime(read_config(self.environment), worker=f"{worker}-{queue}", queue=queue)
 
     @property
     def client(self) -> redis.Redis:
@@ -88,7 +80,7 @@ class Workplace:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, server: RedisServer) -> Iterator[Workplace]:
+def workplace(tmp_path: Path, server: RedisServer) -> Workplace:
     """Empty of jobs and features."""
     server.client().flushall()
     environment = {
@@ -97,6 +89,4 @@ def workplace(tmp_path: Path, server: RedisServer) -> Iterator[Workplace]:
         "JDQ_BROKER_URL": server.url,
         "JDQ_CHUNK_TOKENS": "20000",
     }
-    workplace = Workplace(tmp_path, environment)
-    yield workplace
-    workplace.close()
+    return Workplace(tmp_path, environment)

@@ -79,6 +79,21 @@ def test_what_a_chunk_has_prepared_is_computed_and_what_it_has_computed_is_publi
     assert workplace.jobbook.job(job).counts == {"published": 10 + 20 + 30}
 
 
+def test_beside_the_last_chunk_of_a_job_no_other_job_s_chunk_is_leased(workplace: Workplace) -> None:
+    long, _ = workplace.jobbook.create(SPEC, owner="a")
+    other, _ = workplace.jobbook.create(SPEC, owner="b")
+    leased_beside: list[int] = []
+
+    def computes(held: HeldLease) -> None:
+        if held.lease.job == long:
+            time.sleep(0.3)
+            leased_beside.append(workplace.jobbook.job(other).chunks_leased)
+
+    run(workplace, long, computes)
+    assert leased_beside == [0]
+    assert workplace.jobbook.job(other).state is JobState.SUCCEEDED  # within the same time slice
+
+
 @dataclass
 class Handing:
     """A chunk's work that shows what each step is given."""

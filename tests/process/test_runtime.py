@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,18 @@ def test_the_ledger_is_that_of_the_worker_and_its_queue(server: RedisServer, cli
     assert (mine.ledger._lease_ms, mine.ledger._reclaim_ms) == (60_000, 5_000)
     mine.ledger.heartbeat({})
     assert [worker.name for worker in mine.jobbook.workers()] == ["w"]
+
+
+def test_a_connection_is_closed_with_its_owner_and_not_by_the_collector(server: RedisServer) -> None:
+    mine = runtime_at(server.url)
+    mine.ledger.is_busy()
+    client = weakref.ref(mine.ledger.client)
+    gc.disable()
+    try:
+        del mine
+        assert client() is None
+    finally:
+        gc.enable()
 
 
 def test_tickets_are_sent_and_repairs_first(server: RedisServer, client: redis.Redis) -> None:

@@ -64,6 +64,10 @@ def test_the_watch_is_a_thread_that_logs_only_unexpected_ends(caplog: pytest.Log
     ("code", "reason"),
     [
         (-9, "its process was killed by SIGKILL (out of memory?)"),
+        (
+            -7,
+            "its process was killed by SIGBUS (a mapped file was truncated, or its disk failed: jdq store verify)",
+        ),
         (-11, "its process was killed by SIGSEGV"),
         (-99, "its process was killed by signal 99"),
         (3, "its process ended with exit code 3"),

@@ -68,7 +68,7 @@ def test_an_order_to_stop_that_the_ledger_does_not_take_reaches_the_process_by_a
     heartbeat.ready(signalled.append, ignore)
     heartbeat.start()
     heartbeat.stop()
-    assert heartbeat._runtime._ends
+    assert heartbeat._runtime._ending.is_set()
     until(lambda: client.sismember("jdq:workers:drain", "w"), within_s=20)
     assert signalled == [STOP_SIGNAL]
 

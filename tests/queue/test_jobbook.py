@@ -8,11 +8,12 @@ import time
 import pytest
 import redis
 
+from jdq.worker.queue.archive import lines_key
 from jdq.worker.queue.contract import JobState, encode_spec
-from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob, lines_key, new_job_id
+from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob, new_job_id
 from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.records import Worker
-from tests.queue.conftest import SPEC, Clock
+from tests.queue.conftest import CLOCK, SPEC, Clock
 from tests.queue.ledgers import LedgerOf, taken
 
 DESCRIPTION = {
@@ -115,6 +116,72 @@ def test_a_job_that_succeeded_is_not_retried(jobbook: JobBook, ledger_of: Ledger
     ledger_of("w").commit(taken(ledger_of("w"), job), Outcome())
     with pytest.raises(NotRetried, match="is succeeded"):
         jobbook.retry(job)
+
+
+def test_a_job_has_its_owner_and_one_of_an_earlier_version_nobody(jobbook: JobBook, client: redis.Redis) -> None:
+    job = jobbook.create(SPEC, owner="alice")[0]
+    assert jobbook.job(job).owner == "alice"
+    client.hdel(f"jdq:job:{job}", "owner")
+    assert jobbook.job(job).owner == "-"
+
+
+@pytest.mark.parametrize(("by", "recorded"), [("bob", ["cancelled by bob"]), ("alice", []), (None, [])])
+def test_a_cancellation_by_another_than_the_owner_is_recorded(
+    jobbook: JobBook, by: str | None, recorded: list[str]
+) -> None:
+    job = jobbook.create(SPEC, owner="alice")[0]
+    assert jobbook.cancel(job, by=by)
+    found = jobbook.job(job)
+    assert (found.state, [event["reason"] for event in found.log]) == (JobState.CANCELLED, recorded)
+
+
+def test_an_ended_job_is_forgotten_with_all_its_keys_and_no_other_job(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
+) -> None:
+    ledger = ledger_of("w")
+    before, queued = jobbook.create(SPEC)[0], jobbook.create(SPEC)[0]
+    keys = set(client.keys(f"jdq:job:{queued}*"))
+    job, _ = jobbook.create(SPEC, after=[before])
+    for each in (before, job):
+        ledger.release_after_fault(taken(ledger, each), "fault")
+        client.zadd(f"jdq:job:{each}:delayed", {"0": 0}, xx=True)
+        lease = taken(ledger_of("other"), each)
+        client.xadd(lines_key(each), {"line": "of its log"})
+        assert jobbook.forget([each, queued]) == []
+        ledger_of("other").commit(lease, Outcome(result={}))
+        ledger.mark_idle(each)
+        assert jobbook.forget([each, queued]) == []  # the other worker has not left it
+        ledger_of("other").mark_idle(each)
+    assert jobbook.forget([before, queued, job, "extract-nosuch"]) == [before, job]
+    assert jobbook.ids() == [queued]
+    assert set(client.keys("jdq:job:*")) == keys
+    assert ledger.mark_idle(before) == []
+
+
+def test_a_forgotten_job_that_another_waited_for_does_not_keep_that_from_a_retry(
+    jobbook: JobBook, ledger_of: LedgerOf
+) -> None:
+    first = jobbook.create(SPEC)[0]
+    second = jobbook.create(SPEC, after=[first])[0]
+    ledger_of("w").commit(taken(ledger_of("w"), first), Outcome())
+    ledger_of("w").mark_idle(first)
+    jobbook.cancel(second)
+    assert jobbook.forget([first]) == [first]
+    assert [order.job for order in jobbook.retry(second)] == [second]
+
+
+def test_jobs_that_ended_before_a_moment(jobbook: JobBook, clock: Clock, client: redis.Redis) -> None:
+    old, late, odd = (jobbook.create(SPEC, owner="alice")[0] for _ in range(3))
+    jobbook.create(SPEC)
+    jobbook.cancel(old)
+    now = float(client.get(CLOCK) or 0) / 1000
+    clock.pass_s(100)
+    jobbook.cancel(late)
+    client.delete(f"jdq:job:{odd}")
+    client.set(f"jdq:job:{odd}", "no hash")
+    assert jobbook.ended_before(now - 1) == []
+    assert jobbook.ended_before(now + 1) == [(old, "alice")]
+    assert sorted(jobbook.ended_before(now + 101)) == sorted([(old, "alice"), (late, "alice")])
 
 
 def test_two_cancellations_of_a_job_that_runs_again_are_two_requests(jobbook: JobBook) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jdq.store.datasets import Datasets
@@ -63,3 +66,18 @@ def test_one_block_is_read_ahead_while_the_last_is_written() -> None:
     assert [next(ahead)[0].to_pylist() for _ in range(3)] == [["1"], ["2"], ["3"]]
     with pytest.raises(TableError, match="at the end"):
         next(ahead)
+
+
+def test_an_import_loads_no_pandas(tmp_path: Path) -> None:
+    """It would take half a second and 45 MB, which pyarrow spends on it wherever it is installed."""
+    table = pa.table({"text": ["one", "two"], "label": ["a", "b"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text('text,label\none,a\n"say ""two""",b\n')
+    (tmp_path / "c.csv").write_text("text,label\nthree,a\nfour,b\n")
+    (tmp_path / "d.jsonl").write_text('{"text": "one", "label": "a"}\n{"text": "two", "label": "b"}\n')
+    code = (
+        "import sys; from jdq.store import open_store; datasets = open_store('store').datasets\n"
+        "for files in (['a.parquet'], ['b.csv', 'c.csv'], ['d.jsonl']): datasets.import_table(files)\n"
+        "assert 'pandas' not in sys.modules and len(datasets.names()) == 3"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

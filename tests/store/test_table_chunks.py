@@ -7,12 +7,13 @@ import io
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jdq.store.table import TableError, TableOptions, open_table
-from jdq.store.table.chunk import Chunk, as_columns, chunk_bytes, chunked
+from jdq.store.table.chunk import Chunk, as_columns, as_numbers, chunk_bytes, chunked
 from jdq.store.table.delimited import _splitter
 from tests.written_tables import rows_of
 
@@ -160,3 +161,8 @@ def test_a_table_of_several_chunks_counts_its_rows_on(tmp_path: Path, monkeypatc
     assert rows_of(table) == rows
     assert table.warnings() == [f"{file}: row 31 may be in another encoding: 'bad \ufffd'"]
     assert (table.totals.n_rows, dict(table.totals.classes)) == (40, {"x": 19, "y": 21})
+
+
+def test_numbers_of_a_part_of_an_array() -> None:
+    assert as_numbers(pa.array([1, 2, 3], pa.int32())[1:]).tolist() == [2, 3]
+    assert as_numbers(pc.binary_length(pa.array(["a", "영화", "xy"])[:2])).tolist() == [1, 6]

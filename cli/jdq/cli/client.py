@@ -14,6 +14,7 @@ from jdq.worker.config import Config, read_config
 if TYPE_CHECKING:
     import redis
 
+    from jdq.store.job_files import JobFiles
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
     from jdq.worker.queue.jobbook import JobBook
@@ -52,7 +53,13 @@ class Client:
         """Jobs and workers; raises BrokerUnreachable."""
         from jdq.worker.queue.jobbook import JobBook
 
-        return JobBook(self.redis)
+        return JobBook(self.redis, self.job_files)
+
+    def job_files(self) -> JobFiles:
+        """The files of jobs in the configured store, whether it exists or not."""
+        from jdq.store.job_files import JobFiles
+
+        return JobFiles(self.config.store)
 
     @cached_property
     def store(self) -> Store:
@@ -89,18 +96,56 @@ class Client:
             nearest = did_you_mean(job, self.jobbook.ids())
             raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
-    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
+    def submit(
+        self,
+        spec: Spec,
+        *,
+        after: Sequence[str] = (),
+        priority: str = "normal",
+        time_limit_s: float | None = None,
+        notify: Sequence[str] | None = None,
+        job: str | None = None,
+    ) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        Raises IncompatibleWorkers, before anything is created.
+        notify: URLs to notify of its end; None: those of the configuration. job: its id, if it has one already. Raises
+        IncompatibleWorkers, before anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority)
+        job, tickets = self.jobbook.create(
+            spec,
+            after=after,
+            priority=priority,
+            owner=self.config.user,
+            time_limit_s=time_limit_s,
+            notify=self.config.notify.split() if notify is None else notify,
+            job=job,
+        )
         self._send(tickets)
         for warning in warnings(living, spec):
             self.note(f"warning: {warning}")
         return job
+
+    def cancel(self, job: str, *, force: bool = False) -> bool:
+        """Ends the job; False if it had ended already. Raises UnknownJob, and BadRequest for another owner's job.
+
+        force: also another owner's job, whose log then names this user.
+        """
+        self.own_job(job, force=force, command=f"cancel {job}")
+        return self.jobbook.cancel(job, by=self.config.user)
+
+    def own_job(self, job: str, *, force: bool, command: str) -> Job:
+        """The job; raises UnknownJob, and BadRequest for another owner's job, unless `force`.
+
+        command: the one that takes --force.
+        """
+        from jdq.worker.queue.contract import NOBODY
+
+        found, user = self.job(job), self.config.user
+        if found.owner not in (user, NOBODY) and not force:
+            raise BadRequest(f"job {job} is owned by {found.owner}, and you are {user}\n  try: jdq {command} --force")
+        return found
 
     def note(self, text: str) -> None:
         """Tells the user what was assumed, or what may be wrong."""
@@ -116,6 +161,12 @@ class Client:
             raise BadRequest(
                 f"job {job} waits for {error}, which has not succeeded\n  try: jdq retry {error}"
             ) from None
+
+    def close(self) -> None:
+        """Closes the connection to Redis, if there is one; the next use opens another."""
+        if redis := self.__dict__.pop("redis", None):
+            redis.close()
+            self.__dict__.pop("jobbook", None)
 
     def _open_store(self, *, create: bool) -> Store:
         from jdq.store.store import open_store

@@ -12,6 +12,8 @@ import click
 
 from jdq.worker.queue.exit_codes import plain, plain_lines
 
+Table = list[list[str]]
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -63,6 +65,28 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_bands(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout, in bands of as many columns as the terminal has room for beside the first one.
+
+    Rows that say nothing in a band are left out there, except in the first.
+    """
+    start = 1
+    while start < len(columns):
+        stop = start + 1
+        while stop < len(columns) and fits(*_band(columns, rows, start, stop + 1)):
+            stop += 1
+        if start > 1:
+            say("")
+        print_table(*_band(columns, rows, start, stop))
+        start = stop
+
+
+def _band(columns: Sequence[str], rows: Sequence[Sequence[str]], start: int, stop: int) -> tuple[list[str], Table]:
+    """The first column, and those from `start` to `stop`."""
+    chosen = [[row[0], *row[start:stop]] for row in rows if start == 1 or any(row[start:stop])]
+    return [columns[0], *columns[start:stop]], chosen
 
 
 def moment(seconds: float | None) -> str:

@@ -24,7 +24,7 @@ from jdq.worker.jobs import work_for
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.queue.contract import PROTOCOL, QUEUES, JobState, Queue, Spec, encode_spec
+from jdq.worker.queue.contract import NOBODY, PROTOCOL, QUEUES, JobState, Queue, Spec, encode_spec
 from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, new_job_id
 from jdq.worker.queue.ledger import Lease, Outcome
 from jdq.worker.queue.records import Job, JobError, Worker
@@ -46,21 +46,33 @@ class InProcessJobs(JobBook):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jdq")
 
     def create(
-        self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal", job: str | None = None
+        self,
+        spec: Spec,
+        *,
+        after: Sequence[str] = (),
+        priority: str = "normal",
+        job: str | None = None,
+        owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds the job, which starts when those before it have ended. Raises UnknownJob, DependencyEnded."""
         for needed in after:
             if self.job(needed).state in (JobState.FAILED, JobState.CANCELLED):
                 raise DependencyEnded(needed)
         job = job or new_job_id(spec.kind)
-        self._start(_queued(job, spec, after))
+        self._start(_queued(job, spec, after, owner))
         return job, []
 
     def ids(self, *, since: float | None = None) -> list[str]:
         """The ids of all jobs, newest first."""
         return [id for id, job in reversed(self._jobs.items()) if since is None or job.created >= since]
 
-    def cancel(self, job: str) -> bool:
+    def jobs(self, *, since: float | None = None) -> list[Job]:
+        """The same jobs."""
+        return self.read(self.ids(since=since))
+
+    def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
         cancelled = self._change(self.job(job).id, state=JobState.CANCELLED, ended=time.time())
         if cancelled and not self._futures[job].cancel() and (held := self._held.get(job)):
@@ -76,7 +88,7 @@ class InProcessJobs(JobBook):
         if known.state not in (JobState.FAILED, JobState.CANCELLED):
             raise NotRetried(f"job {job} is {known.state}: only a failed or cancelled job can be retried")
         wait([self._futures[job]])  # its work stops at its next step
-        self._start(_queued(job, known.spec, ()))  # type: ignore[arg-type]
+        self._start(_queued(job, known.spec, (), known.owner))  # type: ignore[arg-type]
         return []
 
     def workers(self) -> list[Worker]:
@@ -107,7 +119,11 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def _archived(self, ids: Sequence[str]) -> list[Job]:
+        return []
+
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that this process has."""
         return [self._now(self._jobs[job]) for job in ids if job in self._jobs]
 
     def _now(self, job: Job) -> Job:
@@ -206,7 +222,7 @@ class _NeverDue(dict[str, float]):
         return float("inf")
 
 
-def _queued(job: str, spec: Spec, after: Sequence[str]) -> Job:
+def _queued(job: str, spec: Spec, after: Sequence[str], owner: str) -> Job:
     now = time.time()
     return Job(
         id=job,
@@ -229,6 +245,7 @@ def _queued(job: str, spec: Spec, after: Sequence[str]) -> Job:
         log=[],
         result=None,
         error=None,
+        owner=owner,
     )
 
 

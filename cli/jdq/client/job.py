@@ -77,12 +77,17 @@ class Job(Generic[R]):
 
     def result(self) -> R:
         """The result, after waiting for it. Raises JobNotSucceeded."""
-        self.wait()
+        # A job that has ended needs no second bar below that of `wait`.
+        self.wait(quiet=self._connection.quiet or self._record().state.ended)
         return self._read(self._connection, self._record())
 
-    def cancel(self) -> bool:
-        """Ends the job; what is in the store stays. False if it had ended already."""
-        return self._connection.jobbook.cancel(self.id)
+    @python_errors
+    def cancel(self, *, force: bool = False) -> bool:
+        """Ends the job; what is in the store stays. False if it had ended already.
+
+        Raises BadRequest if another owner submitted it, unless `force`.
+        """
+        return self._connection.cancel(self.id, force=force)
 
     @python_errors
     def retry(self) -> Self:

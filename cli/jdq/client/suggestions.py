@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from jdq.client.inputs import TEXTS
-
 P = ParamSpec("P")
 R = TypeVar("R")
 METHODS: dict[tuple[str, ...], str] = {
@@ -20,14 +18,17 @@ METHODS: dict[tuple[str, ...], str] = {
     ("submit", "train-head"): "train_head",
     ("submit", "fine-tune"): "fine_tune",
     ("submit", "predict"): "predict",
+    ("submit", "find-label-errors"): "find_label_errors",
 }
-OF_JOBS = {"status": "describe", "retry": "retry"}
+OF_JOBS = {("status",): "describe()", ("retry",): "retry()", ("cancel", "--force"): "cancel(force=True)"}
 ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "search": "trials"}
 # Options for reading a file that the methods do not have, because pandas reads files, too.
 PANDAS = {"encoding": "encoding", "delimiter": "sep", "skip_lines": "skiprows", "sheet": "sheet_name"}
 FLAGS = ("skip_empty", "unlabelled", "no_quotes", "no_header", "search")
 OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?:[ =](\d+|skip|cls|mean|encoder|none|float32|bfloat16|[A-Z]+)\b)?")
-FRAME = re.compile(rf"\S*/jdq-\w+/{TEXTS}\.parquet")
+# The file that a data frame is written to, and the dataset that it is by default.
+TEXTS = "texts"
+FRAME = re.compile(rf"(?:^|\S*/jdq-\w+/){TEXTS}\.parquet")
 
 # The parameters of the methods below.
 _defaults: dict[str, dict[str, Any]] = {}
@@ -83,8 +84,8 @@ def _call(words: Sequence[str]) -> str | None:
     """The call that does what the command does; None where the methods cannot."""
     if words[:2] == ["store", "ls"]:
         return "client.store.datasets.names()"
-    if words[0] in OF_JOBS and len(words) == 2:
-        return f"client.job({_literal(words[1])}).{OF_JOBS[words[0]]}()"
+    if (call := OF_JOBS.get((words[0], *words[2:]))) and len(words) > 1:
+        return f"client.job({_literal(words[1])}).{call}"
     if (method := METHODS.get(tuple(words[:2]))) is None:
         return None
     data, options = _parsed(words[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import hashlib
 import os
 import re
@@ -22,7 +23,32 @@ from jdq.worker.encoder.options import AUTO, Precision
 DEFAULT_ENCODER = "facebook/bart-base"
 
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+_WebTokens = Annotated[
+    str,
+    Meta(
+        pattern=r"^$|^[\w.@+-]{1,64}=[0-9a-f]{64}(,[\w.@+-]{1,64}=[0-9a-f]{64})*$",
+        description="owners and digests of tokens, such as alice=9f86...; `jdq web --new-token OWNER` makes one",
+    ),
+]
+_User = Annotated[
+    str, Meta(pattern=r"^[\w.@+-]{1,64}$", description="1 to 64 letters, digits and . _ @ + - without spaces")
+]
+_Shares = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|[\w.@+-]{1,64})=(?!0+(\.0+)?(,|$))\d+(\.\d+)?(,(\*|[\w.@+-]{1,64})=(?!0+(\.0+)?(,|$))\d+(\.\d+)?)*$",
+        description="owners and numbers above 0, such as alice=2,bob=0.5; * is everybody else",
+    ),
+]
+_Quotas = Annotated[
+    str,
+    Meta(
+        pattern=r"^$|^(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5}(,(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5})*$",
+        description="owners and whole numbers above 0, such as alice=4,*=2; * is each of all others",
+    ),
+]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
+_Folders = Annotated[str, Meta(description="folders, or HERE=THERE, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
     str,
@@ -41,6 +67,11 @@ _Gpus = Annotated[
 ]
 _Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
 _Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
+_Urls = Annotated[
+    str,
+    Meta(pattern=r"^$|^[a-z][a-z0-9+.-]*://\S+( +[a-z][a-z0-9+.-]*://\S+)*$", description="URLs, separated by spaces"),
+]
+_Days = Annotated[float, Meta(ge=0, description="a number of days, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -59,6 +90,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: _Url
     embedded: bool  # no setting: the broker is the private server that `jdq up` starts
     host: _Text
+    # Who owns the jobs that are submitted from here.
+    user: _User
     encoder: _Text = DEFAULT_ENCODER
     precision: Precision = AUTO
     device: _Device = "auto"
@@ -72,6 +105,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reclaim_s: _Seconds = 5.0
     # How long one ticket keeps a worker on one job while other jobs wait.
     time_slice_s: _Seconds = 30.0
+    # How owners share device time; everybody has 1 where nothing else is given.
+    shares: _Shares = "*=1"
+    # The most workers of a queue that owners have at the same time, and the most of these on fine-tunes.
+    max_devices: _Quotas = ""
+    max_fine_tunes: _Quotas = ""
+    # Who may submit with --priority high, comma separated; * is everybody.
+    high_priority: _Names = "*"
     # How long the work on a chunk may report nothing before it counts as hanging.
     stall_s: _Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
@@ -79,15 +119,48 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: _Tokens = 0
+    # How long ended jobs stay in Redis; then they are only in the store.
+    keep_jobs_days: _Days = 30.0
+    # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
+    worker_folders: _Folders = ""
+    # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
+    notify: _Urls = ""
     # What an hour of one device costs, in any currency; 0 where it is not known.
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
     classifiers: _Names = ""
+    # Who may log in to the pages of `jdq web`.
+    web_tokens: _WebTokens = ""
 
     @property
     def allowed_classifiers(self) -> tuple[str, ...]:
         """The names in `classifiers`."""
         return tuple(name.strip() for name in self.classifiers.split(",") if name.strip())
+
+    @property
+    def owner_of_token(self) -> dict[str, str]:
+        """The owners in `web_tokens`, by the digest of their token."""
+        return {digest: owner for owner, digest in _by_owner(self.web_tokens)}
+
+    @property
+    def share_of(self) -> dict[str, float]:
+        """Each owner's share in device time; "*" is that of all others."""
+        return {owner: float(share) for owner, share in _by_owner(self.shares)}
+
+    @property
+    def may_be_urgent(self) -> bool:
+        """Whether this user may submit with --priority high."""
+        return not {"*", self.user}.isdisjoint(name.strip() for name in self.high_priority.split(","))
+
+    @property
+    def most_devices(self) -> dict[str, int]:
+        """The numbers in `max_devices`."""
+        return {owner: int(most) for owner, most in _by_owner(self.max_devices)}
+
+    @property
+    def most_fine_tunes(self) -> dict[str, int]:
+        """The numbers in `max_fine_tunes`."""
+        return {owner: int(most) for owner, most in _by_owner(self.max_fine_tunes)}
 
     @property
     def logs(self) -> Path:
@@ -98,6 +171,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def run_folder(self) -> Path:
         """The folder of the local stack's state."""
         return self.home / "run"
+
+
+def _by_owner(setting: str) -> Iterator[tuple[str, str]]:
+    """The owners of a setting such as alice=2,*=1, and what each has."""
+    for each in filter(None, setting.split(",")):
+        owner, _, value = each.partition("=")
+        yield owner, value
 
 
 class Setting(NamedTuple):
@@ -118,8 +198,8 @@ _OTHER_VARIABLES = """
     JDQ_GRAFANA_PORT JDQ_PROMETHEUS_PORT JDQ_PROMETHEUS_RETENTION
     JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
     JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
-    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_PIDS JDQ_WORKER_TMP
-    JDQ_LEASED_GPU JDQ_WORKER_NAME
+    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_TMP
+    JDQ_LEASED_GPU JDQ_WORKER_NAME JDQ_WEB_BIND JDQ_WEB_PORT
     JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_MUTANT_FILE JDQ_MUTATED_FILE JDQ_POWER_CUTS
     JDQ_RACE_SECONDS JDQ_TEST_DATA
 """.split()  # noqa: SIM905 - a literal list would take a line per name
@@ -134,7 +214,7 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
     home = jdq_home(env)
     settings = {name: value for name, _, value in _settings(env, home / "config.toml")}
     embedded = "broker_url" not in settings
-    defaults = {"broker_url": f"redis+socket://{socket_path(home)}", "host": socket.gethostname()}
+    defaults = {"broker_url": f"redis+socket://{socket_path(home)}", "host": socket.gethostname(), "user": login_name()}
     config = Config(home=home, store=store_root(environment=env), embedded=embedded, **defaults | settings)
     if config.heartbeat_s * 3 > config.lease_s:
         raise ConfigError(
@@ -180,6 +260,14 @@ def socket_path(home: Path) -> Path:
         return runtime_folder() / f"jdq-{name}.sock"
 
 
+def login_name() -> str:
+    """This user's login name; of a user without one, as in some containers, the number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid-{os.getuid()}"
+
+
 def runtime_folder() -> Path:
     """A folder for sockets that only this user can read: ``$XDG_RUNTIME_DIR``, or one under the temporary folder."""
     given = os.environ.get("XDG_RUNTIME_DIR")
@@ -223,6 +311,7 @@ def _converted(source: str, value: Any, kind: Any) -> Any:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         shown = re.sub(".*@", "***@", value) if isinstance(value, str) else value  # a URL's password
+        shown = "***" if kind is _Urls else shown
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         wanted = f"one of {', '.join(choices)}" if choices else kind.__metadata__[0].description
         raise ConfigError(f"{source} is {shown!r}; it must be {wanted}") from None

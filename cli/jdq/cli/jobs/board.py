@@ -21,6 +21,7 @@ from jdq.cli.jobs.overview import (
     worker_row,
 )
 from jdq.cli.terminal import blocks, wrapped
+from jdq.worker.queue.contract import NOBODY
 from jdq.worker.queue.exit_codes import plain, plain_lines
 from jdq.worker.queue.records import Job
 
@@ -131,7 +132,8 @@ class Board:
         if selected and len(foot) > most:
             foot[most - 1 :] = [Text(f"full reason: jdq status {selected.id}", style="red")]
         if self._asked is not None:
-            return [*foot, *wrapped(Text(f"cancel {self._asked}? y/n", style="bold"), width)]
+            owner = next((f" of {job.owner}" for job in jobs if job.id == self._asked and job.owner != NOBODY), "")
+            return [*foot, *wrapped(Text(f"cancel {self._asked}{plain(owner)}? y/n", style="bold"), width)]
         if self.problem is not None:
             return [*foot, *wrapped(Text(plain(self.problem), style="bold red"), width)]
         of = f"{len(jobs):,} jobs by {self._order}"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
-import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
-from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.jobs.history import prune, rm, time_of
+from jdq.cli.jobs.tables import Target, copy_table, target_options
 from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
-from jdq.worker.queue.contract import JobState
+from jdq.cli.paths import STDOUT
+from jdq.worker.queue.contract import KINDS, NOBODY, JobState
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
     from jdq.cli.jobs.progress import describe_job
     from jdq.cli.jobs.summary import summary
+    from jdq.cli.jobs.waiting import explained
 
-    known = Client().job(job)
+    client = Client()
+    [known] = explained(client.jobbook, [client.job(job)])
     if as_json:
         print_json(describe_job(known))
         return
@@ -39,7 +42,10 @@ def status(job: str, as_json: bool) -> None:
 
 
 def _about(job: Job) -> Iterator[str]:
-    yield f"{job.kind} of dataset {job.spec.dataset} {job.spec.version}, submitted {moment(job.created)}"
+    by = "" if job.owner == NOBODY else f" by {job.owner}"
+    yield f"{job.kind} of dataset {job.spec.dataset} {job.spec.version}, submitted {moment(job.created)}{by}"
+    if job.time_limit_s is not None:
+        yield f"time limit {duration(job.time_limit_s)}"
     yield f"{job.chunks_done} of {job.chunks_total} chunks done, {job.chunks_leased} running"
     for worker in job.workers:
         yield f"running on {worker}"
@@ -50,17 +56,43 @@ def _about(job: Job) -> Iterator[str]:
         yield job.error.message
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs to list."
 )
 @click.option("--state", type=click.Choice([*map(str, JobState)]), help="Only jobs in this state.")
 @click.option("--since", metavar="TIME", help="Only jobs submitted since a date (2026-01-31) or an age (90m, 36h, 7d).")
+@click.option("--owner", metavar="NAME", help="Only jobs of this owner.")
+@click.option("--mine", is_flag=True, help="Only your own jobs: those of JDQ_USER, or of your login name.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only jobs of this kind.")
 @json_option
-def jobs(limit: int, state: str | None, since: str | None, as_json: bool) -> None:
-    """List jobs, newest first."""
-    known = Client().jobbook.jobs(since=_since(since) if since else None)
-    _list([job for job in known if state in (None, job.state)][:limit], as_json)
+@click.pass_context
+def jobs(
+    context: click.Context,
+    limit: int,
+    state: str | None,
+    since: str | None,
+    owner: str | None,
+    mine: bool,
+    kind: str | None,
+    as_json: bool,
+) -> None:
+    """List jobs, newest first; remove old ones."""
+    from jdq.cli.jobs.waiting import explained
+
+    if context.invoked_subcommand:
+        return
+    if mine and owner is not None:
+        raise click.UsageError("--mine and --owner exclude each other")
+    client = Client()
+    wanted = (state, client.config.user if mine else owner, kind)
+    known = client.jobbook.newest(since=time_of(since, "--since") if since else None)
+    listed = list(islice((job for job in known if _matches(job, *wanted)), limit))
+    _list(explained(client.jobbook, listed), as_json)
+
+
+def _matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
+    return state in (None, job.state) and owner in (None, job.owner) and kind in (None, job.kind)
 
 
 @click.command()
@@ -84,22 +116,24 @@ def _list(listed: list[Job], as_json: bool) -> None:
     if as_json:
         print_json([describe_job(job) for job in listed])
         return
+    owners = len({job.owner for job in listed}) > 1  # on a machine of one's own, the column says nothing
     rows = [
-        [job.id, state_text(job), job.spec.dataset, done_text(job) or "-", duration(job.wall_s), moment(job.created)]
+        [
+            job.id,
+            *([job.owner] if owners else []),
+            state_text(job),
+            job.spec.dataset,
+            done_text(job) or "-",
+            duration(job.wall_s),
+            moment(job.created),
+        ]
         for job in listed
     ]
-    print_table(["job", "state", "dataset", "done", "time", "submitted"], rows)
+    print_table(["job", *(["owner"] if owners else []), "state", "dataset", "done", "time", "submitted"], rows)
 
 
-def _since(text: str) -> float:
-    """A date, or an age, as seconds since 1970."""
-    units = {"m": 60, "h": 3600, "d": 86400}
-    try:
-        if text[-1:] in units:
-            return time.time() - float(text[:-1]) * units[text[-1]]
-        return datetime.datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a date nor an age such as 36h", param_hint="--since") from None
+jobs.add_command(rm)
+jobs.add_command(prune)
 
 
 @click.command()
@@ -122,7 +156,7 @@ def watch(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job", type=JOB)
-@target_options("File for a prediction's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
+@target_options("File for the job's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
 def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
@@ -131,6 +165,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
     """
     from jdq.cli.jobs.progress import describe_result
     from jdq.cli.jobs.results import print_result
+    from jdq.worker.queue.contract import WITH_TABLE
 
     client = Client()
     ended = client.job(job)
@@ -147,17 +182,16 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
         print_json(describe_result(ended))
     else:
         print_result(ended)
-        if to is None and ended.kind == "predict":
+        if to is None and isinstance(ended.spec, WITH_TABLE):
             say(f"the table: jdq result {ended.id} --to out.csv", err=True)
 
 
 @click.command()
 @click.argument("job", type=JOB)
-def cancel(job: str) -> None:
+@click.option("--force", is_flag=True, help="Cancel another owner's job; its log then names you.")
+def cancel(job: str, force: bool) -> None:
     """Cancel JOB; computed features are kept."""
-    client = Client()
-    client.job(job)
-    if not client.jobbook.cancel(job):
+    if not Client().cancel(job, force=force):
         raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
     say(f"{job} cancelled", err=True)
 

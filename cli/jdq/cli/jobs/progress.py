@@ -72,11 +72,11 @@ def activity(job: Job) -> str | None:
     if job.live or job.counts.get("computed") or "trials_total" in job.counts:
         return None
     match job.kind:
-        case "train-head":
+        case "train-head" | "find-label-errors":
             return "reading features"
         case "fine-tune":
             return f"loading {job.spec.options.encoder}"  # type: ignore[union-attr]
-        case _ if not job.chunks_done:
+        case "extract" | "predict" if not job.chunks_done:
             return "planning"
         case _ if job.queue == "gpu":
             return f"loading {getattr(job.spec, 'encoder', None) or 'the encoder'}"
@@ -146,6 +146,8 @@ def state_text(job: Job) -> str:
         return f"{job.state} (made by a newer jdq?)"
     if job.waits_for:
         return f"{job.state} (waits for {', '.join(job.waits_for)})"
+    if job.held_back and not job.chunks_leased and not job.state.ended:
+        return f"{job.state} ({job.held_back})"
     if job.chunks_delayed and not job.chunks_leased and not job.state.ended:
         return f"{job.state} (retrying)"
     return str(job.state)
@@ -159,6 +161,9 @@ def describe_job(job: Job) -> dict[str, Any]:
     return {
         "job": job.id,
         "kind": job.kind,
+        "owner": job.owner,
+        "held_back": job.held_back,
+        "time_limit_s": job.time_limit_s,
         "state": str(job.state),
         "waits_for": job.waits_for,
         "dataset": job.spec.dataset,

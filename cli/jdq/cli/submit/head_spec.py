@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import check_classes
 from jdq.cli.submit.split import NO_DIVISION, Division, split_of, test_features
 
@@ -35,6 +36,7 @@ def head_spec(
     """
     from jdq.worker.queue.contract import TrainHead
 
+    check_classifiers(client.config, search.heads if search else [options.head])
     extracted, extracted_space, after = features_of(client, dataset, version, space)
     check_classes(client, extracted, label_column, options.label_separator)
     split = split_of(client, division, extracted, label_column)

@@ -8,7 +8,6 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import DATASET, HEAD_KIND, SPACE, VERSION
-from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import label_options
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 from jdq.cli.submit.sending import Sending, job_options, send
@@ -97,7 +96,6 @@ def train_head(
     head_options = head_options_of(heads, labels_by, params, searching=search is not None, **options)
     head_search = None if search is None else search_of(search, heads, metric, multi_label=labels_by is not None)
     client = Client()
-    check_classifiers(client.config, heads)
     spec, after = head_spec(
         client, head_options, dataset, version, space, label_column, head_search, division, repeats or 1
     )

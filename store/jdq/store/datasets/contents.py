@@ -18,6 +18,7 @@ from jdq.store.errors import StoreFormatError
 from jdq.store.files.digests import UnreadableFile, file_digest, read_json
 from jdq.store.files.publish import sync
 from jdq.store.keys import KEY_BYTES, keys_of_bytes, repeats
+from jdq.store.table.chunk import as_numbers
 from jdq.store.table.digest import RecordDigest
 
 WRITE_BYTES = 1 << 20
@@ -53,7 +54,7 @@ def write_contents(
     table = table_writer(file, columns)
     try:
         for block in blocks:
-            lengths = np.column_stack([pc.binary_length(column).to_numpy() for column in block]).astype("<u4")
+            lengths = np.column_stack([as_numbers(pc.binary_length(column)) for column in block]).astype("<u4")
             digest.add_columns(block, lengths)
             all_keys += keys_of_bytes(block[text].cast(pa.binary()).to_pylist())
             n_bytes += lengths[:, text].tobytes()

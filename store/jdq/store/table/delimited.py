@@ -176,8 +176,9 @@ def _splitter(width: int, delimiter: str, *, quotes: bool) -> Callable[[bytes], 
         "parse_options": pyarrow.csv.ParseOptions(
             delimiter=delimiter if delimiter.isascii() else ",", quote_char=False
         ),
+        # Of these pyarrow makes search trees for each column, 7 KB in all, which strings have no use for.
         "convert_options": pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            column_types=dict.fromkeys(names, pa.string()), null_values=[], true_values=[], false_values=[]
         ),
     }
 

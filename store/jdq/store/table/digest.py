@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jdq.store.table.chunk import as_scalar
+
 DIGEST_BYTES = 16
 
 
@@ -29,7 +31,7 @@ class RecordDigest:
         """Add records by columns of strings; `lengths` are those of their cells in bytes, (records, columns)."""
         places = np.arange(len(lengths) + 1, dtype=np.int32) * 4 * len(columns)
         prefixes = pa.StringArray.from_buffers(len(lengths), pa.py_buffer(places), pa.py_buffer(lengths))
-        records = pc.binary_join_element_wise(prefixes, *columns, "")
+        records = pc.binary_join_element_wise(prefixes, *columns, as_scalar(""))
         self._hash.update(memoryview(records.buffers()[2] or b""))
 
     def hexdigest(self) -> str:

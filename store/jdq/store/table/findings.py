@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jdq.store.table.chunk import as_numbers
 from jdq.store.table.options import NAMED, rows
 
 # What UTF-8 looks like in another encoding (no word has these pairs), what a lost character becomes, the bytes that
@@ -33,7 +34,7 @@ def may_be_odd(columns: Sequence[pa.Array], *, quotes: bool) -> bool:
         return True
     if not quotes or b'"' not in data:
         return False
-    odd = sum(pc.bit_wise_and(pc.count_substring(column, '"'), 1).to_numpy() for column in columns)
+    odd = sum(as_numbers(pc.count_substring(column, '"')) & 1 for column in columns)
     return bool(np.any(odd > 1))
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from jdq.store.table.chunk import Chunk, Notes, is_blank
+from jdq.store.table.chunk import Chunk, Notes, as_scalar, is_blank
 from jdq.store.table.options import TableError
 from jdq.store.table.source import Source
 
@@ -93,6 +93,6 @@ def _as_text(source: Source, name: str, column: pa.Array, class_names: dict[str,
             fact = f"column {name!r} has class {number}; the file names {len(classes)} classes, from 0 on"
             raise TableError(f"{source.path}: {fact}")
         column = pa.array(["", *classes], pa.string()).take(known)
-    text = column.cast(pa.string()).fill_null("")
+    text = column.cast(pa.string()).fill_null(as_scalar(""))
     text.validate(full=True)  # that it is UTF-8
     return text

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jdq.store.table.chunk import Record, as_columns, is_blank
+from jdq.store.table.chunk import Record, as_columns, as_scalar, is_blank
 from jdq.store.table.columns import JOINED_BY, Columns
 from jdq.store.table.findings import GARBLED, Places, is_split, may_be_odd
 from jdq.store.table.options import NAMED, TableError, some
@@ -118,7 +118,7 @@ class Rows:
         block = [cells[place] for place in self._columns.places]
         texts = block[self._text]
         has_blank = pc.any(pc.utf8_is_space(texts)).as_py() or not pc.min(pc.binary_length(texts)).as_py()
-        if has_blank or pc.index(cells[0], self._part.header[0]).as_py() >= 0:
+        if has_blank or pc.index(cells[0], as_scalar(self._part.header[0])).as_py() >= 0:
             return None
         if self._label is not None:
             counts = pc.value_counts(block[self._label])

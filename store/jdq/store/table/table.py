@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
+from jdq.store.table.chunk import as_columns
 from jdq.store.table.columns import FILE_COLUMN, choose_columns
 from jdq.store.table.files import expand
 from jdq.store.table.options import TableError, TableOptions, some
@@ -67,8 +66,8 @@ class Table:
         for part in self.parts:
             rows = Rows(part, self.columns, self.totals)
             for block in rows.blocks():
-                names = [pa.repeat(pa.scalar(part.source.path.name), len(block[0])) for _ in self._file_column]
-                yield [*block, *names]
+                name = as_columns([[part.source.path.name] * len(self._file_column)] * len(block[0]))
+                yield [*block, *name]
             part.source.check_unchanged()
             self._warnings += rows.warnings()
         if self.columns.label is not None:

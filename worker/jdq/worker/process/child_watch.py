@@ -10,6 +10,10 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
+LIKELY_CAUSES = {
+    "SIGKILL": " (out of memory?)",
+    "SIGBUS": " (a mapped file was truncated, or its disk failed: jdq store verify)",
+}
 INTERVAL_S = 0.05  # a look costs one system call for each child
 
 
@@ -63,4 +67,4 @@ def reason_of(exit_code: int) -> str:
         name = signal.Signals(-exit_code).name
     except ValueError:
         name = f"signal {-exit_code}"
-    return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"its process was killed by {name}" + LIKELY_CAUSES.get(name, "")

@@ -21,7 +21,7 @@ import redis
 
 from jdq.worker.process.chunk_work import ChunkWork
 from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS, WorkerSick
-from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, StopWork
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, Preempted, StopWork
 from jdq.worker.process.logs import working_on
 from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
@@ -44,6 +44,11 @@ class _Chunk:
     def suspect(self) -> bool:
         """Whether it was tried before: it may be what killed its worker."""
         return self.held.lease.attempt > 1
+
+    @property
+    def leases_ahead(self) -> bool:
+        """Whether the next chunk is leased beside it: not another job's, which would wait for all of a fine-tune."""
+        return self.held.lease.more and not self.suspect
 
 
 class ChunkLoop:
@@ -97,7 +102,7 @@ class ChunkLoop:
             # A suspect chunk runs by itself, so that it takes no other down with it.
             if publishing and chunk.suspect:
                 publishing.result()
-            ahead = None if chunk.suspect else threads.submit(self._take_in_time)
+            ahead = threads.submit(self._take_in_time) if chunk.leases_ahead else None
             publish = self._step(chunk.held, chunk.compute)
             if publishing:
                 publishing.result()
@@ -203,7 +208,9 @@ class ChunkLoop:
 
     def _stop(self, held: HeldLease, stop: StopWork) -> None:
         log.info("stopped: %s", type(stop).__name__)
-        if isinstance(stop, Draining):
+        if isinstance(stop, Preempted):
+            self._tell(lambda: self._ledger.release(held.lease, "it made room for an urgent job"))
+        elif isinstance(stop, Draining):
             self._draining = True
             self._tell(lambda: self._ledger.release(held.lease, "the worker is stopping"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import cache, cached_property
 
 from celery import Celery
@@ -18,7 +19,7 @@ from jdq.worker.queue.connection import connect
 from jdq.worker.queue.contract import Queue
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
-from jdq.worker.queue.scripts import TicketOrder
+from jdq.worker.queue.scripts import Quotas, TicketOrder
 from jdq.worker.queue.tickets import send_tickets
 
 log = logging.getLogger(__name__)
@@ -35,26 +36,33 @@ class Runtime:
         self.worker = worker
         self.queue = queue
         self.canary_due: dict[str, float] = {}  # by feature space, on the monotonic clock
-        self._ends = False
+        self._ending = threading.Event()
         self._versions: dict[tuple[str, str], DatasetVersion] = {}
         self._spaces: dict[str, Space] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger; its commands wait for a server that restarts."""
-        client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not self._ends)
+        ending = self._ending  # only it: a client that held this object would be in a cycle, and be closed late
+        client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not ending.is_set())
         return Ledger(
-            client, worker=self.worker, queue=self.queue, lease_s=self.config.lease_s, reclaim_s=self.config.reclaim_s
+            client,
+            worker=self.worker,
+            queue=self.queue,
+            lease_s=self.config.lease_s,
+            reclaim_s=self.config.reclaim_s,
+            shares=self.config.share_of,
+            quotas=Quotas(devices=self.config.most_devices, fine_tunes=self.config.most_fine_tunes),
         )
 
     def end(self) -> None:
         """From now on, no command waits for a server that is away: this process is about to end."""
-        self._ends = True
+        self._ending.set()
 
     @cached_property
     def jobbook(self) -> JobBook:
         """The ledger's jobs and workers, for reading."""
-        return JobBook(self.ledger.client)
+        return JobBook(self.ledger.client, lambda: self.job_files)
 
     @cached_property
     def store(self) -> Store:

@@ -7,17 +7,19 @@ asks for. They travel as JSON and carry names and numbers, never texts or featur
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
 from jdq.worker.encoder.options import AUTO
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.heads.options import BEST_BY, HeadOptions
 from jdq.worker.heads.split_options import SplitOptions
 
 Queue: TypeAlias = Literal["gpu", "cpu"]
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
+NOBODY = "-"  # the owner of a job that an earlier version of jdq created
 
 
 # Of these messages. A worker refuses fields that it does not know, so any change of them is a new number. A client
@@ -114,15 +116,90 @@ class Predict(
     """
 
     kind: ClassVar[str] = "predict"
+    table: ClassVar[str] = "predictions.csv"  # in the job's folder
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
     dataset: str
     version: str
     head: str | None = None
     model: str | None = None
+    certain: Requested = Requested()
 
 
-Spec: TypeAlias = Extract | TrainHead | FineTune | Predict
+class FindLabelErrors(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="spec",
+    tag="jdq.find-label-errors.v1",
+):
+    """List the rows of a dataset version whose label is probably wrong: one chunk."""
+
+    kind: ClassVar[str] = "find-label-errors"
+    table: ClassVar[str] = "label_errors.csv"
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space of the version's last extraction
+    head: Literal["auto", "hybrid"] = "auto"
+    label_column: str | None = None  # None is the dataset's own
+    label_separator: str | None = None
+    folds: int = 5
+    seed: int = 0
+
+
+class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client without the machine-learning packages has a worker compute, and waits for: one chunk.
+
+    Exactly one of head and model is given; a model's job is on the gpu queue. What it computes is `output.npy` of the
+    job's files, as bytes, which the client takes away.
+    """
+
+    dataset: str = "-"
+    version: str = "-"
+    head: str | None = None
+    model: str | None = None
+
+    @property
+    def first_queue(self) -> Queue:
+        """The queue of the chunk."""
+        return "gpu" if self.model else "cpu"
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """The same."""
+        return (self.first_queue,)
+
+
+class Classify(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.classify.v1"):
+    """Classify the texts in `texts.json` of the job's files. The output: a list of predictions as JSON."""
+
+    kind: ClassVar[str] = "classify"
+    certain: Requested = Requested()
+
+
+class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.evaluate.v1"):
+    """Measure a head or a model on a labelled dataset version. The output: the metrics as JSON."""
+
+    kind: ClassVar[str] = "evaluate"
+    label_column: str | None = None  # None is the dataset's own
+    certain: Requested = Requested()
+
+
+class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):
+    """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
+
+    kind: ClassVar[str] = "report"
+    table: str | None = None
+
+
+ShortJob: TypeAlias = Classify | Evaluate | Report
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors | ShortJob
+KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
+
+WITH_TABLE: tuple[type[Predict | FindLabelErrors], ...] = (Predict, FindLabelErrors)
 
 
 class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):

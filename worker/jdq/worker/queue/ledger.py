@@ -26,6 +26,7 @@ from jdq.worker.queue.scripts import (
     LeaseGpu,
     MarkIdle,
     Next,
+    Quotas,
     Reclaim,
     Release,
     Renew,
@@ -41,7 +42,8 @@ class Lease:
     """The right to work on one chunk, until it expires or another worker has the chunk.
 
     token: the fencing token; the ledger accepts nothing about the chunk from a worker with an older one.
-    deaths: of processes that worked on nothing else. rows: those of its rows that killed them.
+    deaths: of processes that worked on nothing else. rows: those of its rows that killed them. more: its job had
+    another pending chunk.
     """
 
     job: str
@@ -51,6 +53,7 @@ class Lease:
     spec_json: str
     deaths: int = 0
     rows: tuple[int, ...] = ()
+    more: bool = False
 
     @property
     def spec(self) -> Spec:
@@ -68,19 +71,37 @@ class Outcome:
 
 
 class Ledger:
-    """One worker's view of the ledger. Every method is atomic on the server; all raise redis.RedisError."""
+    """One worker's view of the ledger. Every method is atomic on the server; all raise redis.RedisError.
 
-    def __init__(self, client: redis.Redis, *, worker: str, queue: Queue, lease_s: float, reclaim_s: float) -> None:
+    shares: of owners in device time; "*" is that of all others, 1 if it is not given. quotas: see Quotas.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        worker: str,
+        queue: Queue,
+        lease_s: float,
+        reclaim_s: float,
+        shares: Mapping[str, float] | None = None,
+        quotas: Quotas | None = None,
+    ) -> None:
         self.client = client
         self.worker = worker
         self.queue = queue
         self._lease_ms = int(lease_s * 1000)
         self._reclaim_ms = int(reclaim_s * 1000)
+        self._shares = dict(shares or {})
+        self._quotas = quotas or Quotas()
 
     def next(self, job: str) -> Lease | None:
-        """A lease on the job's lowest pending chunk, or on a more urgent job's; None when there is none to take."""
+        """A lease on a chunk of the job, or of one that goes before it; None when there is none to take.
+
+        More urgent jobs go first, then equally urgent ones whose owners have had less device time for their share.
+        """
         token = secrets.token_hex(8)
-        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms)
+        argument = Next(job, self.worker, os.getpid(), self.queue, token, self._lease_ms, self._shares, self._quotas)
         for leased in call(self.client, argument, list[Leased]):
             return Lease(
                 job=leased.job,
@@ -90,19 +111,21 @@ class Ledger:
                 spec_json=leased.spec,
                 deaths=leased.deaths,
                 rows=tuple(leased.rows),
+                more=leased.more,
             )
         return None
 
     def renew(self, leases: Sequence[tuple[Lease, Mapping[str, object] | None]]) -> list[Verdict]:
         """Renews the leases that this worker still holds, and stores each chunk's progress; a verdict for each.
 
-        'ok'; 'drain': release the chunk and stop; 'cancelled': the job was; 'lost': another worker has the chunk.
+        'ok'; 'drain': release the chunk and stop; 'preempt': release it and go on with an urgent job; 'cancelled': the
+        job was; 'lost': another worker has the chunk.
         """
         renewed = tuple(
             RenewedLease(job=lease.job, chunk=lease.chunk, token=lease.token, live=_json(live) if live else None)
             for lease, live in leases
         )
-        return call(self.client, Renew(self.worker, self._lease_ms, renewed), list[Verdict])
+        return call(self.client, Renew(self.worker, self._lease_ms, renewed, self._quotas), list[Verdict])
 
     def commit(self, lease: Lease, outcome: Outcome) -> Committed:
         """Counts the chunk once; the tickets to send."""
@@ -144,7 +167,7 @@ class Ledger:
 
     def mark_idle(self, job: str) -> list[TicketOrder]:
         """Ends this worker's time on the job; the ticket to send when chunks of it are left."""
-        return call(self.client, MarkIdle(self.worker, job), list[TicketOrder])
+        return call(self.client, MarkIdle(self.worker, job, self._quotas), list[TicketOrder])
 
     def heartbeat(self, description: Mapping[str, object], *, ready: bool = True) -> str:
         """Reports that this worker lives, what it is, and whether it takes work; why it is quarantined, or ''."""

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from jdq.worker.queue.contract import JobState, Spec, UnknownSpec, read_spec
-from jdq.worker.queue.limits import LIMITS
+from jdq.worker.queue.contract import NOBODY, JobState, Spec, UnknownSpec, read_spec
+from jdq.worker.queue.limits import LIMITS, PRIORITIES
 
 # In jdq:workers:drained, why a worker takes no chunk: the user drained it, until it is resumed. Others are its own.
 DRAINED = "drained"
@@ -47,6 +47,11 @@ class Job:
     log: list[dict[str, Any]]  # attempts that did not end in a commit, with their reasons
     result: dict[str, Any] | None
     error: JobError | None
+    owner: str = NOBODY
+    priority: int = PRIORITIES["normal"]  # the lower goes first
+    used_s: float = 0.0  # device time of the attempts that have ended, on all workers
+    time_limit_s: float | None = None
+    held_back: str | None = None  # by which quota of its owner, when a worker last asked
 
     @property
     def wall_s(self) -> float | None:
@@ -176,6 +181,11 @@ def _job(
         log=[msgspec.json.decode(text) for text in log],
         result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
         error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
+        owner=fields.get("owner", NOBODY),
+        priority=int(fields["priority"]),
+        used_s=int(fields.get("used_ms", 0)) / 1000,
+        time_limit_s=_seconds(fields.get("time_limit_ms")),
+        held_back=fields.get("held_back"),
     )
 
 

@@ -36,7 +36,7 @@ class HeldChunk(Script, frozen=True):
 
 
 class Create(Script, frozen=True):
-    """Adds a job of one chunk. spec: JSON."""
+    """Adds a job of one chunk. spec: JSON. owner: who submits it. notify: URLs as a JSON array."""
 
     script = "create"
     job: str
@@ -45,14 +45,33 @@ class Create(Script, frozen=True):
     queue: Queue
     priority: int
     after: tuple[str, ...]
+    owner: str
+    time_limit_ms: int | None = None
+    notify: str | None = None
 
 
 class Cancel(Script, frozen=True):
-    """Ends a job. token: of this request; its repetition gets the same answer."""
+    """Ends a job. token: of this request; its repetition gets the same answer. by: who asks, if it is known."""
 
     script = "cancel"
     job: str
     token: str
+    by: str | None = None
+
+
+class Forget(Script, frozen=True):
+    """Removes ended jobs and all their keys. archive: they stay in the history, for the store has them."""
+
+    script = "forget"
+    jobs: tuple[str, ...]
+    archive: bool = False
+
+
+class Saved(Script, frozen=True):
+    """Notes which ended jobs the store has. jobs: when each had ended, in milliseconds."""
+
+    script = "saved"
+    jobs: dict[str, int]
 
 
 class Retry(Script, frozen=True):
@@ -63,8 +82,18 @@ class Retry(Script, frozen=True):
     token: str
 
 
+class Quotas(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most devices and fine-tunes that owners have at the same time on a queue; "*" is for each of all others."""
+
+    devices: dict[str, int] = {}
+    fine_tunes: dict[str, int] = {}
+
+
 class Next(Script, frozen=True):
-    """Leases a chunk of the job, or of a more urgent one on the same queue. process: the pid that works on it."""
+    """Leases a chunk of the job, or of another one on the same queue that goes before it.
+
+    process: the pid that works on it. shares: of owners in device time; "*" is all others'.
+    """
 
     script = "next"
     job: str
@@ -73,6 +102,8 @@ class Next(Script, frozen=True):
     queue: Queue
     token: str
     lease_ms: int
+    shares: dict[str, float] = {}
+    quotas: Quotas = Quotas()
 
 
 class RenewedLease(HeldChunk, frozen=True):
@@ -82,23 +113,26 @@ class RenewedLease(HeldChunk, frozen=True):
 
 
 class Renew(Script, frozen=True):
-    """Renews the leases that a worker holds."""
+    """Renews the leases that a worker holds. quotas: those of Next."""
 
     script = "renew"
     worker: str
     lease_ms: int
     leases: tuple[RenewedLease, ...]
+    quotas: Quotas = Quotas()
 
 
 class FollowUpChunks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Chunks that follow the one that is committed: a plan ends with them.
 
-    After the last of them, one closing chunk follows on the queue `closing`, where that is given.
+    After the last of them, one closing chunk follows on the queue `closing`, where that is given. yields: before
+    each of them, pending chunks of the owner's other jobs go first.
     """
 
     chunks: int
     queue: Queue
     closing: Queue | None = None
+    yields: bool = False
 
 
 class Commit(HeldChunk, frozen=True):
@@ -158,11 +192,12 @@ class Heartbeat(Script, frozen=True):
 
 
 class MarkIdle(Script, frozen=True):
-    """Ends a worker's time on a job."""
+    """Ends a worker's time on a job. quotas: those of Next."""
 
     script = "mark_idle"
     worker: str
     job: str
+    quotas: Quotas = Quotas()
 
 
 class LeaseGpu(Script, frozen=True):
@@ -191,7 +226,7 @@ class Submitted(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Leased(msgspec.Struct, frozen=True, array_like=True):
-    """A leased chunk. spec: JSON. deaths, rows: see Lease."""
+    """A leased chunk. spec: JSON. deaths, rows, more: see Lease."""
 
     job: str
     chunk: int
@@ -199,6 +234,7 @@ class Leased(msgspec.Struct, frozen=True, array_like=True):
     spec: str
     deaths: int = 0
     rows: list[int] = []
+    more: bool = False
 
 
 class Committed(msgspec.Struct, frozen=True, array_like=True):
@@ -208,7 +244,7 @@ class Committed(msgspec.Struct, frozen=True, array_like=True):
     tickets: list[TicketOrder]
 
 
-Verdict = Literal["ok", "drain", "cancelled", "lost"]
+Verdict = Literal["ok", "drain", "preempt", "cancelled", "lost"]
 
 
 @cache

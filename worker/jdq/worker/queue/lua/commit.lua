@@ -17,10 +17,10 @@ for _, field in ipairs({'chunks_done', 'chunks_total', 'next'}) do
   check(whole(number(id, field)), 'the job has no whole number in ' .. field)
 end
 
-drop_lease(id, args.chunk)
+local tokens, device_ms = args.counts.tokens, args.counts.device_ms
+redis.call('HSET', key(id), 'chunk_ms', drop_lease(id, args.chunk, device_ms ~= 0 and device_ms or nil))
 redis.call('HDEL', key(id, 'troubles'), args.chunk)
 redis.call('HDEL', 'jdq:workers:faults', args.worker)
-local tokens, device_ms = args.counts.tokens, args.counts.device_ms
 if tokens and device_ms and device_ms > 0 then
   redis.call('HSET', 'jdq:workers:speed', args.worker, math.floor(1000 * tokens / device_ms))
 end
@@ -32,15 +32,16 @@ count_time('chunk', id, holder.since or now)
 if args.result then redis.call('HSET', key(id), 'result', args.result) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
 
-local function follow_up(chunks, queue, closing)
+local function follow_up(chunks, queue, closing, yields)
   close(id)
+  redis.call('HDEL', key(id), 'chunk_ms') -- other chunks take another time
   redis.call('HINCRBY', key(id), 'chunks_total', chunks)
-  redis.call('HSET', key(id), 'queue', queue, 'closing', closing)
+  redis.call('HSET', key(id), 'queue', queue, 'closing', closing, 'yields', yields and 1 or 0)
   return {'done', {open(id)}}
 end
 
 local function after_commit()
-  if following then return follow_up(following.chunks, following.queue, following.closing or '') end
+  if following then return follow_up(following.chunks, following.queue, following.closing or '', following.yields) end
   if done < number(id, 'chunks_total') then return {'done', {}} end
   local closing = redis.call('HGET', key(id), 'closing')
   if closing and closing ~= '' then return follow_up(1, closing, '') end

@@ -108,6 +108,57 @@ local function open_key(id)
   return 'jdq:open:' .. job[1] .. ':' .. job[2]
 end
 
+-- Of the jobs with pending or delayed chunks: the key that names their owners, this job's owner, and the key that has this
+-- owner's jobs, oldest first. A job that an earlier version opened is listed by the next reclaim; until then its own tickets
+-- lead to it.
+local function pending_keys(id)
+  local job = redis.call('HMGET', key(id), 'queue', 'priority', 'owner')
+  local owners, owner = 'jdq:pending:' .. job[1] .. ':' .. job[2], job[3] or limits.nobody
+  return owners, owner, owners .. ':' .. owner
+end
+
+local function list_pending(id)
+  local owners, owner, jobs = pending_keys(id)
+  redis.call('SADD', owners, owner)
+  redis.call('ZADD', jobs, number(id, 'created'), id)
+end
+
+local function unlist(owners, owner, id)
+  local jobs = owners .. ':' .. owner
+  redis.call('ZREM', jobs, id)
+  if redis.call('EXISTS', jobs) == 0 then redis.call('SREM', owners, owner) end
+end
+
+local function unlist_pending(id)
+  local owners, owner = pending_keys(id)
+  unlist(owners, owner, id)
+end
+
+-- The device time of a queue that an owner has had lately, in milliseconds: what is an hour old counts half.
+local function device_time(queue, owner)
+  local ms, at = string.match(redis.call('HGET', 'jdq:usage:' .. queue, owner) or '', '^([%d.]+) (%d+)$')
+  if not ms then return 0 end
+  return tonumber(ms) * 0.5 ^ (math.max(0, now - tonumber(at)) / limits.usage_halves_ms)
+end
+
+-- Adds to the device time of a job's owner; a negative number takes back what was charged too much.
+local function charge(id, ms)
+  local job = redis.call('HMGET', key(id), 'queue', 'owner')
+  local owner = job[2] or limits.nobody
+  local had = math.max(0, device_time(job[1], owner) + ms)
+  redis.call('HSET', 'jdq:usage:' .. job[1], owner, string.format('%.3f %d', had, now))
+end
+
+-- Corrects what was charged for a leased chunk to the time that it took: `ms`, or for how long it was held. Returns the time.
+local function settle(id, chunk, ms)
+  local sound, holder = pcall(cjson.decode, redis.call('HGET', key(id, 'holders'), chunk) or '')
+  if not sound or type(holder) ~= 'table' or not holder.charged then return 0 end
+  local took = ms or math.max(0, now - holder.since)
+  charge(id, took - holder.charged)
+  count('used_ms', math.floor(took), key(id))
+  return took
+end
+
 -- A reply that orders tickets, in the order of TicketOrder's fields.
 local function ticket_order(id, count)
   local job = redis.call('HMGET', key(id), 'queue', 'priority')
@@ -123,6 +174,7 @@ end
 local function open(id)
   redis.call('SADD', 'jdq:open', id)
   redis.call('SADD', open_key(id), id)
+  list_pending(id)
   wait_for_taker(id, limits.ticket_wait_ms)
   local workers = #workers_of(redis.call('HGET', key(id), 'queue'))
   return ticket_order(id, math.min(pending(id), math.max(1, workers)))
@@ -131,6 +183,7 @@ end
 local function close(id)
   redis.call('SREM', 'jdq:open', id)
   redis.call('SREM', open_key(id), id)
+  unlist_pending(id)
 end
 
 -- The leased and delayed chunks of an ended job become pending again, so that a retry resumes where the job ended.
@@ -138,16 +191,20 @@ local function return_all(id)
   for _, part in ipairs({'leases', 'delayed'}) do
     for _, chunk in ipairs(redis.call('ZRANGE', key(id, part), 0, -1)) do
       redis.call('ZADD', key(id, 'returned'), chunk, chunk)
+      settle(id, chunk)
     end
   end
   redis.call('UNLINK', key(id, 'delayed'), key(id, 'leases'), key(id, 'holders'), key(id, 'live'),
     key(id, 'troubles'), key(id, 'after'))
 end
 
-local function drop_lease(id, chunk)
+-- Returns the time that the chunk took: `ms`, or for how long it was held.
+local function drop_lease(id, chunk, ms)
+  local took = settle(id, chunk, ms)
   redis.call('ZREM', key(id, 'leases'), chunk)
   redis.call('HDEL', key(id, 'holders'), chunk)
   redis.call('HDEL', key(id, 'live'), chunk)
+  return took
 end
 
 -- Makes a job wait for another.
@@ -163,14 +220,27 @@ local function dependency_failed(job, how)
     message = 'job ' .. job .. ', which it waited for, ' .. how .. '\n  try: jdq status ' .. job})
 end
 
+-- Lists a job among those that have ended, those that a worker has yet to save in the store, and those whose end somebody
+-- wants to know.
+local function list_ended(id)
+  redis.call('ZADD', 'jdq:ended', now, id)
+  redis.call('ZADD', 'jdq:unsaved', now, id)
+  if redis.pcall('HEXISTS', key(id), 'notify') == 1 then redis.call('RPUSH', 'jdq:notices', id) end
+end
+
 -- Ends a job whose entries cannot be worked with, and the jobs that wait for it: no worker meets it again.
 local function end_broken(id, reason)
   redis.call('SREM', 'jdq:open', id)
   for _, queue in ipairs(limits.queues) do
-    for _, priority in ipairs(limits.priorities) do redis.call('SREM', 'jdq:open:' .. queue .. ':' .. priority, id) end
+    for _, priority in ipairs(limits.priorities) do
+      redis.call('SREM', 'jdq:open:' .. queue .. ':' .. priority, id)
+      local owners = 'jdq:pending:' .. queue .. ':' .. priority
+      for _, owner in ipairs(redis.call('SMEMBERS', owners)) do unlist(owners, owner, id) end
+    end
   end
   redis.pcall('HSET', key(id), 'state', 'failed', 'ended', now, 'error',
     cjson.encode({type = 'BrokenJob', message = 'its entries in Redis cannot be used: ' .. tostring(reason)}))
+  list_ended(id)
   local dependents = redis.pcall('SMEMBERS', key(id, 'dependents'))
   redis.call('UNLINK', key(id, 'dependents'))
   for _, other in ipairs(dependents) do finish(other, 'failed', dependency_failed(id, 'failed')) end
@@ -188,6 +258,7 @@ end
 local function end_one(job, how, why)
   local ends, tickets = {}, {}
   redis.call('HSET', key(job), 'state', how, 'ended', now)
+  list_ended(job)
   if why then redis.call('HSET', key(job), 'error', why) end
   count('ended:' .. tostring(redis.call('HGET', key(job), 'kind')) .. ':' .. how, 1)
   if how == 'succeeded' then count_time('run', job, number(job, 'started')) end
@@ -300,6 +371,7 @@ local function end_attempt(id, chunk, what, worker, reason, delay_ms, alone)
       type = 'GaveUp',
       message = 'chunk ' .. chunk .. ENDED_BY[cause] .. trouble[cause] .. ' times; the last time: ' .. reason}))
   end
+  list_pending(id)
   if delay_ms > 0 then
     redis.call('ZADD', key(id, 'delayed'), now + delay_ms, chunk)
     return {}
@@ -320,9 +392,45 @@ local function out_of_service(worker)
     or redis.call('HEXISTS', 'jdq:workers:drained', worker) == 1
 end
 
+-- What live workers other than args.worker do: how many work for each owner on this queue, and on his fine-tunes. Found once
+-- per call, and only where quotas are set.
+local others_at
+local function others_work(queue)
+  if others_at then return others_at end
+  others_at = {devices = {}, fine_tunes = {}}
+  local busy = redis.call('HGETALL', 'jdq:workers:busy')
+  for i = 1, #busy, 2 do
+    local seen = tonumber(redis.call('ZSCORE', 'jdq:workers:seen', busy[i]) or 0)
+    local job = redis.call('HMGET', key(busy[i + 1]), 'queue', 'owner', 'kind')
+    if busy[i] ~= args.worker and job[1] == queue and math.abs(now - seen) <= limits.worker_timeout_ms then
+      local owner = job[2] or limits.nobody
+      others_at.devices[owner] = (others_at.devices[owner] or 0) + 1
+      if job[3] == 'fine-tune' then others_at.fine_tunes[owner] = (others_at.fine_tunes[owner] or 0) + 1 end
+    end
+  end
+  return others_at
+end
+
+local QUOTAS = {devices = 'devices', fine_tunes = 'fine-tunes'}
+
+-- That an owner has all that args.quotas allow, as a text; nil if there is room.
+local function at_quota(name, owner, queue)
+  local quotas = args.quotas and args.quotas[name] or {}
+  local most = quotas[owner] or quotas['*']
+  local has = most and others_work(queue)[name][owner] or 0
+  return most and has >= most and (owner .. ' has ' .. has .. ' of ' .. most .. ' ' .. QUOTAS[name]) or nil
+end
+
+-- Why the worker may not work on the job; nil if it may.
+local function held_back(id)
+  local job = redis.call('HMGET', key(id), 'queue', 'owner', 'kind')
+  local owner = job[2] or limits.nobody
+  return at_quota('devices', owner, job[1]) or (job[3] == 'fine-tune' and at_quota('fine_tunes', owner, job[1]) or nil)
+end
+
 -- Whether the worker may take one of the job's pending chunks.
 local function takeable(id, worker)
-  if out_of_service(worker) or pending(id) <= 0 then return false end
+  if out_of_service(worker) or pending(id) <= 0 or held_back(id) then return false end
   if number(id, 'chunks_total') > number(id, 'next') then return true end
   local queue = redis.call('HGET', key(id), 'queue')
   for _, part in ipairs({'returned', 'delayed'}) do

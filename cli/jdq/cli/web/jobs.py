@@ -1,0 +1,122 @@
+"""The pages of jobs: the list, and one job."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from jdq.cli.client import Client
+from jdq.cli.jobs.logs import last_lines
+from jdq.cli.jobs.overview import JOB_COLUMNS, job_row
+from jdq.cli.jobs.progress import describe_result, progress_of
+from jdq.cli.jobs.summary import details
+from jdq.cli.output import clock, duration
+from jdq.cli.short_jobs import OUTPUT
+from jdq.store.job_files import JobFiles
+from jdq.worker.queue.contract import KINDS, NOBODY, JobState
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from jdq.worker.queue.records import Job
+
+PAGE = 50
+# Jobs that are read at most, to find those of a state: a page must not wait for a long history.
+SEARCHED = 2_000
+LINES = 500
+
+
+def jobs(client: Client, request: Request) -> dict[str, Any]:
+    """Jobs, newest first, a page at a time."""
+    query = {name: request.query_params.get(name, "") for name in ("state", "kind", "owner")}
+    number = _number(request.query_params.get("page", ""))
+    start = PAGE * (number - 1)
+    found = list(islice(_matching(client, **query), start, start + PAGE + 1))
+    return {
+        "title": "Jobs",
+        "chosen": query,
+        "states": [str(state) for state in JobState],
+        "kinds": KINDS,
+        **table(found[:PAGE]),
+        "number": number,
+        "more": len(found) > PAGE,
+        "address": lambda page: "?" + urlencode({**query, "page": page}),
+    }
+
+
+def table(listed: Sequence[Job]) -> dict[str, Any]:
+    """What job_table.html shows."""
+    return {
+        "columns": (*JOB_COLUMNS, "owner", "submitted"),
+        "jobs": [(job, job_row(job), progress_of(job).share) for job in listed],
+        "now": time.time(),
+    }
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if re.fullmatch("[0-9]{1,6}", text) else 1
+
+
+def _matching(client: Client, *, state: str, kind: str, owner: str) -> Iterator[Job]:
+    """These jobs, newest first; where jobs must be read to know, those among the newest ones."""
+    if state in (JobState.QUEUED, JobState.RUNNING):
+        candidates: Iterable[Job] = sorted(client.jobbook.open_jobs(), key=lambda job: -job.created)
+    else:
+        ids = [job for job in client.jobbook.ids() if kind in ("", job.rpartition("-")[0])]
+        ids = ids[:SEARCHED] if state or owner else ids
+        candidates = (job for at in range(0, len(ids), PAGE) for job in client.jobbook.read(ids[at : at + PAGE]))
+    for job in candidates:
+        if state in ("", job.state) and kind in ("", job.kind) and owner in ("", job.owner):
+            yield job
+
+
+def job(client: Client, request: Request) -> dict[str, Any]:
+    """One job: what it does, what failed, its result and its last log lines."""
+    known = client.job(request.path_params["job"])
+    done, total = progress_of(known).share
+    return {
+        "title": known.id,
+        "job": known,
+        "another": known.owner not in (request.state.owner, NOBODY),
+        "details": details(known),
+        "done": done,
+        "total": total,
+        "facts": list(_facts(known)),
+        "result": _json(describe_result(known)) if known.state == JobState.SUCCEEDED else "",
+        "lines": last_lines(client, known.id, LINES),
+        "now": time.time(),
+    }
+
+
+def report(client: Client, job: str) -> bytes:
+    """The page that the job wrote: HTML. Raises NoResult."""
+    return JobFiles(client.store.root).get_array(job, OUTPUT).tobytes()
+
+
+def _facts(job: Job) -> Iterator[tuple[str, str]]:
+    progress = progress_of(job)
+    yield "kind", job.kind
+    yield "dataset", f"{job.spec.dataset} {job.spec.version}"
+    if job.owner != NOBODY:
+        yield "owner", job.owner
+    yield "submitted", clock(job.created)
+    if job.wall_s is not None:
+        yield "time", duration(job.wall_s)
+    if progress.eta_s is not None:
+        yield "ETA", duration(progress.eta_s)
+    yield "chunks", f"{job.chunks_done:,} of {job.chunks_total:,} done, {job.chunks_leased:,} running"
+    if job.workers:
+        yield "running on", ", ".join(job.workers)
+    for name, value in msgspec.to_builtins(job.spec).items():
+        if name not in ("spec", "dataset", "version") and value not in (None, False, {}, []):
+            yield name.replace("_", " "), value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
