@@ -244,17 +244,6 @@ def test_no_head_is_removed_where_one_of_the_ids_is_unknown(jdq: CommandLine) ->
     assert jdq.json("heads", "ls") == []
 
 
-def test_a_text_is_classified_on_this_machine(jdq: CommandLine, capfd: pytest.CaptureFixture[str]) -> None:
-    import json
-
-    jdq.extracted()
-    head = jdq.trained()
-    jdq.run("predict", "text number 5 of b", "--head", head, "--json")
-    answer = json.loads(capfd.readouterr().out)
-    assert set(answer["probabilities"]) == {"a", "b"}
-    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
-
-
 def test_a_table_that_was_changed_or_cleaned_away_is_said(jdq: CommandLine) -> None:
     jdq.extracted()
     head = jdq.trained()

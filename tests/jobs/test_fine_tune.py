@@ -22,10 +22,10 @@ from jdq.worker.jobs import work_for
 from jdq.worker.jobs.fine_tune import FineTuneWork
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, short_keys
+from jdq.worker.jobs.report import page_of
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease, Preempted
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.programs.write_report import page_of
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Job

@@ -104,11 +104,12 @@ class Client:
         priority: str = "normal",
         time_limit_s: float | None = None,
         notify: Sequence[str] | None = None,
+        job: str | None = None,
     ) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        notify: URLs to notify of its end; None: those of the configuration. Raises IncompatibleWorkers, before anything
-        is created.
+        notify: URLs to notify of its end; None: those of the configuration. job: its id, if it has one already. Raises
+        IncompatibleWorkers, before anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
@@ -117,6 +118,7 @@ class Client:
             after=after,
             priority=priority,
             owner=self.config.user,
+            job=job,
             time_limit_s=time_limit_s,
             notify=self.config.notify.split() if notify is None else notify,
         )

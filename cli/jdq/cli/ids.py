@@ -92,7 +92,7 @@ def _models(client: Client) -> list[str]:
     return Models(client.store.root).ids()
 
 
-def _tables(client: Client) -> list[str]:
+def with_page(client: Client) -> list[str]:
     """Jobs with a table that there is a page about, newest first."""
     from jdq.worker.queue.contract import FindLabelErrors
 
@@ -127,7 +127,7 @@ FILE_OR_DATASET = Name(_datasets, files=True)
 HEAD_KIND = Name(lambda _: HEADS)
 REPORTED = Id(
     "head, model, table or dataset",
-    lambda client: [*_heads(client), *_models(client), *_tables(client), *_datasets(client)],
+    lambda client: [*_heads(client), *_models(client), *with_page(client), *_datasets(client)],
 )
 
 

@@ -48,6 +48,7 @@ _Quotas = Annotated[
     ),
 ]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
+_Folders = Annotated[str, Meta(description="folders, or HERE=THERE, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
     str,
@@ -122,6 +123,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     keep_jobs_days: _Days = 30.0
     # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
     notify: _Urls = ""
+    # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
+    worker_folders: _Folders = ""
     # What an hour of one device costs, in any currency; 0 where it is not known.
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.

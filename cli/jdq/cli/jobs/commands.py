@@ -12,8 +12,9 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.jobs.history import prune, rm, time_of
-from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.jobs.tables import Target, copy_table, target_options
 from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
+from jdq.cli.paths import STDOUT
 from jdq.worker.queue.contract import KINDS, NOBODY, JobState
 from jdq.worker.queue.exit_codes import ExitCode
 

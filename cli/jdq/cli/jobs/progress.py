@@ -76,7 +76,7 @@ def activity(job: Job) -> str | None:
             return "reading features"
         case "fine-tune":
             return f"loading {job.spec.options.encoder}"  # type: ignore[union-attr]
-        case _ if not job.chunks_done:
+        case "extract" | "predict" if not job.chunks_done:
             return "planning"
         case _ if job.queue == "gpu":
             return f"loading {getattr(job.spec, 'encoder', None) or 'the encoder'}"

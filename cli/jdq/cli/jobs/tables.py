@@ -13,11 +13,11 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import say
+from jdq.cli.paths import STDOUT, check_writable
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
-STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -37,10 +37,7 @@ class Target:
 
         if self.path == STDOUT:
             return
-        if self.path.is_dir():
-            raise BadRequest(f"{self.path} is a folder")
-        if not self.path.absolute().parent.is_dir():
-            raise BadRequest(f"no folder {self.path.absolute().parent}")
+        check_writable(self.path)
         if self.ending not in ENDINGS:
             raise BadRequest(f"{self.path} must end in one of: {', '.join(ENDINGS)}")
         if (self.excel_safe or self.bom) and self.ending not in DELIMITED:

@@ -10,7 +10,7 @@ import click
 from jdq.cli.client import Client
 from jdq.cli.ids import HEAD, MODEL
 from jdq.cli.output import json_option, print_json, print_table, say
-from jdq.cli.programs import program_output, require_worker_packages, trained_path
+from jdq.cli.short_jobs import check_trained, short_jobs
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
 
 SHOWN = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
@@ -28,24 +28,26 @@ def evaluate(
 ) -> None:
     """Measure a head or fine-tune on a labelled file or dataset.
 
-    Prints each metric with its 95 % interval (bootstrap over the rows), and each class. All labelled rows are used, on
-    this machine: needs no Redis and no workers. A label that the head does not know counts as never predicted.
+    Prints each metric with its 95 % interval (bootstrap over the rows), and each class. All labelled rows are used. A
+    label that the head does not know counts as never predicted. Computes on this machine, without Redis, if torch is
+    installed, else on the workers.
 
     \b
     jdq evaluate new.csv --head train-head-7kq2m9xw
     """
     from jdq.store.datasets.names import EVALUATED, name_from
     from jdq.store.table import table_name
+    from jdq.worker.queue.contract import Evaluate
 
-    require_worker_packages()
     client = Client()
-    path = trained_path(client, head, model)
-    name = name or name_from(f"{EVALUATED}{table_name(data)}")
-    version = files_or_dataset(client, data, name=name, options=read_options(table))
-    column = ["--label-column", table["label_column"]] if table["label_column"] else []
-    measured = json.loads(
-        program_output("jdq.worker.programs.evaluate", [str(path), version.name, version.version, *column])
-    )
+    check_trained(client, head, model)
+    with short_jobs(client) as compute:
+        name = name or name_from(f"{EVALUATED}{table_name(data)}")
+        version = files_or_dataset(client, data, name=name, options=read_options(table))
+        spec = Evaluate(
+            dataset=version.name, version=version.version, head=head, model=model, label_column=table["label_column"]
+        )
+        measured = json.loads(compute(spec))
     for note in measured["notes"]:
         say(f"warning: {note}", err=True)
     if as_json:

@@ -9,7 +9,8 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, SPACE, VERSION
-from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.jobs.tables import Target, copy_table, target_options
+from jdq.cli.paths import STDOUT
 from jdq.cli.submit.data import check_classes, label_options
 from jdq.cli.submit.head_spec import features_of
 from jdq.cli.submit.sending import Sending, job_options, send

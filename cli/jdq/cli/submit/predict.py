@@ -9,7 +9,8 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import HEAD_TO_COME, MODEL_TO_COME
-from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.jobs.tables import Target, copy_table, target_options
+from jdq.cli.paths import STDOUT
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 

@@ -10,8 +10,9 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, VERSION
-from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
+from jdq.cli.jobs.tables import Target, target_options, write_table
 from jdq.cli.output import duration, fits, json_option, print_bands, print_json, print_table, say
+from jdq.cli.paths import STDOUT
 from jdq.worker.report.comparison import FLOOR
 from jdq.worker.report.comparison_row import METRICS, price_of
 
@@ -42,13 +43,12 @@ def compare(
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
-    difference in macro-F1 from the first line; p is the chance of so uneven a number of texts on which only one of the
-    two is right, if both were equally good (McNemar). "majority" and "tf-idf" are the most frequent class and a
-    classifier of words, which any encoder should outperform. Time is training time (for a search, of all trials).
-    Device is the time that the network took (for a head, to compute its features), and its price is by
-    JDQ_DEVICE_HOUR_PRICE. Results on other test rows
-    (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
-    labels are marked with * and listed separately.
+    difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the
+    texts on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the
+    most frequent class and a classifier of words, which any encoder should outperform. Time is training time (for a
+    search, of all trials). Device is the time that the network took (for a head, to compute its features); its price
+    is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label column or split, or an
+    encoder that has learnt from some of them) or on sets of labels are marked with * and listed separately.
 
     \b
     jdq compare postings

@@ -6,7 +6,17 @@ from typing import Any
 
 from jdq.worker.process.chunk_work import ChunkContext, ChunkWork, S
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.queue.contract import Extract, FindLabelErrors, FineTune, HeadSearch, Predict, TrainHead
+from jdq.worker.queue.contract import (
+    Classify,
+    Evaluate,
+    Extract,
+    FindLabelErrors,
+    FineTune,
+    HeadSearch,
+    Predict,
+    Report,
+    TrainHead,
+)
 from jdq.worker.queue.ledger import Lease
 
 
@@ -44,3 +54,7 @@ def work_for(lease: Lease, runtime: Runtime) -> ChunkWork[Any, Any]:
             from jdq.worker.jobs.find_label_errors import FindLabelErrorsWork
 
             return FindLabelErrorsWork(context(spec))
+        case (Classify() | Evaluate() | Report()) as spec:
+            from jdq.worker.jobs.short_jobs import ShortWork
+
+            return ShortWork(context(spec))

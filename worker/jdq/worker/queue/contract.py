@@ -148,7 +148,51 @@ class FindLabelErrors(
     seed: int = 0
 
 
-Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors
+class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client without the machine-learning packages has a worker compute, and waits for: one chunk.
+
+    Exactly one of head and model is given; a model's job is on the gpu queue. What it computes is `output.npy` of the
+    job's files, as bytes, which the client takes away.
+    """
+
+    dataset: str = "-"
+    version: str = "-"
+    head: str | None = None
+    model: str | None = None
+
+    @property
+    def first_queue(self) -> Queue:
+        """The queue of the chunk."""
+        return "gpu" if self.model else "cpu"
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """The same."""
+        return (self.first_queue,)
+
+
+class Classify(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.classify.v1"):
+    """Classify the texts in `texts.json` of the job's files. The output: a list of predictions as JSON."""
+
+    kind: ClassVar[str] = "classify"
+
+
+class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.evaluate.v1"):
+    """Measure a head or a model on a labelled dataset version. The output: the metrics as JSON."""
+
+    kind: ClassVar[str] = "evaluate"
+    label_column: str | None = None  # None is the dataset's own
+
+
+class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):
+    """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
+
+    kind: ClassVar[str] = "report"
+    table: str | None = None
+
+
+ShortJob: TypeAlias = Classify | Evaluate | Report
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors | ShortJob
 KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
 
 WITH_TABLE: tuple[type[Predict | FindLabelErrors], ...] = (Predict, FindLabelErrors)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jdq.store.errors import StoreError
+from jdq.store.trained import Heads, Models
 from jdq.worker.report.comparison_row import METRICS, ComparisonRow, rows_of
 from jdq.worker.report.setting import TestSetting, difference
 
@@ -72,6 +73,16 @@ def compare_dataset(
     marked = [replace(row, against_best=others.get((row.id, row.name))) for row in marked]
     floor = [replace(row, against_best=others.get((row.id, row.name))) for row in floor]
     return Comparison(dataset=dataset, reference=reference, rows=marked, unreadable=unreadable, floor=floor)
+
+
+def best_of(store: Store, wanted: str) -> str:
+    """The job where it made a head or model; for a dataset its best comparable one.
+
+    Raises StoreError, NothingToCompare.
+    """
+    if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
+        return wanted
+    return compare_dataset(store, wanted).rows[0].id
 
 
 def _by_score(row: ComparisonRow) -> tuple[float, str]:

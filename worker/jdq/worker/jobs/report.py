@@ -1,29 +1,24 @@
-"""Writes a report from the store: ``python -m jdq.worker.programs.write_report ID --output FILE``."""
+"""The page about a head or a fine-tuned model, from the store."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 import numpy as np
 
 from jdq.store.errors import MissingFeatures
-from jdq.store.files.publish import replace
-from jdq.store.job_files import JOB, JobFiles
-from jdq.store.store import Store, open_store
+from jdq.store.job_files import JobFiles
+from jdq.store.store import Store
 from jdq.store.table.written import read_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
-from jdq.worker.process.devices import device_of
 from jdq.worker.queue.contract import FindLabelErrors
-from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.report.comparison import FLOOR, compare_dataset
 from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
@@ -34,32 +29,33 @@ if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead
     from jdq.worker.report.subject import Compared, LearningPoint, Subject
 
+log = logging.getLogger(__name__)
+
 # A learning curve trains a head six times, so it is skipped for larger train parts.
 CURVE_ROWS = 20_000
-WITH_PAGE = (FindLabelErrors.table,)
 
 
-def page_of(store: Store, job: str) -> str:
-    """The page about the job's head, model or table. Raises UnknownTrained, NoResult, HeadError, FineTuneError."""
+def page_of(store: Store, job: str, device: str = "cpu") -> str:
+    """The page about the job's head, model or table; a model predicts on `device`.
+
+    Raises UnknownTrained, NoResult, HeadError, FineTuneError.
+    """
     from jdq.worker.report.page import render
 
-    if (path := table_of(store, job)) is not None:
-        return _of_table(store, job, path)
-    return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job))
+    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if (JobFiles(store.root).folder(job) / FindLabelErrors.table).is_file():
+            return _of_table(store, job)
+        return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job, device))
 
 
-def table_of(store: Store, job: str) -> Path | None:
-    """The job's table, if it wrote one that there is a page about."""
-    if not JOB.fullmatch(job):  # the name of a dataset may be none
-        return None
-    folder = JobFiles(store.root).folder(job)
-    return next((path for name in WITH_PAGE if (path := folder / name).is_file()), None)
-
-
-def _of_table(store: Store, job: str, path: Path) -> str:
+def _of_table(store: Store, job: str) -> str:
     from jdq.worker.report.label_errors import label_errors_page
 
     files = JobFiles(store.root)
+    path = files.folder(job) / FindLabelErrors.table
     files.check(path.with_suffix(".json"))
     return label_errors_page(files.get_result(job), read_records(path))
 
@@ -89,12 +85,12 @@ def _of_head(store: Store, job: str) -> Subject:
     )
 
 
-def _of_model(store: Store, job: str) -> Subject:
+def _of_model(store: Store, job: str, device: str) -> Subject:
     from jdq.worker.finetune.model import load_fine_tuned
     from jdq.worker.heads.split import TEST
 
     folder = Models(store.root).path(job)
-    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
+    model = load_fine_tuned(folder, device=device)
     record = msgspec.to_builtins(model.record)
     origin, label_separator = model.record.origin, model.record.options.label_separator
     data = recorded_rows(store, record)
@@ -160,7 +156,7 @@ def _learning_curve(head: TrainedHead, features: Features, data: LabelledRows) -
     try:
         return learning_curve(context, data.split.rows(TEST))
     except HeadError as error:
-        click.echo(f"no learning curve: {error}", err=True)
+        log.warning("no learning curve: %s", error)
         return ()
 
 
@@ -196,32 +192,3 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
         )
         for line in compare_dataset(store, record["origin"]["dataset"]).lines
     ]
-
-
-def best_of(store: Store, wanted: str) -> str:
-    """The job where it made a head, a model or a table; for a dataset its best comparable head or model.
-
-    Raises StoreError, NothingToCompare.
-    """
-    if Heads(store.root).has(wanted) or Models(store.root).has(wanted) or table_of(store, wanted):
-        return wanted
-    return compare_dataset(store, wanted).rows[0].id
-
-
-@click.command()
-@click.argument("wanted", metavar="JOB|DATASET")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
-@exit_on_error()
-def report(wanted: str, output: Path) -> None:
-    """Write the page about JOB, or about the best head or model of DATASET."""
-    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
-    warnings.simplefilter("ignore")
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    store = open_store(read_config().store)
-    job = best_of(store, wanted)
-    replace(output, page_of(store, job).encode())
-    click.echo(f"{output}: {job}", err=True)
-
-
-if __name__ == "__main__":
-    report()

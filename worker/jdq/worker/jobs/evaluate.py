@@ -1,23 +1,14 @@
-"""Measures a head or a fine-tuned model on a labelled dataset of the store, in this process.
-
-``python -m jdq.worker.programs.evaluate HEAD_FILE|MODEL_FOLDER DATASET VERSION [--label-column L]``
-"""
+"""Measuring a head or a fine-tuned model on a labelled dataset version."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import click
-import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.store import open_store
-from jdq.worker.config import read_config
+from jdq.worker.jobs.classifier import Classifier
 from jdq.worker.jobs.labelled import has_label, label_column
-from jdq.worker.programs.classifier import Classifier, load_classifier
-from jdq.worker.queue.exit_codes import exit_on_error
 
 BLOCK_TEXTS = 4096
 
@@ -77,19 +68,3 @@ def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.nda
     """(rows, classes) float32."""
     blocks = [rows[start : start + BLOCK_TEXTS] for start in range(0, len(rows), BLOCK_TEXTS)]
     return np.vstack([classifier.by_store(version.texts(block)) for block in blocks])
-
-
-@click.command()
-@click.argument("trained", type=click.Path(path_type=Path))
-@click.argument("dataset")
-@click.argument("version")
-@click.option("--label-column")
-@exit_on_error()
-def main(trained: Path, dataset: str, version: str, label_column: str | None) -> None:
-    """Print the metrics as JSON."""
-    opened = open_store(read_config().store).datasets.get(dataset, version)
-    click.echo(msgspec.json.encode(evaluate(load_classifier(trained), opened, label_column)))
-
-
-if __name__ == "__main__":
-    main()

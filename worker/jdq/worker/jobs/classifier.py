@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jdq.store.store import open_store
-from jdq.store.trained import Models
-from jdq.worker.config import read_config
+from jdq.store.store import Store
+from jdq.store.trained import Heads, Models
 from jdq.worker.jobs.predictions import Naming
-from jdq.worker.process.devices import device_of
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
     from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts
     from jdq.worker.heads.record import HeadRecord
 
+EMPTY = "the text is empty"
 # A text of which the tokenizer does not know this share is probably not one for this encoder.
 UNKNOWN_SHARE = 0.1
 
@@ -38,9 +37,23 @@ class Classifier(Naming):
     compute: Callable[[Any, Sequence[str]], np.ndarray]
     by_store: Callable[[Sequence[str]], np.ndarray]
 
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """(texts, classes) float32."""
-        return self.compute(self.tokenize(texts), texts)
+    def predictions(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Of each text: its label, the probability of each class, most likely first, and warnings.
+
+        An empty text has neither label nor probabilities.
+        """
+        filled = [text for text in texts if text.strip()]
+        answers = iter(self._answers(filled) if filled else ())
+        empty = {"label": None, "probabilities": None, "warnings": [EMPTY]}
+        return (next(answers) if text.strip() else empty for text in texts)
+
+    def _answers(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The same of texts that are not empty, tokenized once."""
+        tokens = self.tokenize(texts)
+        found = self.compute(tokens, texts)
+        for label, values, warnings in zip(self.labels(found), found.tolist(), self.warnings(tokens), strict=True):
+            probabilities = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
+            yield {"label": label, "probabilities": dict(probabilities), "warnings": warnings}
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""
@@ -54,25 +67,22 @@ class Classifier(Naming):
             yield f"the tokenizer does not know {n_unknown:,} of {n_tokens:,} tokens"
 
 
-def load_classifier(trained: Path) -> Classifier:
-    """From a head's file or a fine-tuned model's folder.
+def load_classifier(store: Store, head: str | None, model: str | None, device: str) -> Classifier:
+    """Of the head or the model with this id.
 
-    Raises HeadError and FineTuneError. What it computes raises EncoderError, and WrongFeatures where the head's encoder
-    has changed.
+    Raises UnknownTrained, HeadError and FineTuneError. What it computes raises EncoderError, and WrongFeatures where
+    the head's encoder has changed.
     """
-    return _of_model(trained) if trained.is_dir() else _of_head(trained)
+    return _of_head(store, head, device) if head else _of_model(Models(store.root).path(model or ""), device)
 
 
-def _of_head(head_file: Path) -> Classifier:
+def _of_head(store: Store, head_id: str, device: str) -> Classifier:
     """Computes features in the head's own feature space. The encoder is loaded when it is first needed."""
     from jdq.worker.heads.features import with_texts
     from jdq.worker.heads.files import load_head
     from jdq.worker.jobs.stored_features import stored_features
 
-    head = load_head(head_file)
-    config = read_config()
-    device = device_of(config, "gpu")
-    store = open_store(config.store)
+    head = load_head(Heads(store.root).path(head_id))
     name = head.record.origin.encoder
     space = store.open_space(head.record.origin.space)
 
@@ -112,10 +122,10 @@ def _encoder(files: str, record: HeadRecord, definition: FeatureSpace, device: s
     return load(files, max_length=length, precision=precision, device=device, poolings=(pooling,))
 
 
-def _of_model(folder: Path) -> Classifier:
+def _of_model(folder: Path, device: str) -> Classifier:
     from jdq.worker.finetune.model import load_fine_tuned
 
-    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
+    model = load_fine_tuned(folder, device=device)
     length = model.record.max_length
     return Classifier(
         classes=model.classes,
