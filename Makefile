@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults compose-test docs wheel benchmarks canary clean
+.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults compose-test upgrade docs wheel benchmarks canary clean
 
 help:  ## List these targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ faults: $(STAMP)  ## Test the store under kills, power cuts, full disks and race
 
 compose-test: $(STAMP)  ## Test the Compose stack on a Docker engine: images, scaling, kills. Takes minutes.
 	$(BIN)/pytest -q --timeout=900 -m compose tests/compose
+
+upgrade:  ## Upgrade the Compose stack: build all images, drain, restart, check versions. DRAIN_S=600.
+	docker/upgrade
 
 docs: $(STAMP)  ## Build the documentation in site/. A dead link is an error.
 	$(BIN)/python -m tests.docs.generate

@@ -41,7 +41,7 @@ class Browser:
         assert answer.status_code == status, answer.text
         return answer.text
 
-    def post(self, address: str, *, headers: dict[str, str] | None = None, **form: str) -> Any:
+    def post(self, address: str, *, headers: Any = None, **form: str) -> Any:
         """The answer to a form of a page, not followed."""
         return self.client.post(address, data=form, headers=HERE if headers is None else headers)
 

@@ -12,7 +12,9 @@ def filled(path: str) -> str:
     return path.replace("{job}", "extract-k3v9x2pq")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", *(filled(path) for path, *_ in PAGES)])
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/jobs/report-k3v9x2pq/report", *(filled(path) for path, *_ in PAGES)]
+)
 def test_a_stranger_sees_only_the_form_for_a_token(stranger: Browser, path: str) -> None:
     page = stranger.get(path, status=401)
     assert f'name="page" value="{path}"' in page

@@ -9,6 +9,7 @@ import pytest
 
 from jdq.worker.queue.archive import lines_key
 from tests.chromium import checked_at, chromium
+from tests.cli.conftest import CommandLine
 from tests.jobs.conftest import Workplace
 from tests.web.conftest import TOKEN, serving
 from tests.web.test_jobs import EXTRACT
@@ -50,10 +51,17 @@ def filled(workplace: Workplace) -> dict[str, str]:
     }  # fmt: skip
 
 
+def stored(jdq: CommandLine) -> dict[str, str]:
+    """The pages of the store, by what they show."""
+    jdq.extracted()
+    head = jdq.trained("--head", "logreg")
+    return {"data": "/data", "dataset": "/datasets/table", "trained": "/trained", "head": f"/trained/{head}"}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_and_axe_finds_no_violation(page: Any, workplace: Workplace, scheme: str) -> None:
+def test_pages_fit_and_axe_finds_no_violation(page: Any, jdq: CommandLine, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
-    for about, path in filled(workplace).items():
+    for about, path in {**stored(jdq), **filled(jdq.workplace)}.items():
         page.goto(path)
         assert [*checked_at(page, f"{scheme} {about}", (390, 1200))]
     page.context.clear_cookies()
@@ -110,3 +118,15 @@ def test_the_page_says_when_the_server_is_gone(chromium: Any, workplace: Workpla
         assert not gone.is_visible()
     gone.wait_for()
     page.close()
+
+
+def test_a_head_is_trained_by_a_click(page: Any, jdq: CommandLine) -> None:
+    page.goto(stored(jdq)["dataset"])
+    page.get_by_label("Kind").select_option("knn")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("no worker serves the cpu queue").wait_for()
+    jdq.workplace.worked(page.url.rpartition("/")[2])
+    page.get_by_role("link", name="What was measured").click()
+    page.get_by_role("link", name="heads and fine-tunes of table").click()
+    page.get_by_role("link", name="accuracy").click()
+    assert page.locator("[aria-sort=descending]").inner_text() == "accuracy"

@@ -118,9 +118,9 @@ class Client:
             after=after,
             priority=priority,
             owner=self.config.user,
-            job=job,
             time_limit_s=time_limit_s,
             notify=self.config.notify.split() if notify is None else notify,
+            job=job,
         )
         self._send(tickets)
         for warning in warnings(living, spec):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from jdq.cli.certain import requested
 from jdq.cli.client import BadRequest
 from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.fine_tune import fine_tune_spec
@@ -238,20 +239,23 @@ class Client:
         model: str | Job[Any] | None = None,
         text: Columns = None,
         name: str | None = None,
+        abstain_at: float | None = None,
+        sets: float | None = None,
     ) -> Job[pd.DataFrame]:
         """Classifies each row with a head or a fine-tuned model: its id, or the job that trains it.
 
         data: as for `extract`, or the name of a dataset. The result: the table with `predicted_label` and
-        `probability_CLASS`. A row without a text has no prediction.
+        `probability_CLASS`. A row without a text has no prediction. abstain_at: the label is "" where it is too
+        uncertain for so many of the labels to be right. sets: a column `label_set` has the right label in so many rows.
         """
         if (head is None) == (model is None):
             raise BadRequest("give either head or model")
-        head, model = _id(head), _id(model)
-        after = maker_of(self._connection, head, model)
+        head, model, certain = _id(head), _id(model), requested(abstain_at, sets)
+        after = maker_of(self._connection, head, model, certain)
         reading = {"unlabelled": True, "can_be_unlabelled": False, "empty_text": "keep"}
         command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
         version = self._imported(data, text, None, name, prefix="predict-", command=command, **reading)
-        spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
+        spec = Predict(dataset=version.name, version=version.version, head=head, model=model, certain=certain)
         return self._submitted(spec, after, results.table)
 
     @python_errors

@@ -121,10 +121,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     chunk_tokens: _Tokens = 0
     # How long ended jobs stay in Redis; then they are only in the store.
     keep_jobs_days: _Days = 30.0
-    # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
-    notify: _Urls = ""
     # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
     worker_folders: _Folders = ""
+    # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
+    notify: _Urls = ""
     # What an hour of one device costs, in any currency; 0 where it is not known.
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
@@ -198,7 +198,7 @@ _OTHER_VARIABLES = """
     JDQ_GRAFANA_PORT JDQ_PROMETHEUS_PORT JDQ_PROMETHEUS_RETENTION
     JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
     JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
-    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_PIDS JDQ_WORKER_TMP
+    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_TMP
     JDQ_LEASED_GPU JDQ_WORKER_NAME JDQ_WEB_BIND JDQ_WEB_PORT
     JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_MUTANT_FILE JDQ_MUTATED_FILE JDQ_POWER_CUTS
     JDQ_RACE_SECONDS JDQ_TEST_DATA

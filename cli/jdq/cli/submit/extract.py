@@ -40,7 +40,9 @@ class Poolings(click.ParamType[tuple[str, ...]]):
     help=f"Hub name, folder, or id of a fine-tune.  [default: $JDQ_ENCODER, else {DEFAULT_ENCODER}]",
 )
 @click.option(
-    "--max-length", type=click.IntRange(min=3), help="Maximum tokens per text.  [default: the encoder's limit]"
+    "--max-length",
+    type=click.IntRange(min=3),
+    help="Maximum number of tokens per text.  [default: the encoder's limit]",
 )
 @click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
 @click.option(

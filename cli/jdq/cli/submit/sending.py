@@ -113,27 +113,37 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
     after: jobs to wait for, besides those that the user named. Exits where the job failed.
     """
     from jdq.cli.jobs.waiting import expected
-    from jdq.worker.queue.jobbook import DependencyEnded
 
     for needed in sending.after:
         client.job(needed)
     waits_for = list(dict.fromkeys([*after, *sending.after]))
-    try:
-        job = client.submit(
-            spec,
-            after=waits_for,
-            priority=sending.priority,
-            time_limit_s=sending.time_limit_s,
-            notify=sending.notify or None,
-        )
-    except DependencyEnded as error:
-        raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
+    job = submitted(
+        client,
+        spec,
+        after=waits_for,
+        priority=sending.priority,
+        time_limit_s=sending.time_limit_s,
+        notify=sending.notify or None,
+    )
     note = f", after {', '.join(waits_for)}" if waits_for else ""
     say(f"dataset {spec.dataset} {spec.version}{note}", err=True)
     say(job, err=sending.id_to_stderr)
     if sending.expect:
         say(expected(client.jobbook, job), err=True)
     return watched(client, job) if sending.wait else None
+
+
+def submitted(client: Client, spec: Spec, *, after: Sequence[str], **options: Any) -> str:
+    """The id of the job; options: those of `Client.submit`.
+
+    Raises BadRequest where one of those that it waits for has ended without success.
+    """
+    from jdq.worker.queue.jobbook import DependencyEnded
+
+    try:
+        return client.submit(spec, after=after, **options)
+    except DependencyEnded as error:
+        raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
 
 
 def watched(client: Client, job: str) -> Job:

@@ -46,9 +46,9 @@ def compare(
     difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the
     texts on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the
     most frequent class and a classifier of words, which any encoder should outperform. Time is training time (for a
-    search, of all trials). Device is the time that the network took (for a head, to compute its features); its price
-    is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label column or split, or an
-    encoder that has learnt from some of them) or on sets of labels are marked with * and listed separately.
+    search, of all trials). Device is the time that the network took (for a head, to compute its features), and its
+    price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label column or split, or
+    an encoder that has learnt from some of them) or on sets of labels are marked with * and listed separately.
 
     \b
     jdq compare postings
@@ -116,8 +116,8 @@ def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
 
 def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
     """Prints what has intervals, and the rest beside it, or below it in bands where the terminal is too narrow."""
-    scores = [_score_lines(row, marked=marked) for row in rows]
-    rest = [_rest(row) for row in rows]
+    scores = [score_lines(row, marked=marked) for row in rows]
+    rest = [rest_of(row) for row in rows]
     blank = [""] * len(REST)
     beside = [
         [*line, *(cells if n == 0 else blank)]
@@ -133,7 +133,7 @@ def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
     print_bands(["", *REST], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
 
 
-def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
+def score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
     """The values, below them their intervals, and why the row is marked."""
     test = row.against_best
     values = [_number(row.metrics.get(metric)) for metric in WITH_INTERVAL]
@@ -145,7 +145,7 @@ def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
     return [*lines, [f"  {row.why}", *[""] * (len(SCORES) - 1)]] if marked else lines
 
 
-def _rest(row: ComparisonRow) -> list[str]:
+def rest_of(row: ComparisonRow) -> list[str]:
     """What has no interval, in the order of REST."""
     metrics = [_number(row.metrics.get(metric)) for metric in WITHOUT_INTERVAL]
     cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]

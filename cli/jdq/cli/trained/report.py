@@ -51,7 +51,7 @@ def write_report(client: Client, job: str, output: Path) -> None:
     from jdq.store.files.publish import replace
 
     with short_jobs(client) as compute:
-        page = compute(_page_of(client.store, job))
+        page = compute(report_spec(client.store, job))
     if output == STDOUT:
         sys.stdout.buffer.write(page)
         return
@@ -59,7 +59,8 @@ def write_report(client: Client, job: str, output: Path) -> None:
     say(f"{output}: {job}", err=True)
 
 
-def _page_of(store: Store, job: str) -> Report:
+def report_spec(store: Store, job: str) -> Report:
+    """The job that writes the page. Raises NoResult where the job has left neither head, model nor table."""
     from jdq.store.job_files import JobFiles
     from jdq.store.trained import Heads, Models
     from jdq.worker.queue.contract import Report

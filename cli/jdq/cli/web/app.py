@@ -17,12 +17,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.web import actions, jobs, overview, rendering
+from jdq.cli.web import actions, jobs, overview, rendering, stored
 from jdq.cli.web.access import Door, Guard, token_digest
 from jdq.worker.queue.exit_codes import ExitCode, code_of, message_of
 
 REFRESH_S = 2.0  # how often a page that is open is made again
 STATUS = {ExitCode.BAD_INPUT: 400, ExitCode.UNKNOWN: 404, ExitCode.NO_STACK: 503}
+# Its styles are inside it. In a sandbox it has neither scripts nor forms, and no part in the reader's login.
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 
 Values: TypeAlias = dict[str, Any]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -31,10 +33,17 @@ PAGES: tuple[tuple[str, str, Callable[[Client, Request], Values]], ...] = (
     ("/", "overview.html", overview.overview),
     ("/jobs", "jobs.html", jobs.jobs),
     ("/jobs/{job}", "job.html", jobs.job),
+    ("/data", "data.html", stored.data),
+    ("/datasets/{dataset}", "dataset.html", stored.dataset),
+    ("/trained", "trained.html", stored.trained),
+    ("/trained/{trained}", "one.html", stored.one),
 )
 ACTIONS: tuple[tuple[str, actions.Action], ...] = (
     ("/jobs/{job}/cancel", actions.cancel),
     ("/jobs/{job}/retry", actions.retry),
+    ("/jobs/{job}/report", actions.report),
+    ("/datasets/{dataset}/train", actions.train),
+    ("/datasets/{dataset}/search", actions.search),
 )
 
 
@@ -51,6 +60,7 @@ def application(
     routes = [Route(path, _page(client, template, values, notes, refresh_s)) for path, template, values in PAGES]
     routes += [Route(path, _action(environment, act, notes), methods=["POST"]) for path, act in ACTIONS]
     routes += [
+        Route("/jobs/{job}/report", _report(client)),
         Route("/login", _login(door), methods=["GET", "POST"]),
         Route("/logout", _logout(door), methods=["POST"]),
         Route("/style.css", _text(rendering.style(), "text/css")),
@@ -122,6 +132,19 @@ def _action(environment: Mapping[str, str], act: actions.Action, notes: dict[str
 
     async def answer(request: Request) -> Response:
         return await run_in_threadpool(acted, request, await _form(request))
+
+    return answer
+
+
+def _report(client: Client) -> Endpoint:
+    def read(request: Request) -> Response:
+        status, problem, known = _shown("", lambda: {"page": jobs.report(client, request.path_params["job"])})
+        if problem:
+            return PlainTextResponse(known["problem"], status)
+        return HTMLResponse(known["page"], headers={"Content-Security-Policy": REPORT_POLICY})
+
+    async def answer(request: Request) -> Response:
+        return await run_in_threadpool(read, request)
 
     return answer
 

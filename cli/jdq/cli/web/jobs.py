@@ -17,6 +17,8 @@ from jdq.cli.jobs.overview import JOB_COLUMNS, job_row
 from jdq.cli.jobs.progress import describe_result, progress_of
 from jdq.cli.jobs.summary import details
 from jdq.cli.output import clock, duration
+from jdq.cli.short_jobs import OUTPUT
+from jdq.store.job_files import JobFiles
 from jdq.worker.queue.contract import KINDS, NOBODY, JobState
 
 if TYPE_CHECKING:
@@ -90,6 +92,11 @@ def job(client: Client, request: Request) -> dict[str, Any]:
         "lines": last_lines(client, known.id, LINES),
         "now": time.time(),
     }
+
+
+def report(client: Client, job: str) -> bytes:
+    """The page that the job wrote: HTML. Raises NoResult."""
+    return JobFiles(client.store.root).get_array(job, OUTPUT).tobytes()
 
 
 def _facts(job: Job) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 # In the model's own file, too long for the ledger.
-LONG_FIELDS = ("history", "step_losses")
+LONG_FIELDS = ("history", "step_losses", "certainty")
 
 
 @dataclass(frozen=True, slots=True)
