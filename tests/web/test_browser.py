@@ -27,7 +27,7 @@ def page(chromium: Any, address: str) -> Iterator[Any]:
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"/#token={TOKEN}")
-    page.wait_for_function("location.hash === '' && !document.getElementById('login')")
+    page.get_by_role("button", name="Log out alice").wait_for()
     yield page
     context.close()
     assert faults == []

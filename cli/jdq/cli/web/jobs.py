@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from jdq.cli.client import Client
+from jdq.cli.jobs.commands import matches
 from jdq.cli.jobs.logs import last_lines
 from jdq.cli.jobs.overview import JOB_COLUMNS, job_row
 from jdq.cli.jobs.progress import describe_result, progress_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 PAGE = 50
-# Jobs that are read at most, to find those of a state: a page must not wait for a long history.
+# Of a long history, the newest jobs that are searched for some.
 SEARCHED = 2_000
 LINES = 500
 
@@ -36,8 +37,7 @@ def jobs(client: Client, request: Request) -> dict[str, Any]:
     """Jobs, newest first, a page at a time."""
     query = {name: request.query_params.get(name, "") for name in ("state", "kind", "owner")}
     number = _number(request.query_params.get("page", ""))
-    start = PAGE * (number - 1)
-    found = list(islice(_matching(client, **query), start, start + PAGE + 1))
+    found = list(_listed(client, {name: value or None for name, value in query.items()}, PAGE * (number - 1)))
     return {
         "title": "Jobs",
         "chosen": query,
@@ -63,17 +63,15 @@ def _number(text: str) -> int:
     return max(1, int(text)) if re.fullmatch("[0-9]{1,6}", text) else 1
 
 
-def _matching(client: Client, *, state: str, kind: str, owner: str) -> Iterator[Job]:
-    """These jobs, newest first; where jobs must be read to know, those among the newest ones."""
-    if state in (JobState.QUEUED, JobState.RUNNING):
+def _listed(client: Client, wanted: dict[str, str | None], start: int) -> Iterator[Job]:
+    """A page of these jobs, newest first, and the first job of the next one."""
+    if not any(wanted.values()):
+        return islice(client.jobbook.newest(start=start), PAGE + 1)
+    if wanted["state"] in (JobState.QUEUED, JobState.RUNNING):
         candidates: Iterable[Job] = sorted(client.jobbook.open_jobs(), key=lambda job: -job.created)
     else:
-        ids = [job for job in client.jobbook.ids() if kind in ("", job.rpartition("-")[0])]
-        ids = ids[:SEARCHED] if state or owner else ids
-        candidates = (job for at in range(0, len(ids), PAGE) for job in client.jobbook.read(ids[at : at + PAGE]))
-    for job in candidates:
-        if state in ("", job.state) and kind in ("", job.kind) and owner in ("", job.owner):
-            yield job
+        candidates = islice(client.jobbook.newest(), SEARCHED)
+    return islice((job for job in candidates if matches(job, **wanted)), start, start + PAGE + 1)
 
 
 def job(client: Client, request: Request) -> dict[str, Any]:

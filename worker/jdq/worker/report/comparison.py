@@ -79,7 +79,7 @@ def best_of(store: Store, wanted: str) -> str:
 
     Raises StoreError, NothingToCompare.
     """
-    from jdq.store.trained import Heads, Models  # the command imports this module without numpy
+    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does without
 
     if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
         return wanted
