@@ -17,7 +17,7 @@ def main() -> None:
     project = settings["project"]
     extras = project["optional-dependencies"]
     lists = {"build": settings["build-system"]["requires"], "client": [*project["dependencies"], *extras["web"]]}
-    lists |= {extra: extras[extra] for extra in ("monitoring", "worker")}
+    lists |= {"monitoring": extras["monitoring"], "worker": [*extras["worker"], *extras["notify"]]}
     for name, lines in lists.items():
         (folder / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
 

@@ -91,6 +91,7 @@ def test_an_encoder_s_folder_is_submitted_as_the_workers_see_it(jdq: CommandLine
     folder = jdq.workplace.folder / "models" / "mine"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()
     mapped = CommandLine(jdq.workplace, {"JDQ_WORKER_FOLDERS": f"{folder.parent}=/models"})
     job = mapped.submit("extract", jdq.file(), "--encoder", str(folder))
     assert mapped.json("status", job)["spec"]["encoder"] == "/models/mine"

@@ -74,6 +74,16 @@ def test_a_text_is_classified_as_a_row_of_a_table(jdq: CommandLine, head: str) -
     assert lines == [f"{value:.3f}  {name}" for name, value in probabilities.items()]
 
 
+def test_a_text_is_classified_with_its_set(jdq: CommandLine, head: str) -> None:
+    levels = ("--sets", "0.99", "--abstain-at", "0.99")
+    answer = jdq.json("predict", "text number 4 of a", "--head", head, *levels)
+    assert answer["set"] == [name for name in answer["probabilities"] if name in answer["set"]]
+    found = jdq.run("predict", "text number 4 of a", "--head", head, *levels)
+    assert [line.split()[1] for line in found.stdout.splitlines()] == answer["set"]
+    assert answer["label"] is None
+    assert found.stderr == "warning: too uncertain for a label\n"
+
+
 def test_an_empty_text_has_a_warning_only(jdq: CommandLine, head: str) -> None:
     found = jdq.run("predict", " ", "--head", head)
     assert (found.stdout, found.stderr) == ("", "warning: the text is empty\n")
@@ -85,6 +95,10 @@ def test_a_head_is_measured_on_a_labelled_file(jdq: CommandLine, head: str) -> N
     assert lines[0].startswith(f"{head} on 41 rows of evaluate-new ")
     assert [line.split()[0] for line in lines[1:6]] == ["metric", "accuracy", "precision", "recall", "f1"]
     assert "1 rows have labels unknown to it: c" in found.stderr
+    assert "sets with the right label (promised 0.9)" in found.stdout
+    assert "labels per set: " in found.stdout
+    certain = jdq.json("evaluate", "table", "--head", head, "--abstain-at", "0.7", "--sets", "0.8")["certain"]
+    assert (certain["abstain_at"], certain["sets"]) == (0.7, 0.8)
     measured = jdq.json("evaluate", "table", "--head", head)
     assert (measured["dataset"], measured["rows"]) == ("table", 40)
     assert set(measured["intervals"]) >= {"accuracy", "macro_f1"}

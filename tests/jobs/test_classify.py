@@ -12,7 +12,8 @@ import pytest
 
 from jdq.store.datasets import NoLabels
 from jdq.worker.encoder import by_name
-from jdq.worker.heads.errors import WrongFeatures
+from jdq.worker.heads.certainty import Certainty, Requested
+from jdq.worker.heads.errors import NoCertainty, WrongFeatures
 from jdq.worker.jobs.classifier import Classifier, load_classifier
 from jdq.worker.jobs.evaluate import evaluate
 from tests.jobs.cases import csv_of, extracted, labelled, trained
@@ -41,7 +42,7 @@ class Words:
         return cls(texts, np.array([len(each) for each in words]), np.array(unknown))
 
 
-def classifier(max_length: int = 8, *, multi_label: bool = False) -> Classifier:
+def classifier(max_length: int = 8, *, multi_label: bool = False, certainty: Certainty | None = None) -> Classifier:
     """It takes the first word of a text for its class."""
 
     def compute(words: Words, _: Sequence[str] = ()) -> np.ndarray:
@@ -53,6 +54,7 @@ def classifier(max_length: int = 8, *, multi_label: bool = False) -> Classifier:
         multi_label=multi_label,
         label_separator="|" if multi_label else None,
         thresholds=(),
+        certainty=certainty,
         max_length=max_length,
         tokenize=Words.of,
         compute=compute,
@@ -72,6 +74,36 @@ def test_each_line_gets_its_answer_in_order_and_an_empty_one_gets_none() -> None
     ]
     assert [answer["label"] for answer in classifier().predictions(["", ""])] == [None, None]
     assert list(classifier().predictions([])) == []
+
+
+def promising(to_answer: float, in_set: float) -> Certainty:
+    """The same at every level."""
+    return Certainty(rows=20, texts=20.0, answers=(to_answer,) * 50, sets=(in_set,) * 50)
+
+
+def test_an_uncertain_text_has_no_label_and_a_set_has_the_likely_ones() -> None:
+    requested = Requested(abstain_at=0.9, sets=0.8)
+    [sure] = classifier(certainty=promising(0.85, 0.05)).predictions(["b x"], requested)
+    assert (sure["label"], sure["set"], sure["warnings"]) == ("b", ["b", "a"], [])
+    [unsure, empty] = classifier(certainty=promising(0.95, 0.5)).predictions(["b x", " "], requested)
+    assert (unsure["label"], unsure["set"], unsure["warnings"]) == (None, ["b"], ["too uncertain for a label"])
+    assert empty["label"] is None
+    [only_sets] = classifier(certainty=promising(0.95, 0.5)).predictions(["b x"], Requested(sets=0.9))
+    assert (only_sets["label"], only_sets["set"]) == ("b", ["b"])
+    with pytest.raises(NoCertainty):
+        list(classifier().predictions(["b x"], requested))
+
+
+def test_what_a_head_promises_is_measured_unless_it_promises_nothing(workplace: Workplace) -> None:
+    version = workplace.imported("text,label\na 1,a\na 2,b\nb 1,b\nb 2,zz\n")
+    assert "certain" not in evaluate(classifier(), version, None)
+    found = evaluate(classifier(certainty=promising(0.85, 0.5)), version, None)["certain"]
+    assert (found["abstain_at"], found["sets"]) == (0.9, 0.9)
+    assert (found["answered"], found["right"], found["covered"]) == (1.0, 0.5, 0.5)
+    other = evaluate(classifier(certainty=promising(0.95, 0.05)), version, None, Requested(abstain_at=0.7))["certain"]
+    assert (other["abstain_at"], other["answered"], other["covered"]) == (0.7, 0.0, 0.75)
+    with pytest.raises(NoCertainty):
+        evaluate(classifier(), version, None, Requested(sets=0.9))
 
 
 def test_a_truncated_text_is_said() -> None:

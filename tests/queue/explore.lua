@@ -99,7 +99,8 @@ end
 
 -- Left out: what no script reads, what is the same in all states, what an old token's reply was, and what decides only how
 -- many tickets a job gets and when, for here any worker may ask for a chunk at any time.
-local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true, charged = true, chunk_ms = true, owner = true}
+local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true, charged = true, chunk_ms = true, owner = true,
+  yields = true, used_ms = true}
 for field in string.gmatch('kind spec priority wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
 -- Which workers are busy, and since when others are idle, matters only to chunks that failed.
 local BUSY, IDLE, SEEN, RECLAIM = 'jdq:workers:busy', 'jdq:workers:idle', 'jdq:workers:seen', 'jdq:reclaim'

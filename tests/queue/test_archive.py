@@ -248,7 +248,7 @@ def test_a_store_that_is_away_is_reported_once_and_tried_again(
         for _ in range(2):
             client.delete("jdq:archiver")
             look._try()
-    assert len([text for text in caplog.messages if text.startswith("ended jobs are not archived: ")]) == 1
+    assert len([text for text in caplog.messages if text.startswith("ended jobs are not reported or archived: ")]) == 1
     (tmp_path / "store").unlink()
     client.delete("jdq:archiver")
     look._try()

@@ -96,14 +96,32 @@ class Client:
             nearest = did_you_mean(job, self.jobbook.ids())
             raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
-    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal", job: str | None = None) -> str:
+    def submit(
+        self,
+        spec: Spec,
+        *,
+        after: Sequence[str] = (),
+        priority: str = "normal",
+        time_limit_s: float | None = None,
+        notify: Sequence[str] | None = None,
+        job: str | None = None,
+    ) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        job: its id, if it has one already. Raises IncompatibleWorkers, before anything is created.
+        notify: URLs to notify of its end; None: those of the configuration. job: its id, if it has one already. Raises
+        IncompatibleWorkers, before anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user, job=job)
+        job, tickets = self.jobbook.create(
+            spec,
+            after=after,
+            priority=priority,
+            owner=self.config.user,
+            time_limit_s=time_limit_s,
+            notify=self.config.notify.split() if notify is None else notify,
+            job=job,
+        )
         self._send(tickets)
         for warning in warnings(living, spec):
             self.note(f"warning: {warning}")

@@ -16,6 +16,7 @@ from jdq.cli.jobs import commands as jobs
 from jdq.cli.jobs.history import recover
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
+from jdq.cli.jobs.usage import usage
 from jdq.cli.output import say
 from jdq.cli.programs import ProgramFailed
 from jdq.cli.run import run
@@ -70,7 +71,7 @@ class Sections(click.Group):
     cls=Sections,
     sections={
         "Submit": (run, submit, import_table, model),
-        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed, recover),
+        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed, usage, recover),
         "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
         "Store": (store,),
         "Stack": (stack.up, stack.down, worker, stack.workers, top, web, doctor, config),

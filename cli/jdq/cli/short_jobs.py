@@ -93,7 +93,7 @@ def _by_workers(client: Client, spec: ShortJob, texts: Sequence[str]) -> bytes:
     files = JobFiles(client.store.root)
     job = _put(files, spec, texts)
     try:
-        client.submit(spec, priority="high", job=job)
+        client.submit(spec, priority="high", notify=(), job=job)
         ended = _ended(client, job)
         if ended.state != JobState.SUCCEEDED:
             say(f"jdq: {ended.error.message if ended.error else f'job {job} was cancelled'}", err=True)

@@ -11,7 +11,7 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, DATASET_OR_SPACE, SPACE, VERSION
-from jdq.cli.output import json_option, print_json, print_table, say, size
+from jdq.cli.output import counted, json_option, print_json, print_table, say, size
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def list_(everything: bool, as_json: bool) -> None:
         say()
         print_table(SPACE_COLUMNS, list(map(space_row, summary.spaces)))
     if summary.left_out:
-        tables = "1 table" if summary.left_out == 1 else f"{summary.left_out:,} tables"
+        tables = counted(summary.left_out, "table")
         say(f"{tables} imported only for predictions left out; to list all: jdq store ls --all", err=True)
     elif not summary.datasets and not summary.spaces:
         say(f"the store {summary.root} is empty", err=True)
@@ -182,7 +182,8 @@ def compact(space: str | None, as_json: bool) -> None:
         print_json([asdict(report) for report in reports])
         return
     for report in reports:
-        say(f"{report.space}: {len(report.merged)} shards merged into {len(report.published)}, {report.rows} rows")
+        merged, rows = counted(len(report.merged), "shard"), counted(report.rows, "row")
+        say(f"{report.space}: {merged} merged into {len(report.published)}, {rows}")
         for name in report.damaged:
             say(f"shard {name} is damaged and was skipped\n  try: jdq store verify --repair", err=True)
 
@@ -245,10 +246,10 @@ def _print_verify(report: VerifyReport) -> None:
         say(f"  {finding.repaired or 'not repaired'}")
     for finding in report.incomplete:
         say(f"{finding.kind}: {finding.path}: {finding.fact}")
-    say(
-        f"{'sound' if report.sound else f'{len(report.findings)} findings'}: {report.spaces} feature spaces, "
-        f"{report.shards} shards, {report.rows} rows, {size(report.size_bytes)}, {report.datasets} dataset versions"
-    )
+    found = "sound" if report.sound else counted(len(report.findings), "finding")
+    features = f"{counted(report.spaces, 'feature space')}, {counted(report.shards, 'shard')}"
+    read = f"{counted(report.rows, 'row')}, {size(report.size_bytes)}, {counted(report.datasets, 'dataset version')}"
+    say(f"{found}: {features}, {read}")
 
 
 def dataset_row(dataset: DatasetSummary) -> list[str]:

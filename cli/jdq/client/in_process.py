@@ -53,6 +53,8 @@ class InProcessJobs(JobBook):
         priority: str = "normal",
         job: str | None = None,
         owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds the job, which starts when those before it have ended. Raises UnknownJob, DependencyEnded."""
         for needed in after:
@@ -120,8 +122,8 @@ class InProcessJobs(JobBook):
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
 
-    def read(self, ids: list[str]) -> list[Job]:
-        """These jobs; those that no longer exist are left out."""
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that this process has."""
         return [self._now(self._jobs[job]) for job in ids if job in self._jobs]
 
     def _now(self, job: Job) -> Job:

@@ -29,8 +29,10 @@ def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
     from jdq.cli.jobs.progress import describe_job
     from jdq.cli.jobs.summary import summary
+    from jdq.cli.jobs.waiting import explained
 
-    known = Client().job(job)
+    client = Client()
+    [known] = explained(client.jobbook, [client.job(job)])
     if as_json:
         print_json(describe_job(known))
         return
@@ -42,6 +44,8 @@ def status(job: str, as_json: bool) -> None:
 def _about(job: Job) -> Iterator[str]:
     by = "" if job.owner == NOBODY else f" by {job.owner}"
     yield f"{job.kind} of dataset {job.spec.dataset} {job.spec.version}, submitted {moment(job.created)}{by}"
+    if job.time_limit_s is not None:
+        yield f"time limit {duration(job.time_limit_s)}"
     yield f"{job.chunks_done} of {job.chunks_total} chunks done, {job.chunks_leased} running"
     for worker in job.workers:
         yield f"running on {worker}"
@@ -74,6 +78,8 @@ def jobs(
     as_json: bool,
 ) -> None:
     """List jobs, newest first; remove old ones."""
+    from jdq.cli.jobs.waiting import explained
+
     if context.invoked_subcommand:
         return
     if mine and owner is not None:
@@ -81,7 +87,8 @@ def jobs(
     client = Client()
     wanted = (state, client.config.user if mine else owner, kind)
     known = client.jobbook.newest(since=time_of(since, "--since") if since else None)
-    _list(list(islice((job for job in known if matches(job, *wanted)), limit)), as_json)
+    listed = list(islice((job for job in known if matches(job, *wanted)), limit))
+    _list(explained(client.jobbook, listed), as_json)
 
 
 def matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import time
 
 import click
@@ -11,13 +12,22 @@ from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.output import counted, say
 
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str, option: str) -> float:
+    """A length of time such as 2h, in seconds. option: named in the error."""
+    length = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
+    if length is None or not float(length[1]):
+        raise click.BadParameter(f"{text!r} is no length of time such as 30m, 2h or 1d", param_hint=option)
+    return float(length[1]) * UNITS[length[2]]
+
 
 def time_of(text: str, option: str) -> float:
     """A date, or an age, as seconds since 1970. option: named in the error."""
-    units = {"m": 60, "h": 3600, "d": 86400}
     try:
-        if text[-1:] in units:
-            return time.time() - float(text[:-1]) * units[text[-1]]
+        if text[-1:] in UNITS:
+            return time.time() - float(text[:-1]) * UNITS[text[-1]]
         return datetime.datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a date nor an age such as 36h", param_hint=option) from None

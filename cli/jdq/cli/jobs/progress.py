@@ -163,6 +163,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "owner": job.owner,
         "held_back": job.held_back,
+        "time_limit_s": job.time_limit_s,
         "state": str(job.state),
         "waits_for": job.waits_for,
         "dataset": job.spec.dataset,

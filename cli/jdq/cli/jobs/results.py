@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jdq.cli.jobs.progress import describe_result
-from jdq.cli.output import duration, print_json, print_table, say
+from jdq.cli.output import counted, duration, print_json, print_table, say
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
@@ -36,14 +36,13 @@ def _print_extract(record: dict[str, Any]) -> None:
     by = f" by the {' and '.join(record['paths'])} path" if record["paths"] and record["computed"] else ""
     say(f"{record['computed']:,} computed{by}, {record['reused']:,} reused")
     if record["skipped"]:
-        say(f"{record['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
+        say(f"{counted(record['skipped'], 'text')} without a finite feature left out; jdq logs names the rows")
     # Unknown tokens are counted in whole texts; jobs of older workers counted all tokens only after truncation.
     tokens = max(record["tokens_before_truncation"], record["unknown_tokens"])
     if record["unknown_tokens"] > UNKNOWN_SHARE * tokens:
         share = record["unknown_tokens"] / tokens
         say(f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True)
-    if record["truncated"]:
-        say(f"{record['truncated']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
+    _say_truncated(record["truncated"], record["max_length"])
     say(f"dataset {record['dataset']} {record['version']}, {record['rows']:,} rows x {record['dim']}")
     for pooling, space in record.get("spaces", {"cls": record["space"]}).items():
         say(f"feature space {space} ({record['encoder']}, {record['precision']}, {pooling})")
@@ -87,12 +86,16 @@ def print_model(record: dict[str, Any]) -> None:
     """Prints a fine-tune: its record, with its id as `model_id`."""
     origin, options = record["origin"], record["options"]
     say(f"model {record['model_id']} on {origin['dataset']} {origin['dataset_version']}")
-    resumed = f", resumed {record['resumed']} times" if record["resumed"] else ""
+    resumed = f", resumed {counted(record['resumed'], 'time')}" if record["resumed"] else ""
     trained = f"{record['steps']:,} steps in {duration(record['training_time_s'])} on {record['device']}{resumed}"
     say(f"fine-tuned from {options['encoder']}: {trained}; the best at step {record['best_step']:,}")
-    if record["n_cut"]:
-        say(f"{record['n_cut']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
+    _say_truncated(record["n_cut"], record["max_length"])
     _print_measured(record)
+
+
+def _say_truncated(count: int, max_length: int) -> None:
+    if count:
+        say(f"{counted(count, 'text')} longer than {max_length:,} tokens, truncated")
 
 
 def _print_measured(record: dict[str, Any]) -> None:
@@ -117,4 +120,6 @@ def _print_predictions(record: dict[str, Any]) -> None:
     by = record["head_id"] or record["model_id"]
     say(f"{record['rows']:,} rows of {record['dataset']} {record['version']} classified by {by}")
     say(f"{record['computed']:,} texts computed, {record['reused']:,} reused, in {duration(record['wall_s'])}")
+    if (abstained := record.get("abstained")) is not None:
+        say(f"{abstained:,} rows are too uncertain for a label")
     print_table(["label", "rows"], [[label, f"{rows:,}"] for label, rows in record["predicted"].items()])

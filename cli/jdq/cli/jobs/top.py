@@ -91,9 +91,11 @@ def _keep_reading(client: Client, board: Board, stopped: threading.Event) -> Non
 
 def _read(client: Client, machine: Any = None) -> Overview:
     from jdq.cli.jobs.overview import Overview
+    from jdq.cli.jobs.waiting import with_reasons
 
     jobs = client.jobbook.jobs(since=time.time() - RECENT_S)
     workers = client.jobbook.workers()
     older = {worker.job for worker in workers if worker.job} - {job.id for job in jobs}
     jobs += [client.job(job) for job in sorted(older)]
+    jobs = with_reasons(jobs, workers, jobs)
     return Overview(jobs=jobs, workers=workers, use=machine.use(workers) if machine else {})

@@ -24,6 +24,8 @@ def checked_encoder(client: Client, encoder: str) -> str:
         path = path.resolve()
         if not (path / "config.json").is_file():
             raise BadRequest(f"{path} has no config.json, so it is not an encoder's folder")
+        if not any(file.suffix in (".safetensors", ".bin") for file in path.iterdir()):
+            raise BadRequest(f"{path} has no weights: neither model.safetensors nor parts of it")
         return seen_by_workers(path, client.config.worker_folders)
     if path.is_file():
         raise BadRequest(f"{name} is a file; an encoder is a folder with config.json and model.safetensors")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, default=3, show_default=True, help="Maximum number of epochs.")
 @click.option("--lr", "learning_rate", type=float, default=5e-5, show_default=True, help="Peak learning rate.")
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Texts per step.")
-@click.option("--max-length", type=int, help="Maximum tokens per text.  [default: the model's limit]")
+@click.option("--max-length", type=int, help="Maximum number of tokens per text.  [default: the model's limit]")
 @click.option(
     "--freeze", default="none", show_default=True, help="Layers to freeze: none, encoder, or the encoder's first N."
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jdq.cli.certain import certain_options
 from jdq.cli.client import Client
 from jdq.cli.ids import HEAD, MODEL
 from jdq.cli.output import json_option, print_json_line, say
@@ -16,6 +17,7 @@ from jdq.cli.short_jobs import Compute, check_trained, short_jobs
 from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
+    from jdq.worker.heads.certainty import Requested
     from jdq.worker.queue.contract import Classify
 
 STDIN = "-"
@@ -28,13 +30,16 @@ READ_BYTES = 1 << 20
 @click.argument("text", metavar="TEXT|-")
 @click.option("--head", type=HEAD, help="Id of the head; see `jdq heads ls`.")
 @click.option("--model", type=MODEL, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
+@certain_options
 @json_option
-def predict(text: str, head: str | None, model: str | None, as_json: bool) -> None:
+def predict(text: str, head: str | None, model: str | None, certain: Requested, as_json: bool) -> None:
     """Classify TEXT, or each line of stdin.
 
     Prints the probability of each class, most likely first. For -, prints a line of JSON for each line of standard
-    input, in order: its label, probabilities and warnings (truncated, empty, or unknown to the tokenizer). Computes on
-    this machine, without Redis, if torch is installed, else on the workers. For a table, see `jdq submit predict`.
+    input, in order: its label, probabilities and warnings (truncated, empty, or unknown to the tokenizer). With
+    --abstain-at, an uncertain text has no label; with --sets, only the classes of its set are printed (in JSON: `set`).
+    Computes on this machine, without Redis, if torch is installed, else on the workers. For a table, see `jdq submit
+    predict`.
 
     \b
     jdq predict "Chef for a busy kitchen" --head train-head-7kq2m9xw
@@ -44,7 +49,7 @@ def predict(text: str, head: str | None, model: str | None, as_json: bool) -> No
 
     client = Client()
     check_trained(client, head, model)
-    spec = Classify(head=head, model=model)
+    spec = Classify(head=head, model=model, certain=certain)
     with short_jobs(client) as compute:
         if text != STDIN:
             _print(_answers(compute, spec, [text])[0], as_json=as_json)
@@ -69,8 +74,9 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json_line(answer)
         return
-    for name, probability in (answer["probabilities"] or {}).items():
-        click.echo(f"{probability:.3f}  {plain(name)}")
+    probabilities = answer["probabilities"] or {}
+    for name in answer.get("set", probabilities):
+        click.echo(f"{probabilities[name]:.3f}  {plain(name)}")
 
 
 def _warn(answer: dict[str, Any], where: str) -> None:

@@ -19,7 +19,7 @@ from jdq.store.fork_lock import fork_lock
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _PROT_NONE = 0x10, 0
 PAGE = mmap.PAGESIZE
-HUGE_PAGE, MOST_STEPS = 1 << 21, 8
+HUGE_PAGE, MOST_STEPS = 1 << 21, 7
 # Address space, not memory: for this many bytes of files. Halved until the system grants it.
 LARGEST_RANGE = 1 << 42
 # A kernel allows about 65,000 maps per process, so smaller files are read instead.

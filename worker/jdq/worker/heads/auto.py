@@ -60,6 +60,7 @@ class Best:
             choice=self.choice.record(scaling),
             calibration=self.choice.calibration(),
             thresholds=self.choice.thresholds,
+            cross_fitted=self.choice.cross_fitted,
             warnings=self.warnings,
         )
 

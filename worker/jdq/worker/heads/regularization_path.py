@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.features import Check, Rows
-from jdq.worker.heads.fitted import FitContext
+from jdq.worker.heads.fitted import CrossFitted, FitContext
 from jdq.worker.heads.folds import fold_rows
 from jdq.worker.heads.predictors import apply_link, link_of
 from jdq.worker.heads.scaled_regression import Regression, in_memory
@@ -61,6 +61,7 @@ class Choice:
     folds: int
     best: Point | None
     C: float
+    cross_fitted: CrossFitted | None = None
 
     @property
     def temperature(self) -> float:
@@ -98,7 +99,14 @@ def choose(context: FitContext, regression: Regression, path: tuple[float, ...])
     points = list(_points(folds, regression, path, context.check)) if folds.known.any() else []
     best = min(points, key=lambda point: point.log_loss, default=None)
     C = best.C if best else path[0] if len(path) == 1 else FEW_C
-    return Choice(path=points, rows=len(folds.context.train), folds=len(folds.parts), best=best, C=C)
+    return Choice(
+        path=points,
+        rows=len(folds.context.train),
+        folds=len(folds.parts),
+        best=best,
+        C=C,
+        cross_fitted=folds.cross_fitted(best) if best else None,
+    )
 
 
 def _points(folds: "_Folds", regression: Regression, path: tuple[float, ...], check: Check) -> Iterator[Point]:
@@ -142,7 +150,7 @@ class _Folds:
     """Some rows in memory, in the order of their folds, so that a fold's rows are a view.
 
     parts: (context that trains without the fold, the fold's rows) of each fold that leaves two classes to train on.
-    known: (rows,) whether a part trains without the row, and on its class.
+    known: (rows,) whether a part trains without the row, and on its class. scores: of the known rows, by C.
     """
 
     def __init__(self, context: FitContext) -> None:
@@ -157,6 +165,7 @@ class _Folds:
         self.context = in_memory(context, np.concatenate(held))
         bounds = np.cumsum([0, *map(len, held)])
         self.parts = list(self._parts(bounds))
+        self.scores: dict[float, npt.NDArray[np.float32]] = {}
         self.known = np.zeros(len(rows), dtype=np.bool_)
         for part, held_out in self.parts:
             self.known[held_out] = _known(part, held_out)
@@ -174,7 +183,17 @@ class _Folds:
         for (_, held_out), values in zip(self.parts, of_parts, strict=True):
             scores[held_out] = values
         multi_label = self.context.targets.multi_label
-        return _point(C, scores[self.known], self.context.targets.codes[self.known], multi_label)
+        self.scores[C] = scores[self.known]
+        return _point(C, self.scores[C], self.context.targets.codes[self.known], multi_label)
+
+    def cross_fitted(self, point: Point) -> CrossFitted:
+        """The known rows' probabilities with this C."""
+        link = link_of(multi_label=self.context.targets.multi_label)
+        return CrossFitted(
+            keys=self.context.keys[self.known],
+            codes=self.context.targets.codes[self.known],
+            probabilities=apply_link(self.scores[point.C] / np.float32(point.temperature), link),
+        )
 
 
 def _some_rows(context: FitContext) -> Rows:

@@ -12,6 +12,8 @@ import numpy as np
 
 from jdq.store.store import Store
 from jdq.store.trained import Heads, Models
+from jdq.worker.heads.certainty import Requested
+from jdq.worker.heads.conformal import Certain
 from jdq.worker.jobs.predictions import Naming
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts
     from jdq.worker.heads.record import HeadRecord
 
-EMPTY = "the text is empty"
+EMPTY, UNSURE = "the text is empty", "too uncertain for a label"
+NOTHING = Requested()
 # A text of which the tokenizer does not know this share is probably not one for this encoder.
 UNKNOWN_SHARE = 0.1
 
@@ -37,23 +40,35 @@ class Classifier(Naming):
     compute: Callable[[Any, Sequence[str]], np.ndarray]
     by_store: Callable[[Sequence[str]], np.ndarray]
 
-    def predictions(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Of each text: its label, the probability of each class, most likely first, and warnings.
+    def predictions(self, texts: Sequence[str], requested: Requested = NOTHING) -> Iterator[dict[str, Any]]:
+        """Of each text: its label, the probability of each class, most likely first, and warnings; also its set of
+        labels, if requested.
 
-        An empty text has neither label nor probabilities.
+        An empty text has neither label nor probabilities, and one that is too uncertain no label. Raises NoCertainty.
         """
         filled = [text for text in texts if text.strip()]
-        answers = iter(self._answers(filled) if filled else ())
+        answers = iter(self._answers(filled, self.certain(requested)) if filled else ())
         empty = {"label": None, "probabilities": None, "warnings": [EMPTY]}
         return (next(answers) if text.strip() else empty for text in texts)
 
-    def _answers(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _answers(self, texts: Sequence[str], certain: Certain) -> Iterator[dict[str, Any]]:
         """The same of texts that are not empty, tokenized once."""
         tokens = self.tokenize(texts)
         found = self.compute(tokens, texts)
-        for label, values, warnings in zip(self.labels(found), found.tolist(), self.warnings(tokens), strict=True):
-            probabilities = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
-            yield {"label": label, "probabilities": dict(probabilities), "warnings": warnings}
+        labels = certain.answers(self.labels(found), found)
+        for label, values, warnings in zip(labels, found.tolist(), self.warnings(tokens), strict=True):
+            pairs = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
+            unsure = certain.least_to_answer is not None and not label
+            yield {
+                "label": None if unsure else label,
+                **(
+                    {}
+                    if (least := certain.least_in_set) is None
+                    else {"set": [name for name, p in pairs if p >= least]}
+                ),
+                "probabilities": dict(pairs),
+                "warnings": [*warnings, *([UNSURE] if unsure else [])],
+            }
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""
@@ -102,6 +117,7 @@ def _of_head(store: Store, head_id: str, device: str) -> Classifier:
         multi_label=head.record.multi_label,
         label_separator=head.record.label_separator,
         thresholds=head.record.thresholds,
+        certainty=head.record.certainty,
         max_length=space.definition.max_length,
         tokenize=lambda texts: encoder().tokenize(texts),
         compute=compute,
@@ -132,6 +148,7 @@ def _of_model(folder: Path, device: str) -> Classifier:
         multi_label=model.record.multi_label,
         label_separator=model.record.options.label_separator,
         thresholds=model.record.thresholds,
+        certainty=model.record.certainty,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
         compute=lambda tokens, _: model.proba_of_tokens(tokens),

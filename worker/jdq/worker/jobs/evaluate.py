@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
+from jdq.worker.heads.certainty import LEVEL, Requested
 from jdq.worker.jobs.classifier import Classifier
 from jdq.worker.jobs.labelled import has_label, label_column
 
 BLOCK_TEXTS = 4096
+NOTHING = Requested()
 
 
-def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None) -> dict[str, Any]:
-    """The metrics over all labelled rows, with `intervals` and `notes`.
+def evaluate(
+    classifier: Classifier, version: DatasetVersion, column: str | None, requested: Requested = NOTHING
+) -> dict[str, Any]:
+    """The metrics over all labelled rows, with `intervals` and `notes`, and what a promise was worth (`certain`).
 
-    A label that the classifier does not know counts as a class that it never predicts. Raises NoLabels.
+    A label that the classifier does not know counts as a class that it never predicts. requested: levels other than
+    the usual ones. Raises NoLabels, NoCertainty.
     """
     from jdq.worker.heads.intervals import bootstrap
     from jdq.worker.heads.metrics import metrics_of
@@ -33,6 +39,7 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
     thresholds = (*classifier.thresholds, *[2.0] * len(unknown)) if classifier.thresholds else ()
     metrics = metrics_of(true, probabilities, classes, thresholds)
     intervals = bootstrap(true, probabilities, keys=version.keys()[rows], thresholds=thresholds)
+    kept = _certain(classifier, true, probabilities, version.keys()[rows], requested)
     n_strange = sum(bool(labels_of - set(classifier.classes)) for labels_of in sets)
     strange = [f"{n_strange:,} rows have labels unknown to it: {', '.join(unknown[:8])}"] if unknown else []
     missing = len(labels) - len(rows)
@@ -43,8 +50,22 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
         "label_column": column,
         **metrics,
         "intervals": intervals,
+        **kept,
         "notes": [*skipped, *strange, *metrics["notes"]],
     }
+
+
+def _certain(
+    classifier: Classifier, true: np.ndarray, probabilities: np.ndarray, keys: np.ndarray, requested: Requested
+) -> dict[str, Any]:
+    """Abstention and sets; empty where the classifier promises nothing and nothing was requested."""
+    from jdq.worker.heads.conformal import certainty_of_rows
+
+    if not requested and classifier.certainty is None:
+        return {}
+    levels = Requested(abstain_at=requested.abstain_at or LEVEL, sets=requested.sets or LEVEL)
+    measured = certainty_of_rows(true, probabilities, keys, classifier.certain(levels))
+    return {"certain": {**msgspec.to_builtins(levels), **measured}}
 
 
 def _labels_of(classifier: Classifier, cell: str) -> set[str]:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.trained import Heads, Models
+from jdq.worker.heads.certainty import Certainty, Requested, check_requested
+from jdq.worker.heads.conformal import Certain, certain
 from jdq.worker.heads.decision import predicted_labels
 from jdq.worker.jobs.tables import publish_table, write_partial
 from jdq.worker.process.chunk_work import ChunkContext
@@ -19,7 +22,7 @@ from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
 
-LABEL, PROBABILITY = "predicted_label", "probability_"
+SET, LABEL, PROBABILITY = "label_set", "predicted_label", "probability_"
 # Labels counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
 
@@ -29,12 +32,20 @@ class Naming:
     """What `predicted_labels` needs beside the probabilities: classes, in the order of those.
 
     label_separator: of label sets, None for one label per text. thresholds: of label sets, as in `predicted_sets`.
+    certainty: what the head or model promises, if anything.
     """
 
     classes: tuple[str, ...]
     multi_label: bool
     label_separator: str | None
     thresholds: tuple[float, ...]
+    certainty: Certainty | None
+
+    def certain(self, requested: Requested) -> Certain:
+        """The probabilities of these levels. Raises NoCertainty, BadParameter."""
+        known = {"multi_label": self.multi_label, "certainty": self.certainty}
+        check_requested(requested, known, "the head or model")
+        return certain(requested, self.certainty)
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of (rows, classes)."""
@@ -52,7 +63,20 @@ class Predictor:
     """What predicts the rows. probabilities: (rows of the slice, classes) of a slice of the table's rows."""
 
     naming: Naming
+    certain: Certain
     probabilities: Callable[[slice], np.ndarray]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a prediction."""
+        sets = () if self.certain.least_in_set is None else (SET,)
+        return (*sets, LABEL, *(PROBABILITY + name for name in self.naming.classes))
+
+    def cells(self, probabilities: np.ndarray) -> Iterator[tuple[str, ...]]:
+        """The label of each row, "" of one that is not answered, after its set if sets were asked for."""
+        labels = self.certain.answers(self.naming.labels(probabilities), probabilities)
+        sets = self.certain.sets(probabilities, self.naming.classes)
+        return zip(labels, strict=True) if sets is None else zip(sets, labels, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,7 @@ class PredictionsTable:
             "head_id": spec.head,
             "model_id": spec.model,
             "file": f"runs/{self.context.job}/{Predict.table}",
+            **({} if spec.certain.abstain_at is None else {"abstained": predicted.pop("", 0)}),
             "predicted": dict(predicted.most_common(MOST_COUNTED)),
         }
         return Outcome(result=result)
@@ -107,13 +132,14 @@ class PredictionsTable:
             multi_label=record.multi_label,
             label_separator=record.label_separator,
             thresholds=record.thresholds,
+            certainty=record.certainty,
         )
 
         def probabilities(rows: slice) -> np.ndarray:
             texts = self._version.texts(rows) if head.predictor.reads_texts else []
             return head.predict_proba(with_texts(features[rows], texts))
 
-        return Predictor(naming=naming, probabilities=probabilities)
+        return self._predictor(naming, probabilities)
 
     def _by_model(self, name: str) -> Predictor:
         record = Models(self.context.runtime.store.root).record(name)
@@ -123,8 +149,12 @@ class PredictionsTable:
             multi_label=record["multi_label"],
             label_separator=record["options"]["separator"],
             thresholds=tuple(record.get("thresholds", ())),
+            certainty=msgspec.convert(record.get("certainty"), Certainty | None),
         )
-        return Predictor(naming=naming, probabilities=lambda rows: probabilities[rows])
+        return self._predictor(naming, lambda rows: probabilities[rows])
+
+    def _predictor(self, naming: Naming, probabilities: Callable[[slice], np.ndarray]) -> Predictor:
+        return Predictor(naming=naming, certain=naming.certain(self.context.spec.certain), probabilities=probabilities)
 
 
 def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> np.ndarray:
@@ -147,17 +177,17 @@ def _records(
 
     A row without text gets neither label nor probabilities.
     """
-    columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
+    columns = predictor.columns
     yield [*version.columns, *unused(columns, version.columns)]
     text = version.columns.index(version.text_column)
     for start, cells in _blocks(version):
         probabilities = predictor.probabilities(slice(start, start + len(cells)))
-        for row, label, of in zip(cells, predictor.naming.labels(probabilities), probabilities.tolist(), strict=True):
+        for row, labels, of in zip(cells, predictor.cells(probabilities), probabilities.tolist(), strict=True):
             if not row[text].strip():
                 yield [*row, *[""] * len(columns)]
                 continue
-            counts[label] += 1
-            yield [*row, label, *(f"{value:.6g}" for value in of)]
+            counts[labels[-1]] += 1
+            yield [*row, *labels, *(f"{value:.6g}" for value in of)]
         held.report(rows=start + len(cells))
 
 

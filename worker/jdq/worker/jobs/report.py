@@ -15,10 +15,12 @@ from jdq.store.job_files import JobFiles
 from jdq.store.store import Store
 from jdq.store.table.written import read_records
 from jdq.store.trained import Heads, Models
+from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.queue.contract import FindLabelErrors
 from jdq.worker.report.comparison import FLOOR, compare_dataset
+from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
 
 if TYPE_CHECKING:
@@ -183,6 +185,8 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
             intervals=line.intervals,
             wall_time_s=line.wall_time_s,
             device=line.device,
+            device_s=line.device_s,
+            price=price_of(line.device_s, read_config().device_hour_price),
             seed=line.seed,
             is_subject=line.id == job,
         )

@@ -88,7 +88,7 @@ class SearchPlan:
         n_trials = len(stored_trials(job, runtime))
         return Outcome(
             counts={"trials_total": n_trials},
-            follow_up=FollowUpChunks(chunks=n_trials, queue="cpu", closing="cpu"),
+            follow_up=FollowUpChunks(chunks=n_trials, queue="cpu", closing="cpu", yields=True),
         )
 
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from jdq.store.store import Store
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.jobs.classifier import Classifier, load_classifier
 from jdq.worker.jobs.evaluate import evaluate
 from jdq.worker.process.chunk_work import ChunkContext
@@ -44,9 +45,9 @@ class ShortWork:
                 return page_of(runtime.store, spec.head or spec.model or spec.table or "", self._device).encode()
             case Evaluate():
                 version = runtime.version(spec.dataset, spec.version)
-                return msgspec.json.encode(evaluate(self._classifier(), version, spec.label_column))
+                return msgspec.json.encode(evaluate(self._classifier(), version, spec.label_column, spec.certain))
             case Classify():
-                return msgspec.json.encode(list(self._predictions(held)))
+                return msgspec.json.encode(list(self._predictions(spec.certain, held)))
 
     def publish(self, output: bytes) -> Outcome:
         """Leaves the output for the client."""
@@ -61,12 +62,12 @@ class ShortWork:
         spec = self.context.spec
         return _loaded(self.context.runtime.store.root, spec.head, spec.model, self._device)
 
-    def _predictions(self, held: HeldLease) -> Iterator[dict[str, Any]]:
+    def _predictions(self, certain: Requested, held: HeldLease) -> Iterator[dict[str, Any]]:
         texts = self.context.runtime.job_files.get_json(self.context.job, TEXTS)[TEXTS]
         classifier = self._classifier()
         for start in range(0, len(texts), BLOCK_TEXTS):
             held.report(step=start, steps=len(texts))
-            yield from classifier.predictions(texts[start : start + BLOCK_TEXTS])
+            yield from classifier.predictions(texts[start : start + BLOCK_TEXTS], certain)
 
 
 @lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""Housekeeping of ended jobs, in a thread of each worker's main process: they are saved in the store, and leave Redis.
+"""What is done for ended jobs, in a thread of each worker's main process: notices, the archive in the store.
 
 The store may be slow or away, so this is no part of the worker heartbeat. Two workers that do it at the same time write
 the same files.
@@ -12,6 +12,7 @@ import threading
 import redis
 
 from jdq.store.errors import StoreError
+from jdq.worker.process.notices import send_notices
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.archive import lines_key, save
 from jdq.worker.queue.limits import LIMITS, LINES_IN_ALL, LINES_KEPT
@@ -38,15 +39,19 @@ class Archiver(threading.Thread):
         while not pause.wait(INTERVAL_S):
             self._try()
 
+    def _look(self) -> None:
+        send_notices(self._runtime.ledger.client, self._runtime.jobbook)
+        self.step()
+
     def _try(self) -> None:
         """Does what is due. What fails is tried again at the next look, and logged once."""
         try:
-            self.step()
+            self._look()
             problem = ""
         except (redis.RedisError, StoreError, OSError) as error:
             problem = str(error)
         if problem and problem != self._problem:
-            log.warning("ended jobs are not archived: %s", problem)
+            log.warning("ended jobs are not reported or archived: %s", problem)
         self._problem = problem
 
     def step(self) -> None:

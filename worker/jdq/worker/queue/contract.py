@@ -13,6 +13,7 @@ import msgspec
 
 from jdq.worker.encoder.options import AUTO
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.heads.options import BEST_BY, HeadOptions
 from jdq.worker.heads.split_options import SplitOptions
 
@@ -122,6 +123,7 @@ class Predict(
     version: str
     head: str | None = None
     model: str | None = None
+    certain: Requested = Requested()
 
 
 class FindLabelErrors(
@@ -175,6 +177,7 @@ class Classify(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.
     """Classify the texts in `texts.json` of the job's files. The output: a list of predictions as JSON."""
 
     kind: ClassVar[str] = "classify"
+    certain: Requested = Requested()
 
 
 class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.evaluate.v1"):
@@ -182,6 +185,7 @@ class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.
 
     kind: ClassVar[str] = "evaluate"
     label_column: str | None = None  # None is the dataset's own
+    certain: Requested = Requested()
 
 
 class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):

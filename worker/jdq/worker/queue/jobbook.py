@@ -8,6 +8,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import redis
 from msgspec.structs import replace
 
@@ -60,9 +61,12 @@ class JobBook:
         priority: str = "normal",
         job: str | None = None,
         owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
+        time_limit_s: the job fails if it has not ended so long after its first lease. notify: URLs that learn its end.
         Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
         """
         job = job or new_job_id(spec.kind)
@@ -74,6 +78,8 @@ class JobBook:
             priority=PRIORITIES[priority],
             after=tuple(after),
             owner=owner,
+            time_limit_ms=None if time_limit_s is None else round(1000 * time_limit_s),
+            notify=msgspec.json.encode(notify).decode() if notify else None,
         )
         created = call(self._client, argument, Submitted)
         while created.answer == "unknown" and self._has_succeeded(created.job):
@@ -276,8 +282,8 @@ class JobBook:
             return True
         return False
 
-    def read(self, ids: list[str]) -> list[Job]:
-        """These jobs; those that no longer exist are left out."""
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that are in Redis, in the same order."""
         pipe = self._client.pipeline(transaction=False)
         pipe.time()
         for job in ids:

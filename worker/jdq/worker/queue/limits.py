@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     # Of an owner's device time: what is this old counts half; what the first chunk of a job is charged in advance.
     usage_halves_ms: int = 3_600_000
     first_charge_ms: int = 10_000
+    room_ms: int = 60_000  # how long an urgent job waits for the fine-tune that makes room before it asks another one
     log_length: int = 500  # attempts and their reasons that a job keeps
     jobs_kept: int = 10_000  # ended jobs in Redis; those that ended before them are only in the store
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead

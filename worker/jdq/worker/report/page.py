@@ -9,6 +9,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from jdq.worker.report import sections
+from jdq.worker.report.certainty import certainty_section
 from jdq.worker.report.sections import Section, duration
 from jdq.worker.report.subject import Subject
 
@@ -76,6 +77,7 @@ def _sections(subject: Subject) -> list[Section]:
         sections.precision_recall_section,
         sections.roc_section,
         sections.reliability_section,
+        certainty_section,
         sections.learning,
         sections.losses,
         sections.search,

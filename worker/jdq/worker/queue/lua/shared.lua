@@ -155,6 +155,7 @@ local function settle(id, chunk, ms)
   if not sound or type(holder) ~= 'table' or not holder.charged then return 0 end
   local took = ms or math.max(0, now - holder.since)
   charge(id, took - holder.charged)
+  count('used_ms', math.floor(took), key(id))
   return took
 end
 
@@ -219,10 +220,12 @@ local function dependency_failed(job, how)
     message = 'job ' .. job .. ', which it waited for, ' .. how .. '\n  try: jdq status ' .. job})
 end
 
--- Lists a job among those that have ended, and among those that a worker has yet to save in the store.
+-- Lists a job among those that have ended, those that a worker has yet to save in the store, and those whose end somebody
+-- wants to know.
 local function list_ended(id)
   redis.call('ZADD', 'jdq:ended', now, id)
   redis.call('ZADD', 'jdq:unsaved', now, id)
+  if redis.pcall('HEXISTS', key(id), 'notify') == 1 then redis.call('RPUSH', 'jdq:notices', id) end
 end
 
 -- Ends a job whose entries cannot be worked with, and the jobs that wait for it: no worker meets it again.
