@@ -72,6 +72,7 @@ benchmarks: $(STAMP)  ## Measure against named alternatives, and print ratios.
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python -m benchmarks.screens
+	$(BIN)/python -m benchmarks.web
 
 # Packages with private names that jdq uses; CANARY_TORCH=torch==2.13.0 pins the largest one.
 CANARY_TORCH ?= torch

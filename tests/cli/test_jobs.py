@@ -195,7 +195,7 @@ def test_watching_without_a_terminal_prints_a_line_for_each_change(jdq: CommandL
 def test_only_a_prediction_has_a_table(jdq: CommandLine) -> None:
     job = jdq.extracted()
     target = jdq.workplace.folder / "out.csv"
-    assert "only a prediction has one" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert "only these kinds have one: predict" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()
 
 

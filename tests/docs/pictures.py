@@ -121,7 +121,7 @@ def photographs(folder: Path) -> None:
         for name, url, height in (("report", page_file.as_uri(), 1250), ("web", address, 900)):
             page = browser.new_page(viewport={"width": 1000, "height": height}, color_scheme="light")
             page.goto(url)
-            page.wait_for_function("!document.getElementById('login')")
+            page.locator("body:not(:has(#login))").wait_for()
             page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=70)
         browser.close()
 

@@ -61,9 +61,9 @@ def browser(stranger: Browser) -> Browser:
 
 
 @contextmanager
-def serving(environment: dict[str, str]) -> Iterator[str]:
-    """The address of a server, whose open pages are made again often."""
-    app = application(environment, OWNERS, refresh_s=0.05)
+def serving(environment: dict[str, str], refresh_s: float = 0.05) -> Iterator[str]:
+    """The address of a server; refresh_s: how often it makes open pages again."""
+    app = application(environment, OWNERS, refresh_s=refresh_s)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=1))
     thread = Thread(target=server.run)
     thread.start()

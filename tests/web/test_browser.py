@@ -27,7 +27,7 @@ def page(chromium: Any, address: str) -> Iterator[Any]:
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"/#token={TOKEN}")
-    page.wait_for_function("location.hash === '' && !document.getElementById('login')")
+    page.get_by_role("button", name="Log out alice").wait_for()
     yield page
     context.close()
     assert faults == []
@@ -46,7 +46,8 @@ def filled(workplace: Workplace) -> dict[str, str]:
     workplace.runtime("gpu", "busy" * 20).ledger.heartbeat({"queue": "gpu", "device": "cuda H100", "gpu": gpu})
     workplace.client.hset("jdq:workers:busy", "busy" * 20 + "-gpu", running)
     return {
-        "overview": "/", "jobs": "/jobs", "no jobs": "/jobs?state=cancelled", "running": f"/jobs/{running}",
+        "overview": "/", "usage": "/usage",
+        "jobs": "/jobs", "no jobs": "/jobs?state=cancelled", "running": f"/jobs/{running}",
         "failed": f"/jobs/{failed}", "unknown": "/jobs/none",
     }  # fmt: skip
 

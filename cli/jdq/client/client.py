@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from jdq.cli.certain import requested
 from jdq.cli.client import BadRequest
 from jdq.cli.submit.checks import checked_encoder
+from jdq.cli.submit.extract import extraction
+from jdq.cli.submit.find_label_errors import label_errors_spec
 from jdq.cli.submit.fine_tune import fine_tune_spec
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 from jdq.cli.submit.predict import maker_of
@@ -22,7 +24,7 @@ from jdq.client.suggestions import python_errors
 from jdq.worker.encoder.options import parse_poolings
 from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.heads.options import DEFAULT_HEAD
-from jdq.worker.queue.contract import Extract, Predict
+from jdq.worker.queue.contract import Predict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,15 +99,8 @@ class Client:
             raise BadRequest(str(error)) from None
         reading = {"missing_labels": missing_labels, "empty_text": "skip" if skip_empty else "error"}
         version = self._imported(data, text, label, name, **reading)
-        spec = Extract(
-            dataset=version.name,
-            version=version.version,
-            encoder=encoder,
-            max_length=max_length,
-            precision=precision or connection.config.precision,
-            on_error=on_error,
-            pooling=poolings,
-        )
+        wanted = {"max_length": max_length, "on_error": on_error, "pooling": poolings}
+        spec = extraction(connection, encoder, precision, version, **wanted)
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.features)
 
     @python_errors
@@ -138,10 +133,9 @@ class Client:
         """
         fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}
         options = head_options_of([head], label_separator, dict(params or {}), searching=False, **fit)
+        of = (dataset_of(dataset), version, space, label)
         with division_of(split_column, group_column, test) as division:
-            spec, after = head_spec(
-                self._connection, options, dataset_of(dataset), version, space, label, None, division, repeats
-            )
+            spec, after = head_spec(self._connection, options, *of, None, division, repeats)
         return self._submitted(spec, after, results.metrics)
 
     @python_errors
@@ -174,10 +168,9 @@ class Client:
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
+        of = (dataset_of(dataset), version, space, label)
         with division_of(split_column, group_column, test) as division:
-            spec, after = head_spec(
-                self._connection, options, dataset_of(dataset), version, space, label, wanted, division, repeats
-            )
+            spec, after = head_spec(self._connection, options, *of, wanted, division, repeats)
         return self._submitted(spec, after, results.trials)
 
     @python_errors
@@ -250,7 +243,8 @@ class Client:
         """
         if (head is None) == (model is None):
             raise BadRequest("give either head or model")
-        head, model, certain = _id(head), _id(model), requested(abstain_at, sets)
+        head, model = (each.id if isinstance(each, Job) else each for each in (head, model))
+        certain = requested(abstain_at, sets)
         after = maker_of(self._connection, head, model, certain)
         reading = {"unlabelled": True, "can_be_unlabelled": False, "empty_text": "keep"}
         command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
@@ -275,11 +269,39 @@ class Client:
 
         The options are those of `jdq submit find-label-errors` and of `train_head`.
         """
-        from jdq.cli.submit.find_label_errors import label_errors_spec
+        options: dict[str, Any] = {"head": head, "folds": folds, "seed": seed}
+        of = (dataset_of(dataset), version, space, label)
+        spec, after = label_errors_spec(self._connection, *of, label_separator, **options)
+        return self._submitted(spec, after, results.table)
 
-        options = {"head": head, "folds": folds, "seed": seed}
-        spec, after = label_errors_spec(
-            self._connection, dataset_of(dataset), version, space, label, label_separator, **options
+    @python_errors
+    def find_duplicates(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        against: str | Job[Any] | None = None,
+        across_split: bool = False,
+        label: str | None = None,
+        least: float | None = None,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Lists the rows whose text is nearly that of an earlier row, the most similar first.
+
+        against: instead of an earlier row, a row of this dataset. across_split: instead, for rows of the test part, a
+        row of the others. The options are those of `jdq submit find-duplicates`.
+        """
+        from jdq.cli.submit.find_duplicates import duplicates_spec
+
+        spec, after = duplicates_spec(
+            self._connection,
+            dataset_of(dataset),
+            version,
+            space,
+            against=dataset_of(against),
+            across_split=across_split,
+            label_column=label,
+            least=least,
         )
         return self._submitted(spec, after, results.table)
 
@@ -287,8 +309,7 @@ class Client:
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:
         """The heads and fine-tunes of a dataset, the best macro-F1 first: the rows of `jdq compare`.
 
-        Those that were measured on other test rows are last; `comparable` is then false, and `why` says how they
-        differ.
+        Those that were measured on other test rows are last: `comparable` is false, and `why` says how they differ.
         """
         return results.comparison(self._connection, dataset_of(dataset), version, label)
 
@@ -306,7 +327,3 @@ class Client:
     ) -> DatasetVersion:
         self._connection.jobbook  # noqa: B018 - fails before the import where Redis does not answer
         return imported(self._connection, dataset_of(data), text, label, name, **options)
-
-
-def _id(trained: str | Job[Any] | None) -> str | None:
-    return trained.id if isinstance(trained, Job) else trained

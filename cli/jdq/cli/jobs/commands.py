@@ -87,11 +87,12 @@ def jobs(
     client = Client()
     wanted = (state, client.config.user if mine else owner, kind)
     known = client.jobbook.newest(since=time_of(since, "--since") if since else None)
-    listed = list(islice((job for job in known if _matches(job, *wanted)), limit))
+    listed = list(islice((job for job in known if matches(job, *wanted)), limit))
     _list(explained(client.jobbook, listed), as_json)
 
 
-def _matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
+def matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
+    """Whether the job has all of these that are given."""
     return state in (None, job.state) and owner in (None, job.owner) and kind in (None, job.kind)
 
 

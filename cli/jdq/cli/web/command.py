@@ -39,7 +39,7 @@ def web(host: str, port: int, new_token: str | None) -> None:
     client = Client()
     token = random_token()
     if new_token:
-        click.echo(token)
+        say(token)
         say(f"add to JDQ_WEB_TOKENS, and restart jdq web: {new_token}={token_digest(token)}", err=True)
         return
     listening = _listening(host, port)

@@ -1,4 +1,4 @@
-"""The pages of jobs: the list, and one job."""
+"""The pages of jobs: the list, one job, and what jobs have used."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from urllib.parse import urlencode
 import msgspec
 
 from jdq.cli.client import Client
+from jdq.cli.jobs.commands import matches
+from jdq.cli.jobs.history import time_of
 from jdq.cli.jobs.logs import last_lines
 from jdq.cli.jobs.overview import JOB_COLUMNS, job_row
 from jdq.cli.jobs.progress import describe_result, progress_of
 from jdq.cli.jobs.summary import details
+from jdq.cli.jobs.usage import NAMES, usage_table, used
+from jdq.cli.jobs.waiting import explained
 from jdq.cli.output import clock, duration
 from jdq.cli.short_jobs import OUTPUT
 from jdq.store.job_files import JobFiles
@@ -27,23 +31,23 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 PAGE = 50
-# Jobs that are read at most, to find those of a state: a page must not wait for a long history.
+# Of a long history, the newest jobs that are searched for some.
 SEARCHED = 2_000
 LINES = 500
+SINCE = ("7d", "1d", "30d", "90d")
 
 
 def jobs(client: Client, request: Request) -> dict[str, Any]:
     """Jobs, newest first, a page at a time."""
     query = {name: request.query_params.get(name, "") for name in ("state", "kind", "owner")}
     number = _number(request.query_params.get("page", ""))
-    start = PAGE * (number - 1)
-    found = list(islice(_matching(client, **query), start, start + PAGE + 1))
+    found = list(_listed(client, {name: value or None for name, value in query.items()}, PAGE * (number - 1)))
     return {
         "title": "Jobs",
         "chosen": query,
         "states": [str(state) for state in JobState],
         "kinds": KINDS,
-        **table(found[:PAGE]),
+        **table(explained(client.jobbook, found[:PAGE])),
         "number": number,
         "more": len(found) > PAGE,
         "address": lambda page: "?" + urlencode({**query, "page": page}),
@@ -63,22 +67,20 @@ def _number(text: str) -> int:
     return max(1, int(text)) if re.fullmatch("[0-9]{1,6}", text) else 1
 
 
-def _matching(client: Client, *, state: str, kind: str, owner: str) -> Iterator[Job]:
-    """These jobs, newest first; where jobs must be read to know, those among the newest ones."""
-    if state in (JobState.QUEUED, JobState.RUNNING):
+def _listed(client: Client, wanted: dict[str, str | None], start: int) -> Iterator[Job]:
+    """A page of these jobs, newest first, and the first job of the next one."""
+    if not any(wanted.values()):
+        return islice(client.jobbook.newest(start=start), PAGE + 1)
+    if wanted["state"] in (JobState.QUEUED, JobState.RUNNING):
         candidates: Iterable[Job] = sorted(client.jobbook.open_jobs(), key=lambda job: -job.created)
     else:
-        ids = [job for job in client.jobbook.ids() if kind in ("", job.rpartition("-")[0])]
-        ids = ids[:SEARCHED] if state or owner else ids
-        candidates = (job for at in range(0, len(ids), PAGE) for job in client.jobbook.read(ids[at : at + PAGE]))
-    for job in candidates:
-        if state in ("", job.state) and kind in ("", job.kind) and owner in ("", job.owner):
-            yield job
+        candidates = islice(client.jobbook.newest(), SEARCHED)
+    return islice((job for job in candidates if matches(job, **wanted)), start, start + PAGE + 1)
 
 
 def job(client: Client, request: Request) -> dict[str, Any]:
     """One job: what it does, what failed, its result and its last log lines."""
-    known = client.job(request.path_params["job"])
+    [known] = explained(client.jobbook, [client.job(request.path_params["job"])])
     done, total = progress_of(known).share
     return {
         "title": known.id,
@@ -92,6 +94,24 @@ def job(client: Client, request: Request) -> dict[str, Any]:
         "lines": last_lines(client, known.id, LINES),
         "now": time.time(),
     }
+
+
+def usage(client: Client, request: Request) -> dict[str, Any]:
+    """What jobs have used, by owner, dataset, encoder or kind."""
+    by = _one_of(request.query_params.get("by", ""), tuple(NAMES))
+    since = _one_of(request.query_params.get("since", ""), SINCE)
+    found = client.jobbook.newest(since=time_of(since, "since"))
+    headings, rows = usage_table(by, used(found, by, client.config.device_hour_price))
+    return {
+        "title": "Usage",
+        "choices": {"by": (by, NAMES), "since": (since, SINCE)},
+        "headings": headings,
+        "rows": rows,
+    }
+
+
+def _one_of(chosen: str, choices: Sequence[str]) -> str:
+    return chosen if chosen in choices else choices[0]
 
 
 def report(client: Client, job: str) -> bytes:

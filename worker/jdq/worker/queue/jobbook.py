@@ -106,9 +106,9 @@ class JobBook:
         """The ids of all jobs, newest first, or of those submitted since then, including those that have left Redis."""
         return [job for _, job in self._by_time(since)]
 
-    def newest(self, *, since: float | None = None) -> Iterator[Job]:
-        """The jobs of `ids`, read while they are taken."""
-        ids = (job for _, job in self._by_time(since))
+    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
+        """The jobs of `ids`, from the one at `start` on, read while they are taken."""
+        ids = (job for _, job in islice(self._by_time(since), start, None))
         while page := list(islice(ids, _PAGE)):
             found = {job.id: job for job in self.read(page)}
             found |= {job.id: job for job in self._archived([job for job in page if job not in found])}

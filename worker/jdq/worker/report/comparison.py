@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jdq.store.errors import StoreError
-from jdq.store.trained import Heads, Models
 from jdq.worker.report.comparison_row import METRICS, ComparisonRow, rows_of
 from jdq.worker.report.setting import TestSetting, difference
 
@@ -80,6 +79,8 @@ def best_of(store: Store, wanted: str) -> str:
 
     Raises StoreError, NothingToCompare.
     """
+    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does without
+
     if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
         return wanted
     return compare_dataset(store, wanted).rows[0].id
