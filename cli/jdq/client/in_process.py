@@ -117,6 +117,10 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
+    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
+        """The same jobs, from the one at `start` on."""
+        return iter(self.jobs(since=since)[start:])
+
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
 
