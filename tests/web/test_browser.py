@@ -46,7 +46,8 @@ def filled(workplace: Workplace) -> dict[str, str]:
     workplace.runtime("gpu", "busy" * 20).ledger.heartbeat({"queue": "gpu", "device": "cuda H100", "gpu": gpu})
     workplace.client.hset("jdq:workers:busy", "busy" * 20 + "-gpu", running)
     return {
-        "overview": "/", "jobs": "/jobs", "no jobs": "/jobs?state=cancelled", "running": f"/jobs/{running}",
+        "overview": "/", "usage": "/usage",
+        "jobs": "/jobs", "no jobs": "/jobs?state=cancelled", "running": f"/jobs/{running}",
         "failed": f"/jobs/{failed}", "unknown": "/jobs/none",
     }  # fmt: skip
 

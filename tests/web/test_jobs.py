@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import closing
+from html import unescape
 from http.client import HTTPConnection
 
 import pytest
@@ -24,6 +25,12 @@ EXTRACT = Extract(dataset="postings", version="v1", encoder="hash:16")
 TRAIN = TrainHead(dataset="postings", version="v1")
 # It would run, or end the element that it is in.
 HOSTILE = '<script>alert("1")</script></pre><img src=x onerror=alert(1)>'
+
+
+def rows(page: str) -> list[str]:
+    """The words of each row of the page's tables."""
+    found = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return [" ".join(unescape(re.sub("<[^>]+>", " ", row)).split()) for row in found]
 
 
 def listed(page: str) -> list[str]:
@@ -52,6 +59,8 @@ def test_jobs_are_listed_by_state_kind_and_owner(browser: Browser, workplace: Wo
     assert listed(browser.get("/jobs?state=queued&kind=extract")) == [queued]
     assert listed(browser.get("/jobs?kind=train-head")) == [head]
     assert "No jobs." in browser.get("/jobs?state=failed")
+    assert "queued (no cpu worker is running)" in browser.get("/jobs")
+    assert "queued (no cpu worker is running)" in browser.get(f"/jobs/{queued}")
     bobs, _ = jobbook.create(EXTRACT, owner="bob")
     assert listed(browser.get("/jobs?owner=bob")) == [bobs]
     assert listed(browser.get("/jobs?owner=bob&kind=train-head")) == []
@@ -124,6 +133,22 @@ def test_a_job_of_somebody_else_is_cancelled_only_on_purpose_and_its_log_names_w
     assert browser.post(f"/jobs/{job}/cancel", force="1").status_code == 303
     assert "alice" in workplace.jobbook.job(job).log[-1]["reason"]
     assert "alice" in browser.get(f"/jobs/{job}").partition("Attempts")[2]
+
+
+def test_usage_is_shown_by_owner_or_another_name_and_with_a_price_where_there_is_one(workplace: Workplace) -> None:
+    for owner, tokens in (("alice", 1_000), ("bob", 2_000), ("bob", 3_000)):
+        job, _ = workplace.jobbook.create(EXTRACT, owner=owner)
+        workplace.client.hset(f"jdq:job:{job}", mapping={"count:tokens": tokens, "count:device_ms": 3_600 * tokens})
+    priced = {**workplace.environment, "JDQ_DEVICE_HOUR_PRICE": "2"}
+    with TestClient(application(priced, OWNERS), follow_redirects=False) as client:
+        browser = Browser(client)
+        browser.log_in()
+        by_owner, by_kind = browser.get("/usage"), browser.get("/usage?by=kind&since=1d")
+        assert rows(by_owner) == ["owner jobs device time texts tokens price", "bob 2 5 h 00 min 0 5,000 10.00",
+                                  "alice 1 60 min 00 s 0 1,000 2.00"]  # fmt: skip
+        assert rows(by_kind)[1].startswith("extract 3 ")
+        assert "<option selected>1d" in by_kind
+        assert rows(browser.get("/usage?by=<script>&since=x")) == rows(by_owner)
 
 
 def test_without_redis_the_page_says_so(workplace: Workplace) -> None:

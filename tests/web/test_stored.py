@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html import unescape
 
 import pytest
 
@@ -11,12 +10,7 @@ from jdq.store.trained import Heads
 from jdq.worker.queue.contract import HeadSearch, TrainHead
 from tests.cli.conftest import CommandLine
 from tests.web.conftest import Browser
-
-
-def rows(page: str) -> list[str]:
-    """The words of each row of the page's tables."""
-    found = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
-    return [" ".join(unescape(re.sub("<[^>]+>", " ", row)).split()) for row in found]
+from tests.web.test_jobs import rows
 
 
 def spec_of(jdq: CommandLine, job: str) -> TrainHead:

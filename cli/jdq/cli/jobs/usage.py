@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -71,21 +71,24 @@ def usage(by: str, since: str, as_json: bool) -> None:
     if as_json:
         print_json([asdict(row) for row in rows])
         return
-    priced = bool(client.config.device_hour_price)
-    print_table(
-        [by, "jobs", "device time", "texts", "tokens", *(["price"] if priced else [])],
+    print_table(*usage_table(by, rows))
+
+
+def usage_table(by: str, rows: Sequence[Usage]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells; with a price where there is one."""
+    priced = any(row.price is not None for row in rows)
+    cells = [
         [
-            [
-                row.name,
-                f"{row.jobs:,}",
-                duration(row.device_s),
-                f"{row.texts:,}",
-                f"{row.tokens:,}",
-                *([f"{row.price:,.2f}"] if priced else []),
-            ]
-            for row in rows
-        ],
-    )
+            row.name,
+            f"{row.jobs:,}",
+            duration(row.device_s),
+            f"{row.texts:,}",
+            f"{row.tokens:,}",
+            *([f"{row.price:,.2f}"] if priced else []),
+        ]
+        for row in rows
+    ]
+    return [by, "jobs", "device time", "texts", "tokens", *(["price"] if priced else [])], cells
 
 
 def used(jobs: Iterable[Job], by: str, hour_price: float) -> list[Usage]:

@@ -33,6 +33,7 @@ PAGES: tuple[tuple[str, str, Callable[[Client, Request], Values]], ...] = (
     ("/", "overview.html", overview.overview),
     ("/jobs", "jobs.html", jobs.jobs),
     ("/jobs/{job}", "job.html", jobs.job),
+    ("/usage", "usage.html", jobs.usage),
     ("/data", "data.html", stored.data),
     ("/datasets/{dataset}", "dataset.html", stored.dataset),
     ("/trained", "trained.html", stored.trained),

@@ -1,4 +1,4 @@
-"""The pages of jobs: the list, and one job."""
+"""The pages of jobs: the list, one job, and what jobs have used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import msgspec
 
 from jdq.cli.client import Client
 from jdq.cli.jobs.commands import matches
+from jdq.cli.jobs.history import time_of
 from jdq.cli.jobs.logs import last_lines
 from jdq.cli.jobs.overview import JOB_COLUMNS, job_row
 from jdq.cli.jobs.progress import describe_result, progress_of
 from jdq.cli.jobs.summary import details
+from jdq.cli.jobs.usage import NAMES, usage_table, used
+from jdq.cli.jobs.waiting import explained
 from jdq.cli.output import clock, duration
 from jdq.cli.short_jobs import OUTPUT
 from jdq.store.job_files import JobFiles
@@ -31,6 +34,7 @@ PAGE = 50
 # Of a long history, the newest jobs that are searched for some.
 SEARCHED = 2_000
 LINES = 500
+SINCE = ("7d", "1d", "30d", "90d")
 
 
 def jobs(client: Client, request: Request) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def jobs(client: Client, request: Request) -> dict[str, Any]:
         "chosen": query,
         "states": [str(state) for state in JobState],
         "kinds": KINDS,
-        **table(found[:PAGE]),
+        **table(explained(client.jobbook, found[:PAGE])),
         "number": number,
         "more": len(found) > PAGE,
         "address": lambda page: "?" + urlencode({**query, "page": page}),
@@ -76,7 +80,7 @@ def _listed(client: Client, wanted: dict[str, str | None], start: int) -> Iterat
 
 def job(client: Client, request: Request) -> dict[str, Any]:
     """One job: what it does, what failed, its result and its last log lines."""
-    known = client.job(request.path_params["job"])
+    [known] = explained(client.jobbook, [client.job(request.path_params["job"])])
     done, total = progress_of(known).share
     return {
         "title": known.id,
@@ -90,6 +94,24 @@ def job(client: Client, request: Request) -> dict[str, Any]:
         "lines": last_lines(client, known.id, LINES),
         "now": time.time(),
     }
+
+
+def usage(client: Client, request: Request) -> dict[str, Any]:
+    """What jobs have used, by owner, dataset, encoder or kind."""
+    by = _one_of(request.query_params.get("by", ""), tuple(NAMES))
+    since = _one_of(request.query_params.get("since", ""), SINCE)
+    found = client.jobbook.newest(since=time_of(since, "since"))
+    headings, rows = usage_table(by, used(found, by, client.config.device_hour_price))
+    return {
+        "title": "Usage",
+        "choices": {"by": (by, NAMES), "since": (since, SINCE)},
+        "headings": headings,
+        "rows": rows,
+    }
+
+
+def _one_of(chosen: str, choices: Sequence[str]) -> str:
+    return chosen if chosen in choices else choices[0]
 
 
 def report(client: Client, job: str) -> bytes:
