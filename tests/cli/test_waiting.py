@@ -133,15 +133,14 @@ def test_the_estimate_of_a_job_that_runs_is_its_own() -> None:
 def test_a_time_that_is_not_known_is_not_made_up() -> None:
     text = "1 job ahead of mine on the cpu queue; when it starts is not known yet; no such job has ended yet"
     assert expected(Book(MINE, other("a"), totals={}), "mine") == text
-    assert (
-        expected(Book(MINE, n_workers=0), "mine") == "0 jobs ahead of mine on the cpu queue; no cpu worker is running"
-    )
+    assert expected(Book(MINE, n_workers=0), "mine") == "mine is next on the cpu queue; no cpu worker is running"
+    assert expected(Book(MINE), "mine") == "mine is next on the cpu queue; such a job takes about 2 min 00 s"
     assert expected(Book(replace(MINE, waits_for=["a", "b"])), "mine") == "mine starts after a, b"
 
 
 def test_a_submit_command_prints_what_to_expect(jdq: CommandLine) -> None:
     first = jdq.run("submit", "extract", jdq.file(), "--encoder", "hash:16", "--expect")
-    assert "0 jobs ahead of extract-" in first.stderr
+    assert " is next on the cpu queue; no cpu worker is running\n" in first.stderr
     assert len(first.stdout.split()) == 1
 
 

@@ -13,6 +13,7 @@ import pytest
 from jdq import Client
 from jdq.client import BadRequest, JobNotSucceeded, ProgramFailed
 from jdq.store.errors import StoreError
+from jdq.worker.heads.errors import HeadError
 from jdq.worker.queue.contract import Extract, TrainHead
 from jdq.worker.queue.jobbook import UnknownJob
 from tests.cli.test_client_is_light import HEAVY, imported_by
@@ -160,3 +161,18 @@ def test_label_errors_are_a_frame_with_the_likeliest_first(workplace: Workplace,
     assert [first["row"], first["given_label"], first["suggested_label"]] == ["31", "cook", "driver"]
     assert frame["score"].dtype == float
     assert remote.job(job.id).result().equals(frame)
+
+
+def test_near_duplicates_and_certain_predictions_are_frames(workplace: Workplace, remote: Client) -> None:
+    remote.extract([*TEXTS, TEXTS[7]], label=[*LABELS, LABELS[7]], encoder="hash:16", name="posts")
+    head = remote.train_head("posts")
+    pairs = remote.find_duplicates("posts", least=0.9999)
+    sets = remote.predict(TEXTS[:4], head=head, sets=0.9, abstain_at=0.99)
+    for queued in reversed(workplace.jobbook.ids()):
+        workplace.worked(queued)
+    assert pairs.result()[["row", "other_row"]].to_numpy().tolist() == [["61", "8"]]
+    frame = sets.result()
+    assert frame["predicted_label"].tolist() == [""] * 4
+    assert all(set(cell.split("|")) <= {"c0", "c1", "c2"} for cell in frame["label_set"])
+    with pytest.raises(HeadError, match=r"0\.50 to 0\.99"):
+        remote.predict(TEXTS, head=head, sets=0.2)

@@ -395,6 +395,9 @@ local function check_job(job)
   check((redis.call('SISMEMBER', 'jdq:open', job) == 1) == open, job .. ': open is ready and not ended')
   check((redis.call('SISMEMBER', 'jdq:open:cpu:5', job) == 1) == open, job .. ': open by queue is open')
   check(not ENDED[state] or #leases == 0, job .. ': an ended job has no lease')
+  for _, list in ipairs({'jdq:ended', 'jdq:unsaved'}) do
+    check((redis.call('ZSCORE', list, job) ~= false) == (ENDED[state] == true), job .. ': listed as ended is ended')
+  end
   local listed = redis.call('ZSCORE', 'jdq:pending:cpu:5:o', job) ~= false
   check(listed == (open and total - committed > #leases), job .. ': listed is open with a chunk that nobody has')
   check(not listed or redis.call('SISMEMBER', 'jdq:pending:cpu:5', 'o') == 1, job .. ': its owner is listed')

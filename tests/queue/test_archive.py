@@ -110,6 +110,16 @@ def test_more_ended_jobs_than_redis_keeps_leave_it_the_oldest_first(
     assert set(book.ids()) == {*jobs}
 
 
+def test_all_that_have_ended_are_saved_at_one_look(
+    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiver, "BATCH", 2)
+    jobs = {ended(book, ledger_of) for _ in range(5)}
+    step(days=0)
+    assert client.zcard("jdq:unsaved") == 0
+    assert set(client.zrange("jdq:archived", 0, -1)) == jobs
+
+
 def test_only_one_worker_looks_at_a_time(book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis) -> None:
     step()
     assert 0 < client.pttl("jdq:archiver") < 5_000
@@ -234,6 +244,18 @@ def test_a_job_with_unusable_entries_holds_up_no_other(
     assert f"job {broken} is not archived: " in caplog.text
     assert "WRONGTYPE" in caplog.text
     assert client.zcard("jdq:unsaved") == 0
+
+
+def test_a_job_that_broke_while_it_ran_is_archived_too(
+    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis
+) -> None:
+    job = book.create(SPEC)[0]
+    client.hset(f"jdq:job:{job}:troubles", "0", "no JSON")
+    assert ledger_of("w").next(job) is None
+    step(days=0)
+    assert client.zrange("jdq:archived", 0, -1) == [job]
+    assert book.job(job).error
+    assert book.job(job).error.type == "BrokenJob"  # type: ignore[union-attr]
 
 
 def test_a_store_that_is_away_is_reported_once_and_tried_again(

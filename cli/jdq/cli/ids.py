@@ -94,9 +94,10 @@ def _models(client: Client) -> list[str]:
 
 def with_page(client: Client) -> list[str]:
     """Jobs with a table that there is a page about, newest first."""
-    from jdq.worker.queue.contract import FindLabelErrors
+    from jdq.worker.queue.contract import WITH_PAGE
 
-    paths = (client.store.root / "runs").glob(f"[!.]*/{FindLabelErrors.table}")
+    runs = client.store.root / "runs"
+    paths = [path for kind in WITH_PAGE for path in runs.glob(f"[!.]*/{kind.table}")]
     return [path.parent.name for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 

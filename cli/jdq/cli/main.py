@@ -34,6 +34,7 @@ from jdq.cli.trained.model import model
 from jdq.cli.trained.models import models
 from jdq.cli.trained.predict import predict
 from jdq.cli.trained.report import report
+from jdq.cli.trained.similar import similar
 from jdq.cli.web.command import web
 from jdq.store.errors import StoreError
 from jdq.store.location import share_with_group, store_root
@@ -72,7 +73,7 @@ class Sections(click.Group):
     sections={
         "Submit": (run, submit, import_table, model),
         "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed, usage, recover),
-        "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
+        "Results": (jobs.result, heads, models, compare, report, predict, evaluate, similar),
         "Store": (store,),
         "Stack": (stack.up, stack.down, worker, stack.workers, top, web, doctor, config),
     },

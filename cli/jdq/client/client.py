@@ -275,6 +275,37 @@ class Client:
         return self._submitted(spec, after, results.table)
 
     @python_errors
+    def find_duplicates(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        against: str | Job[Any] | None = None,
+        across_split: bool = False,
+        label: str | None = None,
+        least: float | None = None,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Lists the rows whose text is nearly that of an earlier row, the most similar first.
+
+        against: instead of an earlier row, a row of this dataset. across_split: instead, for rows of the test part, a
+        row of the others. The options are those of `jdq submit find-duplicates`.
+        """
+        from jdq.cli.submit.find_duplicates import duplicates_spec
+
+        spec, after = duplicates_spec(
+            self._connection,
+            dataset_of(dataset),
+            version,
+            space,
+            against=dataset_of(against),
+            across_split=across_split,
+            label_column=label,
+            least=least,
+        )
+        return self._submitted(spec, after, results.table)
+
+    @python_errors
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:
         """The heads and fine-tunes of a dataset, the best macro-F1 first: the rows of `jdq compare`.
 

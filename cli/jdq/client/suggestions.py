@@ -19,6 +19,7 @@ METHODS: dict[tuple[str, ...], str] = {
     ("submit", "fine-tune"): "fine_tune",
     ("submit", "predict"): "predict",
     ("submit", "find-label-errors"): "find_label_errors",
+    ("submit", "find-duplicates"): "find_duplicates",
 }
 OF_JOBS = {("status",): "describe()", ("retry",): "retry()", ("cancel", "--force"): "cancel(force=True)"}
 ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "search": "trials"}

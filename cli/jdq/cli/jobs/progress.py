@@ -72,7 +72,7 @@ def activity(job: Job) -> str | None:
     if job.live or job.counts.get("computed") or "trials_total" in job.counts:
         return None
     match job.kind:
-        case "train-head" | "find-label-errors":
+        case "train-head" | "find-label-errors" | "find-duplicates":
             return "reading features"
         case "fine-tune":
             return f"loading {job.spec.options.encoder}"  # type: ignore[union-attr]

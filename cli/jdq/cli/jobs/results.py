@@ -26,6 +26,8 @@ def print_result(job: Job) -> None:
             print_model(record)
         case "predict":
             _print_predictions(record)
+        case "find-duplicates":
+            _print_duplicates(record)
         case "find-label-errors":
             _print_label_errors(record)
         case _:
@@ -49,6 +51,15 @@ def _print_extract(record: dict[str, Any]) -> None:
     if reason := record.get("pooling_reason"):
         say(f"pooling {record['pooling']}: {reason}")
     say(f"took {duration(record['wall_s'])}")
+
+
+def _print_duplicates(record: dict[str, Any]) -> None:
+    other = "the other parts" if record["across_split"] else record["against"] or "earlier rows"
+    rows = f"{record['rows']:,} rows of {record['dataset']} {record['version']}"
+    say(f"{record['found']:,} of {rows} are near-duplicates of {other}, {record['equal_texts']:,} of them equal texts")
+    say(f"similarity: at least {record['least']:.3f}; of any two texts {record['typical']:.3f} in the median")
+    for warning in record["warnings"]:
+        say(f"warning: {warning}", err=True)
 
 
 def _print_label_errors(record: dict[str, Any]) -> None:

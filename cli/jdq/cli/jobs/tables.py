@@ -125,7 +125,10 @@ def table_file(client: Client, job: Job) -> Path:
 
 def number_columns(kind: str, header: Sequence[str]) -> int:
     """The position of the first number in the table of a job of this kind."""
-    return probability_columns(header) if kind == "predict" else header.index("score")
+    from jdq.worker.queue.contract import WITH_PAGE
+
+    first = {each.kind: each.first_number for each in WITH_PAGE}
+    return header.index(first[kind]) if kind in first else probability_columns(header)
 
 
 def probability_columns(header: Sequence[str]) -> int:

@@ -67,7 +67,8 @@ def expected(book: JobBook, id: str) -> str:
     if job.waits_for:
         return f"{id} starts after {', '.join(job.waits_for)}"
     ahead = [other for other in book.open_jobs() if other.id != id and _goes_before(other, job)]
-    place = f"{counted(len(ahead), 'job')} ahead of {id} on the {job.queue} queue"
+    before = f"{counted(len(ahead), 'job')} ahead of {id}" if ahead else f"{id} is next"
+    place = f"{before} on the {job.queue} queue"
     devices = len(_living(job.queue, book.workers()))
     left = [_left_s(other, totals) for other in ahead]
     if not devices:
@@ -76,7 +77,7 @@ def expected(book: JobBook, id: str) -> str:
     takes = _usual_s(job, totals)
     start = "when it starts is not known yet" if starts is None else f"it starts in about {duration(starts)}"
     length = "no such job has ended yet" if takes is None else f"such a job takes about {duration(takes)}"
-    return f"{place}; {start}; {length}"
+    return "; ".join([place, *([start] if ahead else []), length])
 
 
 def _goes_before(other: Job, job: Job) -> bool:

@@ -109,20 +109,21 @@ def features_of(
     digest = client.store.open_space(space).digest if space else None
     if digest and dataset:
         return _version_in(client, dataset, version, digest), digest, []
-    extractions = [
+    extractions = (
         job
-        for job in client.jobbook.jobs()
+        for job in client.jobbook.newest()
         if isinstance(job.spec, Extract)
         and (job.spec.dataset == dataset or (dataset is None and not is_passing(job.spec.dataset)))
         and (version is None or job.spec.version.startswith(version))
-    ]
-    usable = [job for job in extractions if job.state not in (JobState.FAILED, JobState.CANCELLED)]
-    if not usable:
-        return _extracted_before(client, dataset, version, ended=extractions)
-    job = usable[0]
-    if job is not extractions[0]:
-        skipped = extractions[0]
-        client.note(f"the last extraction, {skipped.id}, {skipped.state}; the features are those of {job.id}")
+    )
+    skipped: list[Job] = []
+    while (job := next(extractions, None)) and job.state in (JobState.FAILED, JobState.CANCELLED):
+        skipped.append(job)
+    if job is None:
+        return _extracted_before(client, dataset, version, ended=skipped)
+    if skipped:
+        last = skipped[0]
+        client.note(f"the last extraction, {last.id}, {last.state}; the features are those of {job.id}")
     extracted = client.store.datasets.get(job.spec.dataset, job.spec.version)
     if digest or job.state == JobState.SUCCEEDED:
         return extracted, digest or (job.result["space"] if job.result else None), []

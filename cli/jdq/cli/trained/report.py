@@ -33,7 +33,8 @@ def report(wanted: str, output: Path) -> None:
     """Write a report on a head, a fine-tune or a table.
 
     One self-contained HTML page about the head or model of JOB, about the best one of DATASET, or about what
-    find-label-errors found. Computes on this machine, without Redis, if torch is installed, else on the workers.
+    find-label-errors or find-duplicates found. Computes on this machine, without Redis, if torch is installed, else on
+    the workers.
 
     \b
     jdq report train-head-7kq2m9xw -o report.html

@@ -17,11 +17,12 @@ from scipy.stats import beta
 
 from jdq.worker.heads.certainty import PERCENTS, Certainty, Requested
 from jdq.worker.heads.decision import predicted_labels
-from jdq.worker.heads.intervals import Interval, bootstrap
+from jdq.worker.heads.intervals import Interval, bootstrap, effective_rows
 from jdq.worker.heads.options import LABEL_SEPARATOR
 from jdq.worker.heads.split import group_numbers
 
 CONFIDENCE = 0.9
+LEVELS = np.array(PERCENTS) / 100
 Floats = npt.NDArray[np.float64]
 
 
@@ -34,34 +35,34 @@ def choose_certainty(
     """
     if not len(codes):
         return None
-    sizes = np.bincount(group_numbers(keys)).astype(np.float64)
-    texts = float(sizes.sum() ** 2 / (sizes**2).sum())
+    texts = effective_rows(group_numbers(keys))
     true = probabilities[np.arange(len(codes)), codes].astype(np.float64)
     best, right = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == codes
     return Certainty(
         rows=len(codes),
         texts=round(texts, 1),
-        answers=tuple(_least_to_answer(best, right, texts, percent / 100) for percent in PERCENTS),
-        sets=tuple(_least_in_set(true, texts, percent / 100) for percent in PERCENTS),
+        answers=_least_to_answer(best, right, texts),
+        sets=_least_in_set(true, texts),
     )
 
 
-def _least_in_set(true: Floats, texts: float, level: float) -> float:
-    """The largest probability that the share `level` of the rows, and a row more, reach with their true class."""
-    needed = int(np.ceil(level * (texts + 1) / texts * len(true) - 1e-9))
-    return float(np.sort(true)[::-1][needed - 1]) if needed <= len(true) else 0.0
+def _least_in_set(true: Floats, texts: float) -> tuple[float, ...]:
+    """For each level the largest probability that this share of the rows, and a row more, reach with their class."""
+    ordered = np.sort(true)[::-1]
+    needed = np.ceil(LEVELS * (texts + 1) / texts * len(true) - 1e-9).astype(np.intp)
+    reached = np.where(needed <= len(true), ordered[np.minimum(needed, len(true)) - 1], 0.0)
+    return tuple(reached.tolist())
 
 
-def _least_to_answer(best: Floats, right: npt.NDArray[np.bool_], texts: float, level: float) -> float | None:
-    """The lowest probability above which the share `level` is right, but for a chance of 1 - CONFIDENCE."""
+def _least_to_answer(best: Floats, right: npt.NDArray[np.bool_], texts: float) -> tuple[float | None, ...]:
+    """For each level the lowest probability above which this share is right, but for a chance of 1 - CONFIDENCE."""
     order = np.argsort(-best, kind="stable")
-    per_row = texts / len(order)
-    n_answered = np.arange(1, len(order) + 1) * per_row
-    n_wrong = np.cumsum(~right[order]) * per_row
+    ordered, per_row = best[order], texts / len(order)
+    n_answered, n_wrong = np.arange(1, len(order) + 1) * per_row, np.cumsum(~right[order]) * per_row
     most_wrong = beta.ppf(CONFIDENCE, n_wrong + 1, np.maximum(n_answered - n_wrong, 1e-9))
-    enough = most_wrong <= 1 - level
-    enough[:-1] &= best[order][:-1] != best[order][1:]  # equal probabilities are on one side
-    return float(best[order][enough][-1]) if enough.any() else None
+    most_wrong[:-1][ordered[:-1] == ordered[1:]] = 1.0  # equal probabilities are on one side
+    last = [np.flatnonzero(most_wrong <= 1 - level)[-1:] for level in LEVELS]
+    return tuple(float(ordered[place[0]]) if len(place) else None for place in last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
-from jdq.worker.queue.contract import FindLabelErrors
+from jdq.worker.queue.contract import WITH_PAGE, FindLabelErrors
 from jdq.worker.report.comparison import FLOOR, compare_dataset
 from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
@@ -46,18 +47,20 @@ def page_of(store: Store, job: str, device: str = "cpu") -> str:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if (JobFiles(store.root).folder(job) / FindLabelErrors.table).is_file():
-            return _of_table(store, job)
+        for kind in WITH_PAGE:
+            if (path := JobFiles(store.root).folder(job) / kind.table).is_file():
+                return _of_table(store, job, path)
         return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job, device))
 
 
-def _of_table(store: Store, job: str) -> str:
+def _of_table(store: Store, job: str, path: Path) -> str:
+    from jdq.worker.report.duplicates import duplicates_page
     from jdq.worker.report.label_errors import label_errors_page
 
     files = JobFiles(store.root)
-    path = files.folder(job) / FindLabelErrors.table
     files.check(path.with_suffix(".json"))
-    return label_errors_page(files.get_result(job), read_records(path))
+    page = label_errors_page if path.name == FindLabelErrors.table else duplicates_page
+    return page(files.get_result(job), read_records(path))
 
 
 def _of_head(store: Store, job: str) -> Subject:

@@ -18,7 +18,7 @@ from jdq.worker.jobs.evaluate import evaluate
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import HeldLease
-from jdq.worker.queue.contract import Classify, Evaluate, Report, ShortJob
+from jdq.worker.queue.contract import Classify, Evaluate, Report, ShortJob, Similar
 from jdq.worker.queue.ledger import Outcome
 
 OUTPUT, TEXTS = "output", "texts"
@@ -28,7 +28,7 @@ BLOCK_TEXTS = 256
 
 @dataclass(frozen=True, slots=True)
 class ShortWork:
-    """Classifies, evaluates, or writes a report."""
+    """Classifies, evaluates, finds similar rows, or writes a report."""
 
     context: ChunkContext[ShortJob]
 
@@ -46,6 +46,8 @@ class ShortWork:
             case Evaluate():
                 version = runtime.version(spec.dataset, spec.version)
                 return msgspec.json.encode(evaluate(self._classifier(), version, spec.label_column, spec.certain))
+            case Similar():
+                return msgspec.json.encode(self._similar(spec))
             case Classify():
                 return msgspec.json.encode(list(self._predictions(spec.certain, held)))
 
@@ -53,6 +55,14 @@ class ShortWork:
         """Leaves the output for the client."""
         self.context.runtime.job_files.put_array(self.context.job, OUTPUT, np.frombuffer(output, dtype=np.uint8))
         return Outcome()
+
+    def _similar(self, spec: Similar) -> list[dict[str, Any]]:
+        from jdq.worker.jobs.similar import similar_rows
+
+        runtime = self.context.runtime
+        (text,) = runtime.job_files.get_json(self.context.job, TEXTS)[TEXTS]
+        version = runtime.version(spec.dataset, spec.version)
+        return similar_rows(runtime.store, version, text, space=spec.space, k=spec.k, device=self._device)
 
     @property
     def _device(self) -> str:

@@ -138,6 +138,7 @@ class FindLabelErrors(
 
     kind: ClassVar[str] = "find-label-errors"
     table: ClassVar[str] = "label_errors.csv"
+    first_number: ClassVar[str] = "score"  # the column with which numbers begin
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
     dataset: str
@@ -148,6 +149,35 @@ class FindLabelErrors(
     label_separator: str | None = None
     folds: int = 5
     seed: int = 0
+
+
+class FindDuplicates(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="spec",
+    tag="jdq.find-duplicates.v1",
+):
+    """List the rows of a dataset version whose text is nearly that of an earlier row: one chunk.
+
+    against: instead of an earlier row, a row of this dataset version. across_split: instead, for rows of the test part,
+    a row of the other parts of the label column's split.
+    """
+
+    kind: ClassVar[str] = "find-duplicates"
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
+    table: ClassVar[str] = "duplicates.csv"
+    first_number: ClassVar[str] = "similarity"
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space of the version's last extraction
+    against: str | None = None
+    against_version: str | None = None
+    across_split: bool = False
+    label_column: str | None = None  # None is the dataset's own
+    least: float | None = None  # cosine similarity; None is chosen by how similar any two texts are
 
 
 class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,6 +218,14 @@ class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.
     certain: Requested = Requested()
 
 
+class Similar(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.similar.v1"):
+    """Find the rows of a dataset version most similar to the text in `texts.json`. The output: rows as JSON."""
+
+    kind: ClassVar[str] = "similar"
+    space: str | None = None  # None is the feature space of the version's last extraction
+    k: int = 10
+
+
 class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):
     """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
 
@@ -195,11 +233,12 @@ class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.re
     table: str | None = None
 
 
-ShortJob: TypeAlias = Classify | Evaluate | Report
-Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors | ShortJob
+ShortJob: TypeAlias = Classify | Evaluate | Similar | Report
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors | FindDuplicates | ShortJob
 KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
 
-WITH_TABLE: tuple[type[Predict | FindLabelErrors], ...] = (Predict, FindLabelErrors)
+WITH_TABLE: tuple[type[Predict | FindLabelErrors | FindDuplicates], ...] = (Predict, FindLabelErrors, FindDuplicates)
+WITH_PAGE: tuple[type[FindLabelErrors | FindDuplicates], ...] = (FindLabelErrors, FindDuplicates)  # in a report
 
 
 class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):
