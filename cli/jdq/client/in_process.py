@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
@@ -118,6 +118,10 @@ class InProcessJobs(JobBook):
     def settle_precision(self, precision: str) -> str:
         """This."""
         return precision
+
+    def newest(self, *, since: float | None = None) -> Iterator[Job]:
+        """The same jobs."""
+        return iter(self.jobs(since=since))
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
