@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -119,9 +120,9 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
-    def newest(self, *, since: float | None = None) -> Iterator[Job]:
-        """The same jobs."""
-        return iter(self.jobs(since=since))
+    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
+        """The same jobs, from the one at `start` on."""
+        return islice(self.jobs(since=since), start, None)
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
