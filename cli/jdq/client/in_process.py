@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -119,7 +120,7 @@ class InProcessJobs(JobBook):
 
     def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
         """The same jobs, from the one at `start` on."""
-        return iter(self.jobs(since=since)[start:])
+        return islice(self.jobs(since=since), start, None)
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
