@@ -82,8 +82,8 @@ def train_head(
     """Train a head on the features of DATASET.
 
     The default is the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
-    auto (the default), hybrid, logreg, linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name
-    of a scikit-learn classifier that the workers allow.
+    auto (the default: the best of the next three), tf-idf, linear, hybrid, logreg, linear-svm, svm, mlp, knn, hist-gbm,
+    random-forest, dummy, or the dotted name of a scikit-learn classifier that the workers allow.
 
     \b
     jdq submit train-head

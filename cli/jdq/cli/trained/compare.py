@@ -44,9 +44,9 @@ def compare(
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
     difference in macro-F1 from the first line; p is the chance of so uneven a number of texts on which only one of the
     two is right, if both were equally good (McNemar). "majority" and "tf-idf" are the most frequent class and a
-    classifier of words, which any encoder should outperform. Time is training time (for a search, of all trials).
-    Device is the time that the network took (for a head, to compute its features). Results on other test rows
-    (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
+    classifier of words and characters, which any encoder should outperform. Time is training time (for a search, of
+    all trials). Device is the time that the network took (for a head, to compute its features). Results on other test
+    rows (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
     labels are marked with * and listed separately.
 
     \b
