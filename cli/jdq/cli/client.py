@@ -89,13 +89,15 @@ class Client:
             nearest = did_you_mean(job, self.jobbook.ids())
             raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
-    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str = "normal") -> str:
+    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str | None = None) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        Raises IncompatibleWorkers, before anything is created.
+        priority: by default normal, but low for a search: other jobs go between its trials. Raises IncompatibleWorkers,
+        before anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
+        priority = priority or ("low" if getattr(spec, "search", None) else "normal")
         job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user)
         self._send(tickets)
         for warning in warnings(living, spec):

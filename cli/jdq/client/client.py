@@ -148,7 +148,7 @@ class Client:
         dataset: str | Job[Any] | None = None,
         *,
         heads: Sequence[str] = (),
-        trials: int | None = None,
+        trials: int | str | None = None,
         metric: str = "macro_f1",
         label: str | None = None,
         label_separator: str | None = None,
@@ -165,7 +165,7 @@ class Client:
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
-        heads: the kinds to try. repeats: splits to measure the best head on. The job's id is the best head's. The
+        trials: a number, or a time such as "10m". heads: the kinds to try. repeats: splits to measure the best head on. The job's id is the best head's. The
         other options are those of `train_head`.
         """
         from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of

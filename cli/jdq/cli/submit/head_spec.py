@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +85,20 @@ def head_options_of(
 
 
 def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: bool = False) -> HeadSearch:
-    """GRID, or a number of random trials. Raises BadParameter, BadRequest."""
+    """GRID, a number of random trials, or a time such as 10m. Raises BadParameter, BadRequest."""
     from jdq.worker.heads.options import check_metric
     from jdq.worker.queue.contract import HeadSearch
 
     check_metric(metric, multi_label=multi_label)
     if trials == GRID:
         return HeadSearch(heads=heads, metric=metric)
+    if time := re.fullmatch(r"([1-9]\d*)([smh])", trials):
+        seconds = int(time[1]) * {"s": 1, "m": 60, "h": 3600}[time[2]]
+        return HeadSearch(time_s=seconds, heads=heads, metric=metric)
     if not trials.isdecimal() or int(trials) < 1:
-        raise BadRequest(f"--search takes a number of random trials, not {trials!r}\n  try: --search=50")
+        raise BadRequest(
+            f"--search takes a number of random trials or a time, not {trials!r}\n  try: --search=50, or --search=10m"
+        )
     return HeadSearch(trials=int(trials), heads=heads, metric=metric)
 
 

@@ -28,7 +28,7 @@ class Sending:
     `id_to_stderr`: stdout is for the job's table.
     """
 
-    priority: str
+    priority: str | None
     after: tuple[str, ...]
     wait: bool
     id_to_stderr: bool = False
@@ -40,16 +40,14 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--priority",
         type=click.Choice(["high", "normal", "low"]),
-        default="normal",
-        show_default=True,
-        help="Priority of the job's chunks.",
+        help="Priority of the job's chunks.  [default: normal; of a search low]",
     )
     @click.option(
         "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."
     )
     @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
-    def with_sending(*arguments: Any, priority: str, after: tuple[str, ...], wait: bool, **options: Any) -> None:
+    def with_sending(*arguments: Any, priority: str | None, after: tuple[str, ...], wait: bool, **options: Any) -> None:
         if priority == "high":
             _check_right(read_config())
         command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)

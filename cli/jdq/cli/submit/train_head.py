@@ -51,8 +51,9 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     "--search",
     is_flag=False,
     flag_value=GRID,
-    metavar="[N]",
-    help="Search a grid of heads and parameters, or N random trials (--search=50), for the best head.",
+    metavar="[N|TIME]",
+    help="Search a grid of heads and parameters for the best head; or N random trials (--search=50); or for some time "
+    "(--search=10m).",
 )
 @click.option(
     "--metric",

@@ -225,7 +225,7 @@ def _fitted(
     """The models of the best kind on all rows, their scores weighted."""
     dim, n_classes = context.X.shape[1], len(context.targets.classes)
     W, b = np.zeros((dim, n_classes)), np.zeros(n_classes)
-    used: dict[str, ParameterValue] = {}
+    used = dict(context.options.params)
     out_of_core, warnings = False, () if text is None else text.warnings
     if linear is not None and LINEAR in best.weights:
         W, b, out_of_core, of_linear = _fit_linear(context, linear, int(params["max_iter"]))
