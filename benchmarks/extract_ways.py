@@ -7,18 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from extract_engines import engines  # the file beside this one
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "worker"), str(ROOT / "store")]
 
-from jdq.worker.encoder.budget import CPU_INT8_TOKENS, CPU_TOKENS, TokenBudget  # noqa: E402
+from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget  # noqa: E402
 from jdq.worker.encoder.encoder import Encoder  # noqa: E402
 from jdq.worker.encoder.identity import Identity  # noqa: E402
 from jdq.worker.encoder.linear import OneDnnLinear, has_int8, has_onednn  # noqa: E402
@@ -49,7 +51,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         **{f"{half}_ffn_dim": 256 for half in ("encoder", "decoder")},
     },
 }
-Way = Callable[[], object]
+Way = Callable[[], Any]
+Run = Callable[[dict[str, Tensor]], npt.NDArray[np.float32]]  # ids and mask of a padded batch -> (texts, dim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +119,20 @@ def make_subject(shape_name: str, texts: int, device: str) -> Subject:
     )
 
 
-def in_int8(subject: Subject) -> Encoder:
-    """The same network with 8-bit products, for a CPU."""
+def variant(subject: Subject, precision: str, poolings: tuple[str, ...] = ("cls",)) -> Encoder:
+    """The same network in this precision, with these poolings."""
     state, shape = subject.network.get_encoder().state_dict(), cast(PackedBart, subject.encoder.network).shape
-    packed = PackedBart(shape, state.__getitem__, precision="int8", device="cpu", rows=CPU_INT8_TOKENS)
-    budget = TokenBudget.for_device("cpu", dim=shape.dim, precision="int8")
-    return replace(subject.encoder, network=packed, budget=budget)
+    budget = TokenBudget.for_device(subject.device, dim=shape.dim, precision=precision)
+    network = PackedBart(
+        shape,
+        lambda name: state[name].float(),
+        precision=precision,
+        device=subject.device,
+        rows=budget.tokens,
+        poolings=poolings,
+    )
+    identity = replace(subject.encoder.identity, precision=precision, poolings=poolings)
+    return replace(subject.encoder, identity=identity, network=network, budget=budget)
 
 
 def padded(rows: Sequence[npt.NDArray[np.int64]], device: str) -> dict[str, Tensor]:
@@ -143,22 +154,29 @@ def one_at_a_time(subject: Subject, network: Any) -> list[npt.NDArray[np.float32
         ]
 
 
-def in_batches(subject: Subject, size: int) -> list[npt.NDArray[np.float32]]:
-    """Hugging Face's encoder on padded batches, longest texts first."""
+def in_batches(subject: Subject, size: int, run: Run) -> npt.NDArray[np.float32]:
+    """Features by `run` on padded batches, longest texts first."""
+    order = np.argsort([-len(text) for text in subject.ids], kind="stable")
+    features = np.empty((len(order), subject.encoder.dim), dtype=np.float32)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        features[rows] = run(padded([subject.ids[row] for row in rows], subject.device))
+    return features
+
+
+def hugging_face(subject: Subject) -> Run:
+    """Hugging Face's encoder on a padded batch."""
     encoder = subject.network.get_encoder()
-    ordered = sorted(subject.ids, key=len, reverse=True)
-    with torch.no_grad():
-        return [
-            encoder(**padded(ordered[start : start + size], subject.device))
-            .last_hidden_state[:, 0]
-            .float()
-            .cpu()
-            .numpy()
-            for start in range(0, len(ordered), size)
-        ]
+
+    def run(batch: dict[str, Tensor]) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            first: npt.NDArray[np.float32] = encoder(**batch).last_hidden_state[:, 0].float().cpu().numpy()
+        return first
+
+    return run
 
 
-def sentence_transformer(subject: Subject) -> Callable[[int], object] | None:
+def sentence_transformer(subject: Subject) -> Callable[[int], Any] | None:
     """sentence-transformers around the same encoder, by batch size; None where it cannot be imported."""
     try:
         from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found, unused-ignore]
@@ -222,28 +240,29 @@ def seconds(way: Way, device: str) -> float:
 
 
 def ways_of(subject: Subject) -> dict[str, Way]:
-    """Every way to make the features, each with its fastest batch size on this machine."""
-
-    def best(make: Callable[[int], object], name: str) -> tuple[str, Way]:
-        times = {size: seconds(lambda size=size: make(size), subject.device) for size in BATCH_SIZES}  # type: ignore[misc]
-        size = min(times, key=lambda size: times[size])
-        return f"{name}, batches of {size}", lambda: make(size)
-
-    ways: dict[str, Way] = {
-        "jdq": lambda: subject.encoder.encode(subject.tokens),
-        "complete network, one text at a time": lambda: one_at_a_time(subject, subject.network),
-        "encoder, one text at a time": lambda: one_at_a_time(subject, subject.network.get_encoder()),
+    """Every way to make the features, at its fastest batch size on this machine; a name ends in the precision."""
+    own = subject.encoder.identity.precision
+    batched: dict[str, Callable[[int], Any]] = {
+        f"encoder, padded, sorted, {own}": partial(in_batches, subject, run=hugging_face(subject))
     }
-    if subject.device == "cpu" and has_int8():
-        int8 = in_int8(subject)
-        ways["jdq, int8"] = lambda: int8.encode(subject.tokens)
-    name, way = best(lambda size: in_batches(subject, size), "encoder, padded, sorted")
-    ways[name] = way
     wrapped = sentence_transformer(subject)
     if wrapped is not None:
-        name, way = best(wrapped, "sentence-transformers")
-        ways[name] = way
-    return ways
+        batched[f"sentence-transformers, {own}"] = wrapped
+    if subject.device == "cpu":
+        runs = engines(subject.network.get_encoder(), torch.get_num_threads())
+        batched |= {name: partial(in_batches, subject, run=run) for name, run in runs.items()}
+    ways: dict[str, Way] = {f"jdq, {own}": lambda: subject.encoder.encode(subject.tokens)}
+    for precision, fast in (("bfloat16", has_onednn("bfloat16")), ("int8", has_int8())):
+        if subject.device == "cpu" and fast:
+            ways[f"jdq, {precision}"] = partial(variant(subject, precision).encode, subject.tokens)
+    ways[f"complete network, one text at a time, {own}"] = partial(one_at_a_time, subject, subject.network)
+    ways[f"encoder, one text at a time, {own}"] = partial(one_at_a_time, subject, subject.network.get_encoder())
+    return ways | {name: _best(make, subject.device) for name, make in batched.items()}
+
+
+def _best(make: Callable[[int], Any], device: str) -> Way:
+    """With the fastest of the batch sizes."""
+    return partial(make, min(BATCH_SIZES, key=lambda size: seconds(partial(make, size), device)))
 
 
 def check(subject: Subject) -> float:

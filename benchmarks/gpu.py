@@ -34,16 +34,19 @@ from extract_ways import (  # the file beside this one
     Subject,
     draw_lengths,
     draw_tokens,
+    hugging_face,
     in_batches,
     make_subject,
     one_at_a_time,
     seconds,
     sentence_transformer,
+    variant,
 )
 from torch.nn.attention import current_flash_attention_impl
 
 from jdq.worker.encoder.attention import attend, layout_of, varlen_kernel
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
+from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.linear import Float8Linear
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.shape import BartShape
@@ -92,12 +95,9 @@ class Run:
             self.subjects[shape] = make_subject(shape, 16 if self.tiny else 4_096, self.device.split(":")[0])
         return self.subjects[shape]
 
-    def network(self, shape: str, precision: str) -> PackedBart:
+    def network(self, shape: str, precision: str) -> Network:
         """The packed network in a precision."""
-        subject = self.subject(shape)
-        state = subject.network.get_encoder().state_dict()
-        bart = cast(PackedBart, subject.encoder.network).shape
-        return PackedBart(bart, lambda name: state[name].float(), precision=precision, device=self.device, rows=1_024)
+        return variant(self.subject(shape), precision).network
 
     def batch(self, shape: str, tokens: int) -> Batch:
         """Texts of mixed lengths for one pass of about so many tokens."""
@@ -250,7 +250,7 @@ def others(run: Run) -> None:
         run.say("others", shape=shape, way="jdq", tokens_per_s=rate(lambda part=part: part.encoder.encode(part.tokens)))  # type: ignore[misc]
         wrapped = sentence_transformer(part)
         for size in (8,) if run.tiny else BATCHES:
-            padded = rate(lambda part=part, size=size: in_batches(part, size))  # type: ignore[misc]
+            padded = rate(lambda part=part, size=size: in_batches(part, size, hugging_face(part)))  # type: ignore[misc]
             run.say("others", shape=shape, way="encoder, padded, sorted", batch=size, tokens_per_s=padded)
             if wrapped is not None:
                 theirs = rate(lambda size=size, wrapped=wrapped: wrapped(size))  # type: ignore[misc]

@@ -15,11 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import click
 import redis
 from celery import Celery
+from queue_sharing import history_rows, preemption_rows, share_rows
 
 from jdq.cli.stack.server import find_server, server_command
 from jdq.worker.process.chunk_loop import ChunkLoop
@@ -248,7 +250,9 @@ def main(rounds: int) -> None:
         try:
             while not Path(socket).exists():
                 time.sleep(0.05)
-            for what, figure, aim in rows(socket, rounds):
+            for what, figure, aim in chain(
+                rows(socket, rounds), history_rows(socket), share_rows(socket), preemption_rows()
+            ):
                 click.echo(f"{what:42} {figure:>18}   {aim}")
         finally:
             server.terminate()

@@ -15,8 +15,9 @@ def main() -> None:
     pyproject, folder = Path(sys.argv[1]), Path(sys.argv[2])
     settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     project = settings["project"]
-    lists = {"build": settings["build-system"]["requires"], "client": project["dependencies"]}
-    lists |= {extra: project["optional-dependencies"][extra] for extra in ("monitoring", "worker")}
+    extras = project["optional-dependencies"]
+    lists = {"build": settings["build-system"]["requires"], "client": [*project["dependencies"], *extras["web"]]}
+    lists |= {"monitoring": extras["monitoring"], "worker": [*extras["worker"], *extras["notify"]]}
     for name, lines in lists.items():
         (folder / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
 

@@ -4,7 +4,8 @@ The stack is the real one (`jdq up`): server, supervisor and workers as processe
 process, of the process that computes, and of the server; SIGSTOP of one process and of all, for longer than a lease;
 all connections cut, and replies lost; a full disk, where this process may mount one; the scripts' clock set by an hour;
 workers that raise, hang, return NaN, are ten times slower, or compute with a flipped bit. One text in some jobs kills
-its process.
+its process. Two owners submit extractions, one of them urgent ones; a fine-tune of low priority, of a third owner,
+makes room.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ SETTINGS = FAULTY | {
     "JDQ_CHUNK_TOKENS": "600",
     "JDQ_SELF_TEST_S": "0.001",  # before every chunk
     "JDQ_STALL_S": "4",
+    "FINE_TUNES_SLEEP": "1",
 }
 KILLER = 700  # the row whose text kills, from 1
+OWNERS = ("alice", "bob")
 DISK = "size=256m"
 
 
@@ -53,8 +56,9 @@ class Chaos:
 
     def run(self, faults: int) -> Findings:
         """Submits jobs and does that many faults; then waits for the jobs' ends and checks."""
+        self._fleet.add_fine_tune()
         while sum(self._findings.faults.values()) < faults:
-            while len(self._fleet.running()) < 2:
+            while len(self._fleet.running()) < 3:
                 self._submit()
             self._faults.do()
             time.sleep(self._rng.uniform(0.2, 2.5))
@@ -73,8 +77,9 @@ class Chaos:
             texts[KILLER - 1] = f"text {KILLER} of {number} [kill]"
         file.write_text("text,label\n" + "".join(f"{text},{'ab'[n % 2]}\n" for n, text in enumerate(texts)))
         arguments = ["submit", "extract", str(file), "--encoder", f"hash:{DIM}", "--on-error", "skip"]
+        arguments += ["--priority", "high" if number % 2 else "normal"]
         self._tables[file.stem] = texts
-        self._fleet.patiently(*arguments)
+        self._fleet.patiently(*arguments, user=OWNERS[number % 2])
 
     def _await_running(self) -> None:
         """Waits until no job runs; those that still do after three minutes are a finding."""
@@ -121,7 +126,8 @@ def main(faults: int, seed: int) -> None:
     )
     click.echo(
         f"lost {found.lost}, wrong {found.wrong}, ended twice {found.ended_twice}, "
-        f"without an end {found.without_end}, given up {len(found.failed)}"
+        f"without an end {found.without_end}, given up {len(found.failed)}; "
+        f"the fine-tune made room {found.preempted} times; jobs by owner: {dict(found.owners)}"
     )
     for what, times_s in (
         ("pending again", found.returns_s),

@@ -35,6 +35,8 @@ class Findings:
     returns_s: list[float] = field(default_factory=list)
     recoveries_s: list[float] = field(default_factory=list)
     undisturbed_s: list[float] = field(default_factory=list)
+    preempted: int = 0
+    owners: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
 
@@ -48,15 +50,19 @@ def check(fleet: Fleet, tables: dict[str, list[str]], findings: Findings) -> Non
     """Checks each job: that it ended once, skipped only what kills, and has every feature of its table's texts."""
     store = open_store(fleet.stack.home / "store")
     for job in fleet.jobs_now():
-        name = str(job.spec.dataset)
-        texts = tables[name]
         findings.jobs += 1
+        findings.owners[job.owner] += 1
+        findings.preempted += sum("made room" in event["reason"] for event in job.log)
         if not job.state.ended:
             findings.without_end += 1
             continue
         if job.state != "succeeded":
             findings.failed.append(f"{job.id}: {job.error}")
             continue
+        if job.kind == "fine-tune":
+            continue
+        name = str(job.spec.dataset)
+        texts = tables[name]
         # The same line twice is one whose reply was lost.
         lines = set(fleet.patiently("logs", job.id).splitlines())
         ends = sorted(line for line in lines if "chunk committed (last)" in line)

@@ -13,13 +13,16 @@ import psutil
 import redis
 
 from jdq.worker.config import read_config
+from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.queue.connection import connect
+from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Job
 from tests.stack.conftest import Stack, computing
 from tests.waiting import until
 
 LEASE_S = 3.0
+TIME_LIMIT_S = 360_000.0  # more than the clock is set by
 WORKERS = 4  # one of them for plans
 
 
@@ -29,18 +32,28 @@ class Fleet:
 
     stack: Stack
 
-    def patiently(self, *arguments: str) -> str:
+    def patiently(self, *arguments: str, user: str = "root") -> str:
         """The command's output; while the server is away, again."""
+        environment = self.stack.environment | {"JDQ_USER": user}
         command = [sys.executable, "-m", "jdq.cli", *arguments]
 
         def succeeded() -> subprocess.CompletedProcess[str] | None:
-            done = subprocess.run(command, env=self.stack.environment, stdout=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
             return done if done.returncode == 0 else None
 
         return until(succeeded, why=f"{arguments} succeeds").stdout
 
+    def add_fine_tune(self) -> None:
+        """Adds a fine-tune of low priority; the reclaimer sends its tickets."""
+        spec = FineTune(dataset="none", version="0" * 12, options=FineTuneOptions(encoder="none"))
+        self._jobbook.create(spec, priority="low", owner="carol", time_limit_s=TIME_LIMIT_S)
+
     def jobs_now(self) -> list[Job]:
-        return JobBook(connect(read_config(self.stack.environment), patience_s=60)).jobs()
+        return self._jobbook.jobs()
+
+    @property
+    def _jobbook(self) -> JobBook:
+        return JobBook(connect(read_config(self.stack.environment), patience_s=60))
 
     def running(self) -> list[str]:
         """The jobs that have not ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -169,11 +169,17 @@ class FixedBook:
     def jobs(self, *, since: float | None = None) -> list[Job]:
         return JOBS
 
+    def newest(self, *, since: float | None = None) -> Iterator[Job]:
+        return iter(self.jobs(since=since))
+
     def job(self, job: str) -> Job:
         found = [each for each in JOBS if each.id == job]
         if not found:
             raise UnknownJob(job)
         return found[0]
+
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        return [job for job in JOBS if job.id in ids]
 
     def workers(self) -> list[Worker]:
         return WORKERS

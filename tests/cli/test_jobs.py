@@ -195,12 +195,12 @@ def test_watching_without_a_terminal_prints_a_line_for_each_change(jdq: CommandL
 def test_only_a_prediction_has_a_table(jdq: CommandLine) -> None:
     job = jdq.extracted()
     target = jdq.workplace.folder / "out.csv"
-    assert "only a prediction has a table" in jdq.run("result", job, "--to", str(target), code=2).stderr
+    assert "only these kinds have one: predict" in jdq.run("result", job, "--to", str(target), code=2).stderr
     assert not target.exists()
 
 
 def test_log_lines_are_printed_in_order_and_none_where_there_are_none(jdq: CommandLine) -> None:
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import lines_key
 
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     assert jdq.run("logs", job).stdout == ""
@@ -242,17 +242,6 @@ def test_no_head_is_removed_where_one_of_the_ids_is_unknown(jdq: CommandLine) ->
     assert [each["id"] for each in jdq.json("heads", "ls")] == [head]
     assert f"head {head} removed" in jdq.run("heads", "rm", head).stderr
     assert jdq.json("heads", "ls") == []
-
-
-def test_a_text_is_classified_on_this_machine(jdq: CommandLine, capfd: pytest.CaptureFixture[str]) -> None:
-    import json
-
-    jdq.extracted()
-    head = jdq.trained()
-    jdq.run("predict", "text number 5 of b", "--head", head, "--json")
-    answer = json.loads(capfd.readouterr().out)
-    assert set(answer["probabilities"]) == {"a", "b"}
-    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_table_that_was_changed_or_cleaned_away_is_said(jdq: CommandLine) -> None:

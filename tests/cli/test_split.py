@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jdq.worker.programs.write_report import page_of
+from jdq.worker.jobs.report import page_of
 from tests.cli.conftest import CommandLine
 
 HEADER = "text,label,company,fold\n"

@@ -66,8 +66,7 @@ def test_the_commands_on_heads_and_models_see_it(root: Path) -> None:
 def test_the_programs_see_it(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run("predict", "text", "--head", HEAD, code=2)
     run("predict", "text", "--model", MODEL, code=2)
-    run("report", "posts", code=2)
+    assert "no head and no fine-tune of dataset posts" in run("report", "posts", code=2).stderr
     shown = capfd.readouterr().err
     assert str(root / "heads") in shown
     assert str(root / "models") in shown
-    assert "no head and no fine-tune of dataset posts" in shown

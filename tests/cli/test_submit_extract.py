@@ -61,6 +61,7 @@ def test_a_file_that_cannot_be_used_leaves_no_dataset_and_no_job(jdq: CommandLin
         ("./nothing", "neither a folder nor a name on the hub", 2),
         ("fine-tune-nonenone", "no model has the id 'fine-tune-nonenone'", 4),
         ("{folder}", "has no config.json", 2),
+        ("{folder}/empty", "has no weights", 2),
         ("{folder}/table.csv", "is a file", 2),
     ],
 )
@@ -68,6 +69,8 @@ def test_an_encoder_that_cannot_be_one_is_refused_before_anything_is_stored(
     jdq: CommandLine, encoder: str, word: str, code: int
 ) -> None:
     file = jdq.file()
+    (jdq.workplace.folder / "empty").mkdir()
+    (jdq.workplace.folder / "empty" / "config.json").write_text("{}")
     for command in ("extract", "fine-tune"):
         name = encoder.format(folder=jdq.workplace.folder)
         assert word in jdq.run("submit", command, file, "--encoder", name, code=code).stderr
@@ -101,6 +104,7 @@ def test_an_encoder_that_is_a_folder_is_found_by_workers_elsewhere(
     monkeypatch.chdir(jdq.workplace.folder)
     Path("my-encoder").mkdir()
     Path("my-encoder/config.json").write_text("{}")
+    Path("my-encoder/model.safetensors").touch()
     job = jdq.submit("extract", jdq.file(), "--encoder", "my-encoder")
     assert jdq.json("status", job)["spec"]["encoder"] == str(jdq.workplace.folder / "my-encoder")
 

@@ -91,6 +91,22 @@ def test_a_prediction_is_by_one_head_or_one_model_that_is_there(jdq: CommandLine
     assert "fine-tune-none" in jdq.run("submit", "predict", file, "--model", "fine-tune-none", code=4).stderr
 
 
+def test_a_promise_that_a_head_cannot_keep_is_refused_before_there_is_a_job(jdq: CommandLine) -> None:
+    jdq.extracted()
+    head = jdq.trained()
+    file = jdq.file(name="new.csv")
+    job = jdq.submit("predict", file, "--head", head, "--abstain-at", "0.9", "--sets", "0.95")
+    assert jdq.json("status", job)["spec"]["certain"] == {"abstain_at": 0.9, "sets": 0.95}
+    assert jdq.workplace.worked(job).state == "succeeded"
+    assert "rows are too uncertain for a label" in jdq.run("result", job).stdout
+    before = len(jdq.json("jobs"))
+    for command in (("submit", "predict", file), ("predict", "a text"), ("evaluate", file)):
+        assert "0.50 to 0.99" in jdq.run(*command, "--head", head, "--sets", "0.995", code=2).stderr
+    sets = jdq.trained("--multi-label")
+    assert "one label per row" in jdq.run("submit", "predict", file, "--head", sets, "--sets", "0.9", code=2).stderr
+    assert len(jdq.json("jobs")) == before + 1
+
+
 def test_a_prediction_waits_for_a_head_that_is_still_trained(jdq: CommandLine) -> None:
     jdq.extracted()
     head = jdq.submit("train-head")

@@ -13,6 +13,7 @@ import pytest
 from jdq import Client
 from jdq.client import BadRequest, JobNotSucceeded, ProgramFailed
 from jdq.store.errors import StoreError
+from jdq.worker.heads.errors import HeadError
 from jdq.worker.queue.contract import Extract, TrainHead
 from jdq.worker.queue.jobbook import UnknownJob
 from tests.cli.test_client_is_light import HEAVY, imported_by
@@ -128,7 +129,8 @@ def test_a_notice_says_what_was_assumed(remote: Client, capsys: pytest.CaptureFi
     assert not capsys.readouterr().err
     remote._connection.quiet = False
     remote.extract(FRAME, text="body", label="class", encoder="hash:16")
-    assert "60 rows; text column body, label column class (3 classes)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("data: 60 rows; text column body, label column class (3 classes)\n")
 
 
 def test_importing_the_client_imports_no_large_package() -> None:
@@ -145,3 +147,32 @@ def test_a_dataset_that_cannot_be_loaded_raises_an_error(remote: Client, monkeyp
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     with pytest.raises(ProgramFailed, match=r"load_dataset ended with exit code 2"):
         remote.extract("hf:nobody/nothing", text="body", encoder="hash:16")
+
+
+def test_label_errors_are_a_frame_with_the_likeliest_first(workplace: Workplace, remote: Client) -> None:
+    texts = [f"{'chef kitchen menu' if n % 2 else 'truck road load'} {n}" for n in range(60)]
+    labels = ["cook" if n % 2 or n == 30 else "driver" for n in range(60)]
+    remote.extract(texts, label=labels, encoder="hash:16", name="posts")
+    job = remote.find_label_errors("posts", head="hybrid")
+    for queued in reversed(workplace.jobbook.ids()):
+        workplace.worked(queued)
+    frame = job.result()
+    first = frame.iloc[0]
+    assert [first["row"], first["given_label"], first["suggested_label"]] == ["31", "cook", "driver"]
+    assert frame["score"].dtype == float
+    assert remote.job(job.id).result().equals(frame)
+
+
+def test_near_duplicates_and_certain_predictions_are_frames(workplace: Workplace, remote: Client) -> None:
+    remote.extract([*TEXTS, TEXTS[7]], label=[*LABELS, LABELS[7]], encoder="hash:16", name="posts")
+    head = remote.train_head("posts")
+    pairs = remote.find_duplicates("posts", least=0.9999)
+    sets = remote.predict(TEXTS[:4], head=head, sets=0.9, abstain_at=0.99)
+    for queued in reversed(workplace.jobbook.ids()):
+        workplace.worked(queued)
+    assert pairs.result()[["row", "other_row"]].to_numpy().tolist() == [["61", "8"]]
+    frame = sets.result()
+    assert frame["predicted_label"].tolist() == [""] * 4
+    assert all(set(cell.split("|")) <= {"c0", "c1", "c2"} for cell in frame["label_set"])
+    with pytest.raises(HeadError, match=r"0\.50 to 0\.99"):
+        remote.predict(TEXTS, head=head, sets=0.2)

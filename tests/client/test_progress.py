@@ -36,10 +36,13 @@ class Terminal(io.StringIO):
 
 def test_a_notebook_shows_one_bar_that_ends_full(local: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = Notebook(monkeypatch)
-    job = local.extract(TEXTS, encoder="hash:16").wait(quiet=False)
+    local._connection.quiet = False
+    job = local.extract(TEXTS, encoder="hash:16").wait()
     [shown] = notebook.outputs
     assert 'max="1" value="1"' in shown[-1]
     assert f"{job.id}  succeeded, 60/60 texts" in shown[-1]
+    job.result()
+    assert len(notebook.outputs) == 1
 
 
 def test_a_quiet_client_shows_nothing_in_a_notebook(local: Client, monkeypatch: pytest.MonkeyPatch) -> None:

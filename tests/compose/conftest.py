@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,15 @@ ROWS = 5_000
 REPEATED = 100  # rows whose text is in the table twice
 PASSWORD = secrets.token_hex(16)
 VERSION = "test"
+PROMETHEUS = "jdq-test-prometheus"
+# Debian's, where the registry of the image in compose.yaml cannot be reached.
+PROMETHEUS_BUILD = """
+FROM python:3.11-slim-bookworm
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends prometheus \\
+ && install -d -o 65534 -g 65534 /prometheus
+USER 65534
+ENTRYPOINT ["prometheus"]
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,6 +71,8 @@ def settings(folder: Path) -> dict[str, str]:
         "JDQ_METRICS_PORT": "",
         "JDQ_FLOWER_PORT": "",
         "JDQ_REDIS_TLS_PORT": "",
+        "JDQ_PROMETHEUS_PORT": "",
+        "PROMETHEUS_IMAGE": PROMETHEUS,
     }
 
 
@@ -90,6 +103,20 @@ def stack(images: None, settings: dict[str, str], folder: Path) -> Iterator[Stac
         print(stack.compose("logs", "--tail", "60", check=False).stdout)  # noqa: T201 - pytest shows it on failure
         stack.remove()
         assert stack.leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> Iterator[str]:
+    """The image of Prometheus, while the tests run."""
+    published = re.findall(r"PROMETHEUS_IMAGE:-(\S+)}", (PROJECT / "compose.yaml").read_text(encoding="utf-8"))[0]
+    docker("pull", "-q", published, check=False)
+    if docker("image", "inspect", published, check=False) != "[]\n":
+        docker("tag", published, PROMETHEUS)
+    else:
+        build = ["docker", "build", "-q", "--network", "host", "-t", PROMETHEUS, "-"]
+        subprocess.run(build, input=PROMETHEUS_BUILD, text=True, check=True, capture_output=True)
+    yield PROMETHEUS
+    docker("rmi", "-f", PROMETHEUS)
 
 
 def _fill_wheels() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,12 +51,26 @@ class Stack:
         self._env_file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), encoding="utf-8")
         self._files = files
 
-    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs compose on this project."""
+    @property
+    def command(self) -> list[str]:
+        """Compose, for this project."""
         command = compose_command()
         assert command is not None
         files = [part for file in self._files for part in ("-f", file)]
-        return _run([*command, "--env-file", str(self._env_file), "-p", self.name, *files, *arguments], check=check)
+        return [*command, "--env-file", str(self._env_file), "-p", self.name, *files]
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs compose on this project."""
+        return _run([*self.command, *arguments], check=check)
+
+    def typed(self, script: str, *, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs the commands of the documentation in a folder, with this project's compose for `docker compose`."""
+        compose = f'cd "{PROJECT}" && exec {shlex.join(self.command)} "$@"'
+        (folder / "bin").mkdir(exist_ok=True)
+        (folder / "bin" / "docker").write_text(f"#!/bin/sh\nshift\n{compose}\n", encoding="utf-8")
+        (folder / "bin" / "docker").chmod(0o755)
+        path = f"{folder / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return _run(["sh", "-ec", script], check=True, cwd=folder, **environment, PATH=path)
 
     def jdq(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs the client as a user does: in a container of its own."""
@@ -105,7 +122,7 @@ class Stack:
     def remove(self) -> None:
         """Ends the project, and everything that it made but images."""
         # Of all profiles: down leaves what belongs to one that is not asked for.
-        profiles = ("--profile", "client", "--profile", "monitoring")
+        profiles = ("--profile", "client", "--profile", "monitoring", "--profile", "web")
         self.compose(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
 
     def leftovers(self) -> list[str]:
@@ -115,9 +132,18 @@ class Stack:
         return [found for listing in listings for found in docker(*listing, "--filter", label).split()]
 
 
-def _run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+def recipe(title: str) -> str:
+    """The block of docs/how-to/deploy.md with this title."""
+    page = (PROJECT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    [block] = re.findall(rf'^```\w+ title="{title}"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def _run(
+    command: list[str], *, check: bool, cwd: Path = PROJECT, **environment: str
+) -> subprocess.CompletedProcess[str]:
     finished = subprocess.run(
-        command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False
+        command, cwd=cwd, env=clean_environment() | environment, capture_output=True, text=True, check=False
     )
     if check:
         assert finished.returncode == 0, f"{' '.join(command)}\n{finished.stdout[-4000:]}\n{finished.stderr[-8000:]}"

@@ -1,27 +1,37 @@
 """Pictures of the screens and of the report, for the documentation: ``python -m tests.docs.pictures``.
 
-Screens are SVG, from the fixed data of the golden screens, and a test compares them. The report is a photograph by
-Chromium, whose fonts differ between machines: it is made again only on request.
+Screens are SVG, from the fixed data of the golden screens, and a test compares them. The report and the pages of `jdq
+web` are photographs by Chromium, whose fonts differ between machines: they are made again only on request.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
 
 from rich.console import Console
 from rich.text import Text
 
+from jdq.cli.client import Client
+from jdq.cli.web.overview import SAMPLES, Observer, chart
 from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions
+from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.report.page import render
-from tests.cli.screens import SCREENS
+from tests.chromium import CHROMIUM
+from tests.cli.screens import JOBS, NOW, SCREENS, WORKERS
 from tests.docs.generate import DOCS
 from tests.report.test_browser import compared
 from tests.report.test_report import subject_of
+from tests.web.conftest import TOKEN, serving
 
 FOLDER = DOCS / "pictures"
 # Wide tables become paragraphs in a narrow terminal.
@@ -74,18 +84,45 @@ def report() -> str:
     return render(replace(subject, compared=rows))
 
 
-def photograph(path: Path) -> None:
-    """Writes the top of the report as a JPEG, by Chromium."""
+@contextmanager
+def web() -> Iterator[str]:
+    """The address of the pages of the golden screens' jobs and workers."""
+    known = {job.id: job for job in JOBS}
+    jobbook: dict[str, Any] = {
+        "ids": lambda *_: [*known],
+        "read": lambda _, ids: [known[job] for job in known if job in ids],
+        "workers": lambda _: WORKERS,
+    }
+    waves = [1.3 + math.sin(n / 40) + 0.2 * math.sin(n / 7) for n in range(SAMPLES)]
+    charts = [
+        chart("gpu queue", "118 chunks pending, 2 leased; 2 of 2 workers busy", [90 * wave for wave in waves]),
+        chart("cpu queue", "0 chunks pending, 0 leased; 0 of 1 workers busy", [n % 180 < 9 for n in range(SAMPLES)]),
+        chart("Throughput", "41,200 tokens/s", [20_000 + 15_000 * wave for wave in waves]),
+    ]
+    with (
+        tempfile.TemporaryDirectory() as home,
+        patch.multiple(JobBook, **jobbook),
+        patch.multiple(Observer, charts=lambda _: charts, observe=lambda *_: None),
+        patch.object(Client, "redis", None),
+        patch("jdq.cli.web.jobs.time", SimpleNamespace(time=lambda: NOW)),
+        serving({"JDQ_HOME": home}) as address,
+    ):
+        yield f"{address}/#token={TOKEN}"
+
+
+def photographs(folder: Path) -> None:
+    """Writes the tops of the report and of the first page of `jdq web` as JPEG, by Chromium."""
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = Path(folder) / "report.html"
+    with tempfile.TemporaryDirectory() as temporary, web() as address, sync_playwright() as playwright:
+        page_file = Path(temporary) / "report.html"
         page_file.write_text(report(), encoding="utf-8")
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 1250}, color_scheme="light")
-        page.goto(page_file.as_uri())
-        page.screenshot(path=path, type="jpeg", quality=70)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for name, url, height in (("report", page_file.as_uri(), 1250), ("web", address, 900)):
+            page = browser.new_page(viewport={"width": 1000, "height": height}, color_scheme="light")
+            page.goto(url)
+            page.locator("body:not(:has(#login))").wait_for()
+            page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=70)
         browser.close()
 
 
@@ -94,7 +131,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for path, svg in screens().items():
         path.write_text(svg, encoding="utf-8")
-    photograph(FOLDER / "report.jpg")
+    photographs(FOLDER)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The commands of these pages run in order, by the real client on a real stack, with small tables and encoders.
 
-What installs, starts or copies is replaced by programs that succeed; `jdq up` and `jdq down` are left out.
+What installs, starts or copies is replaced by programs that succeed; `jdq up`, `jdq down` and tables
+from other machines are left out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +21,27 @@ from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
 from tests.docs.generate import DOCS, PROJECT
 from tests.docs.test_pages import FENCE
+from tests.store.test_table_workbooks import workbook
 
-HOW_TO = ("train-a-head", "fine-tune", "predict", "compare", "korean", "offline", "own-head", "long-documents")
+HOW_TO = (
+    "train-a-head",
+    "fine-tune",
+    "predict",
+    "compare",
+    "check-data",
+    "korean",
+    "offline",
+    "own-head",
+    "long-documents",
+)
 PAGES = [
     *(DOCS / "how-to" / f"{name}.md" for name in (*HOW_TO, "terminal", "cluster", "tune", "install", "troubleshoot")),
+    DOCS / "how-to" / "tables.md",
     DOCS / "tutorial.md",
     PROJECT / "README.md",
 ]
 OTHERS = ("python", "pip", ".venv/bin/pip", "hf", "git", "rsync", "make", "docker")
-STACK = re.compile(r"^jdq (up|down)\b.*$", re.MULTILINE)
+LEFT_OUT = re.compile(r"^jdq (?:(?:up|down)\b|submit extract (?:https|hf):).*$", re.MULTILINE)
 ROWS = [
     {
         "text": f"We look for a {noun}, number {n}",
@@ -86,6 +99,12 @@ def place(tmp_path: Path) -> Path:
     table = pd.DataFrame(ROWS)
     for name in ("data", "postings", "labelled", "reports", "posts", "official-test"):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
+    table.to_csv(tmp_path / "data.csv.gz", index=False)
+    cells: list[Sequence[str | float | bool]] = [["text", "label"], *table[["text", "label"]].to_numpy().tolist()]
+    (tmp_path / "postings.xlsx").write_bytes(workbook({"2023": [], "2024": cells}))
+    (tmp_path / "exports").mkdir()
+    for name in ("2023.csv", "2024.csv", "exports/may.csv", "exports/june.csv"):
+        table[["text", "label"]].to_csv(tmp_path / name, index=False)
     table[["text"]].head(5).to_csv(tmp_path / "new.csv", index=False)
     (tmp_path / "texts.txt").write_text("a nurse\n\na welder\n", encoding="utf-8")
     korean = table.rename(columns={"title": "제목", "body": "내용", "function": "직무"})[["제목", "내용", "직무"]]
@@ -105,7 +124,7 @@ def commands(page: Path) -> Iterator[tuple[int, str]]:
     for block in FENCE.finditer(text):
         line = text.count("\n", 0, block.start())
         if block[2] == "sh" and not block[3]:
-            yield line, STACK.sub("", block[4]).replace("$PWD/.venv/bin", "$PWD")
+            yield line, LEFT_OUT.sub("", block[4]).replace("$PWD/.venv/bin", "$PWD")
         elif block[2] == "python" and "open(" in block[4]:
             yield line, f"{sys.executable} - <<'END'\n{block[4]}END\n"
 

@@ -40,7 +40,8 @@ def test_memory_that_runs_out_halves_the_budget_and_loses_nothing(tiny: Path, er
     tokens = random_tokens([5, 300, 40, 40, 90, 12, 7, 250])
     large = with_network(load_encoder(str(tiny)), SmallMemory(10_000), 10_000)
     small = with_network(large, SmallMemory(310, error), 10_000)
-    assert np.array_equal(small.encode(tokens), large.encode(tokens))
+    with passes_at_a_time(1):
+        assert np.array_equal(small.encode(tokens), large.encode(tokens))
     assert small.budget.tokens < 744
 
 

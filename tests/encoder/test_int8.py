@@ -16,7 +16,7 @@ from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.by_name import fastest_precision
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.identity import Files, read_files
-from jdq.worker.encoder.linear import Int8Linear, has_int8, has_onednn
+from jdq.worker.encoder.linear import Int8Linear, bfloat16_is_faster, has_int8
 from jdq.worker.encoder.loading import check_device, load_encoder
 from jdq.worker.encoder.packed import PackedBart
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, SaveModel, random_tokens
@@ -91,7 +91,7 @@ def test_a_real_encoder_whose_features_would_turn_is_refused_and_fast_takes_anot
     folder = str(Path(package.origin).parent / "model")
     with pytest.raises(UnsupportedEncoder, match=r"cosine of only 0\.99\d\d to those in float32"):
         load_encoder(folder, precision="int8")
-    assert fastest_precision(folder, "cpu", ("mean",)) == ("bfloat16" if has_onednn("bfloat16") else "float32")
+    assert fastest_precision(folder, "cpu", ("mean",)) == ("bfloat16" if bfloat16_is_faster() else "float32")
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_fast_is_the_fastest_precision_that_is_close_enough(
             raise UnsupportedEncoder("turned")
 
     monkeypatch.setattr(loading, "has_int8", lambda: True)
-    monkeypatch.setattr(loading, "has_onednn", lambda precision: precision == "bfloat16")
+    monkeypatch.setattr(loading, "bfloat16_is_faster", lambda: True)
     monkeypatch.setattr(loading, "check_cosine", check_cosine)
     assert fastest_precision(str(tiny), "cpu", ("cls",)) == expected
-    monkeypatch.setattr(loading, "has_onednn", lambda precision: False)
+    monkeypatch.setattr(loading, "bfloat16_is_faster", lambda: False)
     assert fastest_precision(str(tiny), "cpu", ("cls",)) == ("int8" if expected == "int8" else "float32")
 
 
@@ -120,7 +120,7 @@ def test_fast_is_bfloat16_on_a_gpu_and_float32_where_nothing_is_faster(
     assert fastest_precision(str(tiny), "cuda", ("cls",)) == "bfloat16"
     assert fastest_precision("hash:8", "cpu", ("cls",)) == "float32"
     monkeypatch.setattr(loading, "has_int8", lambda: False)
-    monkeypatch.setattr(loading, "has_onednn", lambda precision: False)
+    monkeypatch.setattr(loading, "bfloat16_is_faster", lambda: False)
     assert fastest_precision(str(tiny), "cpu", ("cls",)) == "float32"
     with pytest.raises(UnsupportedEncoder, match=r"(?s)VNNI.*try: --precision float32"):
         load_encoder(str(tiny), precision="int8")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from jdq.worker.encoder import linear
 from jdq.worker.encoder.linear import (
     Float8Linear,
     FusedGeluLinear,
@@ -17,6 +18,7 @@ from jdq.worker.encoder.linear import (
     Linear,
     OneDnnLinear,
     TorchLinear,
+    bfloat16_is_faster,
     has_int8,
     has_onednn,
     make_linear,
@@ -69,17 +71,31 @@ def test_the_layer_is_the_fastest_one_of_its_precision() -> None:
     assert {precision: type(layer(precision)) for precision in kinds} == kinds
 
 
-@pytest.mark.parametrize(("bf16", "amx"), [(False, False), (True, False), (False, True)])
-def test_a_cpu_that_only_emulates_bfloat16_takes_pytorchs_product(
-    bf16: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+def test_onednn_needs_its_build_and_a_cpu_that_computes_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    assert has_onednn("bfloat16") == (mkldnn and (bf16 or amx))
-    assert has_onednn("float32") == mkldnn
+    for supported in (False, True):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda supported=supported: supported)
+        assert has_onednn("bfloat16") == (mkldnn and supported)
+        assert has_onednn("float32") == mkldnn
     monkeypatch.setattr(torch._C, "_has_mkldnn", False)
     assert not has_onednn("float32")
+
+
+@pytest.mark.parametrize(
+    ("supported", "float32_s", "faster"),
+    [(True, 1.9, True), (True, 1.1, False), (True, 0.5, False), (False, 1.9, False)],
+)
+def test_bfloat16_is_worth_it_where_it_was_measured_to_be_faster(
+    supported: bool, float32_s: float, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "has_onednn", lambda precision: supported)
+    monkeypatch.setattr(linear, "_seconds", {"float32": float32_s, "bfloat16": 1.0}.__getitem__)
+    assert bfloat16_is_faster.__wrapped__() == faster
+
+
+@pytest.mark.skipif(not has_onednn("bfloat16"), reason="this CPU does not compute bfloat16")
+def test_products_are_measured_on_this_cpu() -> None:
+    assert all(0 < linear._seconds(precision) < 60 for precision in ("float32", "bfloat16"))
 
 
 def test_cuda_adds_gelu_to_the_product_in_bfloat16_only() -> None:

@@ -1,10 +1,11 @@
 """Gives worker processes under test an encoder with faults: words of a text, or a file, say what goes wrong with it.
 
-Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text kills
-the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker is sick
-as the file says: `raises`, `nan`, `slow`, `hangs` (and then `hanging` is in that folder), `locks`, or `flips` (one bit,
-from the next canary texts on). Only the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists, one reply of
-Redis in twenty is lost. The clock of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
+Python imports this module when it starts, in every process whose PYTHONPATH names this folder. `[kill]` in a text
+kills the process that encodes it; `[slow]` takes SLOW_S. While the file `$JDQ_HOME/sick/<worker>` exists, that worker
+is sick as the file says: `raises`, `nan`, `slow`, `hangs` (and then `hanging` is in that folder), `locks`, or `flips`
+(one bit, from the next canary texts on). Only the `hash:` encoder is changed. While `$JDQ_HOME/sick/replies` exists,
+one reply of Redis in twenty is lost. With `FINE_TUNES_SLEEP`, a fine-tune is STEPS short sleeps, each a checkpoint.
+The clock of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Any
 
 SLOW_S = 0.02
 LOST_REPLIES = 0.05
+STEPS, STEP_S = 400, 0.1
 BATCH_TEXTS = 10  # so that an encoder of slow texts hears five times per second when to stop
 
 
@@ -112,6 +115,29 @@ class LossyLoader(SourceFileLoader):
         lossy.AbstractConnection.read_response = read_or_lose
 
 
+class SleepingLoader(SourceFileLoader):
+    """Loads the work of a fine-tune, which only sleeps: a network takes longer to load than a test may."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        sleeping: Any = module
+
+        def compute(self: Any, prepared: None, held: Any) -> int:
+            checkpoint = self.context.runtime.job_files.folder(self.context.job) / "steps"
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.touch()
+            while (done := checkpoint.stat().st_size) < STEPS:
+                time.sleep(STEP_S)
+                with suppress(OSError), checkpoint.open("ab") as file:  # the disk may be full
+                    file.write(b".")
+                held.report(step=done, steps=STEPS)
+            return STEPS
+
+        work = sleeping.FineTuneWork
+        work.prepare, work.compute = lambda self: None, compute
+        work.publish = lambda self, steps: sleeping.Outcome(result={"steps": steps})
+
+
 class SteppedLoader(SourceFileLoader):
     """Loads the ledger's scripts, on a clock that a test can step."""
 
@@ -144,6 +170,8 @@ def loader_of(fullname: str) -> type[SourceFileLoader] | None:
         "jdq.worker.queue.scripts": SteppedLoader,
         "redis.connection": LossyLoader,
     }
+    if os.environ.get("FINE_TUNES_SLEEP"):
+        loaders["jdq.worker.jobs.fine_tune"] = SleepingLoader
     if fullname in loaders:
         return loaders[fullname]
     listed = os.environ.get("GPUS_ARE_LISTED")

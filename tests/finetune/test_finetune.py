@@ -30,6 +30,7 @@ def test_it_learns_and_says_how_well(done: tuple[Path, Any]) -> None:
     assert record.metrics["rows"] == record.rows["test"] and record.classes == ("cook", "driver", "nurse")
     assert len(record.history) == 6 and len(record.step_losses) == record.steps
     assert record.history[-1]["validation_loss"] < record.history[0]["validation_loss"]
+    assert record.certainty is not None and record.certainty.rows == record.rows["validation"]
     low, high = record.intervals["accuracy"]
     assert low <= record.metrics["accuracy"] <= high
     assert record.resumed == 0 and record.training_time_s > 0

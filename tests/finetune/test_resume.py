@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from jdq.worker.finetune import watch
 from jdq.worker.finetune.checkpoints import MANIFEST, Spent, is_complete, last_complete, read_manifest, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 
@@ -71,6 +73,31 @@ def test_a_training_killed_while_it_evaluates_an_epoch_evaluates_it_again(
         case.run(tmp_path, checkpoint_every_s=0.0, report=stop)
     assert case.run(tmp_path).history == record.history
     assert_equal_weights(tmp_path, weights)
+
+
+def test_a_training_killed_while_it_saves_a_checkpoint_goes_on_from_the_one_before(
+    case: Any, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_all_but_one(checkpoint: Path, spent: Spent) -> None:
+        if checkpoint.name == "checkpoint-10":
+            raise Killed
+        write_manifest(checkpoint, spent)
+
+    monkeypatch.setattr(watch, "write_manifest", write_all_but_one)
+    with pytest.raises(Killed):
+        case.run(tmp_path, checkpoint_every_s=0.0)
+    monkeypatch.undo()
+    steps: list[int] = []
+    case.run(tmp_path, report=lambda progress: steps.append(progress.step))
+    assert steps[0] == 10
+    assert_equal_weights(tmp_path, undisturbed[1])
+
+
+def test_the_newest_checkpoint_and_the_best_are_kept(case: Any, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        case.run(tmp_path, checkpoint_every_s=0.0, report=stop_at(12, Killed))
+    (checkpoint_dir,) = (tmp_path / "checkpoints").iterdir()
+    assert sorted(path.name for path in checkpoint_dir.iterdir()) == ["checkpoint-11", "checkpoint-7"]
 
 
 def test_a_training_killed_twice_counts_both_processes(case: Any, tmp_path: Path, undisturbed: Any) -> None:
@@ -153,7 +180,7 @@ def test_kill_minus_nine_at_any_moment(case: Any, tmp_path: Path, undisturbed: A
     """A process of its own, killed wherever it is; in the middle of a checkpoint, for one."""
     program = tmp_path / "program.py"
     program.write_text(
-        "import sys, torch; torch.set_num_threads(1)\n"
+        "import sys, torch; torch.set_num_threads(int(sys.argv[3]))\n"
         "from pathlib import Path; import msgspec, numpy as np\n"
         "from jdq.worker.finetune.finetune import finetune\n"
         "from jdq.worker.finetune.options import FineTuneOptions\n"
@@ -172,7 +199,8 @@ def test_kill_minus_nine_at_any_moment(case: Any, tmp_path: Path, undisturbed: A
     data = {"texts": case.texts, "labels": case.labels, "options": options}
     data |= {"parts": case.split.parts.tolist(), "split": case.split.to_json()}
     (tmp_path / "data.json").write_bytes(msgspec.json.encode(data))
-    command = [sys.executable, str(program), str(tmp_path / "data.json"), str(tmp_path)]
+    # The order of a sum depends on the number of threads, so the weights do.
+    command = [sys.executable, str(program), str(tmp_path / "data.json"), str(tmp_path), str(torch.get_num_threads())]
     rng = np.random.default_rng(0)
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

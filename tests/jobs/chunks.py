@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.lease_heartbeat import HeldLease
-from jdq.worker.queue.contract import Extract
+from jdq.worker.queue.contract import Extract, Queue
 from jdq.worker.queue.ledger import Lease, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.jobs.conftest import Workplace
@@ -41,10 +41,12 @@ def loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stal
     new_loop(workplace, job, work_for, stall_s).run()
 
 
-def new_loop(workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60) -> ChunkLoop:
-    """Of a cpu worker on the job, for one time slice."""
+def new_loop(
+    workplace: Workplace, job: str, work_for: Callable[[Lease], Work], stall_s: float = 60, queue: Queue = "cpu"
+) -> ChunkLoop:
+    """Of a worker on the job, for one time slice."""
     return ChunkLoop(
-        workplace.runtime("cpu").ledger,
+        workplace.runtime(queue).ledger,
         job,
         work_for=work_for,
         send=lambda orders: None,

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from jdq.store.errors import CannotWrite
-from jdq.worker.process.errors import WorkerSick
+from jdq.worker.process.errors import NothingFinite, WorkerSick
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.contract import JobState, Predict
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
@@ -36,7 +36,9 @@ def test_an_unexpected_error_is_tried_again_and_named(workplace: Workplace) -> N
     assert found.log[0]["reason"] == "ZeroDivisionError: of the device"
 
 
-@pytest.mark.parametrize("error", [WorkerSick("NaN in every text"), CannotWrite(Path("/store"), errno.EIO, "an error")])
+@pytest.mark.parametrize(
+    "error", [NothingFinite("NaN in every text"), CannotWrite(Path("/store"), errno.EIO, "an error")]
+)
 def test_a_fault_of_the_machine_is_tried_again_and_a_sick_worker_takes_nothing_more(
     workplace: Workplace, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -53,8 +55,26 @@ def test_a_fault_of_the_machine_is_tried_again_and_a_sick_worker_takes_nothing_m
     assert set(caplog.messages) == {"a fault; the chunk will be tried again"}
     sick = workplace.client.hget("jdq:workers:sick", "worker-cpu")
     assert sick is not None
-    assert json.loads(sick)["reason"] == (str(error) if isinstance(error, WorkerSick) else reason)
-    assert len(found.log) in ((1, 2) if isinstance(error, WorkerSick) else (3,))  # it may have had one chunk ahead
+    assert json.loads(sick)["reason"] == (str(error) if isinstance(error, NothingFinite) else reason)
+    assert len(found.log) in ((1, 2) if isinstance(error, NothingFinite) else (3,))  # it may have had one chunk ahead
+
+
+def test_what_proves_a_worker_sick_does_not_count_against_the_chunk(workplace: Workplace) -> None:
+    job = planned(workplace, 1)
+
+    def fails(held: HeldLease) -> None:
+        raise WorkerSick("the canary texts differ")
+
+    for _ in range(4):  # one more than the faults that end a job
+        workplace.client.delete("jdq:workers:sick")
+        loop(workplace, job, lambda lease: Work(fails, Outcome))
+    found = workplace.jobbook.job(job)
+    assert found.state is JobState.RUNNING
+    assert {(event["what"], event["reason"]) for event in found.log} == {("drain", "the canary texts differ")}
+    assert len(found.log) == 4
+    sick = workplace.client.hget("jdq:workers:sick", "worker-cpu")
+    assert sick is not None
+    assert json.loads(sick)["reason"] == "the canary texts differ"
 
 
 def test_a_report_that_the_ledger_rejects_is_logged(

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.process.chunk_loop import ChunkLoop
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
-from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.contract import FineTune, JobState
 from jdq.worker.queue.ledger import Lease, Outcome
 from tests.jobs.chunks import SPEC, Work, loop, make_due, new_loop, nothing, planned, run
 from tests.jobs.conftest import Workplace
@@ -51,6 +52,25 @@ def test_a_stopping_worker_releases_its_chunk_and_the_attempt_does_not_count(wor
     lease = ledger.next(job)
     assert lease is not None
     assert (lease.chunk, lease.attempt) == (0, 1)
+
+
+def test_a_worker_that_makes_room_goes_on_with_the_urgent_job_and_then_resumes(workplace: Workplace) -> None:
+    spec = FineTune(dataset="d", version="v", options=FineTuneOptions(encoder="e"))
+    workplace.runtime("gpu").ledger.heartbeat({})
+    low, _ = workplace.jobbook.create(spec, priority="low")
+    worked_on: list[str] = []
+
+    def work(held: HeldLease) -> None:
+        worked_on.append(held.lease.job)
+        if worked_on == [low]:
+            wait_while(held)
+
+    when_computing(lambda: workplace.jobbook.create(spec, priority="high", job="urgent"))
+    new_loop(workplace, low, lambda lease: Work(work, Outcome), queue="gpu").run()
+    assert worked_on == [low, "urgent", low]
+    assert [workplace.jobbook.job(job).state for job in (low, "urgent")] == [JobState.SUCCEEDED] * 2
+    [event] = workplace.jobbook.job(low).log
+    assert (event["what"], event["reason"]) == ("drain", "it made room for an urgent job")
 
 
 ORPHAN = """

@@ -1,15 +1,9 @@
-"""Classifying lines, and measuring a head on labelled rows, in one process."""
+"""Classifying texts, and measuring a head on labelled rows."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,21 +11,20 @@ import numpy as np
 import pytest
 
 from jdq.store.datasets import NoLabels
-from jdq.store.trained import Heads
 from jdq.worker.encoder import by_name
-from jdq.worker.programs.classifier import Classifier, load_classifier
-from jdq.worker.programs.evaluate import evaluate
-from jdq.worker.programs.predict_text import MOST_LINES, lines_of, predictions, probabilities_of
+from jdq.worker.heads.certainty import Certainty, Requested
+from jdq.worker.heads.errors import NoCertainty, WrongFeatures
+from jdq.worker.jobs.classifier import Classifier, load_classifier
+from jdq.worker.jobs.evaluate import evaluate
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
 
 @pytest.fixture
-def head(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a head."""
-    for name, value in workplace.environment.items():
-        monkeypatch.setenv(name, value)
-    return Heads(workplace.store.root).path(trained(workplace, extracted(workplace, csv_of(labelled(60)))).id)
+def head(workplace: Workplace) -> Classifier:
+    """A head on 60 rows."""
+    job = trained(workplace, extracted(workplace, csv_of(labelled(60)))).id
+    return load_classifier(workplace.store, job, None, "cpu")
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Words:
         return cls(texts, np.array([len(each) for each in words]), np.array(unknown))
 
 
-def classifier(max_length: int = 8, *, multi_label: bool = False) -> Classifier:
+def classifier(max_length: int = 8, *, multi_label: bool = False, certainty: Certainty | None = None) -> Classifier:
     """It takes the first word of a text for its class."""
 
     def compute(words: Words, _: Sequence[str] = ()) -> np.ndarray:
@@ -61,6 +54,7 @@ def classifier(max_length: int = 8, *, multi_label: bool = False) -> Classifier:
         multi_label=multi_label,
         label_separator="|" if multi_label else None,
         thresholds=(),
+        certainty=certainty,
         max_length=max_length,
         tokenize=Words.of,
         compute=compute,
@@ -69,7 +63,7 @@ def classifier(max_length: int = 8, *, multi_label: bool = False) -> Classifier:
 
 
 def test_each_line_gets_its_answer_in_order_and_an_empty_one_gets_none() -> None:
-    answers = list(predictions(["b x", " ", "a ?x"], classifier()))
+    answers = list(classifier().predictions(["b x", " ", "a ?x"]))
     assert [answer["label"] for answer in answers] == ["b", None, "a"]
     assert list(answers[0]["probabilities"]) == ["b", "a"]
     assert answers[1]["probabilities"] is None
@@ -78,39 +72,44 @@ def test_each_line_gets_its_answer_in_order_and_an_empty_one_gets_none() -> None
         ["the text is empty"],
         ["the tokenizer does not know 1 of 2 tokens"],
     ]
-    assert [answer["label"] for answer in predictions(["", ""], classifier())] == [None, None]
-    assert list(predictions([], classifier())) == []
+    assert [answer["label"] for answer in classifier().predictions(["", ""])] == [None, None]
+    assert list(classifier().predictions([])) == []
+
+
+def promising(to_answer: float, in_set: float) -> Certainty:
+    """The same at every level."""
+    return Certainty(rows=20, texts=20.0, answers=(to_answer,) * 50, sets=(in_set,) * 50)
+
+
+def test_an_uncertain_text_has_no_label_and_a_set_has_the_likely_ones() -> None:
+    requested = Requested(abstain_at=0.9, sets=0.8)
+    [sure] = classifier(certainty=promising(0.85, 0.05)).predictions(["b x"], requested)
+    assert (sure["label"], sure["set"], sure["warnings"]) == ("b", ["b", "a"], [])
+    [unsure, empty] = classifier(certainty=promising(0.95, 0.5)).predictions(["b x", " "], requested)
+    assert (unsure["label"], unsure["set"], unsure["warnings"]) == (None, ["b"], ["too uncertain for a label"])
+    assert empty["label"] is None
+    [only_sets] = classifier(certainty=promising(0.95, 0.5)).predictions(["b x"], Requested(sets=0.9))
+    assert (only_sets["label"], only_sets["set"]) == ("b", ["b"])
+    with pytest.raises(NoCertainty):
+        list(classifier().predictions(["b x"], requested))
+
+
+def test_what_a_head_promises_is_measured_unless_it_promises_nothing(workplace: Workplace) -> None:
+    version = workplace.imported("text,label\na 1,a\na 2,b\nb 1,b\nb 2,zz\n")
+    assert "certain" not in evaluate(classifier(), version, None)
+    found = evaluate(classifier(certainty=promising(0.85, 0.5)), version, None)["certain"]
+    assert (found["abstain_at"], found["sets"]) == (0.9, 0.9)
+    assert (found["answered"], found["right"], found["covered"]) == (1.0, 0.5, 0.5)
+    other = evaluate(classifier(certainty=promising(0.95, 0.05)), version, None, Requested(abstain_at=0.7))["certain"]
+    assert (other["abstain_at"], other["answered"], other["covered"]) == (0.7, 0.0, 0.75)
+    with pytest.raises(NoCertainty):
+        evaluate(classifier(), version, None, Requested(sets=0.9))
 
 
 def test_a_truncated_text_is_said() -> None:
-    [answer] = predictions(["a b c d e"], classifier(max_length=3))
+    [answer] = classifier(max_length=3).predictions(["a b c d e"])
     [warning] = answer["warnings"]
     assert warning == "truncated: 5 tokens, of which 3 are used"
-
-
-def test_lines_come_as_soon_as_they_are_written_and_in_bounded_blocks() -> None:
-    reading, writing = os.pipe()
-    lines = lines_of(reading)
-    os.write(writing, "eins\r\nzw\u00f6lf\ndr".encode())
-    assert next(lines) == ["eins", "zw\u00f6lf"]
-    os.write(writing, b"ei\xff\n\n")
-    assert next(lines) == ["drei\ufffd", ""]
-    os.write(writing, b"x\n" * (MOST_LINES + 1) + b"last")
-    os.close(writing)
-    rest = list(lines)
-    assert max(map(len, rest)) <= MOST_LINES
-    assert list(chain(*rest)) == ["x"] * (MOST_LINES + 1) + ["last"]
-    os.close(reading)
-
-
-def test_the_program_reads_lines_and_writes_json(workplace: Workplace, head: Path) -> None:
-    command = [sys.executable, "-m", "jdq.worker.programs.predict_text", str(head), "--", "-"]
-    done = subprocess.run(command, input="posting number 4\n\n", capture_output=True, text=True, check=True)
-    first, second = map(json.loads, done.stdout.splitlines())
-    expected = probabilities_of("posting number 4", load_classifier(head))
-    assert first["probabilities"] == pytest.approx(expected, abs=1e-6)
-    assert second["label"] is None
-    assert "warning: line 2: the text is empty" in done.stderr
 
 
 def test_the_scores_are_those_of_its_predictions_and_unknown_labels_count_as_wrong(workplace: Workplace) -> None:
@@ -138,15 +137,15 @@ def test_a_table_without_labels_has_no_scores(workplace: Workplace) -> None:
         evaluate(classifier(), workplace.imported("text\na\nb\n"), None)
 
 
-def test_a_head_is_measured_on_its_own_rows_as_when_it_was_trained(workplace: Workplace, head: Path) -> None:
+def test_a_head_is_measured_on_its_own_rows_as_when_it_was_trained(workplace: Workplace, head: Classifier) -> None:
     [version] = workplace.store.datasets.list()
-    measured = evaluate(load_classifier(head), version, None)
+    measured = evaluate(head, version, None)
     assert measured["rows"] == 60
     assert measured["accuracy"] > 0.5
 
 
 def test_only_texts_that_the_store_lacks_are_computed_and_they_are_stored(
-    workplace: Workplace, head: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, head: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [version] = workplace.store.datasets.list()
     encoded: list[str] = []
@@ -163,10 +162,17 @@ def test_only_texts_that_the_store_lacks_are_computed_and_they_are_stored(
         return SimpleNamespace(tokenize=counted, encode=encoder.encode, path=encoder.path)
 
     monkeypatch.setattr(by_name, "load", counting)
-    evaluate(load_classifier(head), version, None)
+    evaluate(head, version, None)
     assert encoded == []
     more = workplace.imported(csv_of(labelled(61)), name="more")
-    first = evaluate(load_classifier(head), more, None)
+    first = evaluate(head, more, None)
     assert encoded == more.texts(np.array([60]))
-    assert evaluate(load_classifier(head), more, None) == first
+    assert evaluate(head, more, None) == first
     assert len(encoded) == 1
+
+
+def test_a_head_whose_encoder_has_changed_classifies_nothing(head: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    space_of = by_name.space_of
+    monkeypatch.setattr(by_name, "space_of", lambda name, **options: space_of("hash:17", **options))
+    with pytest.raises(WrongFeatures, match="the head was trained in the feature space"):
+        list(head.predictions(["posting number 4"]))

@@ -17,10 +17,9 @@ from jdq.cli.main import cli
 from jdq.store.job_files import JobFiles
 from jdq.store.trained import Models
 from jdq.worker.finetune.options import FineTuneOptions
-from jdq.worker.programs.write_report import best_of
 from jdq.worker.queue.contract import Extract, FineTune
 from jdq.worker.queue.records import Job
-from jdq.worker.report.comparison import NothingToCompare, compare_dataset, floor_id
+from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id
 from jdq.worker.report.comparison_row import METRICS
 from jdq.worker.report.paired import TESTED
 from tests.jobs.cases import csv_of, extracted, labelled, trained

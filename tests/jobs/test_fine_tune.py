@@ -22,10 +22,10 @@ from jdq.worker.jobs import work_for
 from jdq.worker.jobs.fine_tune import FineTuneWork
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, short_keys
+from jdq.worker.jobs.report import page_of
 from jdq.worker.process.chunk_work import ChunkContext
-from jdq.worker.process.lease_heartbeat import Draining, HeldLease
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease, Preempted
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.programs.write_report import page_of
 from jdq.worker.queue.contract import Extract, FineTune, JobState, Predict, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Job
@@ -178,9 +178,12 @@ def test_a_killed_fine_tune_resumes_and_ends_as_the_undisturbed_one(workplace: W
     assert found["metrics"] == undisturbed["metrics"]
 
 
-def test_a_worker_told_to_stop_saves_a_checkpoint_first(workplace: Workplace, encoder: str) -> None:
+@pytest.mark.parametrize("stop", [Draining, Preempted])
+def test_a_worker_that_must_stop_saves_a_checkpoint_first(
+    workplace: Workplace, encoder: str, stop: type[Draining]
+) -> None:
     job, _ = workplace.jobbook.create(fine_tune(workplace, encoder))
-    interrupted(workplace, job, 3, Draining)
+    interrupted(workplace, job, 3, stop)
     assert list(workplace.runtime("gpu").job_files.folder(job).glob("checkpoints/*/checkpoint-3/jdq-seal.json"))
     found = result(workplace.worked(job))
     assert (found["resumed"], found["steps"]) == (1, 10)

@@ -10,10 +10,9 @@ import pytest
 from jdq.store.trained import Heads
 from jdq.worker.heads.features import with_texts
 from jdq.worker.heads.files import load_head
-from jdq.worker.programs.classifier import load_classifier
-from jdq.worker.programs.evaluate import evaluate
-from jdq.worker.programs.predict_text import probabilities_of
-from jdq.worker.programs.write_report import page_of
+from jdq.worker.jobs.classifier import load_classifier
+from jdq.worker.jobs.evaluate import evaluate
+from jdq.worker.jobs.report import page_of
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 from tests.jobs.test_predict import predicted, table_of
@@ -25,11 +24,10 @@ def version(workplace: Workplace) -> Any:
 
 
 def test_a_text_has_the_same_probabilities_in_a_table_by_itself_and_in_a_report(
-    workplace: Workplace, version: Any, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, version: Any
 ) -> None:
     job = trained(workplace, version, head="hybrid").id
-    path = Heads(workplace.store.root).path(job)
-    head = load_head(path)
+    head = load_head(Heads(workplace.store.root).path(job))
     features = workplace.store.open_space(head.record.origin.space).rows(version.keys())
     expected = head.predict_proba(with_texts(features, version.texts()))
     assert head.record.choice is not None and head.record.choice["terms"] > 0
@@ -38,12 +36,9 @@ def test_a_text_has_the_same_probabilities_in_a_table_by_itself_and_in_a_report(
     found = np.array([[float(row[f"probability_{name}"]) for name in "abc"] for row in rows])
     assert np.allclose(found, expected[[3, 7]], atol=1e-4)
 
-    for name, value in workplace.environment.items():
-        monkeypatch.setenv(name, value)
-    classifier = load_classifier(path)
-    assert probabilities_of("posting number 7", classifier) == pytest.approx(
-        dict(zip("abc", expected[7].tolist(), strict=True)), abs=1e-4
-    )
+    classifier = load_classifier(workplace.store, job, None, "cpu")
+    [answer] = classifier.predictions(["posting number 7"])
+    assert answer["probabilities"] == pytest.approx(dict(zip("abc", expected[7].tolist(), strict=True)), abs=1e-4)
     accuracy = float(np.mean(np.array(head.classes)[expected.argmax(axis=1)] == version.labels()))
     assert evaluate(classifier, version, None)["accuracy"] == pytest.approx(accuracy)
     assert "hybrid on table" in page_of(workplace.store, job)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jdq.store.trained import Heads
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.heads.files import load_head
 from jdq.worker.jobs.predict import predict_work
 from jdq.worker.jobs.predictions import unused
@@ -23,9 +24,15 @@ from tests.jobs.conftest import Workplace
 NEW = [("new text 1", "é, quoted"), ("posting number 3", "x"), ("new text 2", ""), ("new text 1", "again")]
 
 
-def predicted(workplace: Workplace, head: str, rows: Sequence[tuple[str, ...]], **options: Any) -> Job:
+def predicted(
+    workplace: Workplace,
+    head: str,
+    rows: Sequence[tuple[str, ...]],
+    certain: Requested = Requested(),  # noqa: B008 - frozen
+    **options: Any,
+) -> Job:
     version = workplace.imported(csv_of(rows, "text,note"), "new", unlabelled=True, **options)
-    return workplace.finished(Predict(dataset=version.name, version=version.version, head=head))
+    return workplace.finished(Predict(dataset=version.name, version=version.version, head=head, certain=certain))
 
 
 def table_of(workplace: Workplace, job: Job) -> list[dict[str, str]]:
@@ -103,6 +110,39 @@ def test_label_sets_are_joined_by_their_separator(workplace: Workplace) -> None:
     head = trained(workplace, version, label_separator=";").id
     found = {row["predicted_label"] for row in table_of(workplace, predicted(workplace, head, rows))}
     assert found <= {"x", "y", "x;y", ""}
+
+
+def test_uncertain_rows_get_no_label_and_sets_have_a_column(workplace: Workplace, head: str) -> None:
+    certainty = load_head(Heads(workplace.store.root).path(head)).record.certainty
+    assert certainty is not None
+    rows = [*NEW, ("  ", "blank"), *((text, "") for text, _ in labelled(40))]
+    job = predicted(workplace, head, rows, Requested(abstain_at=0.5, sets=0.6), empty_text="keep")
+    found = table_of(workplace, job)
+    names = [name for name in found[0] if name not in ("text", "note")]
+    assert names == ["label_set", "predicted_label", "probability_a", "probability_b", "probability_c"]
+    assert set(found[4].values()) == {"  ", "blank", ""}
+    abstained = 0
+    for row in found[:4] + found[5:]:
+        of = {name: float(row[f"probability_{name}"]) for name in "abc"}
+        best = max(of, key=lambda name: of[name])
+        unsure = of[best] < certainty.least_to_answer(0.5)
+        assert row["predicted_label"] == ("" if unsure else best)
+        assert row["label_set"] == "|".join(name for name, value in of.items() if value >= certainty.least_in_set(0.6))
+        abstained += unsure
+    assert job.result is not None
+    assert job.result["abstained"] == abstained > 0
+    assert "" not in job.result["predicted"]
+    assert "abstained" not in (predicted(workplace, head, NEW, Requested(sets=0.6)).result or {})
+
+
+def test_a_head_that_promises_nothing_fails_the_job_before_anything_is_computed(workplace: Workplace) -> None:
+    rows = [(text, ["x", "x;y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(60))]
+    head = trained(workplace, extracted(workplace, csv_of(rows)), label_separator=";").id
+    job = predicted(workplace, head, NEW, Requested(sets=0.9))
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert "are for one label per row" in job.error.message
+    assert job.chunks_done == 0
 
 
 def test_a_head_that_is_gone_or_damaged_fails_the_job(workplace: Workplace, head: str) -> None:

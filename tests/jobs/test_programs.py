@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -14,16 +13,12 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from jdq.store.trained import Heads
-from jdq.worker.programs.classifier import load_classifier
 from jdq.worker.programs.health import health
 from jdq.worker.programs.metrics import chunks_by_state, open_jobs, totals, workers_by_state
-from jdq.worker.programs.predict_text import predict, probabilities_of
 from jdq.worker.programs.prometheus_exporter import export
 from jdq.worker.queue.contract import TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
-from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 from tests.waiting import until
 
@@ -54,52 +49,6 @@ def test_the_health_program_prints_the_state_or_exits_with_1(workplace: Workplac
 def test_the_health_program_tells_no_redis_from_an_unhealthy_worker(workplace: Workplace) -> None:
     run = CliRunner(env=workplace.environment | {"JDQ_BROKER_URL": "redis://127.0.0.1:1/0"})
     assert run.invoke(health, ["one@host"]).exit_code == 3
-
-
-def test_a_text_is_classified_by_a_heads_file(workplace: Workplace) -> None:
-    version = extracted(workplace, csv_of(labelled(60)))
-    job = trained(workplace, version).id
-    path = str(Heads(workplace.store.root).path(job))
-    run = CliRunner(env=workplace.environment)
-    printed = run.invoke(predict, [path, "--json", "--", "posting number 4"])
-    assert printed.exit_code == 0, printed.output
-    found = json.loads(printed.stdout)
-    probabilities = found["probabilities"]
-    assert sorted(probabilities) == ["a", "b", "c"] and sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
-    assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
-    assert found["label"] == next(iter(probabilities))
-    lines = run.invoke(predict, [path, "--", "posting number 4"]).stdout.splitlines()
-    assert lines == [f"{value:.3f}  {name}" for name, value in probabilities.items()]
-    # The feature is that of the store: row 4 of the dataset has the same text.
-    from jdq.worker.heads.files import load_head
-
-    head = load_head(Heads(workplace.store.root).path(job))
-    features = workplace.store.open_space(head.record.origin.space).rows(version.keys())[[4]]
-    expected = dict(zip(head.classes, head.predict_proba(features)[0].tolist(), strict=True))
-    assert probabilities == pytest.approx(expected, abs=1e-4)
-
-
-def test_a_head_whose_encoder_has_changed_classifies_nothing(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from jdq.worker.encoder import by_name
-    from jdq.worker.heads.errors import WrongFeatures
-
-    version = extracted(workplace, csv_of(labelled(60)))
-    path = Heads(workplace.store.root).path(trained(workplace, version).id)
-    for name, value in workplace.environment.items():
-        monkeypatch.setenv(name, value)
-    space_of = by_name.space_of
-    monkeypatch.setattr(by_name, "space_of", lambda name, **options: space_of("hash:17", **options))
-    with pytest.raises(WrongFeatures, match="the head was trained in the feature space"):
-        probabilities_of("posting number 4", load_classifier(path))
-
-
-def test_a_file_that_is_no_head_is_an_error_with_its_name(workplace: Workplace) -> None:
-    path = workplace.folder / "head.safetensors"
-    path.write_bytes(b"nothing")
-    found = CliRunner(env=workplace.environment).invoke(predict, [str(path), "--", "text"])
-    assert found.exit_code != 0 and f"{path} is not a complete safetensors file" in found.stderr
 
 
 def free_port() -> int:

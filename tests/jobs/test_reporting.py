@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
 
 from jdq.store.errors import StoreError
 from jdq.worker.jobs.labelled import split_name
 from jdq.worker.jobs.learnt import OtherSplit
-from jdq.worker.programs.write_report import best_of, page_of, report
+from jdq.worker.jobs.report import page_of
+from jdq.worker.report.comparison import best_of
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
@@ -53,14 +53,3 @@ def test_a_split_that_is_not_the_heads_is_refused(workplace: Workplace) -> None:
     version.put_split(None, make_split(version.labels(), version.keys(), seed=9), name=split_name(None))
     with pytest.raises(OtherSplit, match="measured on split"):
         page_of(workplace.store, head)
-
-
-def test_the_program_writes_the_page_or_says_why_not(workplace: Workplace) -> None:
-    version = extracted(workplace, csv_of(labelled(60)))
-    head = trained(workplace, version).id
-    target = workplace.folder / "page.html"
-    run = CliRunner(env=workplace.environment)
-    assert run.invoke(report, [head, "--output", str(target)]).exit_code == 0
-    assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
-    refused = run.invoke(report, ["nothing", "--output", str(target)])
-    assert (refused.exit_code, "try: jdq store ls" in refused.stderr) == (4, True)

@@ -20,6 +20,7 @@ from jdq.worker.process.lease_heartbeat import (
     JobCancelled,
     LeaseHeartbeat,
     LeaseLost,
+    Preempted,
     StopWork,
 )
 from jdq.worker.process.progress_watch import ProgressWatch
@@ -76,7 +77,8 @@ LEASE = Lease(job="j", chunk=0, token="t", attempt=1, spec_json="{}")
 
 
 @pytest.mark.parametrize(
-    ("verdict", "stop"), [("ok", None), ("lost", LeaseLost), ("cancelled", JobCancelled), ("drain", Draining)]
+    ("verdict", "stop"),
+    [("ok", None), ("lost", LeaseLost), ("cancelled", JobCancelled), ("drain", Draining), ("preempt", Preempted)],
 )
 def test_a_verdict_stops_the_work_for_its_reason(verdict: Verdict, stop: type[StopWork] | None) -> None:
     held = HeldLease(LEASE)

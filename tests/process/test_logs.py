@@ -17,8 +17,8 @@ import redis
 from kombu.exceptions import OperationalError
 
 from jdq.worker.process.logs import configure_logging, silence_other_lines, stream_job_lines, working_on
+from jdq.worker.queue.archive import lines_key
 from jdq.worker.queue.contract import Extract, encode_spec
-from jdq.worker.queue.jobbook import lines_key
 from jdq.worker.queue.ledger import Lease
 from tests.waiting import until
 

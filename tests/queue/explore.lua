@@ -99,12 +99,13 @@ end
 
 -- Left out: what no script reads, what is the same in all states, what an old token's reply was, and what decides only how
 -- many tickets a job gets and when, for here any worker may ask for a chunk at any time.
-local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true, charged = true, chunk_ms = true, owner = true}
+local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true, charged = true, chunk_ms = true, owner = true,
+  yields = true, used_ms = true}
 for field in string.gmatch('kind spec priority wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
 -- Which workers are busy, and since when others are idle, matters only to chunks that failed.
 local BUSY, IDLE, SEEN, RECLAIM = 'jdq:workers:busy', 'jdq:workers:idle', 'jdq:workers:seen', 'jdq:reclaim'
 local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, [BUSY] = true, [IDLE] = true}
-for _, monitored in ipairs({'jdq:totals', 'jdq:workers:texts', 'jdq:workers:tokens', 'jdq:usage:cpu', 'jdq:pending:cpu:5', 'jdq:pending:cpu:5:o'}) do NO_STATE[monitored] = true end
+for _, monitored in ipairs({'jdq:ended', 'jdq:unsaved', 'jdq:totals', 'jdq:workers:texts', 'jdq:workers:tokens', 'jdq:usage:cpu', 'jdq:pending:cpu:5', 'jdq:pending:cpu:5:o'}) do NO_STATE[monitored] = true end
 local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
 
 -- Whether a worker that was seen then is dead for good: 70 s out of a whole hour, it stays so when the clock is set by hours.
@@ -394,6 +395,9 @@ local function check_job(job)
   check((redis.call('SISMEMBER', 'jdq:open', job) == 1) == open, job .. ': open is ready and not ended')
   check((redis.call('SISMEMBER', 'jdq:open:cpu:5', job) == 1) == open, job .. ': open by queue is open')
   check(not ENDED[state] or #leases == 0, job .. ': an ended job has no lease')
+  for _, list in ipairs({'jdq:ended', 'jdq:unsaved'}) do
+    check((redis.call('ZSCORE', list, job) ~= false) == (ENDED[state] == true), job .. ': listed as ended is ended')
+  end
   local listed = redis.call('ZSCORE', 'jdq:pending:cpu:5:o', job) ~= false
   check(listed == (open and total - committed > #leases), job .. ': listed is open with a chunk that nobody has')
   check(not listed or redis.call('SISMEMBER', 'jdq:pending:cpu:5', 'o') == 1, job .. ': its owner is listed')

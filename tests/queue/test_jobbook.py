@@ -8,8 +8,9 @@ import time
 import pytest
 import redis
 
+from jdq.worker.queue.archive import lines_key
 from jdq.worker.queue.contract import JobState, encode_spec
-from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob, lines_key, new_job_id
+from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob, new_job_id
 from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.records import Worker
 from tests.queue.conftest import CLOCK, SPEC, Clock

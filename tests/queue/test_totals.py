@@ -123,3 +123,19 @@ def test_open_jobs_are_those_that_have_not_ended_and_those_that_wait_for_them(
     assert [job.id for job in jobbook.open_jobs()] == sorted([first, second, third])
     jobbook.cancel(first)
     assert jobbook.open_jobs() == []
+
+
+def test_a_job_adds_up_the_device_time_of_all_attempts(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
+    ledger = ledger_of("a")
+    job, _ = jobbook.create(SPEC)
+    lease = taken(ledger, job)
+    clock.pass_s(2)
+    ledger.release(lease, "the worker is stopping")
+    lease = taken(ledger, job)
+    clock.pass_s(60)
+    ledger.commit(lease, Outcome(counts={"device_ms": 500}, follow_up=FollowUpChunks(chunks=1, queue="cpu")))
+    assert jobbook.job(job).used_s == 2.5
+    taken(ledger, job)
+    clock.pass_s(1)
+    jobbook.cancel(job)
+    assert jobbook.job(job).used_s == 3.5

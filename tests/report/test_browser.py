@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.report.page import render
 from jdq.worker.report.subject import Compared, LearningPoint, Subject
+from tests.chromium import checked_at, chromium
 from tests.report.test_report import labels, subject_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+__all__ = ["chromium"]
+
 LONG = "logreg with a long name k3v9x2pq"
-# Elements whose right end is outside the window, unless the table around them scrolls.
-OUTSIDE = """() => [...document.querySelectorAll("body *")]
-  .filter(e => !e.closest(".scroll > *") && e.getBoundingClientRect().right > innerWidth + 1)
-  .map(e => e.outerHTML.slice(0, 120))"""
-# Elements that hide a part of their text.
-HIDDEN = """() => [...document.querySelectorAll("p,th,td,dd,h1,h2,span,.tile,.tiles")]
-  .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth && getComputedStyle(e).overflowX == "hidden")
-  .map(e => e.outerHTML.slice(0, 120))"""
 # The smallest text of a plot that is shown, in pixels.
 SMALLEST = """() => Math.min(...[...document.querySelectorAll("section svg text")]
   .map(e => e.getBoundingClientRect()).filter(box => box.height > 0).map(box => box.height))"""
@@ -67,34 +57,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("name", ["full", "many classes", "label sets"])
-def test_nothing_is_cut_and_axe_finds_no_violation(browser: Any, files: dict[str, Path], name: str) -> None:
+def test_nothing_is_cut_and_axe_finds_no_violation(chromium: Any, files: dict[str, Path], name: str) -> None:
     for scheme in ("light", "dark"):
-        page = browser.new_page(color_scheme=scheme)
+        page = chromium.new_page(color_scheme=scheme)
         page.goto(files[name].as_uri())
-        for width in (390, 768, 1200):
-            page.set_viewport_size({"width": width, "height": 844})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, (scheme, width)
-            assert page.evaluate(OUTSIDE) == [], (scheme, width)
-            assert page.evaluate(HIDDEN) == [], (scheme, width)
+        for width in checked_at(page, scheme):
             assert page.evaluate(SMALLEST) >= 8, (scheme, width)
-            found = Axe().run(page)
-            assert found.violations_count == 0, (scheme, width, found.generate_report())
         page.close()
 
 
-def test_a_tap_on_a_point_of_the_map_shows_its_text(browser: Any, files: dict[str, Path]) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+def test_a_tap_on_a_point_of_the_map_shows_its_text(chromium: Any, files: dict[str, Path]) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.goto(files["full"].as_uri())
     assert page.locator(".point:visible").count() == 0
     page.locator(".map circle").last.dispatch_event("click")

@@ -24,6 +24,7 @@ from jdq.worker.report.analysis import (
     reliability,
     roc,
 )
+from jdq.worker.report.certainty import certainty_section
 from jdq.worker.report.page import render
 from jdq.worker.report.subject import Compared, Subject
 
@@ -144,13 +145,16 @@ def test_loss_search_learning_and_comparison_have_their_sections() -> None:
     full = replace(
         plain,
         record=plain.record | {"search": msgspec.to_builtins(searched), "warnings": ["mind the gap"]},
-        compared=[line, other],
+        compared=[replace(line, device_s=90.0, price=1.5), other],
         learning=learning_curve(context, plain.test_rows, steps=3),
     )
     page = render(full)
     assert {"Loss", "Search", "Learning curve", "Against the others"} <= set(Outline(page).headings)
     assert "older *" in page and "on other rows or labels" in page and "mind the gap" in page
     assert "C=0.1, calibrated, * label sets" in page
+    assert "<td>cpu</td><td>90.0 s</td><td>1.50</td><td>0</td>" in page
+    assert "<td>cpu</td><td>-</td><td>-</td><td>0</td>" in page
+    assert "<th scope=col>price</th>" not in render(replace(full, compared=[line, other]))
 
 
 def test_the_curves_areas_are_those_of_the_metrics(subject: Subject) -> None:
@@ -158,6 +162,18 @@ def test_the_curves_areas_are_those_of_the_metrics(subject: Subject) -> None:
     assert {curve.label: pytest.approx(curve.area) for curve in roc(subject)} == expected
     for curve in precision_recall(subject):
         assert (np.diff(curve.x) >= 0).all() and 0 < curve.area <= 1
+
+
+def test_a_head_that_promises_a_share_shows_what_it_keeps(subject: Subject) -> None:
+    section = certainty_section(subject)
+    assert section is not None
+    level = subject.record["certainty"]["sets"][40]
+    covered = subject.probabilities[np.arange(len(subject.test_codes)), subject.test_codes] >= level
+    assert "<th scope=row>90%</th>" in section.body
+    assert f"<td>{covered.mean():.1%}</td>" in section.body.partition("90%")[2].partition("</tr>")[0]
+    least = subject.record["certainty"]["answers"][40]
+    assert f"<td>{(subject.probabilities.max(axis=1) >= least).mean():.1%}</td>" in section.body
+    assert certainty_section(replace(subject, record=subject.record | {"certainty": None})) is None
 
 
 def test_reliability_of_honest_probabilities_has_no_gap() -> None:

@@ -110,6 +110,25 @@ def test_a_stopped_stack_saves_a_checkpoint_and_the_next_one_goes_on(table: Path
 
 
 @pytest.mark.slow
+def test_a_low_fine_tune_makes_room_for_another_owners_urgent_job_and_is_resumed(
+    trainers: Stack, table: Path, tiny: str
+) -> None:
+    asked = ("fine-tune", str(table), "--encoder", tiny, *FAST)
+    low = submitted(trainers, *asked, "--epochs", "60", "--priority", "low", "--time-limit", "1h")
+    until_step(trainers, low, 5)
+    other = Stack(trainers.home, {**trainers.settings, "JDQ_USER": "bob"})
+    urgent = submitted(other, *asked, "--epochs", "1", "--priority", "high", "--wait")
+    first = other.json("status", urgent)
+    assert first["owner"] == "bob"
+    assert first["started"] - first["created"] < 10
+    trainers.run("watch", low)
+    status = trainers.json("status", low)
+    assert status["state"] == "succeeded"
+    assert [attempt["reason"] for attempt in status["attempts"]] == ["it made room for an urgent job"]
+    assert trainers.json("result", low)["resumed"] == 1
+
+
+@pytest.mark.slow
 def test_heads_fine_tunes_and_predictions_from_the_command_line(
     trainers: Stack, table: Path, tiny: str, tmp_path: Path
 ) -> None:

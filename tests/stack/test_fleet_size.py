@@ -42,7 +42,7 @@ def test_up_keeps_the_number_of_workers(
     ("settings", "limits"),
     [
         ({}, ["32g", "4096", "/tmp:size=1g"]),
-        ({"JDQ_WORKER_MEMORY": "8g", "JDQ_WORKER_PIDS": "99", "JDQ_WORKER_TMP": "2g"}, ["8g", "99", "/tmp:size=2g"]),
+        ({"JDQ_WORKER_MEMORY": "8g", "JDQ_WORKER_TMP": "2g"}, ["8g", "4096", "/tmp:size=2g"]),
     ],
 )
 def test_workers_have_limits(settings: dict[str, str], limits: list[str], tmp_path: Path) -> None:

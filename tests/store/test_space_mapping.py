@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def add(files: MappedFiles, path: Path, rows: np.ndarray, offset: int, size: int
 @pytest.mark.parametrize(("dim", "dtype"), [(1, "float16"), (8, "float16"), (768, "float16"), (1023, "float32")])
 def test_rows_of_several_files_are_rows_of_one_array(tmp_path: Path, dim: int, dtype: str) -> None:
     files, random, placed = MappedFiles(dim, dtype), np.random.default_rng(dim), []
-    for number, (size, offset) in enumerate([(100, 8), (50_000, 4096), (3, 5), (5_000_000, 4096), (20_000, 514)]):
+    for number, (size, offset) in enumerate([(100, 8), (50_000, 4096), (3, 5), (5_000_000, 4096), (50_000, 514)]):
         rows = random.integers(0, 99, (-(-size // dim // 4), dim)).astype(dtype)
         placed.append((add(files, tmp_path / str(number), rows, offset), rows, offset))
     for where, rows, offset in placed:
@@ -39,12 +41,15 @@ def test_rows_of_several_files_are_rows_of_one_array(tmp_path: Path, dim: int, d
     assert files.rows.dtype == dtype and files.rows.shape[1] == dim
 
 
-@pytest.mark.parametrize("dim", [1024, 768])
+@pytest.mark.parametrize("dim", [1024, 768, 896])
 def test_a_large_shard_is_mapped_where_huge_pages_can_be(tmp_path: Path, dim: int) -> None:
     files = MappedFiles(dim, "float16")
     for number in range(3):
         placed = add(files, tmp_path / str(number), np.full((HUGE_PAGE // dim, dim), number, np.float16), 4096)
         assert placed.memory.ctypes.data % HUGE_PAGE == 0
+    small = [add(files, tmp_path / name, np.ones((20, dim), np.float16), 4096) for name in "ab"]
+    assert all(each.mapped for each in small)
+    assert small[1].first_row - small[0].first_row < HUGE_PAGE // (2 * dim)
     files = MappedFiles(1023, "float16")
     for number in range(3):
         placed = add(files, tmp_path / str(number), np.full((HUGE_PAGE // 1023, 1023), number, np.float16), 4096)
@@ -69,7 +74,7 @@ def test_more_files_than_addresses_are_refused(tmp_path: Path, monkeypatch: pyte
     files = MappedFiles(8, "float16")
     rows = np.ones((SMALLEST_MAP // 16, 8), np.float16)
     add(files, tmp_path / "a", rows, 0)
-    with pytest.raises(OSError, match=f"the shards take more than {8 * PAGE} bytes of addresses") as caught:
+    with pytest.raises(OSError, match=f"the shards take more than {8 * PAGE} bytes of address space") as caught:
         add(files, tmp_path / "b", rows, 0)
     assert caught.value.errno == errno.ENOMEM
 
@@ -130,4 +135,14 @@ def test_a_file_stays_mapped_as_long_as_an_array_needs_it(tmp_path: Path) -> Non
     del row
     gc.collect()
     assert maps() == 0
-    mmap_file.read_soon(np.ones(10_000))
+
+
+def test_the_pages_of_an_array_are_read_ahead_from_its_first_to_its_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+    mmap_file.read_soon(array := np.ones(10_000)[3:])  # the system takes it
+    monkeypatch.setattr(mmap_file, "_libc", lambda: SimpleNamespace(madvise=lambda *range_: asked.append(range_)))
+    mmap_file.read_soon(array)
+    [(start, size, advice)] = asked
+    first = array.ctypes.data
+    assert start % PAGE == 0 and 0 <= first - start < PAGE
+    assert (start + size, advice) == (first + array.nbytes, mmap.MADV_WILLNEED)

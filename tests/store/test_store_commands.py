@@ -77,7 +77,7 @@ def test_show_describes_a_dataset_or_a_space(root: Path) -> None:
 
 def test_verify_exits_with_1_where_something_is_damaged(root: Path) -> None:
     _, _, space = write_store(root, sentences(300))
-    assert run("verify").stdout.startswith("sound: 1 feature spaces, 3 shards, 300 rows")
+    assert run("verify").stdout.startswith("sound: 1 feature space, 3 shards, 300 rows")
     path = space.shard_path(space.shard_names()[0])
     path.write_bytes(path.read_bytes()[:5000])
     run("verify", "--quick", code=1)

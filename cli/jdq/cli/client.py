@@ -14,6 +14,7 @@ from jdq.worker.config import Config, read_config
 if TYPE_CHECKING:
     import redis
 
+    from jdq.store.job_files import JobFiles
     from jdq.store.store import Store
     from jdq.worker.queue.contract import Spec
     from jdq.worker.queue.jobbook import JobBook
@@ -52,7 +53,13 @@ class Client:
         """Jobs and workers; raises BrokerUnreachable."""
         from jdq.worker.queue.jobbook import JobBook
 
-        return JobBook(self.redis)
+        return JobBook(self.redis, self.job_files)
+
+    def job_files(self) -> JobFiles:
+        """The files of jobs in the configured store, whether it exists or not."""
+        from jdq.store.job_files import JobFiles
+
+        return JobFiles(self.config.store)
 
     @cached_property
     def store(self) -> Store:
@@ -89,16 +96,33 @@ class Client:
             nearest = did_you_mean(job, self.jobbook.ids())
             raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
-    def submit(self, spec: Spec, *, after: Sequence[str] = (), priority: str | None = None) -> str:
+    def submit(
+        self,
+        spec: Spec,
+        *,
+        after: Sequence[str] = (),
+        priority: str | None = None,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] | None = None,
+        job: str | None = None,
+    ) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        priority: by default normal, but low for a search: other jobs go between its trials. Raises IncompatibleWorkers,
-        before anything is created.
+        priority: None is normal, but low for a search: other jobs go between its trials. notify: URLs to notify of its
+        end; None: those of the configuration. job: its id, if it has one already. Raises IncompatibleWorkers, before
+        anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
-        priority = priority or ("low" if getattr(spec, "search", None) else "normal")
-        job, tickets = self.jobbook.create(spec, after=after, priority=priority, owner=self.config.user)
+        job, tickets = self.jobbook.create(
+            spec,
+            after=after,
+            priority=priority or ("low" if getattr(spec, "search", None) else "normal"),
+            owner=self.config.user,
+            time_limit_s=time_limit_s,
+            notify=self.config.notify.split() if notify is None else notify,
+            job=job,
+        )
         self._send(tickets)
         for warning in warnings(living, spec):
             self.note(f"warning: {warning}")
@@ -138,6 +162,12 @@ class Client:
             raise BadRequest(
                 f"job {job} waits for {error}, which has not succeeded\n  try: jdq retry {error}"
             ) from None
+
+    def close(self) -> None:
+        """Closes the connection to Redis, if there is one; the next use opens another."""
+        if redis := self.__dict__.pop("redis", None):
+            redis.close()
+            self.__dict__.pop("jobbook", None)
 
     def _open_store(self, *, create: bool) -> Store:
         from jdq.store.store import open_store

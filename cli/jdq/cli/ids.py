@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from click.shell_completion import CompletionItem
 
 from jdq.cli.client import BadRequest, Client
 from jdq.worker.heads.options import HEADS
+from jdq.worker.queue.contract import KINDS
 
 LAST = "@last"
 SHOWN = 5
+COMPLETE = re.compile(rf"({'|'.join(KINDS)})-[2-9a-z]{{8}}")
 
 
 class Name(click.ParamType[str]):
@@ -52,6 +55,9 @@ class Id(Name):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The whole id. Raises BadRequest where several match."""
+        # A history may be long: no id begins with a complete one.
+        if COMPLETE.fullmatch(value):
+            return str(value)
         return whole_id(value, list(dict.fromkeys(self.known(Client()))), self._kind)
 
 
@@ -86,6 +92,15 @@ def _models(client: Client) -> list[str]:
     return Models(client.store.root).ids()
 
 
+def with_page(client: Client) -> list[str]:
+    """Jobs with a table that there is a page about, newest first."""
+    from jdq.worker.queue.contract import WITH_PAGE
+
+    runs = client.store.root / "runs"
+    paths = [path for kind in WITH_PAGE for path in runs.glob(f"[!.]*/{kind.table}")]
+    return [path.parent.name for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
 def _datasets(client: Client) -> list[str]:
     return client.store.datasets.names()
 
@@ -111,8 +126,9 @@ WORKER = Name(lambda client: [worker.name for worker in client.jobbook.workers()
 DATASET_OR_SPACE = Name(lambda client: [*_datasets(client), *_spaces(client)])
 FILE_OR_DATASET = Name(_datasets, files=True)
 HEAD_KIND = Name(lambda _: HEADS)
-TRAINED_OR_DATASET = Id(
-    "head, model or dataset", lambda client: [*_heads(client), *_models(client), *_datasets(client)]
+REPORTED = Id(
+    "head, model, table or dataset",
+    lambda client: [*_heads(client), *_models(client), *with_page(client), *_datasets(client)],
 )
 
 

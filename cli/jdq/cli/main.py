@@ -13,8 +13,10 @@ import click
 from jdq.cli.client import BadRequest
 from jdq.cli.doctor import doctor
 from jdq.cli.jobs import commands as jobs
+from jdq.cli.jobs.history import recover
 from jdq.cli.jobs.logs import logs
 from jdq.cli.jobs.top import top
+from jdq.cli.jobs.usage import usage
 from jdq.cli.output import say
 from jdq.cli.programs import ProgramFailed
 from jdq.cli.run import run
@@ -32,6 +34,8 @@ from jdq.cli.trained.model import model
 from jdq.cli.trained.models import models
 from jdq.cli.trained.predict import predict
 from jdq.cli.trained.report import report
+from jdq.cli.trained.similar import similar
+from jdq.cli.web.command import web
 from jdq.store.errors import StoreError
 from jdq.store.location import share_with_group, store_root
 from jdq.worker.config import unknown_variables
@@ -68,10 +72,10 @@ class Sections(click.Group):
     cls=Sections,
     sections={
         "Submit": (run, submit, import_table, model),
-        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed),
-        "Results": (jobs.result, heads, models, compare, report, predict, evaluate),
+        "Jobs": (jobs.jobs, jobs.status, jobs.watch, logs, jobs.cancel, jobs.retry, jobs.failed, usage, recover),
+        "Results": (jobs.result, heads, models, compare, report, predict, evaluate, similar),
         "Store": (store,),
-        "Stack": (stack.up, stack.down, worker, stack.workers, top, doctor, config),
+        "Stack": (stack.up, stack.down, worker, stack.workers, top, web, doctor, config),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"Exit codes: {', '.join(f'{code:d} {code.meaning}' for code in ExitCode)}.",

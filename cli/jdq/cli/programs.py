@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from jdq.cli.client import BadRequest, Client
+from jdq.cli.client import BadRequest
 
 WORKER_PACKAGES = ("torch", "transformers")
 
@@ -42,23 +41,7 @@ def missing_packages(names: Sequence[str] = WORKER_PACKAGES) -> list[str]:
     return [name for name in names if find_spec(name) is None]
 
 
-def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES) -> None:
-    """Raises BadRequest where one of these is not installed."""
+def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES, *, extra: str = "worker") -> None:
+    """Raises BadRequest where one of these, which jdq[extra] installs, is not there."""
     if missing := missing_packages(names):
-        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[worker]'")
-
-
-def trained_path(client: Client, head: str | None, model: str | None) -> Path:
-    """The file of the head, or the folder of the model. Raises UnknownTrained, and BadRequest unless one is given."""
-    from jdq.store.trained import Heads, Models
-
-    if (head is None) == (model is None):
-        raise BadRequest("give either --head or --model\n  try: jdq heads ls")
-    root = client.store.root
-    return Heads(root).path(head) if head is not None else Models(root).path(model or "")
-
-
-def check_folder_of(file: Path) -> None:
-    """Raises BadRequest where the folder that a file is to be written into does not exist."""
-    if not file.absolute().parent.is_dir():
-        raise BadRequest(f"no folder {file.absolute().parent}")
+        raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[{extra}]'")

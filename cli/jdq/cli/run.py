@@ -12,11 +12,13 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.jobs.tables import Target, copy_table
 from jdq.cli.output import say
-from jdq.cli.programs import program_output, require_worker_packages
+from jdq.cli.paths import check_writable
+from jdq.cli.programs import require_worker_packages
 from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.data import assumptions, check_classes, data_argument, import_file, read_options, table_options
 from jdq.cli.submit.sending import watched
 from jdq.cli.trained.compare import print_comparison, write_comparison
+from jdq.cli.trained.report import write_report
 from jdq.worker.config import DEFAULT_ENCODER
 from jdq.worker.report.comparison_row import METRICS
 
@@ -62,8 +64,9 @@ def run(
     jdq run data.csv
     jdq run postings.csv --predict new.csv -o results
     """
-    require_worker_packages()
     client = Client()
+    if client.config.embedded:
+        require_worker_packages()
     encoder = checked_encoder(client, encoder or client.config.encoder)
     options = read_options(table)
     version = import_file(client, data, name=None, options=options)
@@ -78,7 +81,7 @@ def run(
         say("  to continue all of it: the same jdq run", err=True)
         raise
     comparison = _write(client, folder, jobs)
-    program_output("jdq.worker.programs.write_report", [jobs.search.id, "--output", str(folder / "report.html")])
+    write_report(client, jobs.search.id, folder / "report.html")
     command = options.try_with(Path(data[0])).removeprefix("\n  try: ")
     _write_readme(folder, command, version, jobs, comparison)
     print_comparison(comparison)
@@ -125,6 +128,7 @@ def _made(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(f"cannot create the folder {folder}: {error.strerror}") from None
+    check_writable(folder / "README.md")
     return folder
 
 

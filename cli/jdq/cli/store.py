@@ -11,13 +11,16 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, DATASET_OR_SPACE, SPACE, VERSION
-from jdq.cli.output import json_option, print_json, print_table, say, size
+from jdq.cli.output import counted, json_option, print_json, print_table, say, size
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
     from jdq.store.maintenance.listing import DatasetSummary, SpaceSummary
     from jdq.store.maintenance.verify import VerifyReport
+
+DATASET_COLUMNS = ("dataset", "version", "rows", "label", "classes", "features")
+SPACE_COLUMNS = ("space", "encoder", "dim", "rows", "shards", "size")
 
 version_option = click.option(
     "--version", type=VERSION, metavar="V", help="Version, or its first digits.  [default: the newest]"
@@ -51,12 +54,12 @@ def list_(everything: bool, as_json: bool) -> None:
         print_json(asdict(summary))
         return
     if summary.datasets:
-        print_table(["dataset", "version", "rows", "label", "classes", "features"], list(map(_row, summary.datasets)))
+        print_table(DATASET_COLUMNS, list(map(dataset_row, summary.datasets)))
     if summary.spaces:
         say()
-        print_table(["space", "encoder", "dim", "rows", "shards", "size"], list(map(_space_row, summary.spaces)))
+        print_table(SPACE_COLUMNS, list(map(space_row, summary.spaces)))
     if summary.left_out:
-        tables = "1 table" if summary.left_out == 1 else f"{summary.left_out:,} tables"
+        tables = counted(summary.left_out, "table")
         say(f"{tables} imported only for predictions left out; to list all: jdq store ls --all", err=True)
     elif not summary.datasets and not summary.spaces:
         say(f"the store {summary.root} is empty", err=True)
@@ -179,7 +182,8 @@ def compact(space: str | None, as_json: bool) -> None:
         print_json([asdict(report) for report in reports])
         return
     for report in reports:
-        say(f"{report.space}: {len(report.merged)} shards merged into {len(report.published)}, {report.rows} rows")
+        merged, rows = counted(len(report.merged), "shard"), counted(report.rows, "row")
+        say(f"{report.space}: {merged} merged into {len(report.published)}, {rows}")
         for name in report.damaged:
             say(f"shard {name} is damaged and was skipped\n  try: jdq store verify --repair", err=True)
 
@@ -242,13 +246,14 @@ def _print_verify(report: VerifyReport) -> None:
         say(f"  {finding.repaired or 'not repaired'}")
     for finding in report.incomplete:
         say(f"{finding.kind}: {finding.path}: {finding.fact}")
-    say(
-        f"{'sound' if report.sound else f'{len(report.findings)} findings'}: {report.spaces} feature spaces, "
-        f"{report.shards} shards, {report.rows} rows, {size(report.size_bytes)}, {report.datasets} dataset versions"
-    )
+    found = "sound" if report.sound else counted(len(report.findings), "finding")
+    features = f"{counted(report.spaces, 'feature space')}, {counted(report.shards, 'shard')}"
+    read = f"{counted(report.rows, 'row')}, {size(report.size_bytes)}, {counted(report.datasets, 'dataset version')}"
+    say(f"{found}: {features}, {read}")
 
 
-def _row(dataset: DatasetSummary) -> list[str]:
+def dataset_row(dataset: DatasetSummary) -> list[str]:
+    """A row under DATASET_COLUMNS."""
     states = {None: "space gone", 0: "complete"}
     features = [
         f"{extraction.space[:12]} {states.get(extraction.missing, f'{extraction.missing} missing')}"
@@ -264,7 +269,8 @@ def _row(dataset: DatasetSummary) -> list[str]:
     ]
 
 
-def _space_row(space: SpaceSummary) -> list[str]:
+def space_row(space: SpaceSummary) -> list[str]:
+    """A row under SPACE_COLUMNS."""
     return [
         space.space[:12],
         space.encoder,

@@ -6,14 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from jdq.cli.certain import requested
 from jdq.cli.client import BadRequest
+from jdq.cli.submit.checks import checked_encoder
+from jdq.cli.submit.extract import extraction
+from jdq.cli.submit.find_label_errors import label_errors_spec
+from jdq.cli.submit.fine_tune import fine_tune_spec
+from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
+from jdq.cli.submit.predict import maker_of
+from jdq.cli.submit.sending import made_by
 from jdq.client import results
 from jdq.client.connection import Connection, InProcess
 from jdq.client.division import division_of
 from jdq.client.inputs import Columns, Data, Table, imported
 from jdq.client.job import Job, dataset_of
 from jdq.client.suggestions import python_errors
+from jdq.worker.encoder.options import parse_poolings
+from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.heads.options import DEFAULT_HEAD
+from jdq.worker.queue.contract import Predict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,11 +91,6 @@ class Client:
         several are joined. label: its label column, or the labels of a list of texts. name: of the dataset in the
         store. skip_empty: leave out rows without a text. The other options are those of `jdq submit extract`.
         """
-        from jdq.cli.submit.checks import checked_encoder
-        from jdq.cli.submit.sending import made_by
-        from jdq.worker.encoder.options import parse_poolings
-        from jdq.worker.queue.contract import Extract
-
         connection = self._connection
         encoder = checked_encoder(connection, encoder or connection.config.encoder)
         try:
@@ -93,15 +99,8 @@ class Client:
             raise BadRequest(str(error)) from None
         reading = {"missing_labels": missing_labels, "empty_text": "skip" if skip_empty else "error"}
         version = self._imported(data, text, label, name, **reading)
-        spec = Extract(
-            dataset=version.name,
-            version=version.version,
-            encoder=encoder,
-            max_length=max_length,
-            precision=precision or connection.config.precision,
-            on_error=on_error,
-            pooling=poolings,
-        )
+        wanted = {"max_length": max_length, "on_error": on_error, "pooling": poolings}
+        spec = extraction(connection, encoder, precision, version, **wanted)
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.features)
 
     @python_errors
@@ -132,14 +131,11 @@ class Client:
         dataset of the store. repeats: splits to measure on. The job's id is the head's. The options are those of `jdq
         submit train-head`.
         """
-        from jdq.cli.submit.head_spec import head_options_of, head_spec
-
         fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}
         options = head_options_of([head], label_separator, dict(params or {}), searching=False, **fit)
+        of = (dataset_of(dataset), version, space, label)
         with division_of(split_column, group_column, test) as division:
-            spec, after = head_spec(
-                self._connection, options, dataset_of(dataset), version, space, label, None, division, repeats
-            )
+            spec, after = head_spec(self._connection, options, *of, None, division, repeats)
         return self._submitted(spec, after, results.metrics)
 
     @python_errors
@@ -165,19 +161,16 @@ class Client:
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
-        trials: a number, or a time such as "10m". heads: the kinds to try. repeats: splits to measure the best head on. The job's id is the best head's. The
-        other options are those of `train_head`.
+        trials: a number, or a time such as "10m". heads: the kinds to try. repeats: splits to measure the best head on.
+        The job's id is the best head's. The other options are those of `train_head`.
         """
-        from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
-
         count, multi_label = GRID if trials is None else str(trials), label_separator is not None
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
         options = head_options_of(heads, label_separator, {}, searching=True, **fit)
+        of = (dataset_of(dataset), version, space, label)
         with division_of(split_column, group_column, test) as division:
-            spec, after = head_spec(
-                self._connection, options, dataset_of(dataset), version, space, label, wanted, division, repeats
-            )
+            spec, after = head_spec(self._connection, options, *of, wanted, division, repeats)
         return self._submitted(spec, after, results.trials)
 
     @python_errors
@@ -208,13 +201,6 @@ class Client:
         data: as for `extract`, or the name of a dataset, or the job that extracted it. The options are those of
         `jdq submit fine-tune`.
         """
-        from jdq.cli.submit.checks import checked_encoder
-        from jdq.cli.submit.data import check_classes
-        from jdq.cli.submit.sending import made_by
-        from jdq.cli.submit.split import split_of
-        from jdq.worker.finetune.options import FineTuneOptions, check_options
-        from jdq.worker.queue.contract import FineTune
-
         connection = self._connection
         encoder = checked_encoder(connection, encoder or connection.config.encoder)
         options = FineTuneOptions(
@@ -233,12 +219,8 @@ class Client:
         reading = {"empty_text": "skip" if skip_empty else "error", "command": "jdq submit fine-tune"}
         version = self._imported(data, text, label, name, **reading)
         column = label if isinstance(label, str) else None
-        check_classes(connection, version, column, label_separator)
         with division_of(split_column, group_column, test) as division:
-            split = split_of(connection, division, version, column)
-        spec = FineTune(
-            dataset=version.name, version=version.version, options=options, label_column=column, split=split
-        )
+            spec = fine_tune_spec(connection, options, version, column, division)
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics)
 
     @python_errors
@@ -250,31 +232,84 @@ class Client:
         model: str | Job[Any] | None = None,
         text: Columns = None,
         name: str | None = None,
+        abstain_at: float | None = None,
+        sets: float | None = None,
     ) -> Job[pd.DataFrame]:
         """Classifies each row with a head or a fine-tuned model: its id, or the job that trains it.
 
         data: as for `extract`, or the name of a dataset. The result: the table with `predicted_label` and
-        `probability_CLASS`. A row without a text has no prediction.
+        `probability_CLASS`. A row without a text has no prediction. abstain_at: the label is "" where it is too
+        uncertain for so many of the labels to be right. sets: a column `label_set` has the right label in so many rows.
         """
-        from jdq.cli.submit.predict import maker_of
-        from jdq.worker.queue.contract import Predict
-
         if (head is None) == (model is None):
             raise BadRequest("give either head or model")
-        head, model = _id(head), _id(model)
-        after = maker_of(self._connection, head, model)
+        head, model = (each.id if isinstance(each, Job) else each for each in (head, model))
+        certain = requested(abstain_at, sets)
+        after = maker_of(self._connection, head, model, certain)
         reading = {"unlabelled": True, "can_be_unlabelled": False, "empty_text": "keep"}
         command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
         version = self._imported(data, text, None, name, prefix="predict-", command=command, **reading)
-        spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
-        return self._submitted(spec, after, results.predictions)
+        spec = Predict(dataset=version.name, version=version.version, head=head, model=model, certain=certain)
+        return self._submitted(spec, after, results.table)
+
+    @python_errors
+    def find_label_errors(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        head: Literal["auto", "hybrid"] = "auto",
+        label: str | None = None,
+        label_separator: str | None = None,
+        folds: int = 5,
+        seed: int = 0,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Lists the rows whose label is probably wrong, the likeliest first, with the label that others suggest.
+
+        The options are those of `jdq submit find-label-errors` and of `train_head`.
+        """
+        options: dict[str, Any] = {"head": head, "folds": folds, "seed": seed}
+        of = (dataset_of(dataset), version, space, label)
+        spec, after = label_errors_spec(self._connection, *of, label_separator, **options)
+        return self._submitted(spec, after, results.table)
+
+    @python_errors
+    def find_duplicates(
+        self,
+        dataset: str | Job[Any] | None = None,
+        *,
+        against: str | Job[Any] | None = None,
+        across_split: bool = False,
+        label: str | None = None,
+        least: float | None = None,
+        version: str | None = None,
+        space: str | None = None,
+    ) -> Job[pd.DataFrame]:
+        """Lists the rows whose text is nearly that of an earlier row, the most similar first.
+
+        against: instead of an earlier row, a row of this dataset. across_split: instead, for rows of the test part, a
+        row of the others. The options are those of `jdq submit find-duplicates`.
+        """
+        from jdq.cli.submit.find_duplicates import duplicates_spec
+
+        spec, after = duplicates_spec(
+            self._connection,
+            dataset_of(dataset),
+            version,
+            space,
+            against=dataset_of(against),
+            across_split=across_split,
+            label_column=label,
+            least=least,
+        )
+        return self._submitted(spec, after, results.table)
 
     @python_errors
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:
         """The heads and fine-tunes of a dataset, the best macro-F1 first: the rows of `jdq compare`.
 
-        Those that were measured on other test rows are last; `comparable` is then false, and `why` says how they
-        differ.
+        Those that were measured on other test rows are last: `comparable` is false, and `why` says how they differ.
         """
         return results.comparison(self._connection, dataset_of(dataset), version, label)
 
@@ -292,7 +327,3 @@ class Client:
     ) -> DatasetVersion:
         self._connection.jobbook  # noqa: B018 - fails before the import where Redis does not answer
         return imported(self._connection, dataset_of(data), text, label, name, **options)
-
-
-def _id(trained: str | Job[Any] | None) -> str | None:
-    return trained.id if isinstance(trained, Job) else trained

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jdq.cli.client import Client as CommandClient
+from jdq.client.suggestions import in_python
 
 if TYPE_CHECKING:
     from jdq.client.in_process import InProcessJobs
@@ -25,7 +26,7 @@ class Connection(CommandClient):
     def note(self, text: str) -> None:
         """Prints it on stderr."""
         if not self.quiet:
-            super().note(text)
+            super().note(in_python(text))
 
 
 class InProcess(Connection):

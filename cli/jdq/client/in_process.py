@@ -53,6 +53,8 @@ class InProcessJobs(JobBook):
         priority: str = "normal",
         job: str | None = None,
         owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds the job, which starts when those before it have ended. Raises UnknownJob, DependencyEnded."""
         for needed in after:
@@ -65,6 +67,10 @@ class InProcessJobs(JobBook):
     def ids(self, *, since: float | None = None) -> list[str]:
         """The ids of all jobs, newest first."""
         return [id for id, job in reversed(self._jobs.items()) if since is None or job.created >= since]
+
+    def jobs(self, *, since: float | None = None) -> list[Job]:
+        """The same jobs."""
+        return self.read(self.ids(since=since))
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
@@ -113,7 +119,11 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def _archived(self, ids: Sequence[str]) -> list[Job]:
+        return []
+
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that this process has."""
         return [self._now(self._jobs[job]) for job in ids if job in self._jobs]
 
     def _now(self, job: Job) -> Job:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jdq.cli.client import BadRequest
+from jdq.client.suggestions import TEXTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 Data: TypeAlias = "pd.DataFrame | pd.Series[Any] | Path | str | Sequence[str] | Sequence[Path]"
 Table: TypeAlias = "pd.DataFrame | Path | str"
 Columns: TypeAlias = str | Sequence[str] | None
-TEXTS = "texts"
 
 
 @contextmanager

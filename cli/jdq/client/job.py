@@ -77,7 +77,8 @@ class Job(Generic[R]):
 
     def result(self) -> R:
         """The result, after waiting for it. Raises JobNotSucceeded."""
-        self.wait()
+        # A job that has ended needs no second bar below that of `wait`.
+        self.wait(quiet=self._connection.quiet or self._record().state.ended)
         return self._read(self._connection, self._record())
 
     @python_errors

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 def reader_of(job: Job) -> Callable[[Connection, Job], Any]:
     """The function that reads the result of a job of this kind."""
-    readers: dict[str, Callable[[Connection, Job], Any]] = {"extract": features, "predict": predictions}
-    searched = getattr(job.spec, "search", None) is not None
-    return readers.get(job.kind, trials if searched else metrics)
+    from jdq.worker.queue.contract import WITH_TABLE, Extract
+
+    if isinstance(job.spec, Extract):
+        return features
+    if isinstance(job.spec, WITH_TABLE):
+        return table
+    return trials if getattr(job.spec, "search", None) is not None else metrics
 
 
 def features(connection: Connection, job: Job) -> Features:
@@ -54,18 +58,19 @@ def trials(_: Connection, job: Job) -> pd.DataFrame:
     return pd.DataFrame((job.result or {})["search"]["trials"])
 
 
-def predictions(connection: Connection, job: Job) -> pd.DataFrame:
-    """The table with `predicted_label` and `probability_CLASS`; a row without a text has neither."""
+def table(connection: Connection, job: Job) -> pd.DataFrame:
+    """The table of the job. A prediction's row without a text has neither `predicted_label` nor probabilities."""
     import pandas as pd
 
-    from jdq.cli.jobs.tables import predictions_file, probability_columns
+    from jdq.cli.jobs.tables import number_columns, table_file
     from jdq.store.table.written import read_records
 
-    header, *rows = read_records(predictions_file(connection, job))
+    header, *rows = read_records(table_file(connection, job))
     frame = pd.DataFrame(rows, columns=list(header), dtype=object)
-    first = probability_columns(header)
-    frame.iloc[:, first - 1] = frame.iloc[:, first - 1].where(frame.iloc[:, first] != "", None)
-    numbers = {name: pd.to_numeric(frame[name]) for name in header[first:]}
+    first = number_columns(job.kind, header)
+    if job.kind == "predict":
+        frame.iloc[:, first - 1] = frame.iloc[:, first - 1].where(frame.iloc[:, first] != "", None)
+    numbers = {name: pd.to_numeric(frame[name]).astype(float) for name in header[first:]}
     return frame.assign(**numbers)
 
 

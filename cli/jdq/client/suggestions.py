@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from jdq.client.inputs import TEXTS
-
 P = ParamSpec("P")
 R = TypeVar("R")
 METHODS: dict[tuple[str, ...], str] = {
@@ -20,6 +18,8 @@ METHODS: dict[tuple[str, ...], str] = {
     ("submit", "train-head"): "train_head",
     ("submit", "fine-tune"): "fine_tune",
     ("submit", "predict"): "predict",
+    ("submit", "find-label-errors"): "find_label_errors",
+    ("submit", "find-duplicates"): "find_duplicates",
 }
 OF_JOBS = {("status",): "describe()", ("retry",): "retry()", ("cancel", "--force"): "cancel(force=True)"}
 ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "search": "trials"}
@@ -27,7 +27,9 @@ ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "s
 PANDAS = {"encoding": "encoding", "delimiter": "sep", "skip_lines": "skiprows", "sheet": "sheet_name"}
 FLAGS = ("skip_empty", "unlabelled", "no_quotes", "no_header", "search")
 OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?:[ =](\d+|skip|cls|mean|encoder|none|float32|bfloat16|[A-Z]+)\b)?")
-FRAME = re.compile(rf"\S*/jdq-\w+/{TEXTS}\.parquet")
+# The file that a data frame is written to, and the dataset that it is by default.
+TEXTS = "texts"
+FRAME = re.compile(rf"(?:^|\S*/jdq-\w+/){TEXTS}\.parquet")
 
 # The parameters of the methods below.
 _defaults: dict[str, dict[str, Any]] = {}

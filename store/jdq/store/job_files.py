@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from jdq.store.files.digests import (
     read_json,
     to_json,
 )
-from jdq.store.files.publish import publish, replace
+from jdq.store.files.publish import publish, remove, replace
 
 # Job ids come from the network and become folder names.
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -60,6 +61,20 @@ class JobFiles:
     def get_json(self, job: str, name: str) -> dict[str, Any]:
         """The named JSON object. Raises NoResult."""
         return self._read(job, self._named(job, name, "json"), name, lambda path: read_json(path, dict[str, Any]))
+
+    def replace_json(self, job: str, name: str, value: Mapping[str, Any] | msgspec.Struct) -> None:
+        """Store a named JSON object of a job, in place of the one that is there."""
+        replace(self._named(job, name, "json"), to_json(value))
+
+    def remove_json(self, job: str, name: str) -> None:
+        """Remove a named JSON object of a job, if there is one."""
+        path = self._named(job, name, "json")
+        with contextlib.suppress(FileNotFoundError):
+            remove(path, trash_in=path.parent)
+
+    def jobs_with(self, name: str) -> list[str]:
+        """The ids of the jobs that have a JSON object of this name."""
+        return sorted(path.parent.name for path in self._folder.glob(f"[!.]*/{name}.json"))
 
     def put_array(self, job: str, name: str, array: np.ndarray) -> bool:
         """Store a named array of a job; False where it already exists, and is kept. ValueError for objects."""

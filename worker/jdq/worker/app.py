@@ -14,6 +14,7 @@ from celery import signals
 
 from jdq.store.location import share_with_group
 from jdq.worker.config import read_config
+from jdq.worker.process.archiver import Archiver
 from jdq.worker.process.child_watch import Child, ChildWatch
 from jdq.worker.process.devices import device_of, show_only
 from jdq.worker.process.logs import WORKER_NAME, configure_logging, silence_other_lines
@@ -60,6 +61,7 @@ def _register(sender: Any, **_: Any) -> None:
     runtime = Runtime(config, worker=sender.hostname, queue=queues[0])
     heartbeat = WorkerHeartbeat(runtime, device=device_of(config, queues[0]))
     heartbeat.start()
+    Archiver(runtime).start()
     _heartbeats.append(heartbeat)
     if usable:
         show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage, reported_use))

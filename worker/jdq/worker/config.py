@@ -23,6 +23,13 @@ from jdq.worker.encoder.options import AUTO, Precision
 DEFAULT_ENCODER = "facebook/bart-base"
 
 _Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+_WebTokens = Annotated[
+    str,
+    Meta(
+        pattern=r"^$|^[\w.@+-]{1,64}=[0-9a-f]{64}(,[\w.@+-]{1,64}=[0-9a-f]{64})*$",
+        description="owners and digests of tokens, such as alice=9f86...; `jdq web --new-token OWNER` makes one",
+    ),
+]
 _User = Annotated[
     str, Meta(pattern=r"^[\w.@+-]{1,64}$", description="1 to 64 letters, digits and . _ @ + - without spaces")
 ]
@@ -41,6 +48,7 @@ _Quotas = Annotated[
     ),
 ]
 _Names = Annotated[str, Meta(description="a list of names, separated by commas")]
+_Folders = Annotated[str, Meta(description="folders, or HERE=THERE, separated by commas")]
 _Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
 _Url = Annotated[
     str,
@@ -59,6 +67,11 @@ _Gpus = Annotated[
 ]
 _Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
 _Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
+_Urls = Annotated[
+    str,
+    Meta(pattern=r"^$|^[a-z][a-z0-9+.-]*://\S+( +[a-z][a-z0-9+.-]*://\S+)*$", description="URLs, separated by spaces"),
+]
+_Days = Annotated[float, Meta(ge=0, description="a number of days, 0 or more")]
 _Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
@@ -106,15 +119,28 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: _Tokens = 0
+    # How long ended jobs stay in Redis; then they are only in the store.
+    keep_jobs_days: _Days = 30.0
+    # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
+    worker_folders: _Folders = ""
+    # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
+    notify: _Urls = ""
     # What an hour of one device costs, in any currency; 0 where it is not known.
     device_hour_price: _Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
     classifiers: _Names = ""
+    # Who may log in to the pages of `jdq web`.
+    web_tokens: _WebTokens = ""
 
     @property
     def allowed_classifiers(self) -> tuple[str, ...]:
         """The names in `classifiers`."""
         return tuple(name.strip() for name in self.classifiers.split(",") if name.strip())
+
+    @property
+    def owner_of_token(self) -> dict[str, str]:
+        """The owners in `web_tokens`, by the digest of their token."""
+        return {digest: owner for owner, digest in _by_owner(self.web_tokens)}
 
     @property
     def share_of(self) -> dict[str, float]:
@@ -172,8 +198,8 @@ _OTHER_VARIABLES = """
     JDQ_GRAFANA_PORT JDQ_PROMETHEUS_PORT JDQ_PROMETHEUS_RETENTION
     JDQ_REDIS_ADDRESS JDQ_REDIS_BIND JDQ_REDIS_MAXMEMORY
     JDQ_REDIS_MEMORY JDQ_REDIS_OPTIONS JDQ_REDIS_PASSWORD JDQ_REDIS_PORT JDQ_REDIS_SCHEME JDQ_REDIS_TLS_PORT
-    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_PIDS JDQ_WORKER_TMP
-    JDQ_LEASED_GPU JDQ_WORKER_NAME
+    JDQ_TASK_EVENTS JDQ_TLS JDQ_UID JDQ_VERSION JDQ_WORKER_MEMORY JDQ_WORKER_TMP
+    JDQ_LEASED_GPU JDQ_WORKER_NAME JDQ_WEB_BIND JDQ_WEB_PORT
     JDQ_BENCHMARK_ROWS JDQ_CONTAINER_ENGINE JDQ_FAULT_ROUNDS JDQ_MUTANT_FILE JDQ_MUTATED_FILE JDQ_POWER_CUTS
     JDQ_RACE_SECONDS JDQ_TEST_DATA
 """.split()  # noqa: SIM905 - a literal list would take a line per name
@@ -285,6 +311,7 @@ def _converted(source: str, value: Any, kind: Any) -> Any:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         shown = re.sub(".*@", "***@", value) if isinstance(value, str) else value  # a URL's password
+        shown = "***" if kind is _Urls else shown
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         wanted = f"one of {', '.join(choices)}" if choices else kind.__metadata__[0].description
         raise ConfigError(f"{source} is {shown!r}; it must be {wanted}") from None

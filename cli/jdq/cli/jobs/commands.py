@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,9 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.jobs.history import prune, rm, time_of
-from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.jobs.tables import Target, copy_table, target_options
 from jdq.cli.output import duration, json_option, moment, print_json, print_table, say
+from jdq.cli.paths import STDOUT
 from jdq.worker.queue.contract import KINDS, NOBODY, JobState
 from jdq.worker.queue.exit_codes import ExitCode
 
@@ -27,8 +29,10 @@ def status(job: str, as_json: bool) -> None:
     """Show the state and progress of JOB."""
     from jdq.cli.jobs.progress import describe_job
     from jdq.cli.jobs.summary import summary
+    from jdq.cli.jobs.waiting import explained
 
-    known = Client().job(job)
+    client = Client()
+    [known] = explained(client.jobbook, [client.job(job)])
     if as_json:
         print_json(describe_job(known))
         return
@@ -40,6 +44,8 @@ def status(job: str, as_json: bool) -> None:
 def _about(job: Job) -> Iterator[str]:
     by = "" if job.owner == NOBODY else f" by {job.owner}"
     yield f"{job.kind} of dataset {job.spec.dataset} {job.spec.version}, submitted {moment(job.created)}{by}"
+    if job.time_limit_s is not None:
+        yield f"time limit {duration(job.time_limit_s)}"
     yield f"{job.chunks_done} of {job.chunks_total} chunks done, {job.chunks_leased} running"
     for worker in job.workers:
         yield f"running on {worker}"
@@ -72,17 +78,21 @@ def jobs(
     as_json: bool,
 ) -> None:
     """List jobs, newest first; remove old ones."""
+    from jdq.cli.jobs.waiting import explained
+
     if context.invoked_subcommand:
         return
     if mine and owner is not None:
         raise click.UsageError("--mine and --owner exclude each other")
     client = Client()
     wanted = (state, client.config.user if mine else owner, kind)
-    known = client.jobbook.jobs(since=time_of(since, "--since") if since else None)
-    _list([job for job in known if _matches(job, *wanted)][:limit], as_json)
+    known = client.jobbook.newest(since=time_of(since, "--since") if since else None)
+    listed = list(islice((job for job in known if matches(job, *wanted)), limit))
+    _list(explained(client.jobbook, listed), as_json)
 
 
-def _matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
+def matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
+    """Whether the job has all of these that are given."""
     return state in (None, job.state) and owner in (None, job.owner) and kind in (None, job.kind)
 
 
@@ -147,7 +157,7 @@ def watch(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job", type=JOB)
-@target_options("File for a prediction's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
+@target_options("File for the job's table (.csv, .tsv, .jsonl, .parquet), or - for stdout.")
 @json_option
 def result(job: str, to: Target | None, as_json: bool) -> None:
     """Print the result of JOB.
@@ -156,6 +166,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
     """
     from jdq.cli.jobs.progress import describe_result
     from jdq.cli.jobs.results import print_result
+    from jdq.worker.queue.contract import WITH_TABLE
 
     client = Client()
     ended = client.job(job)
@@ -172,7 +183,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
         print_json(describe_result(ended))
     else:
         print_result(ended)
-        if to is None and ended.kind == "predict":
+        if to is None and isinstance(ended.spec, WITH_TABLE):
             say(f"the table: jdq result {ended.id} --to out.csv", err=True)
 
 

@@ -1,8 +1,9 @@
-"""`jdq jobs rm`, `prune`: remove jobs that have ended from the history."""
+"""`jdq jobs rm`, `prune`, `jdq recover`: remove ended jobs from the history, or rebuild it from the store."""
 
 from __future__ import annotations
 
 import datetime
+import re
 import time
 
 import click
@@ -11,13 +12,22 @@ from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.output import counted, say
 
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str, option: str) -> float:
+    """A length of time such as 2h, in seconds. option: named in the error."""
+    length = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
+    if length is None or not float(length[1]):
+        raise click.BadParameter(f"{text!r} is no length of time such as 30m, 2h or 1d", param_hint=option)
+    return float(length[1]) * UNITS[length[2]]
+
 
 def time_of(text: str, option: str) -> float:
     """A date, or an age, as seconds since 1970. option: named in the error."""
-    units = {"m": 60, "h": 3600, "d": 86400}
     try:
-        if text[-1:] in units:
-            return time.time() - float(text[:-1]) * units[text[-1]]
+        if text[-1:] in UNITS:
+            return time.time() - float(text[:-1]) * UNITS[text[-1]]
         return datetime.datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a date nor an age such as 36h", param_hint=option) from None
@@ -59,3 +69,13 @@ def prune(older_than: str, everybody: bool) -> None:
     ended = client.jobbook.ended_before(time_of(older_than, "--older-than"))
     removed = client.jobbook.forget([job for job, owner in ended if everybody or owner == client.config.user])
     say(f"{counted(len(removed), 'job')} removed", err=True)
+
+
+@click.command()
+def recover() -> None:
+    """Rebuild the history from the store.
+
+    For a Redis that has lost its data. Every job that had ended is listed again, with its result. Jobs that had not
+    ended are lost: submit them again; features that are in the store are not computed again.
+    """
+    say(f"{counted(Client().jobbook.recover(), 'job')} recovered", err=True)

@@ -28,11 +28,13 @@ def logs(job: str, follow: bool) -> None:
     jdq logs extract-k3v9x2pq
     jdq logs -f fine-tune-7c2mhq4z
     """
-    from jdq.worker.queue.jobbook import lines_key
+    from jdq.worker.queue.archive import archived_lines, lines_key
 
     client = Client()
     stream = lines_key(client.job(job).id)
     last = "0"
+    for line in archived_lines(client.job_files(), job):
+        say(line)
     while True:
         ended = client.job(job).state.ended
         # Read after the state, so that the last lines are not missed; a short wait, so that the end is seen.
@@ -41,6 +43,14 @@ def logs(job: str, follow: bool) -> None:
             last = entry
         if not follow or ended:
             return
+
+
+def last_lines(client: Client, job: str, count: int) -> list[str]:
+    """The last lines of the job, at most so many, oldest first."""
+    from jdq.worker.queue.archive import lines_key
+
+    entries: Any = client.redis.xrevrange(lines_key(job), count=count)
+    return [fields["line"] for _, fields in reversed(entries)]
 
 
 def _lines(client: redis.Redis, stream: str, last: str, *, block: int | None) -> list[tuple[str, str]]:

@@ -42,10 +42,10 @@ class Overview:
 
 
 class Throughput:
-    """Tokens per second of all jobs together, over time."""
+    """Tokens per second of all jobs together, over time: the last `length` values."""
 
-    def __init__(self) -> None:
-        self.history: deque[float] = deque(maxlen=HISTORY)
+    def __init__(self, length: int = HISTORY) -> None:
+        self.history: deque[float] = deque(maxlen=length)
         self._last: tuple[float, int] | None = None
 
     def add(self, at: float, tokens: int) -> None:
@@ -75,12 +75,20 @@ def totals(jobs: Iterable[Job]) -> str:
 
 def queue_line(queue: str, overview: Overview) -> str:
     """How many chunks wait for the queue's workers, and how many of these are busy."""
-    of_queue = [job for job in overview.jobs if job.queue == queue and not job.state.ended]
-    leased = sum(job.chunks_leased for job in of_queue)
-    pending = sum(max(0, job.chunks_total - job.chunks_done - job.chunks_leased) for job in of_queue)
+    leased = sum(job.chunks_leased for job in _open(queue, overview.jobs))
+    pending = pending_chunks(queue, overview.jobs)
     living = [worker for worker in overview.workers if worker.queue == queue and worker.state != "dead"]
     busy = sum(worker.state == "busy" for worker in living)
     return f"{queue} queue: {pending:,} chunks pending, {leased:,} leased; {busy} of {len(living)} workers busy"
+
+
+def pending_chunks(queue: str, jobs: Iterable[Job]) -> int:
+    """How many chunks of the jobs wait for the queue's workers."""
+    return sum(max(0, job.chunks_total - job.chunks_done - job.chunks_leased) for job in _open(queue, jobs))
+
+
+def _open(queue: str, jobs: Iterable[Job]) -> list[Job]:
+    return [job for job in jobs if job.queue == queue and not job.state.ended]
 
 
 def head_lines(overview: Overview) -> list[str]:

@@ -72,11 +72,11 @@ def activity(job: Job) -> str | None:
     if job.live or job.counts.get("computed") or "trials_total" in job.counts:
         return None
     match job.kind:
-        case "train-head":
+        case "train-head" | "find-label-errors" | "find-duplicates":
             return "reading features"
         case "fine-tune":
             return f"loading {job.spec.options.encoder}"  # type: ignore[union-attr]
-        case _ if not job.chunks_done:
+        case "extract" | "predict" if not job.chunks_done:
             return "planning"
         case _ if job.queue == "gpu":
             return f"loading {getattr(job.spec, 'encoder', None) or 'the encoder'}"
@@ -163,6 +163,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "owner": job.owner,
         "held_back": job.held_back,
+        "time_limit_s": job.time_limit_s,
         "state": str(job.state),
         "waits_for": job.waits_for,
         "dataset": job.spec.dataset,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jdq.cli.jobs.progress import describe_result
-from jdq.cli.output import duration, print_json, print_table, say
+from jdq.cli.output import counted, duration, print_json, print_table, say
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 UNKNOWN_SHARE = 0.01
+MOST = 10  # pairs of labels
 
 
 def print_result(job: Job) -> None:
@@ -25,6 +26,10 @@ def print_result(job: Job) -> None:
             print_model(record)
         case "predict":
             _print_predictions(record)
+        case "find-duplicates":
+            _print_duplicates(record)
+        case "find-label-errors":
+            _print_label_errors(record)
         case _:
             print_json(record)
 
@@ -33,20 +38,38 @@ def _print_extract(record: dict[str, Any]) -> None:
     by = f" by the {' and '.join(record['paths'])} path" if record["paths"] and record["computed"] else ""
     say(f"{record['computed']:,} computed{by}, {record['reused']:,} reused")
     if record["skipped"]:
-        say(f"{record['skipped']:,} texts have no finite feature and were left out; jdq logs names their rows")
+        say(f"{counted(record['skipped'], 'text')} without a finite feature left out; jdq logs names the rows")
     # Unknown tokens are counted in whole texts; jobs of older workers counted all tokens only after truncation.
     tokens = max(record["tokens_before_truncation"], record["unknown_tokens"])
     if record["unknown_tokens"] > UNKNOWN_SHARE * tokens:
         share = record["unknown_tokens"] / tokens
         say(f"warning: the tokenizer does not know {share:.1%} of the tokens; is it the right encoder?", err=True)
-    if record["truncated"]:
-        say(f"{record['truncated']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
+    _say_truncated(record["truncated"], record["max_length"])
     say(f"dataset {record['dataset']} {record['version']}, {record['rows']:,} rows x {record['dim']}")
     for pooling, space in record.get("spaces", {"cls": record["space"]}).items():
         say(f"feature space {space} ({record['encoder']}, {record['precision']}, {pooling})")
     if reason := record.get("pooling_reason"):
         say(f"pooling {record['pooling']}: {reason}")
     say(f"took {duration(record['wall_s'])}")
+
+
+def _print_duplicates(record: dict[str, Any]) -> None:
+    other = "the other parts" if record["across_split"] else record["against"] or "earlier rows"
+    rows = f"{record['rows']:,} rows of {record['dataset']} {record['version']}"
+    say(f"{record['found']:,} of {rows} are near-duplicates of {other}, {record['equal_texts']:,} of them equal texts")
+    say(f"similarity: at least {record['least']:.3f}; of any two texts {record['typical']:.3f} in the median")
+    for warning in record["warnings"]:
+        say(f"warning: {warning}", err=True)
+
+
+def _print_label_errors(record: dict[str, Any]) -> None:
+    of = f"{record['rows']:,} labels of {record['dataset']} {record['version']} in column {record['label_column']}"
+    say(f"{record['suspects']:,} of {of} are probably wrong; estimated errors: {record['estimated_errors']:,}")
+    print_table(
+        ["given", "suggested", "rows"], [[given, other, f"{n:,}"] for given, other, n in record["pairs"][:MOST]]
+    )
+    for warning in record["warnings"]:
+        say(f"warning: {warning}", err=True)
 
 
 def print_head(record: dict[str, Any]) -> None:
@@ -75,12 +98,16 @@ def print_model(record: dict[str, Any]) -> None:
     """Prints a fine-tune: its record, with its id as `model_id`."""
     origin, options = record["origin"], record["options"]
     say(f"model {record['model_id']} on {origin['dataset']} {origin['dataset_version']}")
-    resumed = f", resumed {record['resumed']} times" if record["resumed"] else ""
+    resumed = f", resumed {counted(record['resumed'], 'time')}" if record["resumed"] else ""
     trained = f"{record['steps']:,} steps in {duration(record['training_time_s'])} on {record['device']}{resumed}"
     say(f"fine-tuned from {options['encoder']}: {trained}; the best at step {record['best_step']:,}")
-    if record["n_cut"]:
-        say(f"{record['n_cut']:,} texts were longer than {record['max_length']:,} tokens and were truncated")
+    _say_truncated(record["n_cut"], record["max_length"])
     _print_measured(record)
+
+
+def _say_truncated(count: int, max_length: int) -> None:
+    if count:
+        say(f"{counted(count, 'text')} longer than {max_length:,} tokens, truncated")
 
 
 def _print_measured(record: dict[str, Any]) -> None:
@@ -105,4 +132,6 @@ def _print_predictions(record: dict[str, Any]) -> None:
     by = record["head_id"] or record["model_id"]
     say(f"{record['rows']:,} rows of {record['dataset']} {record['version']} classified by {by}")
     say(f"{record['computed']:,} texts computed, {record['reused']:,} reused, in {duration(record['wall_s'])}")
+    if (abstained := record.get("abstained")) is not None:
+        say(f"{abstained:,} rows are too uncertain for a label")
     print_table(["label", "rows"], [[label, f"{rows:,}"] for label, rows in record["predicted"].items()])

@@ -13,11 +13,11 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import say
+from jdq.cli.paths import STDOUT, check_writable
 
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
-STDOUT = Path("-")
 # How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -37,10 +37,7 @@ class Target:
 
         if self.path == STDOUT:
             return
-        if self.path.is_dir():
-            raise BadRequest(f"{self.path} is a folder")
-        if not self.path.absolute().parent.is_dir():
-            raise BadRequest(f"no folder {self.path.absolute().parent}")
+        check_writable(self.path)
         if self.ending not in ENDINGS:
             raise BadRequest(f"{self.path} must end in one of: {', '.join(ENDINGS)}")
         if (self.excel_safe or self.bom) and self.ending not in DELIMITED:
@@ -79,11 +76,12 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
 
 
 def copy_table(client: Client, job: Job, target: Target) -> None:
-    """Writes the table of a prediction that succeeded; raises BadRequest where the job wrote none."""
+    """Writes the table of a job that succeeded; raises BadRequest where the job wrote none."""
     from jdq.store.table.written import read_records
 
-    source = predictions_file(client, job)
-    write_table(read_records(source), target, numbers_from=probability_columns(next(iter(read_records(source)))))
+    source = table_file(client, job)
+    header = next(iter(read_records(source)))
+    write_table(read_records(source), target, numbers_from=number_columns(job.kind, header))
 
 
 def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_from: int) -> None:
@@ -108,19 +106,29 @@ def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_fro
     say(f"wrote {target.path}", err=True)
 
 
-def predictions_file(client: Client, job: Job) -> Path:
-    """The table of a prediction that succeeded, checked; raises BadRequest where the job wrote none."""
+def table_file(client: Client, job: Job) -> Path:
+    """The table of a job that succeeded, checked; raises BadRequest where the job wrote none."""
     from jdq.store.job_files import JobFiles
+    from jdq.worker.queue.contract import WITH_TABLE
 
-    if job.kind != "predict":
-        raise BadRequest(f"job {job.id} is a {job.kind}: only a prediction has a table")
+    tables = {spec.kind: spec.table for spec in WITH_TABLE}
+    if job.kind not in tables:
+        raise BadRequest(f"job {job.id} has no table: only these kinds have one: {', '.join(tables)}")
     files = JobFiles(client.store.root)
-    source = files.folder(job.id) / "predictions.csv"
+    source = files.folder(job.id) / tables[job.kind]
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
     if source.with_suffix(".json").exists():  # older jdq wrote none
         files.check(source.with_suffix(".json"))
     return source
+
+
+def number_columns(kind: str, header: Sequence[str]) -> int:
+    """The position of the first number in the table of a job of this kind."""
+    from jdq.worker.queue.contract import WITH_PAGE
+
+    first = {each.kind: each.first_number for each in WITH_PAGE}
+    return header.index(first[kind]) if kind in first else probability_columns(header)
 
 
 def probability_columns(header: Sequence[str]) -> int:

@@ -55,9 +55,10 @@ def _run(client: Client) -> None:
 
     from jdq.cli.jobs.board import Board
     from jdq.cli.jobs.keyboard import Keyboard
+    from jdq.cli.jobs.logs import last_lines
     from jdq.cli.terminal import console
 
-    board = Board(cancel=partial(client.cancel, force=True), logs=lambda job: _last_lines(client, job))
+    board = Board(cancel=partial(client.cancel, force=True), logs=lambda job: last_lines(client, job, LOG_LINES))
     board.overview = _read(client)
     stopped = threading.Event()
     reader = threading.Thread(target=_keep_reading, args=(client, board, stopped), daemon=True)
@@ -90,16 +91,11 @@ def _keep_reading(client: Client, board: Board, stopped: threading.Event) -> Non
 
 def _read(client: Client, machine: Any = None) -> Overview:
     from jdq.cli.jobs.overview import Overview
+    from jdq.cli.jobs.waiting import with_reasons
 
     jobs = client.jobbook.jobs(since=time.time() - RECENT_S)
     workers = client.jobbook.workers()
     older = {worker.job for worker in workers if worker.job} - {job.id for job in jobs}
     jobs += [client.job(job) for job in sorted(older)]
+    jobs = with_reasons(jobs, workers, jobs)
     return Overview(jobs=jobs, workers=workers, use=machine.use(workers) if machine else {})
-
-
-def _last_lines(client: Client, job: str) -> list[str]:
-    from jdq.worker.queue.jobbook import lines_key
-
-    entries: Any = client.redis.xrevrange(lines_key(job), count=LOG_LINES)
-    return [fields["line"] for _, fields in reversed(entries)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jdq.cli.jobs.progress import describe_job
 from jdq.cli.jobs.summary import doing_text, summary
+from jdq.cli.jobs.waiting import explained
 from jdq.cli.output import print_json_line, say
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _print_changes(client: Client, job: Job) -> None:
 def _until_ended(client: Client, job: Job) -> Iterator[Job]:
     """The job as it is now, again and again; the ended job is the last."""
     while True:
-        yield job
+        yield from explained(client.jobbook, [job])
         if job.state.ended:
             return
         time.sleep(REFRESH_S)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from typing import Any
 
 import click
 
@@ -22,17 +24,12 @@ def config() -> None:
 def show(as_json: bool) -> None:
     """Print each setting and where it comes from.
 
-    A value comes from an environment variable, from config.toml in $JDQ_HOME, or is the default. A password in a URL is
+    A value comes from an environment variable, from config.toml in $JDQ_HOME, or is the default. Passwords in URLs are
     masked. What precision `auto` means is settled when the installation first starts.
 
     Example: jdq config show
     """
-    from jdq.worker.queue.connection import without_password
-
-    shown = [
-        setting._replace(value=without_password(setting.value) if setting.name == "broker_url" else setting.value)
-        for setting in settings(os.environ)
-    ]
+    shown = [setting._replace(value=_masked(setting.name, setting.value)) for setting in settings(os.environ)]
     automatic = Client().automatic_precision()
     if as_json:
         print_json({"settings": [setting._asdict() for setting in shown], "automatic_precision": automatic})
@@ -40,6 +37,14 @@ def show(as_json: bool) -> None:
     print_table(["setting", "value", "from"], [[name, _text(value), source] for name, value, source in shown])
     if automatic:
         say(f"precision {AUTO}: {automatic}")
+
+
+def _masked(name: str, value: Any) -> Any:
+    from jdq.worker.queue.connection import without_password
+
+    if name == "notify":
+        return re.sub(r"://\S+", "://***", value)
+    return without_password(value) if name == "broker_url" else value
 
 
 def _text(value: object) -> str:

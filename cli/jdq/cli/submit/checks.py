@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jdq.cli.client import BadRequest, Client
-from jdq.cli.submit.data import encoder_name
+from jdq.cli.paths import seen_by_workers
 from jdq.worker.config import Config
 
 HASH = re.compile(r"hash:[1-9]\d*")
@@ -15,18 +15,21 @@ HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 def checked_encoder(client: Client, encoder: str) -> str:
-    """The encoder as the workers take it: a folder as an absolute path. Raises BadRequest, UnknownTrained.
+    """The encoder as the workers take it: a folder by the path that they see. Raises BadRequest, UnknownTrained.
 
     A folder that only other machines have is not missed where the workers may run there.
     """
-    name = encoder_name(encoder)
-    path = Path(name).expanduser()
+    name, path = encoder, Path(encoder).expanduser()
     if path.is_dir():
+        path = path.resolve()
         if not (path / "config.json").is_file():
             raise BadRequest(f"{path} has no config.json, so it is not an encoder's folder")
-    elif path.is_file():
+        if not any(file.suffix in (".safetensors", ".bin") for file in path.iterdir()):
+            raise BadRequest(f"{path} has no weights: neither model.safetensors nor parts of it")
+        return seen_by_workers(path, client.config.worker_folders)
+    if path.is_file():
         raise BadRequest(f"{name} is a file; an encoder is a folder with config.json and model.safetensors")
-    elif name.startswith("fine-tune-"):
+    if name.startswith("fine-tune-"):
         _check_fine_tune(client, name)
     elif path.is_absolute():
         if client.config.embedded:

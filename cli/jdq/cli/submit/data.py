@@ -213,12 +213,6 @@ def check_classes(client: Client, version: DatasetVersion, column: str | None, l
         client.note(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped")
 
 
-def encoder_name(encoder: str) -> str:
-    """A folder as an absolute path, for the workers; other names (hub, fine-tune's id) unchanged."""
-    path = Path(encoder).expanduser()
-    return str(path.resolve()) if path.is_dir() else encoder
-
-
 def label_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds --multi-label and --label-separator; the command gets `labels_by`, None for one label per row."""
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jdq.cli.certain import certain_options
 from jdq.cli.client import Client
 from jdq.cli.ids import HEAD, MODEL
 from jdq.cli.output import json_option, print_json, print_table, say
-from jdq.cli.programs import program_output, require_worker_packages, trained_path
+from jdq.cli.short_jobs import check_trained, short_jobs
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
+
+if TYPE_CHECKING:
+    from jdq.worker.heads.certainty import Requested
 
 SHOWN = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
 
@@ -21,31 +25,46 @@ SHOWN = ("accuracy", "precision", "recall", "f1", "macro_f1", "roc_auc")
 @click.option("--head", type=HEAD, help="Id of the head; see `jdq heads ls`.")
 @click.option("--model", type=MODEL, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
 @click.option("--name", help="Name of the dataset in the store.  [default: `evaluate-` and the file's name]")
+@certain_options
 @table_options()
 @json_option
 def evaluate(
-    data: tuple[str, ...], head: str | None, model: str | None, name: str | None, table: dict[str, Any], as_json: bool
+    data: tuple[str, ...],
+    head: str | None,
+    model: str | None,
+    name: str | None,
+    certain: Requested,
+    table: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Measure a head or fine-tune on a labelled file or dataset.
 
-    Prints each metric with its 95 % interval (bootstrap over the rows), and each class. All labelled rows are used, on
-    this machine: needs no Redis and no workers. A label that the head does not know counts as never predicted.
+    Prints each metric with its 95 % interval (bootstrap over the rows), and each class. All labelled rows are used. A
+    label that the head does not know counts as never predicted. Also measures abstention and sets of labels, at 0.9
+    unless --abstain-at and --sets say otherwise. Computes on this machine, without Redis, if torch is installed, else
+    on the workers.
 
     \b
     jdq evaluate new.csv --head train-head-7kq2m9xw
     """
     from jdq.store.datasets.names import EVALUATED, name_from
     from jdq.store.table import table_name
+    from jdq.worker.queue.contract import Evaluate
 
-    require_worker_packages()
     client = Client()
-    path = trained_path(client, head, model)
-    name = name or name_from(f"{EVALUATED}{table_name(data)}")
-    version = files_or_dataset(client, data, name=name, options=read_options(table))
-    column = ["--label-column", table["label_column"]] if table["label_column"] else []
-    measured = json.loads(
-        program_output("jdq.worker.programs.evaluate", [str(path), version.name, version.version, *column])
-    )
+    check_trained(client, head, model)
+    with short_jobs(client) as compute:
+        name = name or name_from(f"{EVALUATED}{table_name(data)}")
+        version = files_or_dataset(client, data, name=name, options=read_options(table))
+        spec = Evaluate(
+            dataset=version.name,
+            version=version.version,
+            head=head,
+            model=model,
+            label_column=table["label_column"],
+            certain=certain,
+        )
+        measured = json.loads(compute(spec))
     for note in measured["notes"]:
         say(f"warning: {note}", err=True)
     if as_json:
@@ -65,8 +84,27 @@ def _print(trained: str, measured: dict[str, Any]) -> None:
         if measured[name] is not None
     ]
     print_table(["metric", "value", "95 % interval"], rows)
+    if certain := measured.get("certain"):
+        say("")
+        _print_certain(certain)
     say("")
     print_classes(measured)
+
+
+def _print_certain(certain: dict[str, Any]) -> None:
+    """What abstention and sets keep of what they promise."""
+    names = {
+        "answered": "answered",
+        "right": f"of these right (promised {certain['abstain_at']:g})",
+        "covered": f"sets with the right label (promised {certain['sets']:g})",
+    }
+    rows = [
+        [shown, f"{certain[name]:.3f}", _span(certain[f"{name}_interval"])]
+        for name, shown in names.items()
+        if certain[name] is not None
+    ]
+    print_table(["certainty", "share", "95 % interval"], rows)
+    say(f"labels per set: {certain['set_size']:.2f} in the mean; {certain['empty']:.1%} of the sets are empty")
 
 
 def _span(interval: list[float] | None) -> str:

@@ -16,6 +16,7 @@ from jdq.worker.encoder.options import AUTO, Precision, parse_poolings
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
+    from jdq.worker.queue.contract import Extract
 
 
 class Poolings(click.ParamType[tuple[str, ...]]):
@@ -40,7 +41,9 @@ class Poolings(click.ParamType[tuple[str, ...]]):
     help=f"Hub name, folder, or id of a fine-tune.  [default: $JDQ_ENCODER, else {DEFAULT_ENCODER}]",
 )
 @click.option(
-    "--max-length", type=click.IntRange(min=3), help="Maximum tokens per text.  [default: the encoder's limit]"
+    "--max-length",
+    type=click.IntRange(min=3),
+    help="Maximum number of tokens per text.  [default: the encoder's limit]",
 )
 @click.option("--name", help="Name of the dataset in the store.  [default: the file's name]")
 @click.option(
@@ -89,22 +92,13 @@ def extract(
     jdq submit extract data.csv
     jdq submit extract postings.csv --text-column description --label-column function --wait
     """
-    from jdq.worker.queue.contract import Extract
-
     client = Client()
     options = read_options(table, unlabelled=unlabelled)
     encoder = checked_encoder(client, encoder or client.config.encoder)
 
     def spec_for(version: DatasetVersion) -> Extract:
-        return Extract(
-            dataset=version.name,
-            version=version.version,
-            encoder=encoder,
-            max_length=max_length,
-            precision=precision or client.config.precision,
-            on_error=on_error,
-            pooling=pooling,
-        )
+        wanted = {"max_length": max_length, "on_error": on_error, "pooling": pooling}
+        return extraction(client, encoder, precision, version, **wanted)
 
     if dry_run is not None:
         dry_run(data, name, options, spec_for)
@@ -112,3 +106,11 @@ def extract(
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     spec = spec_for(import_file(client, data, name=name, options=options))
     send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))
+
+
+def extraction(client: Client, encoder: str, precision: str | None, version: DatasetVersion, **wanted: Any) -> Extract:
+    """The job that computes the version's features."""
+    from jdq.worker.queue.contract import Extract
+
+    precision = precision or client.config.precision
+    return Extract(dataset=version.name, version=version.version, encoder=encoder, precision=precision, **wanted)

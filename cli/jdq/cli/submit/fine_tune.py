@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,11 @@ from jdq.cli.submit.data import (
 )
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
 from jdq.cli.submit.split import Division, split_of, split_options
+from jdq.worker.finetune.options import FineTuneOptions, check_options
+
+if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
+    from jdq.worker.queue.contract import FineTune
 
 
 @click.command("fine-tune")
@@ -29,13 +34,13 @@ from jdq.cli.submit.split import Division, split_of, split_options
 @click.option("--epochs", type=int, default=3, show_default=True, help="Maximum number of epochs.")
 @click.option("--lr", "learning_rate", type=float, default=5e-5, show_default=True, help="Peak learning rate.")
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Texts per step.")
-@click.option("--max-length", type=int, help="Maximum tokens per text.  [default: the model's limit]")
+@click.option("--max-length", type=int, help="Maximum number of tokens per text.  [default: the model's limit]")
 @click.option(
     "--freeze", default="none", show_default=True, help="Layers to freeze: none, encoder, or the encoder's first N."
 )
 @click.option("--lora", type=int, metavar="RANK", help="Train only low-rank updates of the attention weights.")
 @click.option(
-    "--early-stopping", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better score."
+    "--early-stopping", type=int, metavar="EPOCHS", help="Number of epochs without a better score after which to stop."
 )
 @click.option(
     "--seed",
@@ -73,21 +78,24 @@ def fine_tune(
     jdq submit fine-tune data.csv --epochs 4 --wait
     jdq submit fine-tune postings --encoder facebook/bart-large --freeze 6 --lr 2e-5
     """
-    from jdq.worker.finetune.options import FineTuneOptions, check_options
-    from jdq.worker.queue.contract import FineTune
-
     client = Client()
     encoder = checked_encoder(client, encoder or client.config.encoder)
     fine_tune_options = FineTuneOptions(encoder=encoder, label_separator=labels_by, **options)
     check_options(fine_tune_options)
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     version = files_or_dataset(client, data, name=name, options=read_options(table))
-    check_classes(client, version, table["label_column"], labels_by)
-    spec = FineTune(
-        dataset=version.name,
-        version=version.version,
-        options=fine_tune_options,
-        label_column=table["label_column"],
-        split=split_of(client, division, version, table["label_column"]),
-    )
+    spec = fine_tune_spec(client, fine_tune_options, version, table["label_column"], division)
     send(client, spec, sending, after=made_by(client, encoder, "fine-tune"))
+
+
+def fine_tune_spec(
+    client: Client, options: FineTuneOptions, version: DatasetVersion, label_column: str | None, division: Division
+) -> FineTune:
+    """The job. Raises NoLabels, and the errors of `split_of`."""
+    from jdq.worker.queue.contract import FineTune
+
+    check_classes(client, version, label_column, options.label_separator)
+    split = split_of(client, division, version, label_column)
+    return FineTune(
+        dataset=version.name, version=version.version, options=options, label_column=label_column, split=split
+    )

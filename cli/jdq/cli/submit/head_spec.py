@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.jobs.history import UNITS, seconds_of
 from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import check_classes
 from jdq.cli.submit.split import NO_DIVISION, Division, split_of, test_features
@@ -92,9 +92,8 @@ def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: 
     check_metric(metric, multi_label=multi_label)
     if trials == GRID:
         return HeadSearch(heads=heads, metric=metric)
-    if time := re.fullmatch(r"([1-9]\d*)([smh])", trials):
-        seconds = int(time[1]) * {"s": 1, "m": 60, "h": 3600}[time[2]]
-        return HeadSearch(time_s=seconds, heads=heads, metric=metric)
+    if trials[-1:] in UNITS:
+        return HeadSearch(time_s=seconds_of(trials, "--search"), heads=heads, metric=metric)
     if not trials.isdecimal() or int(trials) < 1:
         raise BadRequest(
             f"--search takes a number of random trials or a time, not {trials!r}\n  try: --search=50, or --search=10m"
@@ -115,20 +114,21 @@ def features_of(
     digest = client.store.open_space(space).digest if space else None
     if digest and dataset:
         return _version_in(client, dataset, version, digest), digest, []
-    extractions = [
+    extractions = (
         job
-        for job in client.jobbook.jobs()
+        for job in client.jobbook.newest()
         if isinstance(job.spec, Extract)
         and (job.spec.dataset == dataset or (dataset is None and not is_passing(job.spec.dataset)))
         and (version is None or job.spec.version.startswith(version))
-    ]
-    usable = [job for job in extractions if job.state not in (JobState.FAILED, JobState.CANCELLED)]
-    if not usable:
-        return _extracted_before(client, dataset, version, ended=extractions)
-    job = usable[0]
-    if job is not extractions[0]:
-        skipped = extractions[0]
-        client.note(f"the last extraction, {skipped.id}, {skipped.state}; the features are those of {job.id}")
+    )
+    skipped: list[Job] = []
+    while (job := next(extractions, None)) and job.state in (JobState.FAILED, JobState.CANCELLED):
+        skipped.append(job)
+    if job is None:
+        return _extracted_before(client, dataset, version, ended=skipped)
+    if skipped:
+        last = skipped[0]
+        client.note(f"the last extraction, {last.id}, {last.state}; the features are those of {job.id}")
     extracted = client.store.datasets.get(job.spec.dataset, job.spec.version)
     if digest or job.state == JobState.SUCCEEDED:
         return extracted, digest or (job.result["space"] if job.result else None), []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jdq.cli.certain import certain_options
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import HEAD_TO_COME, MODEL_TO_COME
-from jdq.cli.jobs.tables import STDOUT, Target, copy_table, target_options
+from jdq.cli.jobs.tables import Target, copy_table, target_options
+from jdq.cli.paths import STDOUT
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
 from jdq.cli.submit.sending import Sending, job_options, made_by, send
+
+if TYPE_CHECKING:
+    from jdq.worker.heads.certainty import Requested
 
 
 @click.command()
@@ -20,6 +25,7 @@ from jdq.cli.submit.sending import Sending, job_options, made_by, send
 @click.option("--model", type=MODEL_TO_COME, help="Id of a fine-tuned model, instead of a head; see `jdq models ls`.")
 @target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout; waits for the job.")
 @click.option("--name", help="Name of the dataset in the store.  [default: `predict-` and the file's name]")
+@certain_options
 @table_options(labels=False)
 @job_options
 def predict(
@@ -28,6 +34,7 @@ def predict(
     model: str | None,
     to: Target | None,
     name: str | None,
+    certain: Requested,
     table: dict[str, Any],
     sending: Sending,
 ) -> None:
@@ -35,7 +42,8 @@ def predict(
 
     The table keeps its rows, their order and its columns; `predicted_label` and `probability_CLASS` are added. Only
     features that are not in the store are computed. With --skip-empty, rows without a text are kept and have no
-    prediction. To get the table later: jdq result JOB --to out.csv
+    prediction. --abstain-at leaves the label of an uncertain row empty; --sets adds `label_set`. To get the table
+    later: jdq result JOB --to out.csv
 
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
@@ -50,24 +58,28 @@ def predict(
         sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
-    after = maker_of(client, head, model)
+    after = maker_of(client, head, model, certain)
     # Its own name: without labels the file is not the dataset that heads are trained on.
     name = name or name_from(f"{PREDICTED}{table_name(data)}")
     options = read_options(table, unlabelled=True, keep_empty=True)
     version = files_or_dataset(client, data, name=name, options=options)
-    spec = Predict(dataset=version.name, version=version.version, head=head, model=model)
+    spec = Predict(dataset=version.name, version=version.version, head=head, model=model, certain=certain)
     job = send(client, spec, sending, after=after)
     if job is not None and to is not None:
         copy_table(client, job, to)
 
 
-def maker_of(client: Client, head: str | None, model: str | None) -> list[str]:
-    """The job to wait for where the head or model is not in the store yet. Raises UnknownTrained, BadRequest."""
+def maker_of(client: Client, head: str | None, model: str | None, certain: Requested) -> list[str]:
+    """The job to wait for where the head or model is not in the store yet.
+
+    Raises UnknownTrained, BadRequest, and NoCertainty where it cannot be as certain as requested.
+    """
     from jdq.store.trained import Heads, Models
+    from jdq.worker.heads.certainty import check_requested
 
     wanted = head or model or ""
     trained = Heads(client.store.root) if head else Models(client.store.root)
     after = [] if trained.has(wanted) else made_by(client, wanted, "train-head" if head else "fine-tune")
     if not after:
-        trained.path(wanted)
+        check_requested(certain, trained.record(wanted), wanted)
     return after

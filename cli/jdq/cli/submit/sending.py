@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
+from jdq.cli.jobs.history import seconds_of
 from jdq.cli.output import say
 from jdq.worker.config import Config, read_config
 from jdq.worker.queue.exit_codes import ExitCode
@@ -23,19 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """The job's priority, the jobs it waits for, and whether the command waits until it ends.
+    """The job's priority and time limit, the jobs it waits for, and whether the command waits until it ends.
 
-    `id_to_stderr`: stdout is for the job's table.
+    notify: URLs that learn its end. expect: whether to print when it is likely to start. id_to_stderr: stdout is for
+    the job's table.
     """
 
     priority: str | None
     after: tuple[str, ...]
+    time_limit_s: float | None
+    notify: tuple[str, ...]
     wait: bool
+    expect: bool
     id_to_stderr: bool = False
 
 
+_OPTIONS = ("priority", "after", "time_limit_s", "notify", "expect", "wait")
+
+
 def job_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --priority, --after and --wait; the command gets them as `sending`."""
+    """Adds --priority, --after, --time-limit, --notify, --expect and --wait; the command gets them as `sending`."""
 
     @click.option(
         "--priority",
@@ -45,12 +54,29 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."
     )
+    @click.option(
+        "--time-limit",
+        "time_limit_s",
+        metavar="TIME",
+        callback=lambda _context, _option, text: text and seconds_of(text, "--time-limit"),
+        help="Fail the job if it has not ended so long (30m, 2h, 1d) after its start.",
+    )
+    @click.option(
+        "--notify",
+        multiple=True,
+        metavar="URL",
+        help="Send a notice to this apprise URL when the job ends; may be repeated. Default: JDQ_NOTIFY.",
+    )
+    @click.option("--expect", is_flag=True, help="Print the place in the queue and the estimated time.")
     @click.option("--wait", is_flag=True, help="Wait until the job ends; exit code 1 if it failed.")
     @functools.wraps(command)
-    def with_sending(*arguments: Any, priority: str | None, after: tuple[str, ...], wait: bool, **options: Any) -> None:
-        if priority == "high":
+    def with_sending(*arguments: Any, **options: Any) -> None:
+        sending = Sending(**{name: options.pop(name) for name in _OPTIONS})
+        if sending.priority == "high":
             _check_right(read_config())
-        command(*arguments, sending=Sending(priority=priority, after=after, wait=wait), **options)
+        for url in sending.notify:
+            _check_url(url)
+        command(*arguments, sending=sending, **options)
 
     return with_sending
 
@@ -64,24 +90,58 @@ def _check_right(config: Config) -> None:
         )
 
 
+def _check_url(url: str) -> None:
+    """Raises BadRequest where apprise could not send to the URL, as far as that is known here."""
+    try:
+        from apprise import Apprise
+    except ImportError:  # the workers send
+        usable = re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", url) is not None
+    else:
+        usable = Apprise.instantiate(url) is not None
+    if not usable:
+        scheme = url.partition("://")[0]  # the rest may be secret
+        raise BadRequest(
+            f"--notify: no notice can be sent to this {scheme} URL\n  try: --notify mailto://user:password@example.org"
+        )
+
+
 def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] = ()) -> Job | None:
     """Submits the job and prints its id. With --wait, returns the job that succeeded, else None.
 
     after: jobs to wait for, besides those that the user named. Exits where the job failed.
     """
-    from jdq.worker.queue.jobbook import DependencyEnded
+    from jdq.cli.jobs.waiting import expected
 
     for needed in sending.after:
         client.job(needed)
     waits_for = list(dict.fromkeys([*after, *sending.after]))
-    try:
-        job = client.submit(spec, after=waits_for, priority=sending.priority)
-    except DependencyEnded as error:
-        raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
+    job = submitted(
+        client,
+        spec,
+        after=waits_for,
+        priority=sending.priority,
+        time_limit_s=sending.time_limit_s,
+        notify=sending.notify or None,
+    )
     note = f", after {', '.join(waits_for)}" if waits_for else ""
     say(f"dataset {spec.dataset} {spec.version}{note}", err=True)
     say(job, err=sending.id_to_stderr)
+    if sending.expect:
+        say(expected(client.jobbook, job), err=True)
     return watched(client, job) if sending.wait else None
+
+
+def submitted(client: Client, spec: Spec, *, after: Sequence[str], **options: Any) -> str:
+    """The id of the job; options: those of `Client.submit`.
+
+    Raises BadRequest where one of those that it waits for has ended without success.
+    """
+    from jdq.worker.queue.jobbook import DependencyEnded
+
+    try:
+        return client.submit(spec, after=after, **options)
+    except DependencyEnded as error:
+        raise BadRequest(f"job {error} has failed or was cancelled\n  try: jdq status {error}") from None
 
 
 def watched(client: Client, job: str) -> Job:

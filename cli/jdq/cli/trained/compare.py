@@ -10,10 +10,11 @@ import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, VERSION
-from jdq.cli.jobs.tables import STDOUT, Target, target_options, write_table
+from jdq.cli.jobs.tables import Target, target_options, write_table
 from jdq.cli.output import duration, fits, json_option, print_bands, print_json, print_table, say
+from jdq.cli.paths import STDOUT
 from jdq.worker.report.comparison import FLOOR
-from jdq.worker.report.comparison_row import METRICS
+from jdq.worker.report.comparison_row import METRICS, price_of
 
 if TYPE_CHECKING:
     from jdq.worker.report.comparison import Comparison
@@ -42,12 +43,13 @@ def compare(
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
-    difference in macro-F1 from the first line; p is the chance of so uneven a number of texts on which only one of the
-    two is right, if both were equally good (McNemar). "majority" and "tf-idf" are the most frequent class and a
-    classifier of words and characters, which any encoder should outperform. Time is training time (for a search, of
-    all trials). Device is the time that the network took (for a head, to compute its features). Results on other test
-    rows (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
-    labels are marked with * and listed separately.
+    difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the
+    texts on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the
+    most frequent class and a classifier of words and characters, which any encoder should outperform. Time is
+    training time (for a search, of all trials). Device is the time that the network took (for a head, to compute its
+    features), and its price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label
+    column or split, or an encoder that has learnt from some of them) or on sets of labels are marked with * and listed
+    separately.
 
     \b
     jdq compare postings
@@ -55,22 +57,24 @@ def compare(
     """
     from jdq.worker.report.comparison import compare_dataset
 
-    comparison = compare_dataset(Client().store, dataset, version=version, label_column=label_column)
+    client = Client()
+    comparison = compare_dataset(client.store, dataset, version=version, label_column=label_column)
+    hour_price = client.config.device_hour_price
     for fault in comparison.unreadable:
         say(f"warning: {fault}", err=True)
     if as_json:
         fields = asdict(comparison)
         del fields["rows"], fields["floor"]
-        print_json({**fields, "lines": [flat(row) for row in comparison.lines]})
+        print_json({**fields, "lines": [flat(row, hour_price) for row in comparison.lines]})
     elif to is not None or as_csv:
-        write_comparison(comparison, to or Target(path=STDOUT))
+        write_comparison(comparison, to or Target(path=STDOUT), hour_price)
     else:
-        print_comparison(comparison)
+        print_comparison(comparison, hour_price)
 
 
-def flat(row: ComparisonRow) -> dict[str, Any]:
-    """A comparison row as one level of names; an interval as NAME_low and NAME_high."""
-    fields = asdict(row)
+def flat(row: ComparisonRow, hour_price: float = 0.0) -> dict[str, Any]:
+    """A comparison row as one level of names; an interval as NAME_low and NAME_high. hour_price: of a device."""
+    fields = {**asdict(row), "price": price_of(row.device_s, hour_price)}
     metrics, intervals = fields.pop("metrics"), fields.pop("intervals")
     setting, against = fields.pop("setting"), fields.pop("against_best") or dict.fromkeys(PAIRED)
     measured: dict[str, Any] = {f"against_best_{name}": value for name, value in against.items()}
@@ -81,15 +85,15 @@ def flat(row: ComparisonRow) -> dict[str, Any]:
     return {**fields, **setting, "comparable": row.comparable, "why": why, **measured}
 
 
-def write_comparison(comparison: Comparison, target: Target) -> None:
+def write_comparison(comparison: Comparison, target: Target, hour_price: float = 0.0) -> None:
     """Writes a line per row, below the names of its fields."""
-    rows = [flat(row) for row in comparison.lines]
+    rows = [flat(row, hour_price) for row in comparison.lines]
     names = list(rows[0])
     cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
     write_table([names, *cells], target, numbers_from=names.index("why") + 1)
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
     """Prints the rows as tables: those that are comparable, and the others."""
     setting = comparison.reference
     fit = [row for row in comparison.lines if row.comparable]
@@ -108,13 +112,13 @@ def print_comparison(comparison: Comparison) -> None:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
         _print_rows(apart, marked=True)
     say("")
-    _print_made([*fit, *apart])
+    _print_made([*fit, *apart], hour_price)
 
 
 def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
     """Prints what has intervals, and the rest beside it, or below it in bands where the terminal is too narrow."""
-    scores = [_score_lines(row, marked=marked) for row in rows]
-    rest = [_rest(row) for row in rows]
+    scores = [score_lines(row, marked=marked) for row in rows]
+    rest = [rest_of(row) for row in rows]
     blank = [""] * len(REST)
     beside = [
         [*line, *(cells if n == 0 else blank)]
@@ -130,7 +134,7 @@ def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
     print_bands(["", *REST], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
 
 
-def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
+def score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
     """The values, below them their intervals, and why the row is marked."""
     test = row.against_best
     values = [_number(row.metrics.get(metric)) for metric in WITH_INTERVAL]
@@ -142,7 +146,7 @@ def _score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
     return [*lines, [f"  {row.why}", *[""] * (len(SCORES) - 1)]] if marked else lines
 
 
-def _rest(row: ComparisonRow) -> list[str]:
+def rest_of(row: ComparisonRow) -> list[str]:
     """What has no interval, in the order of REST."""
     metrics = [_number(row.metrics.get(metric)) for metric in WITHOUT_INTERVAL]
     cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
@@ -150,7 +154,7 @@ def _rest(row: ComparisonRow) -> list[str]:
     return ["" if test is None else _chance(test.p_value), *metrics, f"{row.trained_rows:,}", *cost, str(row.seed)]
 
 
-def _print_made(rows: list[ComparisonRow]) -> None:
+def _print_made(rows: list[ComparisonRow], hour_price: float) -> None:
     """Prints what made each row, without columns that are empty for all of them."""
     made = [
         {
@@ -159,6 +163,7 @@ def _print_made(rows: list[ComparisonRow]) -> None:
             "pooling": row.pooling,
             "precision": row.precision,
             "encoder's fine-tune": "" if row.encoder_device_s is None else duration(row.encoder_device_s),
+            "price": "" if (price := price_of(row.device_s, hour_price)) is None else f"{price:,.2f}",
             "trained with": ", ".join(row.details),
         }
         for row in rows

@@ -11,18 +11,23 @@ from jdq.cli.output import moment, print_json, print_table, say, size
 if TYPE_CHECKING:
     from jdq.store.trained import TrainedStore
 
+COLUMNS = ("what", "dataset", "label", "accuracy", "macro-F1", "size", "created")
+
 
 def print_list(trained: TrainedStore, dataset: str | None, *, as_json: bool) -> None:
     """One line each, newest first; warns on stderr of those that cannot be read."""
-    readable = _readable(trained, dataset)
+    listed = summaries(trained, dataset)
     if as_json:
-        print_json([_summary(trained, job, record) for job, record in readable])
-        return
-    rows = [_row(_summary(trained, job, record)) for job, record in readable]
-    if rows:
-        print_table([trained.kind, "what", "dataset", "label", "accuracy", "macro-F1", "size", "created"], rows)
+        print_json(listed)
+    elif listed:
+        print_table([trained.kind, *COLUMNS], list(map(row, listed)))
     else:
         say(f"the store has no {trained.kind}s" + (f" of {dataset}" if dataset else ""), err=True)
+
+
+def summaries(trained: TrainedStore, dataset: str | None) -> list[dict[str, Any]]:
+    """What `--json` has of each, newest first; warns on stderr of those that cannot be read."""
+    return [_summary(trained, job, record) for job, record in _readable(trained, dataset)]
 
 
 def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
@@ -71,7 +76,8 @@ def _summary(trained: TrainedStore, job: str, record: dict[str, Any]) -> dict[st
     }
 
 
-def _row(of: dict[str, Any]) -> list[str]:
+def row(of: dict[str, Any]) -> list[str]:
+    """A summary as its id and a cell under each of COLUMNS."""
     measured = [f"{of['accuracy']:.3f}", f"{of['macro_f1']:.3f}"]
     return [
         of["id"],

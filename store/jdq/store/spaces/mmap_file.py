@@ -19,7 +19,7 @@ from jdq.store.fork_lock import fork_lock
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _PROT_NONE = 0x10, 0
 PAGE = mmap.PAGESIZE
-HUGE_PAGE, MOST_STEPS = 1 << 21, 8
+HUGE_PAGE, MOST_STEPS = 1 << 21, 7
 # Address space, not memory: for this many bytes of files. Halved until the system grants it.
 LARGEST_RANGE = 1 << 42
 # A kernel allows about 65,000 maps per process, so smaller files are read instead.
@@ -83,7 +83,7 @@ class MappedFiles:
                 start += step
             end = -(-(start + size) // PAGE) * PAGE
             if end > len(self._memory):
-                raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of addresses")
+                raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of address space")
             if mapped:
                 _mmap(self._base + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
             else:

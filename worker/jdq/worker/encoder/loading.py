@@ -17,7 +17,7 @@ from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.folder import find_folder
 from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.identity import Files, read_files
-from jdq.worker.encoder.linear import has_int8, has_onednn
+from jdq.worker.encoder.linear import bfloat16_is_faster, has_int8
 from jdq.worker.encoder.options import AUTO, automatic_precision
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
@@ -74,8 +74,9 @@ def fastest_precision(files: Files, device: str) -> str:
     """The fastest precision that this device computes and that keeps this encoder's features at LEAST_COSINE."""
     if device.startswith("cuda"):
         return automatic_precision(device)
-    faster = [name for name, fast in (("int8", has_int8()), ("bfloat16", has_onednn("bfloat16"))) if fast]
-    return next((precision for precision in faster if _is_close(files, device, precision)), "float32")
+    if has_int8() and _is_close(files, device, "int8"):
+        return "int8"
+    return "bfloat16" if bfloat16_is_faster() and _is_close(files, device, "bfloat16") else "float32"
 
 
 def _is_close(files: Files, device: str, precision: str) -> bool:

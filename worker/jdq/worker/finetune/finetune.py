@@ -29,8 +29,10 @@ from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.finetune.progress import Report, no_report
 from jdq.worker.finetune.record import RECORDED_PACKAGES, DataOrigin, FineTuneRecord
 from jdq.worker.finetune.training import Trained, train
+from jdq.worker.heads.conformal import choose_certainty
 from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import Labels, Targets, read_targets
 from jdq.worker.heads.metrics import metrics_of
@@ -189,6 +191,9 @@ def _measure(task: _Task, tested: OnTested) -> dict[str, Any]:
         probabilities = _probabilities(task, validation)
         if targets.multi_label:
             measured["thresholds"] = best_thresholds(targets.codes[validation].astype(bool), probabilities)
+        else:
+            keys = row_keys(targets.rows) if task.keys is None else task.keys
+            measured["certainty"] = choose_certainty(targets.codes[validation], probabilities, keys[validation])
         found = metrics_of(targets.codes[validation], probabilities, classes, measured["thresholds"])
         measured["validation_metrics"] = found
     probabilities, thresholds = _probabilities(task, test), measured["thresholds"]

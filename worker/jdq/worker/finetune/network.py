@@ -17,7 +17,7 @@ from jdq.worker.finetune.options import FineTuneOptions
 
 
 def load_classifier(folder: Path, classes: tuple[str, ...], *, multi_label: bool, seed: int) -> Any:
-    """AutoModelForSequenceClassification with one output per class; a new classifier is initialised by the seed.
+    """AutoModelForSequenceClassification with one output per class; a new classifier is initialized by the seed.
 
     Reads only safetensors and runs no code from the folder. Raises DamagedEncoder.
     """

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.certainty import Certainty
 from jdq.worker.heads.split_options import SplitOptions
 
 RECORD = "jdq.json"
@@ -25,6 +26,7 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a fine-tuned model, and how good it is; comparable with `jdq.worker.heads.record.HeadRecord`.
 
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
+    certainty: of single labels, chosen on the validation part, if that has enough rows.
     history: one entry per epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
     training resumed from a checkpoint. n_truncated: texts longer than max_length.
     training_time_s: of all processes that trained it.
@@ -52,6 +54,7 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     validation_metrics: dict[str, Any] | None = None
     thresholds: tuple[float, ...] = ()
+    certainty: Certainty | None = None
     intervals: dict[str, tuple[float, float]] = {}
     history: list[dict[str, float]] = []
     step_losses: list[tuple[int, float]] = []

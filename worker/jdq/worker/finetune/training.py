@@ -121,7 +121,6 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
         load_best_model_at_end=validated,
         metric_for_best_model=BEST_BY if validated else None,
         greater_is_better=True if validated else None,
-        save_total_limit=2,
         restore_callback_states_from_checkpoint=True,
         logging_steps=1 if steps <= FINE_LOGGING_STEPS else 10,
         disable_tqdm=True,

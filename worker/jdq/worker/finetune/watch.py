@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer_utils import rotate_checkpoints
 
 from jdq.worker.finetune.batches import ByLength
 from jdq.worker.finetune.checkpoints import PREFIX, Spent, write_manifest
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # Lines about steps per training: a job keeps 2,000 lines of all kinds.
 LOG_LINES = 100
+KEPT = 2  # checkpoints: the newest, and the best or the one before
 _EVALUATED = {"eval_loss": "loss", "eval_accuracy": "accuracy", f"eval_{BEST_BY}": BEST_BY}
 
 
@@ -83,6 +85,8 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.spent)
+        # Only now: the Trainer would delete the last complete checkpoint while this one may still get lost.
+        rotate_checkpoints(args.output_dir, KEPT, best_model_checkpoint=state.best_model_checkpoint)
         self._saved = time.perf_counter()
         if self._stopping is not None:
             raise self._stopping

@@ -16,7 +16,7 @@ from jdq.worker.heads.choice_folds import TOO_FEW, ChoiceFolds
 from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.features import FeaturesAndTexts, Rows, float32_bytes, mean_and_std
-from jdq.worker.heads.fitted import FitContext, Fitted
+from jdq.worker.heads.fitted import CrossFitted, FitContext, Fitted
 from jdq.worker.heads.hybrid_predictor import HybridPredictor
 from jdq.worker.heads.logreg import convergence_warnings, memory_warnings, positive
 from jdq.worker.heads.options import HYBRID, LINEAR, TFIDF, ParameterValue
@@ -41,7 +41,7 @@ EVEN = 0.5
 CHOICE_VALUES, LEAST_CHOICE_ROWS, CHOICE_TEXTS = 6_000_000, 1000, 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
     """One kind: the weights of its models' scores, and how good those are on the folds (None without folds)."""
 
@@ -51,6 +51,7 @@ class Candidate:
     log_loss_before: float | None = None
     accuracy: float | None = None
     thresholds: tuple[float, ...] = ()
+    cross_fitted: CrossFitted | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def fit_auto(context: FitContext) -> Fitted:
         choice=choice,
         calibration=_calibration(best, len(folds.rows)),
         thresholds=best.thresholds,
+        cross_fitted=best.cross_fitted,
     )
 
 
@@ -172,13 +174,15 @@ def _candidate(kind: str, models: dict[str, npt.NDArray[np.float32]], folds: Cho
     weights = dict(zip(models, best_weights(list(models.values()), codes, link), strict=True))
     unweighted = sum(models.values(), start=np.zeros((), dtype=np.float32))
     scores = sum((weights[name] * each for name, each in models.items()), start=np.zeros((), dtype=np.float32))
+    probabilities = apply_link(scores.astype(np.float32), link)
     return Candidate(
         kind=kind,
         weights=weights,
         log_loss=log_loss(scores, codes, link),
         log_loss_before=log_loss(unweighted, codes, link),
         accuracy=share_right(scores, codes),
-        thresholds=_thresholds(codes, apply_link(scores.astype(np.float32), link)),
+        thresholds=_thresholds(codes, probabilities),
+        cross_fitted=CrossFitted(keys=folds.context.keys[folds.known], codes=codes, probabilities=probabilities),
     )
 
 

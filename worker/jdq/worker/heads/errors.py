@@ -29,6 +29,10 @@ class BadParameter(HeadError):
     """A parameter that the head does not have, or a value that it does not accept."""
 
 
+class NoCertainty(HeadError):
+    """A head or model without the probabilities at which its predictions are certain enough."""
+
+
 class DamagedHead(HeadError):
     """A file that is truncated, altered, or not a head."""
 

@@ -36,13 +36,22 @@ class FitContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CrossFitted:
+    """Calibrated probabilities (rows, classes) of rows by predictors that did not learn from them. codes: (rows,)."""
+
+    keys: Keys
+    codes: npt.NDArray[Any]
+    probabilities: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fitted:
     """A trained predictor and what its record must contain.
 
     params: all that were set, including jdq's defaults. uncalibrated: it has scores, not probabilities.
     trained_rows: where others than the context's train rows were learnt, too. choice: what was chosen by
     cross-validation, and why. calibration: how the predictor was calibrated, where it was. thresholds: of label sets,
-    where they were chosen with it.
+    where they were chosen with it. cross_fitted: what it was calibrated by, where that was not the validation part.
     """
 
     predictor: Predictor
@@ -53,6 +62,7 @@ class Fitted:
     choice: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     thresholds: tuple[float, ...] = ()
+    cross_fitted: CrossFitted | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
 

@@ -44,7 +44,7 @@ def bootstrap(
     most frequent texts decide, and the first may have drawn none that is wrong.
     """
     text_of = np.arange(len(true)) if keys is None else group_numbers(keys)
-    effective = _effective(text_of)
+    effective = effective_rows(text_of)
     counts, measured = _single(true, probabilities) if true.ndim == 1 else _sets(true, probabilities, thresholds)
     rng = np.random.default_rng(seed)
     rows, texts = len(true), int(text_of.max()) + 1
@@ -67,7 +67,7 @@ def wilson(value: float, spread: float, at_least: float, z: float = Z) -> Interv
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
-def _effective(text_of: Rows) -> float:
+def effective_rows(text_of: Rows) -> float:
     """How many independent rows the rows are worth (Kish, 1965), from the sizes of their texts."""
     sizes = np.bincount(text_of).astype(np.float64)
     return float(sizes.sum() ** 2 / (sizes**2).sum())

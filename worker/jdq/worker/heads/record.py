@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from jdq.worker.heads.certainty import Certainty
 from jdq.worker.heads.options import ParameterValue
 from jdq.worker.heads.split_options import SplitOptions
 
@@ -35,6 +36,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
     repeats: the metrics on several splits, of which the first is the head's own.
+    certainty: of single labels, where rows were left to choose it.
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
     choice: what was chosen by cross-validation, and why, of heads that do.
@@ -61,6 +63,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     validation_metrics: dict[str, Any] | None = None
     thresholds: tuple[float, ...] = ()
+    certainty: Certainty | None = None
     intervals: dict[str, tuple[float, float]] = {}
     cv: dict[str, Any] | None = None
     repeats: dict[str, Any] | None = None

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jdq.worker.heads.calibration import fit_calibrated
+from jdq.worker.heads.certainty import Certainty
+from jdq.worker.heads.conformal import choose_certainty
 from jdq.worker.heads.crossval import cross_validate
 from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.errors import BadSplit
@@ -94,6 +96,7 @@ def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys
         "split_digest": split.digest,
         "rows": split.counts(),
         "thresholds": thresholds,
+        "certainty": None if targets.multi_label else _certainty(fitted, context),
         "metrics": measure(predictor, X, targets, split.rows(TEST), thresholds),
         "validation_metrics": measure(predictor, X, targets, validation, thresholds) or None,
         "intervals": _intervals(predictor, X, targets, split.rows(TEST), keys, thresholds),
@@ -115,6 +118,18 @@ def make_fit_context(
     return FitContext(
         X=X, targets=targets, train=train, validation=split.rows(VALIDATION), options=options, check=check, keys=keys
     )
+
+
+def _certainty(fitted: Fitted, context: FitContext) -> Certainty | None:
+    """Chosen on rows that the predictor did not learn from: those of the cross-validation, or the validation part."""
+    held = fitted.cross_fitted
+    if held is not None:
+        return choose_certainty(held.codes, held.probabilities, held.keys)
+    if fitted.trained_rows is not None:
+        return None
+    rows = context.validation
+    probabilities = probabilities_of(fitted.predictor, context.X, rows)
+    return choose_certainty(context.targets.codes[rows], probabilities, context.keys[rows])
 
 
 def _thresholds(predictor: Predictor, context: FitContext) -> tuple[float, ...]:

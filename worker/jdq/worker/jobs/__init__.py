@@ -6,7 +6,19 @@ from typing import Any
 
 from jdq.worker.process.chunk_work import ChunkContext, ChunkWork, S
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.queue.contract import Extract, FineTune, HeadSearch, Predict, TrainHead
+from jdq.worker.queue.contract import (
+    Classify,
+    Evaluate,
+    Extract,
+    FindDuplicates,
+    FindLabelErrors,
+    FineTune,
+    HeadSearch,
+    Predict,
+    Report,
+    Similar,
+    TrainHead,
+)
 from jdq.worker.queue.ledger import Lease
 
 
@@ -40,3 +52,15 @@ def work_for(lease: Lease, runtime: Runtime) -> ChunkWork[Any, Any]:
             from jdq.worker.jobs.predict import predict_work
 
             return predict_work(context(spec))
+        case FindDuplicates() as spec:
+            from jdq.worker.jobs.find_duplicates import FindDuplicatesWork
+
+            return FindDuplicatesWork(context(spec))
+        case FindLabelErrors() as spec:
+            from jdq.worker.jobs.find_label_errors import FindLabelErrorsWork
+
+            return FindLabelErrorsWork(context(spec))
+        case (Classify() | Evaluate() | Similar() | Report()) as spec:
+            from jdq.worker.jobs.short_jobs import ShortWork
+
+            return ShortWork(context(spec))

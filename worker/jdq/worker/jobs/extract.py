@@ -19,7 +19,7 @@ from jdq.worker.jobs.canary import check_canary
 from jdq.worker.jobs.plan import Plan, estimated_tokens, missing_in_any, planned_rows
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
-from jdq.worker.process.errors import WorkerSick
+from jdq.worker.process.errors import NothingFinite
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.queue.contract import Extract
 from jdq.worker.queue.ledger import Outcome
@@ -223,7 +223,7 @@ def extract_work(context: ChunkContext[Extract]) -> Plan | ExtractChunk:
 def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], object]) -> ComputedChunk:
     """The chunk's features; texts without a finite one are left out, where `is_sound` does not blame the worker.
 
-    Raises WorkerSick, also where no text has a finite feature.
+    Raises WorkerSick, and NothingFinite where no text has a finite feature.
     """
     began = time.perf_counter()
     n_texts = len(chunk.texts)
@@ -235,7 +235,7 @@ def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], objec
         except NotFiniteFeatures as error:
             is_sound()
             if len(error.positions) == n_texts >= SICK_TEXTS and held.lease.attempt == 1:
-                raise WorkerSick(f"no finite feature for any of {n_texts} texts") from error
+                raise NothingFinite(f"no finite feature for any of {n_texts} texts") from error
             bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]
             log.warning("no finite feature for %s", _rows(bad))
             bad_rows += bad

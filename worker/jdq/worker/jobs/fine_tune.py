@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 # In the model's own file, too long for the ledger.
-LONG_FIELDS = ("history", "step_losses")
+LONG_FIELDS = ("history", "step_losses", "certainty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,8 @@ class FineTuneWork:
                 device=device_of(runtime.config, "gpu"),
             )
         except StopAfterCheckpoint as stop:
-            raise Draining(job) from stop
+            # This worker is stopping, or makes room.
+            raise stop.__cause__ or stop from None
 
     def _put_floor(self, record: FineTuneRecord, data: LabelledRows, held: HeldLease) -> None:
         spec, files = self.context.spec, self.context.runtime.job_files

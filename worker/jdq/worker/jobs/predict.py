@@ -12,9 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from jdq.store.trained import Heads, Models
+from jdq.worker.heads.certainty import check_requested
 from jdq.worker.jobs.extract import ExtractChunk, timed
 from jdq.worker.jobs.plan import (
     NewTexts,
@@ -90,7 +92,9 @@ class HeadPlan:
         from jdq.worker.heads.files import read_record, require_space
 
         opened = self.plan.prepare()
-        require_space(read_record(Heads(self.context.runtime.store.root).path(self.head)), opened.spaces[0].digest)
+        record = read_record(Heads(self.context.runtime.store.root).path(self.head))
+        check_requested(self.context.spec.certain, msgspec.to_builtins(record), self.head)
+        require_space(record, opened.spaces[0].digest)
         return opened
 
     def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
@@ -111,8 +115,10 @@ class ModelPlan:
 
     def prepare(self) -> int:
         """The model's maximum length, in tokens."""
-        models = Models(self.context.runtime.store.root)
-        return int(models.record(self.context.spec.model or "")["max_length"])
+        model = self.context.spec.model or ""
+        record = Models(self.context.runtime.store.root).record(model)
+        check_requested(self.context.spec.certain, record, model)
+        return int(record["max_length"])
 
     def compute(self, max_length: int, held: HeldLease) -> tuple[np.ndarray, np.ndarray]:
         """The first row of each distinct text, and about how many tokens it has."""

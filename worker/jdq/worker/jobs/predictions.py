@@ -7,33 +7,45 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.files.publish import make_folder, partial_beside, sync
-from jdq.store.table.written import write_records
 from jdq.store.trained import Heads, Models
+from jdq.worker.heads.certainty import Certainty, Requested, check_requested
+from jdq.worker.heads.conformal import Certain, certain
 from jdq.worker.heads.decision import predicted_labels
+from jdq.worker.jobs.tables import publish_table, write_partial
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
 
-PREDICTIONS = "predictions.csv"
-LABEL, PROBABILITY = "predicted_label", "probability_"
+SET, LABEL, PROBABILITY = "label_set", "predicted_label", "probability_"
 # Labels counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """What `predicted_labels` needs beside the probabilities."""
+    """What `predicted_labels` needs beside the probabilities: classes, in the order of those.
+
+    label_separator: of label sets, None for one label per text. thresholds: of label sets, as in `predicted_sets`.
+    certainty: what the head or model promises, if anything.
+    """
 
     classes: tuple[str, ...]
     multi_label: bool
     label_separator: str | None
     thresholds: tuple[float, ...]
+    certainty: Certainty | None
+
+    def certain(self, requested: Requested) -> Certain:
+        """The probabilities of these levels. Raises NoCertainty, BadParameter."""
+        known = {"multi_label": self.multi_label, "certainty": self.certainty}
+        check_requested(requested, known, "the head or model")
+        return certain(requested, self.certainty)
 
     def labels(self, probabilities: np.ndarray) -> list[str]:
         """The label of each row of (rows, classes)."""
@@ -51,7 +63,20 @@ class Predictor:
     """What predicts the rows. probabilities: (rows of the slice, classes) of a slice of the table's rows."""
 
     naming: Naming
+    certain: Certain
     probabilities: Callable[[slice], np.ndarray]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a prediction."""
+        sets = () if self.certain.least_in_set is None else (SET,)
+        return (*sets, LABEL, *(PROBABILITY + name for name in self.naming.classes))
+
+    def cells(self, probabilities: np.ndarray) -> Iterator[tuple[str, ...]]:
+        """The label of each row, "" of one that is not answered, after its set if sets were asked for."""
+        labels = self.certain.answers(self.naming.labels(probabilities), probabilities)
+        sets = self.certain.sets(probabilities, self.naming.classes)
+        return zip(labels, strict=True) if sets is None else zip(sets, labels, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +92,13 @@ class PredictionsTable:
 
     def compute(self, predictor: Predictor, held: HeldLease) -> tuple[Path, Counter[str]]:
         """Writes the table under another name: its path, and how often each label was predicted."""
-        make_folder(self._path.parent)
-        partial = partial_beside(self._path)
-        try:
-            return partial, write_table(partial, self._version, predictor, held)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        counts: Counter[str] = Counter()
+        return write_partial(self._path, _records(self._version, predictor, held, counts)), counts
 
     def publish(self, written: tuple[Path, Counter[str]]) -> Outcome:
         """Gives the table its name."""
         partial, predicted = written
-        partial.replace(self._path)
-        sync(self._path.parent)
-        self.context.runtime.job_files.describe_table(self._path)
+        publish_table(partial, self._path, self.context.runtime.job_files)
         version, spec = self._version, self.context.spec
         result = {
             "dataset": version.name,
@@ -88,14 +106,15 @@ class PredictionsTable:
             "rows": version.n_rows,
             "head_id": spec.head,
             "model_id": spec.model,
-            "file": f"runs/{self.context.job}/{PREDICTIONS}",
+            "file": f"runs/{self.context.job}/{Predict.table}",
+            **({} if spec.certain.abstain_at is None else {"abstained": predicted.pop("", 0)}),
             "predicted": dict(predicted.most_common(MOST_COUNTED)),
         }
         return Outcome(result=result)
 
     @property
     def _path(self) -> Path:
-        return self.context.runtime.job_files.folder(self.context.job) / PREDICTIONS
+        return self.context.runtime.job_files.folder(self.context.job) / Predict.table
 
     @property
     def _version(self) -> DatasetVersion:
@@ -113,13 +132,14 @@ class PredictionsTable:
             multi_label=record.multi_label,
             label_separator=record.label_separator,
             thresholds=record.thresholds,
+            certainty=record.certainty,
         )
 
         def probabilities(rows: slice) -> np.ndarray:
             texts = self._version.texts(rows) if head.predictor.reads_texts else []
             return head.predict_proba(with_texts(features[rows], texts))
 
-        return Predictor(naming=naming, probabilities=probabilities)
+        return self._predictor(naming, probabilities)
 
     def _by_model(self, name: str) -> Predictor:
         record = Models(self.context.runtime.store.root).record(name)
@@ -129,8 +149,12 @@ class PredictionsTable:
             multi_label=record["multi_label"],
             label_separator=record["options"]["separator"],
             thresholds=tuple(record.get("thresholds", ())),
+            certainty=msgspec.convert(record.get("certainty"), Certainty | None),
         )
-        return Predictor(naming=naming, probabilities=lambda rows: probabilities[rows])
+        return self._predictor(naming, lambda rows: probabilities[rows])
+
+    def _predictor(self, naming: Naming, probabilities: Callable[[slice], np.ndarray]) -> Predictor:
+        return Predictor(naming=naming, certain=naming.certain(self.context.spec.certain), probabilities=probabilities)
 
 
 def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> np.ndarray:
@@ -146,31 +170,24 @@ def model_probabilities(job: str, version: DatasetVersion, runtime: Runtime) -> 
     return probabilities
 
 
-def write_table(path: Path, version: DatasetVersion, predictor: Predictor, held: HeldLease) -> Counter[str]:
-    """Writes the rows in order, block by block, and reads the file back; returns how often each label was predicted.
-
-    A row without text gets neither label nor probabilities. Raises OSError, CannotWrite.
-    """
-    counts: Counter[str] = Counter()
-    write_records(path, _records(version, predictor, held, counts))
-    return counts
-
-
 def _records(
     version: DatasetVersion, predictor: Predictor, held: HeldLease, counts: Counter[str]
 ) -> Iterator[Sequence[str]]:
-    """The header and every row with its prediction; counts the labels."""
-    columns = (LABEL, *(PROBABILITY + name for name in predictor.naming.classes))
+    """The header and every row with its prediction, block by block; counts the labels.
+
+    A row without text gets neither label nor probabilities.
+    """
+    columns = predictor.columns
     yield [*version.columns, *unused(columns, version.columns)]
     text = version.columns.index(version.text_column)
     for start, cells in _blocks(version):
         probabilities = predictor.probabilities(slice(start, start + len(cells)))
-        for row, label, of in zip(cells, predictor.naming.labels(probabilities), probabilities.tolist(), strict=True):
+        for row, labels, of in zip(cells, predictor.cells(probabilities), probabilities.tolist(), strict=True):
             if not row[text].strip():
                 yield [*row, *[""] * len(columns)]
                 continue
-            counts[label] += 1
-            yield [*row, label, *(f"{value:.6g}" for value in of)]
+            counts[labels[-1]] += 1
+            yield [*row, *labels, *(f"{value:.6g}" for value in of)]
         held.report(rows=start + len(cells))
 
 

@@ -121,7 +121,7 @@ class SearchPlan:
         n_trials = len(stored_trials(job, runtime))
         return Outcome(
             counts={"trials_total": n_trials},
-            follow_up=FollowUpChunks(chunks=n_trials, queue="cpu", closing="cpu"),
+            follow_up=FollowUpChunks(chunks=n_trials, queue="cpu", closing="cpu", yields=True),
         )
 
 
@@ -138,13 +138,13 @@ class TrialWork:
         return training_data(self.context, self.trial.space)
 
     def compute(self, training: TrainingData, held: HeldLease) -> TrialScore:
-        """Scores the trial, unless the time is up. The first one has no limit, so that there is a head."""
-        from jdq.worker.heads.search import score_trial, unscored
+        """Scores the trial, unless the time is up; `tf-idf` in any case, so that there is a useful head."""
+        from jdq.worker.heads.search import NO_FEATURES, score_trial, unscored
 
         files, job = self.context.runtime.job_files, self.context.job
         plan = files.get_json(job, TRIALS)
-        limited = self.search.time_s is not None and self.trial.number > 0
-        ends = plan[STARTED] + self.search.time_s if limited else math.inf
+        first = self.trial.number == 0 or self.trial.options.head in NO_FEATURES
+        ends = math.inf if first or self.search.time_s is None else plan[STARTED] + self.search.time_s
 
         def check(done: int, total: int) -> None:
             held.report(head=self.trial.options.head, step=done, steps=total)

@@ -122,7 +122,7 @@ class TrainingData:
         )
         Heads(runtime.store.root).put(job, save_head(head))
         result: dict[str, Any] = {"head_id": job, "extraction": cost, **msgspec.to_builtins(head.record)}
-        del result["history"]  # in the head's file; too long for the ledger
+        del result["history"], result["certainty"]  # in the head's file; too long for the ledger
         return Outcome(result=result)
 
 

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import redis
 
 from jdq.worker.process.chunk_work import ChunkWork
-from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS, WorkerSick
-from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, StopWork
+from jdq.worker.process.errors import MACHINE_FAULTS, USER_ERRORS, NothingFinite, WorkerSick
+from jdq.worker.process.lease_heartbeat import Draining, HeldLease, LeaseHeartbeat, Preempted, StopWork
 from jdq.worker.process.logs import working_on
 from jdq.worker.process.progress_watch import ProgressWatch
 from jdq.worker.queue.ledger import Lease, Ledger, Outcome
@@ -152,9 +152,13 @@ class ChunkLoop:
                 return step()
             except StopWork as stop:
                 self._stop(held, stop)
-            except WorkerSick as error:
+            except NothingFinite as error:
                 self._ledger.quarantine(str(error))
                 self._retry(held, error)
+            except WorkerSick as error:
+                log.error("this worker is quarantined: %s", error)
+                self._ledger.quarantine(reason := str(error))
+                self._tell(lambda: self._ledger.release(held.lease, reason))
             except MACHINE_FAULTS as error:
                 self._retry(held, error)
             except USER_ERRORS as error:
@@ -208,7 +212,9 @@ class ChunkLoop:
 
     def _stop(self, held: HeldLease, stop: StopWork) -> None:
         log.info("stopped: %s", type(stop).__name__)
-        if isinstance(stop, Draining):
+        if isinstance(stop, Preempted):
+            self._tell(lambda: self._ledger.release(held.lease, "it made room for an urgent job"))
+        elif isinstance(stop, Draining):
             self._draining = True
             self._tell(lambda: self._ledger.release(held.lease, "the worker is stopping"))
 

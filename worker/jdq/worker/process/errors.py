@@ -18,7 +18,11 @@ USER_ERRORS: tuple[type[Exception], ...] = (
 
 
 class WorkerSick(Exception):
-    """This worker's results are wrong, whatever the chunk: it is quarantined, and another worker takes the chunk."""
+    """This worker's results are wrong, whatever the chunk: it is quarantined, and the attempt does not count."""
+
+
+class NothingFinite(WorkerSick):
+    """No text of the chunk has a finite feature. The attempt counts: another worker tells whether it is the texts."""
 
 
 # A few under the same roots are the machine's: a full disk may have space again in a minute.

@@ -35,7 +35,16 @@ class Draining(StopWork):
     """This worker is stopping; its chunk is released."""
 
 
-_STOPS: dict[Verdict, type[StopWork]] = {"lost": LeaseLost, "cancelled": JobCancelled, "drain": Draining}
+class Preempted(Draining):
+    """The chunk is released, and this worker goes on with an urgent job."""
+
+
+_STOPS: dict[Verdict, type[StopWork]] = {
+    "lost": LeaseLost,
+    "cancelled": JobCancelled,
+    "drain": Draining,
+    "preempt": Preempted,
+}
 
 
 # A process whose work does not look for a verdict in this time ends itself: it loads a model, or fits in foreign code.

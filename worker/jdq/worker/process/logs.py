@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 import redis
 from kombu.exceptions import OperationalError
 
-from jdq.worker.queue.jobbook import lines_key
+from jdq.worker.queue.archive import lines_key
 from jdq.worker.queue.ledger import Lease
+from jdq.worker.queue.limits import LINE_LENGTH, LINES_KEPT
 
 # In the environment of a worker's child, to which Celery does not pass the worker's name before the first task.
 WORKER_NAME = "JDQ_WORKER_NAME"
-LINES_KEPT = 2000  # per job
 STREAM_BACKLOG = 10_000  # lines that wait while Redis is unreachable; more are dropped
 
 _lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
@@ -95,7 +95,7 @@ class _Stream(logging.Handler):
         try:
             self._client.xadd(
                 lines_key(record.job),  # type: ignore[attr-defined]
-                {"line": self.format(record)},
+                {"line": self.format(record)[:LINE_LENGTH]},
                 maxlen=LINES_KEPT,
                 approximate=True,
             )

@@ -62,7 +62,7 @@ class Runtime:
     @cached_property
     def jobbook(self) -> JobBook:
         """The ledger's jobs and workers, for reading."""
-        return JobBook(self.ledger.client)
+        return JobBook(self.ledger.client, lambda: self.job_files)
 
     @cached_property
     def store(self) -> Store:

@@ -28,6 +28,7 @@ from jdq.worker.queue.contract import Extract, JobState
 from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.records import Job
+from jdq.worker.report.comparison_row import price_of
 
 BATCH_TEXTS = 4096
 # The newest tell most about the devices of today.
@@ -141,7 +142,7 @@ def _cost(tokens: int, tokens_per_s: float | None, devices: int, device_hour_pri
         "tokens_per_s": tokens_per_s,
         "device_s": device_s,
         "wall_s": None if device_s is None else device_s / max(1, devices),
-        "price": None if device_s is None or not device_hour_price else device_s / 3600 * device_hour_price,
+        "price": price_of(device_s, device_hour_price),
     }
 
 

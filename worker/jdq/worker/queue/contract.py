@@ -13,6 +13,7 @@ import msgspec
 
 from jdq.worker.encoder.options import AUTO
 from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.heads.certainty import Requested
 from jdq.worker.heads.options import BEST_BY, HeadOptions
 from jdq.worker.heads.split_options import SplitOptions
 
@@ -117,16 +118,129 @@ class Predict(
     """
 
     kind: ClassVar[str] = "predict"
+    table: ClassVar[str] = "predictions.csv"  # in the job's folder
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
     dataset: str
     version: str
     head: str | None = None
     model: str | None = None
+    certain: Requested = Requested()
 
 
-Spec: TypeAlias = Extract | TrainHead | FineTune | Predict
+class FindLabelErrors(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="spec",
+    tag="jdq.find-label-errors.v1",
+):
+    """List the rows of a dataset version whose label is probably wrong: one chunk."""
+
+    kind: ClassVar[str] = "find-label-errors"
+    table: ClassVar[str] = "label_errors.csv"
+    first_number: ClassVar[str] = "score"  # the column with which numbers begin
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space of the version's last extraction
+    head: Literal["auto", "hybrid"] = "auto"
+    label_column: str | None = None  # None is the dataset's own
+    label_separator: str | None = None
+    folds: int = 5
+    seed: int = 0
+
+
+class FindDuplicates(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="spec",
+    tag="jdq.find-duplicates.v1",
+):
+    """List the rows of a dataset version whose text is nearly that of an earlier row: one chunk.
+
+    against: instead of an earlier row, a row of this dataset version. across_split: instead, for rows of the test part,
+    a row of the other parts of the label column's split.
+    """
+
+    kind: ClassVar[str] = "find-duplicates"
+    first_queue: ClassVar[Queue] = "cpu"
+    queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
+    table: ClassVar[str] = "duplicates.csv"
+    first_number: ClassVar[str] = "similarity"
+    dataset: str
+    version: str
+    space: str | None = None  # None is the feature space of the version's last extraction
+    against: str | None = None
+    against_version: str | None = None
+    across_split: bool = False
+    label_column: str | None = None  # None is the dataset's own
+    least: float | None = None  # cosine similarity; None is chosen by how similar any two texts are
+
+
+class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client without the machine-learning packages has a worker compute, and waits for: one chunk.
+
+    Exactly one of head and model is given; a model's job is on the gpu queue. What it computes is `output.npy` of the
+    job's files, as bytes, which the client takes away.
+    """
+
+    dataset: str = "-"
+    version: str = "-"
+    head: str | None = None
+    model: str | None = None
+
+    @property
+    def first_queue(self) -> Queue:
+        """The queue of the chunk."""
+        return "gpu" if self.model else "cpu"
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """The same."""
+        return (self.first_queue,)
+
+
+class Classify(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.classify.v1"):
+    """Classify the texts in `texts.json` of the job's files. The output: a list of predictions as JSON."""
+
+    kind: ClassVar[str] = "classify"
+    certain: Requested = Requested()
+
+
+class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.evaluate.v1"):
+    """Measure a head or a model on a labelled dataset version. The output: the metrics as JSON."""
+
+    kind: ClassVar[str] = "evaluate"
+    label_column: str | None = None  # None is the dataset's own
+    certain: Requested = Requested()
+
+
+class Similar(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.similar.v1"):
+    """Find the rows of a dataset version most similar to the text in `texts.json`. The output: rows as JSON."""
+
+    kind: ClassVar[str] = "similar"
+    space: str | None = None  # None is the feature space of the version's last extraction
+    k: int = 10
+
+
+class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):
+    """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
+
+    kind: ClassVar[str] = "report"
+    table: str | None = None
+
+
+ShortJob: TypeAlias = Classify | Evaluate | Similar | Report
+Spec: TypeAlias = Extract | TrainHead | FineTune | Predict | FindLabelErrors | FindDuplicates | ShortJob
 KINDS: tuple[str, ...] = tuple(spec.kind for spec in get_args(Spec))
+
+WITH_TABLE: tuple[type[Predict | FindLabelErrors | FindDuplicates], ...] = (Predict, FindLabelErrors, FindDuplicates)
+WITH_PAGE: tuple[type[FindLabelErrors | FindDuplicates], ...] = (FindLabelErrors, FindDuplicates)  # in a report
 
 
 class UnknownSpec(msgspec.Struct, frozen=True, kw_only=True):

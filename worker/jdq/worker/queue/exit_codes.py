@@ -62,10 +62,10 @@ def exit_on_error(more: Mapping[type[Exception], ExitCode] | None = None) -> Ite
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
-        code = _code_of(error, more or {})
+        code = code_of(error, more or {})
         if code is None:
             raise
-        click.echo(f"jdq: {plain_lines(_message_of(error))}", err=True)
+        click.echo(f"jdq: {plain_lines(message_of(error))}", err=True)
         sys.exit(code)
 
 
@@ -79,13 +79,13 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
-def _code_of(error: Exception, more: Mapping[type[Exception], ExitCode]) -> ExitCode | None:
+def code_of(error: Exception, more: Mapping[type[Exception], ExitCode]) -> ExitCode | None:
     """The code of the nearest class that has one; None for a fault of jdq's own."""
     codes = (more.get(kind) or _CODES.get(f"{kind.__module__}.{kind.__qualname__}") for kind in type(error).__mro__)
     return next((code for code in codes if code is not None), None)
 
 
-def _message_of(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """The error's own words, and what to do where the words are another package's."""
     if type(error).__module__.partition(".")[0] in ("redis", "kombu"):
         return f"the connection to Redis broke: {error}\n  try: jdq workers"

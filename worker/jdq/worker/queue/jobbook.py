@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import redis
+from msgspec.structs import replace
 
-from jdq.worker.queue.contract import NOBODY, Spec, encode_spec
+from jdq.worker.queue.archive import archived_job, forget_archived, restore, restore_history
+from jdq.worker.queue.contract import NOBODY, JobState, Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
 from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
 from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Forget, Retry, Submitted, TicketOrder, call
 
+if TYPE_CHECKING:
+    from jdq.store.job_files import JobFiles
+
+_PAGE = 100  # jobs that are read together, where few may be wanted
 _BATCH = 500  # jobs that one call removes: the server does nothing else meanwhile
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
 
@@ -34,16 +43,15 @@ def new_job_id(kind: str) -> str:
     return f"{kind}-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
-def lines_key(job: str) -> str:
-    """The Redis stream of a job's log lines."""
-    return f"jdq:job:{job}:lines"
-
-
 class JobBook:
-    """The jobs and workers of the ledger. All methods raise redis.RedisError."""
+    """The jobs and workers of the ledger. All methods raise redis.RedisError.
 
-    def __init__(self, client: redis.Redis) -> None:
+    files: where the jobs are that have left Redis; opened when one is asked for.
+    """
+
+    def __init__(self, client: redis.Redis, files: Callable[[], JobFiles] | None = None) -> None:
         self._client = client
+        self._files = files
 
     def create(
         self,
@@ -53,9 +61,12 @@ class JobBook:
         priority: str = "normal",
         job: str | None = None,
         owner: str = NOBODY,
+        time_limit_s: float | None = None,
+        notify: Sequence[str] = (),
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
+        time_limit_s: the job fails if it has not ended so long after its first lease. notify: URLs that learn its end.
         Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
         """
         job = job or new_job_id(spec.kind)
@@ -67,8 +78,13 @@ class JobBook:
             priority=PRIORITIES[priority],
             after=tuple(after),
             owner=owner,
+            time_limit_ms=None if time_limit_s is None else round(1000 * time_limit_s),
+            notify=msgspec.json.encode(notify).decode() if notify else None,
         )
         created = call(self._client, argument, Submitted)
+        while created.answer == "unknown" and self._has_succeeded(created.job):
+            after = [other for other in after if other != created.job]
+            created = call(self._client, replace(argument, after=tuple(after)), Submitted)
         if created.answer == "unknown":
             raise UnknownJob(created.job)
         if created.answer == "failed":
@@ -77,19 +93,39 @@ class JobBook:
 
     def job(self, job: str) -> Job:
         """The job; raises UnknownJob."""
-        found = self._read([job])
+        found = self.read([job]) or self._archived([job])
         if not found:
             raise UnknownJob(job)
         return found[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
-        """All jobs, newest first, or those submitted since then (seconds since 1970)."""
-        return self._read(self.ids(since=since))
+        """The jobs in Redis, newest first, or those of them submitted since then (seconds since 1970)."""
+        return self.read([job for _, job in self._listed("jdq:jobs", since)])
 
     def ids(self, *, since: float | None = None) -> list[str]:
-        """The ids of the same jobs."""
-        ids = self._client.zrevrangebyscore("jdq:jobs", "+inf", "-inf" if since is None else since * 1000)
-        return [str(job) for job in ids]
+        """The ids of all jobs, newest first, or of those submitted since then, including those that have left Redis."""
+        return [job for _, job in self._by_time(since)]
+
+    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
+        """The jobs of `ids`, from the one at `start` on, read while they are taken."""
+        ids = (job for _, job in islice(self._by_time(since), start, None))
+        while page := list(islice(ids, _PAGE)):
+            found = {job.id: job for job in self.read(page)}
+            found |= {job.id: job for job in self._archived([job for job in page if job not in found])}
+            yield from (found[job] for job in page if job in found)
+
+    def _by_time(self, since: float | None) -> Iterator[tuple[float, str]]:
+        """When each job was submitted, in milliseconds, and its id; newest first."""
+        return merge(self._listed("jdq:jobs", since), self._listed("jdq:archived", since), reverse=True)
+
+    def _listed(self, key: str, since: float | None) -> Iterator[tuple[float, str]]:
+        lowest = "-inf" if since is None else since * 1000
+        start, size = 0, _PAGE
+        page: Any = True
+        while page:
+            page = self._client.zrevrangebyscore(key, "+inf", lowest, start=start, num=size, withscores=True)
+            yield from ((score, job) for job, score in page)
+            start, size = start + size, 100 * _PAGE
 
     def open_jobs(self) -> list[Job]:
         """The jobs that have not ended, those that wait for others included. Reads no job that has ended."""
@@ -101,7 +137,7 @@ class JobBook:
             for job in found:
                 pipe.smembers(f"jdq:job:{job}:dependents")
             found = set().union(*pipe.execute()) - ids
-        return self._read(sorted(ids))
+        return self.read(sorted(ids))
 
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
@@ -114,33 +150,45 @@ class JobBook:
         by: who asks; the job's log names one who is not its owner.
         """
         answer = call(self._client, Cancel(job, secrets.token_hex(8), by), str)
-        if answer == "unknown":
+        if answer == "unknown" and not self._archived([job]):
             raise UnknownJob(job)
         return answer == "cancelled"
 
     def ended_before(self, moment: float) -> list[tuple[str, str]]:
-        """The id and owner of each job that ended before then (seconds since 1970), oldest first."""
+        """The id and owner of each job that ended before then (seconds since 1970), archived ones included."""
         ids = [str(job) for job in self._client.zrangebyscore("jdq:jobs", "-inf", moment * 1000)]
         pipe = self._client.pipeline(transaction=False)
         for job in ids:
             pipe.hmget(f"jdq:job:{job}", "ended", "owner")
         entries = pipe.execute(raise_on_error=False)
-        return [
+        in_redis = [
             (job, entry[1] or NOBODY)
             for job, entry in zip(ids, entries, strict=True)
             if isinstance(entry, list) and entry[0] and float(entry[0]) < moment * 1000
         ]
+        archived = [str(job) for job in self._client.zrangebyscore("jdq:archived", "-inf", moment * 1000)]
+        return in_redis + [(job.id, job.owner) for job in self._archived(archived) if (job.ended or 0) < moment]
 
     def forget(self, jobs: Sequence[str]) -> list[str]:
         """Removes those of the jobs that have ended and that no worker is still busy with; their ids."""
         batches = (tuple(jobs[i : i + _BATCH]) for i in range(0, len(jobs), _BATCH))
-        return [job for batch in batches for job in call(self._client, Forget(batch), list[str])]
+        removed = [job for batch in batches for job in call(self._client, Forget(batch), list[str])]
+        if self._files:
+            removed += [job for job in jobs if job not in removed and self._is_lost(job)]
+            forget_archived(self._files(), removed)
+        return removed
+
+    def recover(self) -> int:
+        """Lists the archived jobs that Redis has lost; how many."""
+        return restore_history(self._client, self._files()) if self._files else 0
 
     def retry(self, job: str) -> list[TicketOrder]:
         """Runs a failed or cancelled job again; committed chunks stay committed. Returns the tickets to send.
 
         Raises UnknownJob, NotRetried, and DependencyEnded if a job that it waits for must be retried first.
         """
+        if self._files and not self._client.exists(f"jdq:job:{job}"):
+            restore(self._client, self._files(), job)
         retried = call(self._client, Retry(job, secrets.token_hex(8)), Submitted)
         match retried.answer:
             case "unknown":
@@ -215,7 +263,27 @@ class JobBook:
         argument = EndProcess(worker, what, reason)
         return call(self._client, argument, tuple[int, list[TicketOrder]])[1]
 
-    def _read(self, ids: list[str]) -> list[Job]:
+    def _archived(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that the store has, in the same order."""
+        if not ids or not self._files:
+            return []
+        files = self._files()
+        return [job for id in ids if (job := archived_job(files, id))]
+
+    def _is_lost(self, job: str) -> bool:
+        """Whether only the store knows the job."""
+        return not self._client.exists(f"jdq:job:{job}") and bool(self._archived([job]))
+
+    def _has_succeeded(self, job: str) -> bool:
+        """Whether the job has left Redis and had succeeded; raises DependencyEnded if it had ended otherwise."""
+        for archived in self._archived([job]):
+            if archived.state != JobState.SUCCEEDED:
+                raise DependencyEnded(job)
+            return True
+        return False
+
+    def read(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that are in Redis, in the same order."""
         pipe = self._client.pipeline(transaction=False)
         pipe.time()
         for job in ids:

@@ -118,13 +118,14 @@ class Ledger:
     def renew(self, leases: Sequence[tuple[Lease, Mapping[str, object] | None]]) -> list[Verdict]:
         """Renews the leases that this worker still holds, and stores each chunk's progress; a verdict for each.
 
-        'ok'; 'drain': release the chunk and stop; 'cancelled': the job was; 'lost': another worker has the chunk.
+        'ok'; 'drain': release the chunk and stop; 'preempt': release it and go on with an urgent job; 'cancelled': the
+        job was; 'lost': another worker has the chunk.
         """
         renewed = tuple(
             RenewedLease(job=lease.job, chunk=lease.chunk, token=lease.token, live=_json(live) if live else None)
             for lease, live in leases
         )
-        return call(self.client, Renew(self.worker, self._lease_ms, renewed), list[Verdict])
+        return call(self.client, Renew(self.worker, self._lease_ms, renewed, self._quotas), list[Verdict])
 
     def commit(self, lease: Lease, outcome: Outcome) -> Committed:
         """Counts the chunk once; the tickets to send."""

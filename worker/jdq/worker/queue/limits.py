@@ -6,6 +6,8 @@ import msgspec
 
 from jdq.worker.queue.contract import NOBODY, QUEUES, Queue
 
+# Log lines in Redis: per job, of all jobs that have not ended, and characters per line.
+LINES_KEPT, LINES_IN_ALL, LINE_LENGTH = 2_000, 100_000, 4_000
 PRIORITIES = {"high": 3, "normal": 5, "low": 7}  # the lower goes first; 0 is for repairs (tickets.py)
 
 
@@ -30,7 +32,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     # Of an owner's device time: what is this old counts half; what the first chunk of a job is charged in advance.
     usage_halves_ms: int = 3_600_000
     first_charge_ms: int = 10_000
+    room_ms: int = 60_000  # how long an urgent job waits for the fine-tune that makes room before it asks another one
     log_length: int = 500  # attempts and their reasons that a job keeps
+    jobs_kept: int = 10_000  # ended jobs in Redis; those that ended before them are only in the store
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead
     worker_listed_ms: int = 600_000  # how long a dead one is listed
     worker_forgotten_ms: int = 86_400_000

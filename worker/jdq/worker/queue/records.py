@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from jdq.worker.queue.contract import NOBODY, JobState, Spec, UnknownSpec, read_spec
-from jdq.worker.queue.limits import LIMITS
+from jdq.worker.queue.limits import LIMITS, PRIORITIES
 
 # In jdq:workers:drained, why a worker takes no chunk: the user drained it, until it is resumed. Others are its own.
 DRAINED = "drained"
@@ -48,6 +48,9 @@ class Job:
     result: dict[str, Any] | None
     error: JobError | None
     owner: str = NOBODY
+    priority: int = PRIORITIES["normal"]  # the lower goes first
+    used_s: float = 0.0  # device time of the attempts that have ended, on all workers
+    time_limit_s: float | None = None
     held_back: str | None = None  # by which quota of its owner, when a worker last asked
 
     @property
@@ -179,6 +182,9 @@ def _job(
         result=msgspec.json.decode(fields["result"]) if "result" in fields else None,
         error=msgspec.json.decode(fields["error"], type=JobError) if "error" in fields else None,
         owner=fields.get("owner", NOBODY),
+        priority=int(fields["priority"]),
+        used_s=int(fields.get("used_ms", 0)) / 1000,
+        time_limit_s=_seconds(fields.get("time_limit_ms")),
         held_back=fields.get("held_back"),
     )
 

@@ -36,7 +36,7 @@ class HeldChunk(Script, frozen=True):
 
 
 class Create(Script, frozen=True):
-    """Adds a job of one chunk. spec: JSON. owner: who submits it."""
+    """Adds a job of one chunk. spec: JSON. owner: who submits it. notify: URLs as a JSON array."""
 
     script = "create"
     job: str
@@ -46,6 +46,8 @@ class Create(Script, frozen=True):
     priority: int
     after: tuple[str, ...]
     owner: str
+    time_limit_ms: int | None = None
+    notify: str | None = None
 
 
 class Cancel(Script, frozen=True):
@@ -58,10 +60,18 @@ class Cancel(Script, frozen=True):
 
 
 class Forget(Script, frozen=True):
-    """Removes ended jobs and all their keys."""
+    """Removes ended jobs and all their keys. archive: they stay in the history, for the store has them."""
 
     script = "forget"
     jobs: tuple[str, ...]
+    archive: bool = False
+
+
+class Saved(Script, frozen=True):
+    """Notes which ended jobs the store has. jobs: when each had ended, in milliseconds."""
+
+    script = "saved"
+    jobs: dict[str, int]
 
 
 class Retry(Script, frozen=True):
@@ -103,23 +113,26 @@ class RenewedLease(HeldChunk, frozen=True):
 
 
 class Renew(Script, frozen=True):
-    """Renews the leases that a worker holds."""
+    """Renews the leases that a worker holds. quotas: those of Next."""
 
     script = "renew"
     worker: str
     lease_ms: int
     leases: tuple[RenewedLease, ...]
+    quotas: Quotas = Quotas()
 
 
 class FollowUpChunks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Chunks that follow the one that is committed: a plan ends with them.
 
-    After the last of them, one closing chunk follows on the queue `closing`, where that is given.
+    After the last of them, one closing chunk follows on the queue `closing`, where that is given. yields: before
+    each of them, pending chunks of the owner's other jobs go first.
     """
 
     chunks: int
     queue: Queue
     closing: Queue | None = None
+    yields: bool = False
 
 
 class Commit(HeldChunk, frozen=True):
@@ -231,7 +244,7 @@ class Committed(msgspec.Struct, frozen=True, array_like=True):
     tickets: list[TicketOrder]
 
 
-Verdict = Literal["ok", "drain", "cancelled", "lost"]
+Verdict = Literal["ok", "drain", "preempt", "cancelled", "lost"]
 
 
 @cache

@@ -74,6 +74,18 @@ def compare_dataset(
     return Comparison(dataset=dataset, reference=reference, rows=marked, unreadable=unreadable, floor=floor)
 
 
+def best_of(store: Store, wanted: str) -> str:
+    """The job where it made a head or model; for a dataset its best comparable one.
+
+    Raises StoreError, NothingToCompare.
+    """
+    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does without
+
+    if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
+        return wanted
+    return compare_dataset(store, wanted).rows[0].id
+
+
 def _by_score(row: ComparisonRow) -> tuple[float, str]:
     return -(row.metrics["macro_f1"] or 0.0), row.id
 

@@ -71,6 +71,11 @@ class ComparisonRow:
         return not self.why
 
 
+def price_of(device_s: float | None, hour_price: float) -> float | None:
+    """What the device time costs at this price of an hour; None where one of them is not known."""
+    return None if device_s is None or not hour_price else device_s / 3600 * hour_price
+
+
 def rows_of(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
     """All that were trained on the dataset, and for each damaged record why it cannot be read."""
     from jdq.store.trained import DamagedRecord, Heads, Models, TrainedStore

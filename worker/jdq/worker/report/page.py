@@ -1,5 +1,6 @@
 """The page: a subject's analysis as one self-contained HTML file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -8,6 +9,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from jdq.worker.report import sections
+from jdq.worker.report.certainty import certainty_section
 from jdq.worker.report.sections import Section, duration
 from jdq.worker.report.subject import Subject
 
@@ -28,19 +30,41 @@ class Tile:
 
 
 def render(subject: Subject) -> str:
-    """The page: HTML with its styles and plots inside, no script, nothing loaded from anywhere."""
+    """The page about a head or a fine-tune."""
+    return page_html(
+        title=subject.name,
+        kicker=subject.kind,
+        lead=_lead(subject),
+        tiles=_tiles(subject),
+        warnings=subject.record.get("warnings", ()),
+        sections=_sections(subject),
+        facts=_facts(subject),
+    )
+
+
+def page_html(
+    *,
+    title: str,
+    kicker: str,
+    lead: str,
+    tiles: Sequence[Tile],
+    warnings: Sequence[str],
+    sections: Sequence[Section],
+    facts: Sequence[tuple[str, str]],
+) -> str:
+    """A page: HTML with its styles and plots inside, no script, nothing loaded from anywhere."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     folder = files("jdq.worker.report")
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        title=subject.name,
-        kicker=f"jdq report · {subject.kind}",
-        lead=_lead(subject),
+        title=title,
+        kicker=f"jdq report · {kicker}",
+        lead=lead,
         css=Markup((folder / "page.css").read_text(encoding="utf-8")),
-        tiles=_tiles(subject),
-        warnings=list(subject.record.get("warnings", ())),
-        sections=_sections(subject),
-        facts=_facts(subject),
+        tiles=tiles,
+        warnings=warnings,
+        sections=sections,
+        facts=facts,
     )
 
 
@@ -53,6 +77,7 @@ def _sections(subject: Subject) -> list[Section]:
         sections.precision_recall_section,
         sections.roc_section,
         sections.reliability_section,
+        certainty_section,
         sections.learning,
         sections.losses,
         sections.search,
@@ -111,14 +136,14 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     facts.append(("split", record["split_digest"]))
     facts.append(("rows", ", ".join(f"{count:,} {part}" for part, count in record["rows"].items())))
     for name in HEAD_FACTS if subject.kind == "head" else FINE_TUNE_FACTS:
-        facts.append((name.replace("_", " "), _plain(record.get(name))))
+        facts.append((name.replace("_", " "), plain(record.get(name))))
     if subject.kind != "head":
-        facts += [(name.replace("_", " "), _plain(value)) for name, value in record["options"].items()]
-    facts += [("made", record["created_at"]), ("versions", _plain(record["versions"]))]
+        facts += [(name.replace("_", " "), plain(value)) for name, value in record["options"].items()]
+    facts += [("made", record["created_at"]), ("versions", plain(record["versions"]))]
     return [(name, str(value)) for name, value in facts if value not in (None, "", "None")]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {inner}" for name, inner in value.items())
     return str(value)

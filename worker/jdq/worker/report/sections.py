@@ -60,10 +60,11 @@ def comparison(subject: Subject) -> Section | None:
     note = "Macro-F1 on the same test rows, with 95 % intervals."
     if not all(line.same_split for line in lines):
         note += " Rows with * were measured on other rows or labels: their numbers are not comparable."
-    rows = "".join(_compared_row(line) for line in lines)
-    columns = ("what", *METRICS.values(), "time", "device", "seed")
+    priced = any(line.price is not None for line in lines)
+    rows = "".join(_compared_row(line, priced=priced) for line in lines)
+    columns = ("what", *METRICS.values(), "time", "device", "device time", *(["price"] if priced else []), "seed")
     plot = _both(lambda width: plots.comparison_plot(lines, "macro_f1", width=width))
-    body = Markup(plot + _table(columns, rows, "Comparison"))
+    body = Markup(plot + plain_table(columns, rows, "Comparison"))
     return Section(title="Against the others", text=note, body=body, wide=True)
 
 
@@ -72,7 +73,7 @@ def _both(plot: Callable[[float], str]) -> str:
     return f"<div class=on-page>{plot(plots.WIDE)}</div><div class=on-phone>{plot(plots.NARROW)}</div>"
 
 
-def _table(columns: Sequence[str], rows: str, name: str) -> str:
+def plain_table(columns: Sequence[str], rows: str, name: str) -> str:
     head = "".join(f"<th scope=col>{column}</th>" for column in columns)
     return _scrolling(f"<table class=plain><tr>{head}</tr>{rows}</table>", name)
 
@@ -82,13 +83,16 @@ def _scrolling(table: str, name: str) -> str:
     return f'<div class=scroll tabindex=0 role=region aria-label="{name}">{table}</div>'
 
 
-def _compared_row(line: Compared) -> str:
+def _compared_row(line: Compared, *, priced: bool) -> str:
     numbers = [line.metrics.get(name) for name in METRICS]
     cells = "".join(f"<td>{'-' if value is None else f'{value:.3f}'}</td>" for value in numbers)
     css = "is-subject" if line.is_subject else "" if line.same_split else "other-split"
     notes = [*line.details, *([f"* {line.why}"] if line.why else [])]
     name = f"{escape(line.name)}{'' if line.same_split else ' *'}<small>{escape(', '.join(notes))}</small>"
-    end = f"<td>{duration(line.wall_time_s)}</td><td>{escape(line.device)}</td><td>{line.seed}</td>"
+    device_time = "-" if line.device_s is None else duration(line.device_s)
+    price = ["-" if line.price is None else f"{line.price:,.2f}"] if priced else []
+    cost = [duration(line.wall_time_s), escape(line.device), device_time, *price, str(line.seed)]
+    end = "".join(f"<td>{cell}</td>" for cell in cost)
     return f'<tr class="{css}"><th scope=row>{name}</th>{cells}{end}</tr>'
 
 
@@ -105,7 +109,7 @@ def confusion(subject: Subject) -> Section | None:
 def per_class(subject: Subject) -> Section | None:
     rows = sorted(subject.record["metrics"]["per_class"], key=lambda row: (row["support"] == 0, row["f1"]))
     lines = "".join(_class_row(row) for row in rows[:40])
-    table = _table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines, "Class by class")
+    table = plain_table(("class", "precision", "recall", "F1", "ROC AUC", "test texts"), lines, "Class by class")
     text = "Hardest first." + (f" The 40 hardest of {len(rows)}." if len(rows) > 40 else "")
     return Section(title="Class by class", text=text, body=Markup(table), wide=True)
 
@@ -209,23 +213,23 @@ def errors(subject: Subject) -> Section | None:
     if not mistakes:
         return Section(title="Errors", body=Markup("<p class=good>Every test text is correct.</p>"), wide=True)
     wrong = int((subject.probabilities.argmax(axis=1) != subject.test_codes).sum())
-    cards = "".join(_mistake(mistake) for mistake in mistakes)
+    cards = "".join(mistake_card(mistake) for mistake in mistakes)
     text = f"The {len(mistakes)} of {wrong} errors with the highest predicted probability: hard texts, or wrong labels."
     return Section(title="Hardest errors", text=text, body=Markup(f"<div class=mistakes>{cards}</div>"), wide=True)
 
 
-def _mistake(mistake: analysis.Mistake) -> str:
+def mistake_card(mistake: analysis.Mistake) -> str:
     wrong = f"<span class=wrong>{escape(mistake.predicted)}</span> {mistake.p_predicted:.0%}"
     true = f"<span class=true>{escape(mistake.true)}</span> {mistake.p_true:.0%}"
     shares = f"<i style='width:{mistake.p_predicted:.0%}'></i><b style='width:{mistake.p_true:.0%}'></b>"
     return (
         f"<div class=mistake><div class=labels><span>{wrong} · labelled {true}</span>"
         f"<span class=row>row {mistake.row:,}</span></div>"
-        f"<div class=split>{shares}</div>{_excerpt(mistake.text)}</div>"
+        f"<div class=split>{shares}</div>{excerpt(mistake.text)}</div>"
     )
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
     if len(text) <= EXCERPT_CHARACTERS:
         return f"<p class=excerpt>{escape(text)}</p>"
     full = f"<details><summary>the full text</summary><p class=excerpt>{escape(text)}</p></details>"
@@ -240,12 +244,12 @@ def duplicates(subject: Subject) -> Section | None:
     share = count / min(len(np.flatnonzero(subject.split.parts == 2)), analysis.DUPLICATE_TEST_ROWS)
     cards = "".join(
         f"<div class=pair><span class=share>{pair.similarity:.0%}</span>"
-        f"<div><small>test, row {pair.test_row:,}</small>{_excerpt(pair.test_text)}</div>"
-        f"<div><small>train, row {pair.train_row:,}</small>{_excerpt(pair.train_text)}</div></div>"
+        f"<div><small>test, row {pair.test_row:,}</small>{excerpt(pair.test_text)}</div>"
+        f"<div><small>train, row {pair.train_row:,}</small>{excerpt(pair.train_text)}</div></div>"
         for pair in pairs
     )
     text = (
         f"{count:,} test texts ({share:.0%}) have a near-duplicate in the train part, by shared runs of three words. "
-        "The classifier may have memorised them: on new texts it can be worse than it looks here."
+        "The classifier may have memorized them: on new texts it can be worse than it looks here."
     )
     return Section(title="Near-duplicates between train and test", text=text, body=Markup(cards), wide=True)

@@ -24,6 +24,8 @@ class Compared:
     intervals: dict[str, tuple[float, float]]
     wall_time_s: float
     device: str
+    device_s: float | None = None
+    price: float | None = None
     seed: int
     is_subject: bool = False
 

@@ -32,16 +32,16 @@ count_time('chunk', id, holder.since or now)
 if args.result then redis.call('HSET', key(id), 'result', args.result) end
 local done = redis.call('HINCRBY', key(id), 'chunks_done', 1)
 
-local function follow_up(chunks, queue, closing)
+local function follow_up(chunks, queue, closing, yields)
   close(id)
   redis.call('HDEL', key(id), 'chunk_ms') -- other chunks take another time
   redis.call('HINCRBY', key(id), 'chunks_total', chunks)
-  redis.call('HSET', key(id), 'queue', queue, 'closing', closing)
+  redis.call('HSET', key(id), 'queue', queue, 'closing', closing, 'yields', yields and 1 or 0)
   return {'done', {open(id)}}
 end
 
 local function after_commit()
-  if following then return follow_up(following.chunks, following.queue, following.closing or '') end
+  if following then return follow_up(following.chunks, following.queue, following.closing or '', following.yields) end
   if done < number(id, 'chunks_total') then return {'done', {}} end
   local closing = redis.call('HGET', key(id), 'closing')
   if closing and closing ~= '' then return follow_up(1, closing, '') end

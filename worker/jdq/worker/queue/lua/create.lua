@@ -14,6 +14,9 @@ for _, other in ipairs(args.after) do
 end
 redis.call('HSET', key(id), 'kind', args.kind, 'spec', args.spec, 'state', 'queued', 'queue', args.queue,
   'priority', args.priority, 'owner', args.owner, 'created', now, 'next', 0, 'chunks_total', 1, 'chunks_done', 0)
+for _, name in ipairs({'time_limit_ms', 'notify'}) do
+  if args[name] then redis.call('HSET', key(id), name, args[name]) end
+end
 if #args.after > 0 then redis.call('HSET', key(id), 'wanted_after', cjson.encode(args.after)) end
 redis.call('ZADD', 'jdq:jobs', now, id)
 for _, other in ipairs(waits) do wait_for_job(id, other) end

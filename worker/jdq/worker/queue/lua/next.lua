@@ -1,5 +1,6 @@
 -- Leases a chunk of the queue: the lowest pending one of a more urgent job, or of an equally urgent one whose owner has had
--- less device time lately, divided by the owner's share, or of the job itself. Returns {Leased}, or {} when there is none to take.
+-- less device time lately, divided by the owner's share, or of the job itself; before a trial of a search, one of the owner's
+-- other jobs. Returns {Leased}, or {} when there is none to take.
 local earlier = earlier_reply('next')
 if earlier then return earlier end
 if out_of_service(args.worker) then return {} end
@@ -44,7 +45,9 @@ end
 local function lease(id)
   local chunk = ready(id) and not is_held_back(id) and pop(id)
   if not chunk then return nil end
-  redis.call('HDEL', key(id), 'held_back')
+  redis.call('HDEL', key(id), 'held_back', 'room_until')
+  local limit = number(id, 'time_limit_ms')
+  if limit > 0 then redis.call('HSETNX', key(id), 'limit_at', now + limit) end
   local more = pending(id) > 0
   if not more and redis.call('EXISTS', key(id, 'delayed')) == 0 then unlist_pending(id) end
   local trouble = troubles(id, chunk)
@@ -75,13 +78,24 @@ local function owners_below(owners, most)
   return below
 end
 
+-- Whether the job lets the owner's other jobs go first: the trials of a search do.
+local function yields(id)
+  return redis.call('HGET', key(id), 'yields') == '1'
+end
+
+local function take_one(jobs, yielding)
+  for _, id in ipairs(redis.call('ZRANGE', jobs, 0, 99)) do
+    local leased = yields(id) == yielding and protected(id, lease)
+    if leased then return leased end
+  end
+end
+
 local function take_below(priority, most)
   local owners = 'jdq:pending:' .. args.queue .. ':' .. priority
   for _, owner in ipairs(owners_below(owners, most)) do
-    for _, id in ipairs(redis.call('ZRANGE', owners .. ':' .. owner, 0, 99)) do
-      local leased = protected(id, lease)
-      if leased then return leased end
-    end
+    local jobs = owners .. ':' .. owner
+    local leased = take_one(jobs, false) or take_one(jobs, true)
+    if leased then return leased end
   end
 end
 
@@ -92,7 +106,11 @@ local function take()
     if leased then return leased end
   end
   local owner = redis.call('HGET', key(args.job), 'owner') or limits.nobody
-  return take_below(priority, had(owner)) or lease(args.job)
+  local leased = take_below(priority, had(owner))
+  if not leased and yields(args.job) then
+    leased = take_one('jdq:pending:' .. args.queue .. ':' .. priority .. ':' .. owner, false)
+  end
+  return leased or lease(args.job)
 end
 
 local leased = protected(args.job, take)

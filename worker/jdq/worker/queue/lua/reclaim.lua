@@ -80,7 +80,16 @@ local function lacking(id)
   return count
 end
 
+local function end_over_limit(id)
+  local at = number(id, 'limit_at')
+  if at == 0 or now < at then return end
+  local hours = string.format('%.4g', number(id, 'time_limit_ms') / 3600000)
+  finish(id, 'failed', cjson.encode({type = 'TimeLimit',
+    message = 'it ran for longer than its time limit of ' .. hours .. ' h\n  try: jdq retry ' .. id}))
+end
+
 local function watch(id)
+  end_over_limit(id)
   bring_near(id)
   if now >= grace_until then reclaim_expired(id) end
   if not ended(id) and pending(id) > 0 then list_pending(id) end

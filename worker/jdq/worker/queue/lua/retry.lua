@@ -15,6 +15,7 @@ for _, other in ipairs(cjson.decode(redis.call('HGET', key(id), 'wanted_after') 
 end
 for _, other in ipairs(waits) do wait_for_job(id, other) end
 redis.call('HSET', key(id), 'state', 'queued', 'request', args.token)
-redis.call('HDEL', key(id), 'error', 'ended', 'held_back')
+redis.call('HDEL', key(id), 'error', 'ended', 'held_back', 'limit_at')
+for _, list in ipairs({'jdq:ended', 'jdq:unsaved'}) do redis.call('ZREM', list, id) end
 log_event(id, {what = 'retry', reason = 'submitted again by the user'})
 return {'retried', tickets()}

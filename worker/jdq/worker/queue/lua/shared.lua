@@ -155,6 +155,7 @@ local function settle(id, chunk, ms)
   if not sound or type(holder) ~= 'table' or not holder.charged then return 0 end
   local took = ms or math.max(0, now - holder.since)
   charge(id, took - holder.charged)
+  count('used_ms', math.floor(took), key(id))
   return took
 end
 
@@ -219,6 +220,14 @@ local function dependency_failed(job, how)
     message = 'job ' .. job .. ', which it waited for, ' .. how .. '\n  try: jdq status ' .. job})
 end
 
+-- Lists a job among those that have ended, those that a worker has yet to save in the store, and those whose end somebody
+-- wants to know.
+local function list_ended(id)
+  redis.call('ZADD', 'jdq:ended', now, id)
+  redis.call('ZADD', 'jdq:unsaved', now, id)
+  if redis.pcall('HEXISTS', key(id), 'notify') == 1 then redis.call('RPUSH', 'jdq:notices', id) end
+end
+
 -- Ends a job whose entries cannot be worked with, and the jobs that wait for it: no worker meets it again.
 local function end_broken(id, reason)
   redis.call('SREM', 'jdq:open', id)
@@ -231,6 +240,7 @@ local function end_broken(id, reason)
   end
   redis.pcall('HSET', key(id), 'state', 'failed', 'ended', now, 'error',
     cjson.encode({type = 'BrokenJob', message = 'its entries in Redis cannot be used: ' .. tostring(reason)}))
+  list_ended(id)
   local dependents = redis.pcall('SMEMBERS', key(id, 'dependents'))
   redis.call('UNLINK', key(id, 'dependents'))
   for _, other in ipairs(dependents) do finish(other, 'failed', dependency_failed(id, 'failed')) end
@@ -248,6 +258,7 @@ end
 local function end_one(job, how, why)
   local ends, tickets = {}, {}
   redis.call('HSET', key(job), 'state', how, 'ended', now)
+  list_ended(job)
   if why then redis.call('HSET', key(job), 'error', why) end
   count('ended:' .. tostring(redis.call('HGET', key(job), 'kind')) .. ':' .. how, 1)
   if how == 'succeeded' then count_time('run', job, number(job, 'started')) end

@@ -10,53 +10,65 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jdq.store.store import open_store
-from jdq.store.trained import Models
-from jdq.worker.config import read_config
-from jdq.worker.process.devices import device_of
+from jdq.store.store import Store
+from jdq.store.trained import Heads, Models
+from jdq.worker.heads.certainty import Requested
+from jdq.worker.heads.conformal import Certain
+from jdq.worker.jobs.predictions import Naming
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
     from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts
     from jdq.worker.heads.record import HeadRecord
 
+EMPTY, UNSURE = "the text is empty", "too uncertain for a label"
+NOTHING = Requested()
 # A text of which the tokenizer does not know this share is probably not one for this encoder.
 UNKNOWN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classifier:
-    """classes, in the order of probabilities; label_separator: of label sets, None for one label per text.
-    thresholds: of label sets, as in `predicted_sets`.
+class Classifier(Naming):
+    """What classifies texts, of at most max_length tokens.
 
     tokenize: texts as its encoder takes them. compute: of such and the texts, (texts, classes) float32. by_store: the
-    same of texts, by features from and into the store where it uses features. max_length: in tokens.
+    same of texts, by features from and into the store where it uses features.
     """
 
-    classes: tuple[str, ...]
-    multi_label: bool
-    label_separator: str | None
-    thresholds: tuple[float, ...]
     max_length: int
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
     compute: Callable[[Any, Sequence[str]], np.ndarray]
     by_store: Callable[[Sequence[str]], np.ndarray]
 
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """(texts, classes) float32."""
-        return self.compute(self.tokenize(texts), texts)
+    def predictions(self, texts: Sequence[str], requested: Requested = NOTHING) -> Iterator[dict[str, Any]]:
+        """Of each text: its label, the probability of each class, most likely first, and warnings; also its set of
+        labels, if requested.
 
-    def labels(self, probabilities: np.ndarray) -> list[str]:
-        """The label of each row of probabilities."""
-        from jdq.worker.heads.decision import predicted_labels
+        An empty text has neither label nor probabilities, and one that is too uncertain no label. Raises NoCertainty.
+        """
+        filled = [text for text in texts if text.strip()]
+        answers = iter(self._answers(filled, self.certain(requested)) if filled else ())
+        empty = {"label": None, "probabilities": None, "warnings": [EMPTY]}
+        return (next(answers) if text.strip() else empty for text in texts)
 
-        return predicted_labels(
-            probabilities,
-            self.classes,
-            multi_label=self.multi_label,
-            label_separator=self.label_separator,
-            thresholds=self.thresholds,
-        )
+    def _answers(self, texts: Sequence[str], certain: Certain) -> Iterator[dict[str, Any]]:
+        """The same of texts that are not empty, tokenized once."""
+        tokens = self.tokenize(texts)
+        found = self.compute(tokens, texts)
+        labels = certain.answers(self.labels(found), found)
+        for label, values, warnings in zip(labels, found.tolist(), self.warnings(tokens), strict=True):
+            pairs = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
+            unsure = certain.least_to_answer is not None and not label
+            yield {
+                "label": None if unsure else label,
+                **(
+                    {}
+                    if (least := certain.least_in_set) is None
+                    else {"set": [name for name, p in pairs if p >= least]}
+                ),
+                "probabilities": dict(pairs),
+                "warnings": [*warnings, *([UNSURE] if unsure else [])],
+            }
 
     def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""
@@ -70,25 +82,22 @@ class Classifier:
             yield f"the tokenizer does not know {n_unknown:,} of {n_tokens:,} tokens"
 
 
-def load_classifier(trained: Path) -> Classifier:
-    """From a head's file or a fine-tuned model's folder.
+def load_classifier(store: Store, head: str | None, model: str | None, device: str) -> Classifier:
+    """Of the head or the model with this id.
 
-    Raises HeadError and FineTuneError. What it computes raises EncoderError, and WrongFeatures where the head's encoder
-    has changed.
+    Raises UnknownTrained, HeadError and FineTuneError. What it computes raises EncoderError, and WrongFeatures where
+    the head's encoder has changed.
     """
-    return _of_model(trained) if trained.is_dir() else _of_head(trained)
+    return _of_head(store, head, device) if head else _of_model(Models(store.root).path(model or ""), device)
 
 
-def _of_head(head_file: Path) -> Classifier:
+def _of_head(store: Store, head_id: str, device: str) -> Classifier:
     """Computes features in the head's own feature space. The encoder is loaded when it is first needed."""
     from jdq.worker.heads.features import with_texts
     from jdq.worker.heads.files import load_head
     from jdq.worker.jobs.stored_features import stored_features
 
-    head = load_head(head_file)
-    config = read_config()
-    device = device_of(config, "gpu")
-    store = open_store(config.store)
+    head = load_head(Heads(store.root).path(head_id))
     name = head.record.origin.encoder
     space = store.open_space(head.record.origin.space)
 
@@ -108,6 +117,7 @@ def _of_head(head_file: Path) -> Classifier:
         multi_label=head.record.multi_label,
         label_separator=head.record.label_separator,
         thresholds=head.record.thresholds,
+        certainty=head.record.certainty,
         max_length=space.definition.max_length,
         tokenize=lambda texts: encoder().tokenize(texts),
         compute=compute,
@@ -128,16 +138,17 @@ def _encoder(files: str, record: HeadRecord, definition: FeatureSpace, device: s
     return load(files, max_length=length, precision=precision, device=device, poolings=(pooling,))
 
 
-def _of_model(folder: Path) -> Classifier:
+def _of_model(folder: Path, device: str) -> Classifier:
     from jdq.worker.finetune.model import load_fine_tuned
 
-    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
+    model = load_fine_tuned(folder, device=device)
     length = model.record.max_length
     return Classifier(
         classes=model.classes,
         multi_label=model.record.multi_label,
         label_separator=model.record.options.label_separator,
         thresholds=model.record.thresholds,
+        certainty=model.record.certainty,
         max_length=length,
         tokenize=lambda texts: model.tokenizer.tokenize(texts, length),
         compute=lambda tokens, _: model.proba_of_tokens(tokens),

@@ -1,31 +1,28 @@
-"""Measures a head or a fine-tuned model on a labelled dataset of the store, in this process.
-
-``python -m jdq.worker.programs.evaluate HEAD_FILE|MODEL_FOLDER DATASET VERSION [--label-column L]``
-"""
+"""Measuring a head or a fine-tuned model on a labelled dataset version."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.store import open_store
-from jdq.worker.config import read_config
+from jdq.worker.heads.certainty import LEVEL, Requested
+from jdq.worker.jobs.classifier import Classifier
 from jdq.worker.jobs.labelled import has_label, label_column
-from jdq.worker.programs.classifier import Classifier, load_classifier
-from jdq.worker.queue.exit_codes import exit_on_error
 
 BLOCK_TEXTS = 4096
+NOTHING = Requested()
 
 
-def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None) -> dict[str, Any]:
-    """The metrics over all labelled rows, with `intervals` and `notes`.
+def evaluate(
+    classifier: Classifier, version: DatasetVersion, column: str | None, requested: Requested = NOTHING
+) -> dict[str, Any]:
+    """The metrics over all labelled rows, with `intervals` and `notes`, and what a promise was worth (`certain`).
 
-    A label that the classifier does not know counts as a class that it never predicts. Raises NoLabels.
+    A label that the classifier does not know counts as a class that it never predicts. requested: levels other than
+    the usual ones. Raises NoLabels, NoCertainty.
     """
     from jdq.worker.heads.intervals import bootstrap
     from jdq.worker.heads.metrics import metrics_of
@@ -42,6 +39,7 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
     thresholds = (*classifier.thresholds, *[2.0] * len(unknown)) if classifier.thresholds else ()
     metrics = metrics_of(true, probabilities, classes, thresholds)
     intervals = bootstrap(true, probabilities, keys=version.keys()[rows], thresholds=thresholds)
+    kept = _certain(classifier, true, probabilities, version.keys()[rows], requested)
     n_strange = sum(bool(labels_of - set(classifier.classes)) for labels_of in sets)
     strange = [f"{n_strange:,} rows have labels unknown to it: {', '.join(unknown[:8])}"] if unknown else []
     missing = len(labels) - len(rows)
@@ -52,8 +50,22 @@ def evaluate(classifier: Classifier, version: DatasetVersion, column: str | None
         "label_column": column,
         **metrics,
         "intervals": intervals,
+        **kept,
         "notes": [*skipped, *strange, *metrics["notes"]],
     }
+
+
+def _certain(
+    classifier: Classifier, true: np.ndarray, probabilities: np.ndarray, keys: np.ndarray, requested: Requested
+) -> dict[str, Any]:
+    """Abstention and sets; empty where the classifier promises nothing and nothing was requested."""
+    from jdq.worker.heads.conformal import certainty_of_rows
+
+    if not requested and classifier.certainty is None:
+        return {}
+    levels = Requested(abstain_at=requested.abstain_at or LEVEL, sets=requested.sets or LEVEL)
+    measured = certainty_of_rows(true, probabilities, keys, classifier.certain(levels))
+    return {"certain": {**msgspec.to_builtins(levels), **measured}}
 
 
 def _labels_of(classifier: Classifier, cell: str) -> set[str]:
@@ -77,19 +89,3 @@ def _probabilities(classifier: Classifier, version: DatasetVersion, rows: np.nda
     """(rows, classes) float32."""
     blocks = [rows[start : start + BLOCK_TEXTS] for start in range(0, len(rows), BLOCK_TEXTS)]
     return np.vstack([classifier.by_store(version.texts(block)) for block in blocks])
-
-
-@click.command()
-@click.argument("trained", type=click.Path(path_type=Path))
-@click.argument("dataset")
-@click.argument("version")
-@click.option("--label-column")
-@exit_on_error()
-def main(trained: Path, dataset: str, version: str, label_column: str | None) -> None:
-    """Print the metrics as JSON."""
-    opened = open_store(read_config().store).datasets.get(dataset, version)
-    click.echo(msgspec.json.encode(evaluate(load_classifier(trained), opened, label_column)))
-
-
-if __name__ == "__main__":
-    main()

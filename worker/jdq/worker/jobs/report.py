@@ -1,4 +1,4 @@
-"""Writes a report from the store: ``python -m jdq.worker.programs.write_report ID --output FILE``."""
+"""The page about a head or a fine-tuned model, from the store."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 import numpy as np
 
 from jdq.store.errors import MissingFeatures
-from jdq.store.files.publish import replace
-from jdq.store.store import Store, open_store
+from jdq.store.job_files import JobFiles
+from jdq.store.store import Store
+from jdq.store.table.written import read_records
 from jdq.store.trained import Heads, Models
 from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
-from jdq.worker.process.devices import device_of
-from jdq.worker.queue.exit_codes import exit_on_error
+from jdq.worker.queue.contract import WITH_PAGE, FindLabelErrors
 from jdq.worker.report.comparison import FLOOR, compare_dataset
+from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
 
 if TYPE_CHECKING:
@@ -30,15 +30,37 @@ if TYPE_CHECKING:
     from jdq.worker.heads.head import TrainedHead
     from jdq.worker.report.subject import Compared, LearningPoint, Subject
 
+log = logging.getLogger(__name__)
+
 # A learning curve trains a head six times, so it is skipped for larger train parts.
 CURVE_ROWS = 20_000
 
 
-def page_of(store: Store, job: str) -> str:
-    """The page about the job's head or model. Raises UnknownTrained, HeadError, FineTuneError."""
+def page_of(store: Store, job: str, device: str = "cpu") -> str:
+    """The page about the job's head, model or table; a model predicts on `device`.
+
+    Raises UnknownTrained, NoResult, HeadError, FineTuneError.
+    """
     from jdq.worker.report.page import render
 
-    return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job))
+    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for kind in WITH_PAGE:
+            if (path := JobFiles(store.root).folder(job) / kind.table).is_file():
+                return _of_table(store, job, path)
+        return render(_of_head(store, job) if Heads(store.root).has(job) else _of_model(store, job, device))
+
+
+def _of_table(store: Store, job: str, path: Path) -> str:
+    from jdq.worker.report.duplicates import duplicates_page
+    from jdq.worker.report.label_errors import label_errors_page
+
+    files = JobFiles(store.root)
+    files.check(path.with_suffix(".json"))
+    page = label_errors_page if path.name == FindLabelErrors.table else duplicates_page
+    return page(files.get_result(job), read_records(path))
 
 
 def _of_head(store: Store, job: str) -> Subject:
@@ -66,12 +88,12 @@ def _of_head(store: Store, job: str) -> Subject:
     )
 
 
-def _of_model(store: Store, job: str) -> Subject:
+def _of_model(store: Store, job: str, device: str) -> Subject:
     from jdq.worker.finetune.model import load_fine_tuned
     from jdq.worker.heads.split import TEST
 
     folder = Models(store.root).path(job)
-    model = load_fine_tuned(folder, device=device_of(read_config(), "gpu"))
+    model = load_fine_tuned(folder, device=device)
     record = msgspec.to_builtins(model.record)
     origin, label_separator = model.record.origin, model.record.options.label_separator
     data = recorded_rows(store, record)
@@ -137,7 +159,7 @@ def _learning_curve(head: TrainedHead, features: Features, data: LabelledRows) -
     try:
         return learning_curve(context, data.split.rows(TEST))
     except HeadError as error:
-        click.echo(f"no learning curve: {error}", err=True)
+        log.warning("no learning curve: %s", error)
         return ()
 
 
@@ -166,37 +188,10 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
             intervals=line.intervals,
             wall_time_s=line.wall_time_s,
             device=line.device,
+            device_s=line.device_s,
+            price=price_of(line.device_s, read_config().device_hour_price),
             seed=line.seed,
             is_subject=line.id == job,
         )
         for line in compare_dataset(store, record["origin"]["dataset"]).lines
     ]
-
-
-def best_of(store: Store, wanted: str) -> str:
-    """The job where it made a head or model; for a dataset its best comparable one.
-
-    Raises StoreError, NothingToCompare.
-    """
-    if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
-        return wanted
-    return compare_dataset(store, wanted).rows[0].id
-
-
-@click.command()
-@click.argument("wanted", metavar="JOB|DATASET")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
-@exit_on_error()
-def report(wanted: str, output: Path) -> None:
-    """Write the page about JOB, or about the best head or model of DATASET."""
-    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
-    warnings.simplefilter("ignore")
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    store = open_store(read_config().store)
-    job = best_of(store, wanted)
-    replace(output, page_of(store, job).encode())
-    click.echo(f"{output}: {job}", err=True)
-
-
-if __name__ == "__main__":
-    report()

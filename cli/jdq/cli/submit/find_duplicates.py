@@ -1,0 +1,90 @@
+"""`jdq submit find-duplicates`: list texts that are nearly equal."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import DATASET, SPACE, VERSION
+from jdq.cli.jobs.tables import Target, copy_table, target_options
+from jdq.cli.paths import STDOUT
+from jdq.cli.submit.head_spec import features_of
+from jdq.cli.submit.sending import Sending, job_options, send
+
+if TYPE_CHECKING:
+    from jdq.worker.queue.contract import FindDuplicates
+
+
+@click.command("find-duplicates", short_help="List texts that are nearly equal.")
+@click.argument("dataset", type=DATASET, required=False)
+@click.option("--against", type=DATASET, metavar="OTHER", help="Compare with the rows of another dataset.")
+@click.option("--across-split", is_flag=True, help="Compare the test part with the rest of the dataset.")
+@click.option("--label-column", help="Label column whose split is meant.  [default: the dataset's own]")
+@click.option(
+    "--least",
+    type=click.FloatRange(-1, 1),
+    metavar="COSINE",
+    help="Least similarity.  [default: 95 % of the way from any two texts to equal ones]",
+)
+@click.option(
+    "--version", type=VERSION, metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]"
+)
+@click.option("--space", type=SPACE, metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
+@target_options("File for the table (.csv, .tsv, .jsonl, .parquet), or - for stdout; waits for the job.")
+@job_options
+def find_duplicates(
+    dataset: str | None, version: str | None, space: str | None, to: Target | None, sending: Sending, **options: Any
+) -> None:
+    """List the rows of DATASET whose text is nearly that of another row.
+
+    The default is the dataset extracted last. Each row is compared with the earlier rows, so without the rows in the
+    table no near-duplicates are left; or with another dataset, or the test part with the rest. The table has the most
+    similar pairs first: row, text, other row, other text, similarity (cosine of the features).
+
+    \b
+    jdq submit find-duplicates postings --to duplicates.csv
+    jdq submit find-duplicates postings --across-split --wait
+    """
+    if to is not None:
+        sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
+    client = Client()
+    spec, after = duplicates_spec(client, dataset, version, space, **options)
+    job = send(client, spec, sending, after=after)
+    if job is not None and to is not None:
+        copy_table(client, job, to)
+
+
+def duplicates_spec(
+    client: Client,
+    dataset: str | None,
+    version: str | None,
+    space: str | None,
+    *,
+    against: str | None,
+    across_split: bool,
+    label_column: str | None,
+    least: float | None,
+) -> tuple[FindDuplicates, list[str]]:
+    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors of unknown names."""
+    from jdq.worker.queue.contract import FindDuplicates
+
+    if against is not None and across_split:
+        raise BadRequest("give either --against or --across-split")
+    extracted, extracted_space, after = features_of(client, dataset, version, space)
+    if across_split:
+        extracted.labels(label_column, missing="keep")
+    other = None if against is None else client.store.datasets.get(against)
+    spec = FindDuplicates(
+        dataset=extracted.name,
+        version=extracted.version,
+        space=extracted_space,
+        against=against,
+        against_version=None if other is None else other.version,
+        across_split=across_split,
+        label_column=label_column,
+        least=least,
+    )
+    return spec, after

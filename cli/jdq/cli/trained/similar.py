@@ -1,0 +1,49 @@
+"""`jdq similar`: the rows of a dataset that are most similar to a text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from jdq.cli.client import BadRequest, Client
+from jdq.cli.ids import DATASET, SPACE
+from jdq.cli.output import json_option, print_json, print_table
+from jdq.cli.short_jobs import short_jobs
+
+
+@click.command()
+@click.argument("text")
+@click.option("--dataset", type=DATASET, required=True, help="Dataset to search.")
+@click.option("--space", type=SPACE, metavar="S", help="Feature space, or its first digits.  [default: extracted last]")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Number of rows.")
+@json_option
+def similar(text: str, dataset: str, space: str | None, k: int, as_json: bool) -> None:
+    """Find the rows most similar to TEXT.
+
+    By the cosine of the features, compared with all rows of the dataset; only TEXT is encoded. Computes on this
+    machine, without Redis, if torch is installed, else on the workers.
+
+    \b
+    jdq similar "Chef for a busy kitchen" --dataset postings
+    """
+    from jdq.worker.queue.contract import Similar
+
+    if not text.strip():
+        raise BadRequest("the text is empty")
+    client = Client()
+    version = client.store.datasets.get(dataset)
+    digest = client.store.open_space(space).digest if space else None
+    with short_jobs(client) as compute:
+        spec = Similar(dataset=version.name, version=version.version, space=digest, k=k)
+        found: list[dict[str, Any]] = json.loads(compute(spec, [text]))
+    if as_json:
+        print_json(found)
+        return
+    columns = [name for name in ("similarity", "row", "label", "text") if name in found[0]]
+    print_table(columns, [[_cell(row[name]) for name in columns] for row in found])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else " ".join(str(value).split())

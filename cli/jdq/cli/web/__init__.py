@@ -1,0 +1,1 @@
+"""`jdq web`: pages about jobs, workers and results, for a browser."""

@@ -1,0 +1,56 @@
+"""`jdq submit find-duplicates` and `jdq similar`."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import TABLE, CommandLine
+
+REPEATED = TABLE + "text number 3 of b,b\n"
+
+
+def test_near_duplicates_are_written_to_a_table_and_a_report(jdq: CommandLine) -> None:
+    jdq.extracted(REPEATED)
+    job = jdq.submit("find-duplicates")
+    assert jdq.workplace.worked(job).state == "succeeded"
+    shown = jdq.run("result", job)
+    assert "1 of 41 rows of table" in shown.stdout
+    assert "near-duplicates of earlier rows, 1 of them equal texts" in shown.stdout
+    assert f"jdq result {job} --to out.csv" in shown.stderr
+    target = jdq.workplace.folder / "pairs.jsonl"
+    jdq.run("result", job, "--to", str(target))
+    (line,) = target.read_text(encoding="utf-8").splitlines()
+    pair = json.loads(line)
+    assert (pair["row"], pair["other_row"], pair["text"]) == ("41", "4", "text number 3 of b")
+    assert pair["similarity"] > 0.999
+    assert "Near-duplicates in table" in jdq.run("report", job, "-o", "-").stdout
+
+
+def test_what_is_compared_is_checked_before_there_is_a_job(jdq: CommandLine) -> None:
+    jdq.extracted(REPEATED)
+    jdq.extracted(name="other.csv")
+    job = jdq.submit("find-duplicates", "table", "--against", "other", "--least", "0.9")
+    spec = jdq.json("status", job)["spec"]
+    assert (spec["against"], spec["least"], spec["across_split"]) == ("other", 0.9, False)
+    assert jdq.workplace.worked(job).state == "succeeded"
+    assert "near-duplicates of other" in jdq.run("result", job).stdout
+    across = jdq.submit("find-duplicates", "table", "--across-split")
+    assert jdq.workplace.worked(across).state == "succeeded"
+    assert "near-duplicates of the other parts" in jdq.run("result", across).stdout
+    before = len(jdq.json("jobs"))
+    refused = ("submit", "find-duplicates", "table")
+    assert "either --against or" in jdq.run(*refused, "--against", "other", "--across-split", code=2).stderr
+    assert "no dataset" in jdq.run(*refused, "--against", "nothing", code=4).stderr
+    assert "no column" in jdq.run(*refused, "--across-split", "--label-column", "x", code=2).stderr
+    assert len(jdq.json("jobs")) == before
+
+
+def test_the_most_similar_rows_are_printed(jdq: CommandLine) -> None:
+    jdq.extracted(REPEATED)
+    found = jdq.run("similar", "text number 3 of b", "--dataset", "table", "-k", "3").stdout.splitlines()
+    assert found[0].split() == ["similarity", "row", "label", "text"]
+    assert [line.split()[:3] for line in found[1:3]] == [["1.000", "4", "b"], ["1.000", "41", "b"]]
+    rows = jdq.json("similar", "text number 3 of b", "--dataset", "table", "-k", "2")
+    assert [row["row"] for row in rows] == [4, 41]
+    assert "the text is empty" in jdq.run("similar", " ", "--dataset", "table", code=2).stderr
+    assert "no dataset" in jdq.run("similar", "x", "--dataset", "none", code=4).stderr

@@ -1,0 +1,73 @@
+"""The client's container, which has no torch: it does all that the client does, and says what it cannot reach."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.compose.stack import Stack
+
+pytestmark = [pytest.mark.compose, pytest.mark.slow]
+TEXT = "A chef for the evening service in a busy kitchen"
+
+
+@pytest.fixture(scope="module")
+def head(stack: Stack) -> str:
+    """On the features of a small table."""
+    extraction = stack.submit("extract", "/data/few.csv", "--name", "client")
+    trained = stack.submit("train-head", "client", "--head", "logreg")
+    stack.succeeded(extraction, within_s=90)
+    stack.succeeded(trained, within_s=90)
+    return trained
+
+
+def test_a_text_gets_the_answer_of_a_table(stack: Stack, folder: Path, head: str) -> None:
+    with (folder / "data" / "one.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text"], [TEXT]])
+    table = stack.jdq("submit", "predict", "/data/one.csv", "--head", head, "--to", "-").stdout
+    [row] = csv.DictReader(table.splitlines())
+    answer = json.loads(stack.jdq("predict", TEXT, "--head", head, "--json").stdout)
+    assert answer["label"] == row["predicted_label"]
+    for name, probability in answer["probabilities"].items():
+        assert probability == pytest.approx(float(row[f"probability_{name}"]), abs=1e-3)
+    tuned = stack.submit("fine-tune", "client", "--epochs", "1", "--max-length", "32", "--batch-size", "16")
+    stack.succeeded(tuned, within_s=180)
+    by_model = json.loads(stack.jdq("predict", TEXT, "--model", tuned, "--json").stdout)
+    assert by_model["probabilities"].keys() == answer["probabilities"].keys()
+    queues = {job["kind"]: job["spec"].get("model") for job in stack.ask("jobs")[:2]}
+    assert queues["classify"] == tuned
+
+
+def test_a_report_and_scores_come_from_the_workers(stack: Stack, folder: Path, head: str) -> None:
+    assert stack.jdq("report", head, "-o", "-").stdout.startswith("<!doctype html>")
+    stack.jdq("report", "client")
+    assert (folder / "data" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    measured = json.loads(stack.jdq("evaluate", "/data/few.csv", "--head", head, "--json").stdout)
+    assert measured["rows"] == 60
+    assert not stack.compose(
+        "exec", "-T", "cpu-worker", "sh", "-c", "ls /store/runs | grep classify", check=False
+    ).stdout
+
+
+def test_what_cannot_be_written_is_refused_before_there_is_a_job(stack: Stack, folder: Path, head: str) -> None:
+    locked = folder / "data" / "locked"
+    locked.mkdir(mode=0o755)
+    jobs = len(stack.ask("jobs", "--limit", "1000"))
+    refused = stack.jdq(
+        "submit", "predict", "/data/few.csv", "--head", head, "--to", "/data/locked/out.csv", check=False
+    )
+    assert refused.returncode == 2
+    assert "the folder /data/locked belongs to user" in refused.stderr
+    assert "chown 10001" in refused.stderr or "JDQ_UID=" in refused.stderr
+    assert len(stack.ask("jobs", "--limit", "1000")) == jobs
+
+
+def test_an_encoder_that_only_the_client_sees_is_refused(stack: Stack, folder: Path) -> None:
+    shutil.copytree(folder / "models" / "tiny", folder / "data" / "tiny")
+    refused = stack.jdq("submit", "extract", "/data/few.csv", "--encoder", "/data/tiny", check=False)
+    assert refused.returncode == 2
+    assert "the workers do not see /data/tiny; they see /models" in refused.stderr
