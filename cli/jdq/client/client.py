@@ -143,7 +143,7 @@ class Client(DatasetChecks):
         dataset: str | Job[Any] | None = None,
         *,
         heads: Sequence[str] = (),
-        trials: int | None = None,
+        trials: int | str | None = None,
         metric: str = "macro_f1",
         label: str | None = None,
         label_separator: str | None = None,
@@ -160,8 +160,8 @@ class Client(DatasetChecks):
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
-        heads: the kinds to try. repeats: splits to measure the best head on. The job's id is the best head's. The
-        other options are those of `train_head`.
+        trials: a number, or a time such as "10m". heads: the kinds to try. repeats: splits to measure the best head on.
+        The job's id is the best head's. The other options are those of `train_head`.
         """
         count, multi_label = GRID if trials is None else str(trials), label_separator is not None
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
