@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from jdq.worker.queue.scripts import TicketOrder
 
 
+_SUGGESTED_FROM = 1_000  # the newest jobs: to compare an id with a whole history takes seconds
+
+
 class BadRequest(Exception):
     """The user asked for something impossible; the message says what would work."""
 
@@ -93,7 +96,7 @@ class Client:
         try:
             return self.jobbook.job(job)
         except UnknownJob:
-            nearest = did_you_mean(job, self.jobbook.ids())
+            nearest = did_you_mean(job, self.jobbook.ids()[:_SUGGESTED_FROM])
             raise UnknownJob(f"no job has the id {job!r}{nearest}\n  try: jdq jobs") from None
 
     def submit(

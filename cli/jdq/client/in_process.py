@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
@@ -64,13 +64,11 @@ class InProcessJobs(JobBook):
         self._start(_queued(job, spec, after, owner))
         return job, []
 
-    def ids(self, *, since: float | None = None) -> list[str]:
-        """The ids of all jobs, newest first."""
-        return [id for id, job in reversed(self._jobs.items()) if since is None or job.created >= since]
-
-    def jobs(self, *, since: float | None = None) -> list[Job]:
-        """The same jobs."""
-        return self.read(self.ids(since=since))
+    def _listed(self, key: str, since: float | None) -> Iterator[tuple[float, str]]:
+        """The jobs of this process, newest first; none is ever archived."""
+        if key == "jdq:jobs":
+            newest_first = reversed(self._jobs.items())
+            yield from ((job.created, id) for id, job in newest_first if since is None or job.created >= since)
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
@@ -118,6 +116,10 @@ class InProcessJobs(JobBook):
     def settle_precision(self, precision: str) -> str:
         """This."""
         return precision
+
+    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
+        """The same jobs, from the one at `start` on."""
+        return iter(self.jobs(since=since)[start:])
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
