@@ -43,7 +43,7 @@ def work(workplace: Workplace, stop: threading.Event) -> None:
 def head(jdq: CommandLine, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A head, with which this machine computes, or only its workers."""
     jdq.extracted()
-    trained = jdq.trained()
+    trained = jdq.trained("--head", "logreg")
     if request.param == "here":
         yield trained
         return
