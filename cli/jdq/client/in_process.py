@@ -119,9 +119,9 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
-    def newest(self, *, since: float | None = None) -> Iterator[Job]:
-        """The same jobs."""
-        return iter(self.jobs(since=since))
+    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
+        """The same jobs, but for the `start` newest."""
+        return iter(self.jobs(since=since)[start:])
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []
