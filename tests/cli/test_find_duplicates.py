@@ -46,7 +46,10 @@ def test_what_is_compared_is_checked_before_there_is_a_job(jdq: CommandLine) -> 
 
 
 def test_the_most_similar_rows_are_printed(jdq: CommandLine) -> None:
+    assert "no dataset was extracted yet" in jdq.run("similar", "a text", code=2).stderr
+    jdq.extracted(name="older.csv")
     jdq.extracted(REPEATED)
+    assert jdq.run("similar", "a text", "-k", "1").stderr.startswith("dataset table ")
     found = jdq.run("similar", "text number 3 of b", "--dataset", "table", "-k", "3").stdout.splitlines()
     assert found[0].split() == ["similarity", "row", "label", "text"]
     assert [line.split()[:3] for line in found[1:3]] == [["1.000", "4", "b"], ["1.000", "41", "b"]]

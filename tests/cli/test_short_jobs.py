@@ -47,7 +47,10 @@ def head(jdq: CommandLine, request: pytest.FixtureRequest, monkeypatch: pytest.M
     if request.param == "here":
         yield trained
         return
-    only_workers_compute(monkeypatch)
+    if request.param == "workers":
+        only_workers_compute(monkeypatch)
+    else:
+        monkeypatch.setenv("JDQ_WORKER_FOLDERS", "/models")
     worker = {"queue": "cpu", "version": version("jdq"), "protocol": PROTOCOL}
     jdq.workplace.runtime("cpu").ledger.heartbeat(worker)
     stop = threading.Event()
@@ -111,6 +114,12 @@ def test_a_report_goes_into_a_file_or_to_stdout(jdq: CommandLine, head: str) -> 
     assert page.startswith("<!doctype html>")
     assert len(jdq.run("report", head, "-o", "-").stdout) == pytest.approx(len(page), rel=0.01)
     assert list((jdq.workplace.store.root / "runs").glob("[cer][!x]*-*")) == []  # classify, evaluate, report
+
+
+@pytest.mark.parametrize("head", ["workers by their folders"], indirect=True)
+def test_where_the_workers_see_other_folders_they_compute(jdq: CommandLine, head: str) -> None:
+    assert jdq.json("predict", "a text", "--head", head)["label"] in "ab"
+    assert next(iter(jdq.workplace.jobbook.jobs())).kind == "classify"
 
 
 def test_here_they_need_no_redis(jdq: CommandLine) -> None:

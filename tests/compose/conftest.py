@@ -17,7 +17,7 @@ import pytest
 
 from tests.compose.stack import CPU_FILES, PROJECT, Stack, docker, engine_answers
 
-ROWS = 5_000
+ROWS, SOME_ROWS = 5_000, 1_200
 REPEATED = 100  # rows whose text is in the table twice
 PASSWORD = secrets.token_hex(16)
 VERSION = "test"
@@ -90,6 +90,7 @@ def stack(images: None, settings: dict[str, str], folder: Path) -> Iterator[Stac
     """Redis, a worker of each queue and monitoring, running; a tiny BART and a table are at hand."""
     _make_model(folder / "models")
     _write_table(folder / "data" / "jobs.csv", ROWS)
+    _write_table(folder / "data" / "some.csv", SOME_ROWS)
     _write_table(folder / "data" / "few.csv", 60)
     # A killed test run must clean up as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

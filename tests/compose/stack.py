@@ -65,7 +65,8 @@ class Stack:
 
     def typed(self, script: str, *, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs the commands of the documentation in a folder, with this project's compose for `docker compose`."""
-        compose = f'cd "{PROJECT}" && exec {shlex.join(self.command)} "$@"'
+        program, *options = self.command
+        compose = f'cd "{PROJECT}" && exec {shutil.which(program)} {shlex.join(options)} "$@"'
         (folder / "bin").mkdir(exist_ok=True)
         (folder / "bin" / "docker").write_text(f"#!/bin/sh\nshift\n{compose}\n", encoding="utf-8")
         (folder / "bin" / "docker").chmod(0o755)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.conftest import REPEATED, ROWS
+from tests.compose.conftest import REPEATED, SOME_ROWS
 from tests.compose.stack import CPU_FILES, Stack, recipe
 from tests.compose.test_jobs import check_features, status_when
 
@@ -29,7 +29,7 @@ def mortal(stack: Stack, settings: dict[str, str], folder: Path) -> Iterator[Sta
 
 
 def test_a_job_goes_on_from_a_backup_that_was_taken_while_it_ran(mortal: Stack, folder: Path, tmp_path: Path) -> None:
-    job = mortal.submit("extract", "/data/jobs.csv")
+    job = mortal.submit("extract", "/data/some.csv")
     status_when(mortal, job, chunks_done=3)
     mortal.typed(recipe("back up"), folder=tmp_path)
     backed_up = status_when(mortal, job, chunks_done=4)["chunks_done"]
@@ -40,6 +40,6 @@ def test_a_job_goes_on_from_a_backup_that_was_taken_while_it_ran(mortal: Stack, 
     restored = mortal.ask("status", job)
     assert 3 <= restored["chunks_done"] <= backed_up
     result = mortal.succeeded(job, within_s=360)
-    assert (result["computed"], result["reused"]) == (ROWS - REPEATED, REPEATED)
+    assert (result["computed"], result["reused"]) == (SOME_ROWS - REPEATED, REPEATED)
     mortal.jdq("store", "verify")
-    check_features(mortal, folder, "jobs")
+    check_features(mortal, folder, "some")

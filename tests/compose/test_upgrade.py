@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.conftest import REPEATED, ROWS, VERSION
+from tests.compose.conftest import REPEATED, SOME_ROWS, VERSION
 from tests.compose.stack import CPU_FILES, PROJECT, Stack, clean_environment, docker
 from tests.compose.test_jobs import status_when
 from tests.waiting import until
@@ -71,7 +71,7 @@ def test_an_upgrade_lets_chunks_finish_and_replaces_all_images(old: Stack, proje
         return [worker["state"] for worker in old.ask("workers") if worker["queue"] == "gpu"] == ["idle"] * 2
 
     until(at_work, within_s=90, why="both gpu workers are ready")
-    job = old.submit("extract", "/data/jobs.csv")
+    job = old.submit("extract", "/data/some.csv")
     status_when(old, job, chunks_done=2)
     before = containers(old)
     done = subprocess.run(
@@ -92,5 +92,5 @@ def test_an_upgrade_lets_chunks_finish_and_replaces_all_images(old: Stack, proje
     assert len(containers(old)) == 2
     status = old.ask("status", job)
     assert status["attempts"] == [], "no chunk was interrupted"
-    assert old.succeeded(job, within_s=360)["computed"] == ROWS - REPEATED
+    assert old.succeeded(job, within_s=360)["computed"] == SOME_ROWS - REPEATED
     assert "none was drained" in old.jdq("workers", "resume", "--all").stderr

@@ -10,7 +10,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from jdq.worker.encoder.loading import load_encoder
-from jdq.worker.encoder.tiny import main, make_tiny_bart, train_merges, vocabulary_of
+from jdq.worker.encoder.tiny import main, make_tiny_bart, vocabulary_of
+from tests.bart_tokenizer import train_merges
 
 DEMO_TABLE = Path(__file__).parents[2] / "demo" / "jobs.csv"
 
@@ -64,7 +65,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_bytes(tmp_pat
 def test_the_shipped_merges_are_those_learned_from_the_demo_table(folder: Path) -> None:
     shipped = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
     if DEMO_TABLE.is_file():
-        assert train_merges(DEMO_TABLE.read_text(encoding="utf-8").splitlines()) == shipped
+        assert train_merges(DEMO_TABLE.read_text(encoding="utf-8").splitlines(), 4_000) == shipped
     assert len(vocabulary_of(shipped)) == 4_000
 
 

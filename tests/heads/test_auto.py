@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from jdq.worker.heads import regularization_path
+from jdq.worker.heads import auto
 from jdq.worker.heads.auto import fit_auto, scaling_of, with_validation
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.fitted import row_keys
@@ -95,7 +95,7 @@ def test_c_and_temperature_are_those_of_the_least_calibrated_loss_over_the_folds
 
 def test_the_path_ends_after_two_losses_above_the_least() -> None:
     def points(*losses: float) -> list[Point]:
-        return [Point(C=1, log_loss=loss, accuracy=0, temperature=1, log_loss_before=0) for loss in losses]
+        return [Point(C=1, log_loss=loss, accuracy=0, scores=np.zeros((0, 2), np.float32)) for loss in losses]
 
     assert risen(points(3, 2, 2.1, 2.2)) and risen(points(1, 2, 3))
     assert not risen(points(3, 2, 2.1)) and not risen(points(3, 2.5, 2.6, 2)) and not risen(points(1))
@@ -199,8 +199,8 @@ def test_a_column_that_never_changes_is_no_scale(made: Any) -> None:
 
 
 def test_many_rows_choose_on_some_of_them(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regularization_path, "CHOICE_VALUES", 16)
-    monkeypatch.setattr(regularization_path, "LEAST_CHOICE_ROWS", 100)
+    monkeypatch.setattr(auto, "CHOICE_VALUES", 16)
+    monkeypatch.setattr(auto, "LEAST_CHOICE_ROWS", 100)
     fitted = fitted_of(context_of(made))
     assert fitted.choice["rows"] == fitted.calibration["rows"] == 100
     assert len(fitted.trained_rows) == (made.split.parts != TEST).sum()

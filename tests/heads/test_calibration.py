@@ -14,7 +14,7 @@ from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.predictors import LayersPredictor
 from jdq.worker.heads.split import VALIDATION, make_split
-from jdq.worker.heads.temperature import best_temperature
+from jdq.worker.heads.temperature import best_temperature, best_weights
 from jdq.worker.heads.train import make_fit_context, train_head
 
 
@@ -128,3 +128,19 @@ def test_a_head_with_probabilities_is_calibrated_only_where_that_is_asked(made: 
     for asked in (False, True):
         record = train_head(made.X, made.y, made.split, HeadOptions(calibrate=asked)).record
         assert (record.calibration is not None) is asked
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_the_best_weights_have_the_least_log_loss_and_a_useless_model_has_none(link: str) -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 3, 500)
+    right: Any = (codes[:, None] == np.arange(3)).astype(float)
+    one, other = right + rng.normal(size=(500, 3)), 3 * right + rng.normal(size=(500, 3)) * 4
+    of_link = codes if link == "softmax" else right.astype(bool)
+    weights = best_weights([one, other], of_link, link)
+    least = log_loss(weights[0] * one + weights[1] * other, of_link, link)
+    for step in ((0.01, 0), (-0.01, 0), (0, 0.01), (0, -0.01)):
+        nearby = [weight + change for weight, change in zip(weights, step, strict=True)]
+        assert log_loss(nearby[0] * one + nearby[1] * other, of_link, link) > least
+    assert best_weights([one, -other], of_link, link)[1] == 0
+    assert best_weights([one], of_link, link) == (1 / best_temperature(one, of_link, link),)

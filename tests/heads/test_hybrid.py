@@ -1,4 +1,4 @@
-"""The hybrid head, against scikit-learn's regression on the features beside the terms."""
+"""What `auto` chooses from, against scikit-learn's regression and its support vector machine of TF-IDF."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ import msgspec
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_union
+from sklearn.svm import LinearSVC
 
+from jdq.worker.heads import auto
+from jdq.worker.heads.auto import KINDS, Candidate, chosen, fit_auto
 from jdq.worker.heads.errors import BadParameter, DamagedHead, WrongFeatures
 from jdq.worker.heads.features import FeaturesAndTexts, with_texts
 from jdq.worker.heads.files import load_head, save_head
 from jdq.worker.heads.fitting import as_learnt
-from jdq.worker.heads.hybrid import fit_hybrid
 from jdq.worker.heads.hybrid_predictor import HybridPredictor
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
+from jdq.worker.heads.predictors import LayersPredictor
 from jdq.worker.heads.split import TEST, make_split
+from jdq.worker.heads.terms import ANALYZERS
 from jdq.worker.heads.train import make_fit_context, train_head
 
 WORDS = ("chef", "nurse", "driver")
@@ -53,71 +59,140 @@ class Made:
         return with_texts(self.X, self.texts)
 
 
-def context_of(made: Made, X: Any = None, y: Any = None, **options: Any) -> Any:
-    chosen = HeadOptions(head="hybrid", **options)
+def context_of(made: Made, X: Any = None, y: Any = None, head: str = "hybrid", **options: Any) -> Any:
+    chosen = HeadOptions(head=head, **options)
     targets = read_targets(made.y if y is None else y, label_separator=chosen.label_separator)
     X = made.both if X is None else X
     return make_fit_context(X, targets, made.split, chosen, made.keys, lambda *_: None)
 
 
 def fitted_of(context: Any) -> Any:
-    return fit_hybrid(context)
+    return fit_auto(context)
 
 
-def design(made: Made, fitted: Any) -> Any:
-    """What scikit-learn gets: features of the length 1 in the mean, and the terms."""
-    rows = np.flatnonzero(made.split.parts != TEST)
-    X = made.X.astype(np.float64)
-    centred = X - X[rows].mean(axis=0)
-    length = np.sqrt((centred[rows] ** 2).sum(axis=1).mean())
-    return np.hstack([centred / length, fitted.predictor.terms.rows(made.texts).toarray()])
+def learnt(made: Made) -> Any:
+    return np.flatnonzero(made.split.parts != TEST)
 
 
-@pytest.mark.parametrize("memory_bytes", [1 << 30, 4000])
-def test_it_is_scikit_learns_regression_on_features_beside_terms(made: Made, memory_bytes: int) -> None:
-    params = {"C": 3.0, "characters": False}
-    fitted = fitted_of(context_of(made, params=params, memory_bytes=memory_bytes))
-    rows, X = np.flatnonzero(made.split.parts != TEST), design(made, fitted)
-    model = LogisticRegression(C=3.0, tol=1e-6, max_iter=1000).fit(X[rows], made.y[rows].astype(str))
-    expected = log_softmax(model.predict_log_proba(X) / fitted.calibration["temperature"], axis=1)
+def regression_scores(made: Made, C: float) -> Any:
+    """scikit-learn's, on features of one scale."""
+    X, rows = made.X.astype(np.float64), learnt(made)
+    X = X - X[rows].mean(axis=0)
+    X /= np.sqrt((X[rows] ** 2).mean())
+    return LogisticRegression(C=C, tol=1e-6).fit(X[rows], made.y[rows].astype(str)).decision_function(X)
+
+
+def svm_scores(made: Made) -> Any:
+    """scikit-learn's, on its own TF-IDF."""
+    options: dict[str, Any] = {"min_df": 2, "sublinear_tf": True}
+    kinds = [TfidfVectorizer(**ANALYZERS[kind], **options) for kind in ANALYZERS]
+    terms, rows = make_union(*kinds), learnt(made)
+    terms.fit([made.texts[row] for row in rows])
+    T = terms.transform(made.texts)
+    return LinearSVC(random_state=0).fit(T[rows], made.y[rows].astype(str)).decision_function(T)
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 1_000_000])
+def test_it_is_the_weighted_sum_of_scikit_learns_regression_and_its_svm_of_terms(made: Made, memory_bytes: int) -> None:
+    fitted = fitted_of(context_of(made, params={"C": 0.03}, memory_bytes=memory_bytes))
+    weights = fitted.calibration["weights"]
+    scores = weights["linear"] * regression_scores(made, 0.03) + weights["tf-idf"] * svm_scores(made)
     found = np.log(fitted.predictor.predict_block(made.X.astype(np.float32), made.texts))
-    assert np.abs(found - expected).max() < 0.03
-    assert fitted.params == {"C": 3.0, "scaling": "common", "max_iter": 1000, "characters": False}
-    assert fitted.out_of_core == (memory_bytes == 4000) == any("out of core" in each for each in fitted.warnings)
+    assert np.abs(found - log_softmax(scores, axis=1)).max() < 0.03
+    assert min(weights.values()) > 0.2
+    assert fitted.params == {"C": 0.03, "scaling": "common", "max_iter": 1000}
 
 
-def test_it_is_better_than_features_or_terms_and_says_what_it_chose(made: Made) -> None:
-    both = train_head(made.both, made.y, made.split, HeadOptions(head="hybrid"), keys=made.keys).record
-    features = train_head(made.both, made.y, made.split, HeadOptions(head="auto"), keys=made.keys).record
-    nothing = with_texts(np.zeros_like(made.X), made.texts)
-    words = train_head(nothing, made.y, made.split, HeadOptions(head="hybrid"), keys=made.keys).record
-    losses = [each.calibration["log_loss_after"] for each in (both, features, words) if each.calibration]
-    assert losses[0] < min(losses[1:]) - 0.05
-    assert both.trained_rows == (made.split.parts != TEST).sum() and both.validation_metrics is None
-    assert both.choice is not None and both.choice["terms"] > 20
-    assert both.choice["why"].startswith("the least log loss in 5-fold cross-validation")
-    assert both.calibration is not None and both.calibration["by"] == "cross-fitted scores"
+def test_tf_idf_is_the_support_vector_machine_at_a_temperature(made: Made) -> None:
+    fitted = fitted_of(context_of(made, head="tf-idf"))
+    found = np.log(fitted.predictor.predict_block(made.X.astype(np.float32), made.texts))
+    expected = log_softmax(svm_scores(made) / fitted.calibration["temperature"], axis=1)
+    assert np.abs(found - expected).max() < 0.01
+    assert fitted.params == {} and "C" not in fitted.choice
+    assert fitted.choice["why"] == f"requested; calibrated by 5-fold cross-validation over {len(learnt(made))} rows"
+
+
+def test_two_classes_have_the_same_scores_as_of_scikit_learn(made: Made) -> None:
+    two = dataclasses.replace(made, y=np.where(made.y == "class 2", "class 1", made.y))
+    fitted = fitted_of(context_of(two, head="tf-idf"))
+    found = fitted.predictor.scores(two.X.astype(np.float32), two.texts)
+    expected = svm_scores(two) / fitted.calibration["temperature"]
+    assert np.allclose(found[:, 1] - found[:, 0], expected, atol=0.01)
+
+
+def test_auto_takes_what_predicts_other_rows_best_and_says_so(made: Made) -> None:
+    both = train_head(made.both, made.y, made.split, HeadOptions(head="auto"), keys=made.keys).record
+    choice: dict[str, Any] = both.choice or {}
+    losses = {each["kind"]: each["log_loss"] for each in choice["candidates"]}
+    assert list(losses) == ["tf-idf", "linear", "hybrid"] and choice["kind"] == "hybrid"
+    assert losses["hybrid"] < min(losses["tf-idf"], losses["linear"]) - 0.05
+    listed = ", ".join(f"{kind} {loss:.3f}" for kind, loss in losses.items())
+    assert choice["why"].endswith(f"-fold cross-validation over {len(learnt(made))} rows ({listed})")
+    assert both.trained_rows == len(learnt(made)) and both.validation_metrics is None and choice["terms"] > 20
+    assert both.calibration is not None and both.calibration["log_loss_after"] == losses["hybrid"]
     assert len(as_learnt(context_of(made)).train) == both.trained_rows
 
 
-def test_label_sets_have_thresholds(made: Made) -> None:
-    y = [["x|y", "x", ""][code] for code in np.arange(180) % 3]
+def test_useless_features_leave_tf_idf_and_useless_texts_the_features(made: Made) -> None:
+    noise = np.random.default_rng(5).normal(size=made.X.shape).astype(np.float16)
+    words = fitted_of(context_of(made, X=with_texts(noise, made.texts), head="auto"))
+    assert words.choice["kind"] == "tf-idf" and words.params == {}
+    # The layer of the features has no weights.
+    assert not words.predictor.layer.layers[0][0].any()
+    shuffled = np.random.default_rng(7).permutation(np.array(made.texts, dtype=object)).tolist()
+    features = fitted_of(context_of(made, X=with_texts(made.X, shuffled), head="auto"))
+    assert features.choice["kind"] == "linear" and isinstance(features.predictor, LayersPredictor)
+
+
+def test_a_second_model_must_lower_the_loss_of_all_rows_by_more_than_one() -> None:
+    def candidate(kind: str, loss: float | None) -> Candidate:
+        weights = dict.fromkeys(("linear", "tf-idf") if kind == "hybrid" else (kind,), 1.0)
+        return Candidate(kind=kind, weights=weights, log_loss=loss)
+
+    def of(*losses: float | None) -> str:
+        return chosen([candidate(*each) for each in zip(KINDS, losses, strict=True)], 100).kind
+
+    assert of(0.5, 0.6, 0.4905) == "tf-idf" and of(0.5, 0.6, 0.4895) == "hybrid"
+    assert of(0.5, 0.5, 0.5) == "tf-idf" and of(0.5, 0.4999, 0.5) == "linear"
+    assert of(None, None, None) == "linear"
+
+
+def test_label_sets_have_thresholds_and_a_label_of_all_rows_is_always_there(made: Made) -> None:
+    y = [["x|y|all", "x|all", "all"][code] for code in np.arange(180) % 3]
     fitted = fitted_of(context_of(made, y=y, label_separator="|"))
-    assert len(fitted.thresholds) == 2 and fitted.predictor.outputs == 2
+    assert len(fitted.thresholds) == 3 and fitted.predictor.outputs == 3
     probabilities = fitted.predictor.predict_block(made.X.astype(np.float32), made.texts)
-    assert np.mean((probabilities[:, 1] > 0.5) == (np.arange(180) % 3 == 0)) > 0.8
+    assert np.mean((probabilities[:, 2] > 0.5) == (np.arange(180) % 3 == 0)) > 0.8
+    assert probabilities[:, 0].min() > 0.999
 
 
-def test_characters_that_do_not_fit_into_memory_are_left_out(made: Made) -> None:
-    fitted = fitted_of(context_of(made, memory_bytes=60_000, params={"C": 1.0}))
+def test_what_does_not_fit_into_memory_is_left_out_and_that_is_said(made: Made) -> None:
+    n = len(learnt(made))
+    fitted = fitted_of(context_of(made, memory_bytes=150_000, head="tf-idf"))
     assert [each.analyzer for each in fitted.predictor.terms.vocabularies] == ["words"]
-    train = int((made.split.parts != TEST).sum())
-    assert fitted.warnings[0] == f"words only: the characters of {train} texts do not fit into 0 MiB"
+    assert fitted.warnings == (f"words only: the characters of {n} texts do not fit into 0 MiB",)
+    fewer = fitted_of(context_of(made, memory_bytes=20_000, head="tf-idf"))
+    rows = fewer.choice["rows"]
+    assert rows < n and fewer.warnings[1] == f"the words of {rows} of {n} texts are learnt: 0 MiB hold no more"
+
+
+def test_without_a_word_in_two_texts_auto_is_linear_and_the_others_say_so(made: Made) -> None:
+    silent = with_texts(made.X, [chr(0x4E00 + row) for row in range(180)])
+    assert fitted_of(context_of(made, X=silent, head="auto")).choice["kind"] == "linear"
+    for head in ("tf-idf", "hybrid"):
+        with pytest.raises(BadParameter, match=f"{head} has nothing to learn from: no word is in two texts"):
+            fitted_of(context_of(made, X=silent, head=head))
+
+
+def test_the_choice_is_made_on_some_of_the_texts(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "CHOICE_TEXTS", 60)
+    fitted = fitted_of(context_of(made))
+    assert fitted.choice["rows"] == 60 and len(fitted.trained_rows) == len(learnt(made))
 
 
 def test_features_without_texts_are_refused(made: Made) -> None:
     with pytest.raises(WrongFeatures, match="this head reads texts beside the features, and none were given"):
-        fit_hybrid(context_of(made, X=made.X))
+        fitted_of(context_of(made, X=made.X))
     head = train_head(made.both, made.y, made.split, HeadOptions(head="hybrid", params={"C": 1.0}), keys=made.keys)
     with pytest.raises(WrongFeatures, match="reads texts"):
         head.predict_proba(made.X)
@@ -125,15 +200,15 @@ def test_features_without_texts_are_refused(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "message"),
+    ("head", "params", "message"),
     [
-        ({"characters": 3}, "hybrid's characters must be true or false, not 3"),
-        ({"c": 3}, "hybrid has no parameter c; it has: C, scaling, max_iter, characters"),
+        ("hybrid", {"c": 3}, "hybrid has no parameter c; it has: C, scaling, max_iter"),
+        ("tf-idf", {"C": 3}, "tf-idf has no parameter C; it has: none"),
     ],
 )
-def test_wrong_parameters_are_named(made: Made, params: dict[str, Any], message: str) -> None:
+def test_wrong_parameters_are_named(made: Made, head: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(BadParameter) as caught:
-        fit_hybrid(context_of(made, params=params))
+        fitted_of(context_of(made, head=head, params=params))
     assert str(caught.value) == message
 
 
@@ -169,7 +244,7 @@ def test_a_stored_head_predicts_the_same(made: Made, tmp_path: Path) -> None:
     ],
 )
 def test_arrays_that_are_no_hybrid_are_refused(made: Made, name: str, change: Any, message: str) -> None:
-    predictor = fitted_of(context_of(made, params={"C": 1.0, "characters": False})).predictor
+    predictor = fitted_of(context_of(made, params={"C": 1.0})).predictor
     arrays, settings = predictor.arrays(), predictor.settings()
     assert HybridPredictor.from_arrays(arrays, settings).terms.columns == predictor.terms.columns
     with pytest.raises(DamagedHead, match=message):
@@ -178,13 +253,13 @@ def test_arrays_that_are_no_hybrid_are_refused(made: Made, name: str, change: An
 
 @pytest.mark.parametrize("analyzers", [None, ["nouns"], ["words", "words"]])
 def test_unknown_analyzers_are_refused(made: Made, analyzers: Any) -> None:
-    predictor = fitted_of(context_of(made, params={"C": 1.0, "characters": False})).predictor
+    predictor = fitted_of(context_of(made, params={"C": 1.0})).predictor
     with pytest.raises(DamagedHead, match="has no analyzers"):
         HybridPredictor.from_arrays(predictor.arrays(), {**predictor.settings(), "analyzers": analyzers})
 
 
 def test_terms_that_repeat_are_refused(made: Made) -> None:
-    predictor = fitted_of(context_of(made, params={"C": 1.0, "characters": False})).predictor
+    predictor = fitted_of(context_of(made, params={"C": 1.0})).predictor
     arrays = predictor.arrays()
     count = len(arrays["words.idf"])
     same: dict[str, Any] = {"words.utf8": np.full(count, ord("a"), np.uint8), "words.ends": np.arange(1, count + 1)}

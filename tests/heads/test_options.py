@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from jdq.worker.heads import auto, hybrid
+from jdq.worker.heads import auto
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.estimators import RECIPES
 from jdq.worker.heads.metrics import metrics_of
@@ -19,7 +19,8 @@ def test_the_parameters_of_each_head_are_those_of_its_estimator() -> None:
     # Set by options of their own.
     known["logreg"] = {*LogisticRegression().get_params(), "scale"} - {"class_weight", "random_state"}
     known["mlp"] = set(DEFAULTS)
-    known["auto"], known["hybrid"] = set(auto.DEFAULTS), set(hybrid.DEFAULTS)
+    known["auto"] = known["linear"] = known["hybrid"] = set(auto.DEFAULTS)
+    known["tf-idf"] = set()
     assert {name: set(names) for name, names in PARAMETERS.items()} == known
     assert set(PARAMETERS) == set(HEADS)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
-from scipy.sparse import csr_array
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
@@ -102,21 +101,6 @@ def test_a_solution_nearby_is_a_start_from_which_fewer_steps_are_needed() -> Non
     again = minimise(objective(), max_iter=200, tol=1e-5, start=first)
     assert again.iterations < first.iterations / 2
     assert np.allclose(again.coefficients, first.coefficients, atol=1e-3)
-
-
-def test_terms_are_further_columns() -> None:
-    """The same as columns of the features, in value, gradient and minimum."""
-    dense = RNG.normal(size=(60, 4)).astype(np.float32) * (RNG.random((60, 4)) < 0.5)
-    options: Any = {"rows": ROWS, "codes": CODES, "outputs": 3, "row_weights": None, "C": 0.7, "check": lambda *_: None}
-    apart = Objective(
-        X=X, terms=csr_array(dense[ROWS]), mean=np.r_[MEAN, 0, 0, 0, 0], std=np.r_[STD, 1, 1, 1, 1], **options
-    )
-    one = Objective(X=np.hstack([X, dense]), mean=np.r_[MEAN, 0, 0, 0, 0], std=np.r_[STD, 1, 1, 1, 1], **options)
-    W, b = RNG.normal(size=(7, 3)), RNG.normal(size=3)
-    pairs: Any = zip(apart.value_and_gradient(W, b), one.value_and_gradient(W, b), strict=True)
-    assert all(np.allclose(found, expected, atol=1e-5) for found, expected in pairs)
-    first, second = (minimise(each, max_iter=200, tol=1e-6) for each in (apart, one))
-    assert np.allclose(first.coefficients, second.coefficients, atol=1e-3)
 
 
 def test_iterations_end_at_the_maximum_or_at_the_tolerance() -> None:

@@ -19,7 +19,7 @@ from jdq.worker.heads.train import train_head
 
 def read(made: Any) -> FeaturesAndTexts:
     """With texts, which only some heads read."""
-    return with_texts(made.X, [f"text {row % 7}" for row in range(len(made.X))])
+    return with_texts(made.X, [f"{label} text {row % 7}" if row % 6 else "text" for row, label in enumerate(made.y)])
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -163,7 +163,7 @@ def test_parameters_are_read_as_values() -> None:
 
 
 def test_unknown_heads_and_classifiers_that_are_not_allowed_are_refused(made: Any) -> None:
-    with pytest.raises(UnknownHead, match="no head 'logrec'; there are: auto, hybrid, logreg"):
+    with pytest.raises(UnknownHead, match="no head 'logrec'; there are: auto, linear, tf-idf, hybrid, logreg"):
         check_head("logrec")
     name = "sklearn.linear_model.RidgeClassifier"
     with pytest.raises(UnknownHead, match="not allowed"):

@@ -12,11 +12,12 @@ from jdq.store.trained import Heads
 from jdq.worker.heads.features import with_texts
 from jdq.worker.heads.files import load_head
 from jdq.worker.heads.options import HEADS
+from jdq.worker.jobs import search
 from jdq.worker.jobs.labelled import labelled_rows
 from jdq.worker.jobs.train_head import without_skipped
 from jdq.worker.queue.contract import Extract, HeadSearch, JobState, TrainHead
 from jdq.worker.queue.records import Job
-from tests.jobs.cases import csv_of, extracted, labelled, trained
+from tests.jobs.cases import ENCODER, csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
 
@@ -168,9 +169,36 @@ def test_a_search_scores_each_trial_as_a_chunk_and_refits_the_best(workplace: Wo
     found = result(job)
     trials = found["search"]["trials"]
     assert (len(trials), job.counts["trials_done"], job.chunks_total) == (6, 6, 8)
-    assert trials[0]["score"] == max(trial["score"] or 0 for trial in trials)  # 50 neighbours are too many
     assert found["head"] == trials[0]["head"]
     assert Heads(workplace.store.root).record(job.id)["search"]["folds"] == 3
+
+
+def test_a_search_tries_all_poolings_of_the_encoder_and_is_refitted_in_the_best(workplace: Workplace) -> None:
+    version = workplace.imported(csv_of(labelled(60)), "table")
+    first = workplace.finished(Extract(dataset="table", version=version.version, encoder=ENCODER)).result or {}
+    other = workplace.runtime("cpu").space(first["space"]).definition
+    other = msgspec.structs.replace(other, pooling="mean")
+    space = workplace.store.space(other)
+    flags = (np.array([label for _, label in labelled(60)])[:, None] == np.array(["a", "b", "c"])).astype(np.float16)
+    space.put(version.keys(), np.hstack([flags] * 6)[:, :16], np.full(60, 3, np.uint32), producer={})
+    version.record_space(space.digest, encoder=ENCODER, job="-")
+    wanted = HeadSearch(heads=("knn",), folds=5)
+    spec = TrainHead(dataset="table", version=version.version, space=first["space"], search=wanted)
+    found = result(workplace.finished(spec))
+    assert {trial["space"] for trial in found["search"]["trials"]} == {first["space"], space.digest}
+    assert found["origin"]["space"] == space.digest == found["search"]["trials"][0]["space"]
+
+
+def test_a_search_ends_when_its_time_is_up_but_tries_tf_idf_in_any_case(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MORE_TRIALS", 5)
+    version = extracted(workplace, csv_of(labelled(60)))
+    job = trained(workplace, version, search=HeadSearch(heads=("knn", "tf-idf"), folds=2, time_s=1e-6))
+    trials = result(job)["search"]["trials"]
+    errors = {(trial["number"], trial["head"]): trial["error"] for trial in trials}
+    assert len(errors) == 5 + 1 + 5 and errors.pop((0, "knn")) is None and errors.pop((5, "tf-idf")) is None
+    assert set(errors.values()) == {"the time of the search was up"}
 
 
 def test_a_random_search_draws_so_many_trials(workplace: Workplace) -> None:

@@ -63,8 +63,8 @@ def browser(stranger: Browser) -> Browser:
 @contextmanager
 def serving(environment: dict[str, str], refresh_s: float = 0.05) -> Iterator[str]:
     """The address of a server; refresh_s: how often it makes open pages again."""
-    app = application(environment, OWNERS, refresh_s=refresh_s)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=1))
+    app = application(environment, OWNERS, refresh_s=refresh_s, ending=lambda: server.should_exit)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=10))
     thread = Thread(target=server.run)
     thread.start()
     until(lambda: server.started, why="the server listens")

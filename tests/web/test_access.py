@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
 
-from jdq.cli.web.app import ACTIONS, PAGES
-from tests.web.conftest import TOKEN, Browser
+from jdq.cli.web.app import ACTIONS, PAGES, application
+from tests.web.conftest import HERE, OWNERS, TOKEN, Browser
 
 
 def filled(path: str) -> str:
@@ -112,3 +113,12 @@ def test_pages_have_no_script_or_style_that_the_policy_would_refuse(browser: Bro
     assert page.count("<script") == page.count('<script src="/page.js"') == 1
     for part in ("style=", "<style", "javascript:", " onclick"):
         assert part not in page
+
+
+def test_each_stack_has_a_cookie_of_its_own_because_ports_of_a_host_share_cookies() -> None:
+    names = set()
+    for broker in ("redis://one:6379/0", "redis://two:6379/0"):
+        client = TestClient(application({"JDQ_BROKER_URL": broker}, OWNERS), follow_redirects=False)
+        answer = client.post("/login", data={"token": TOKEN}, headers=HERE)
+        names.add(answer.headers["set-cookie"].partition("=")[0])
+    assert len(names) == 2

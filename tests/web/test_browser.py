@@ -131,3 +131,9 @@ def test_a_head_is_trained_by_a_click(page: Any, jdq: CommandLine) -> None:
     page.get_by_role("link", name="heads and fine-tunes of table").click()
     page.get_by_role("link", name="accuracy").click()
     assert page.locator("[aria-sort=descending]").inner_text() == "accuracy"
+
+
+def test_an_open_page_asks_for_the_token_when_the_login_has_ended(page: Any) -> None:
+    page.context.clear_cookies()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when the reader comes back to it
+    page.get_by_label("Token").wait_for()

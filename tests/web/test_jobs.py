@@ -67,6 +67,16 @@ def test_jobs_are_listed_by_state_kind_and_owner(browser: Browser, workplace: Wo
     assert "<option selected>cancelled" in browser.get("/jobs?state=cancelled")
 
 
+def test_of_a_long_history_the_newest_jobs_are_searched(
+    browser: Browser, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jdq.cli.web.jobs.SEARCHED", 3)
+    made = [workplace.jobbook.create(EXTRACT)[0] for _ in range(5)]
+    assert len(listed(browser.get("/jobs?kind=extract"))) == 3
+    assert len(listed(browser.get("/jobs?state=queued"))) == 5  # jobs that have not ended need no search
+    assert {*listed(browser.get("/jobs"))} == {*made}
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "x", "%C2%B2", "99999999", "1e3"])
 def test_a_page_number_that_is_none_is_the_first_page(browser: Browser, workplace: Workplace, page: str) -> None:
     job, _ = workplace.jobbook.create(EXTRACT)

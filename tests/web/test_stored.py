@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from starlette.testclient import TestClient
 
 from jdq.store.trained import Heads
 from jdq.worker.queue.contract import HeadSearch, TrainHead
@@ -99,6 +100,9 @@ def test_a_head_is_trained_from_the_page_as_by_the_command(browser: Browser, jdq
     )
     assert spec_of(jdq, job) == spec_of(jdq, by_command)
     assert jdq.workplace.jobbook.job(job).owner == "alice"
+    bob = Browser(TestClient(browser.client.app, follow_redirects=False))
+    bob.log_in("bobs-token")
+    assert "no worker serves the cpu queue" not in bob.get(f"/jobs/{job}")
     assert "no worker serves the cpu queue" in browser.get(f"/jobs/{job}")
     assert "no worker serves the cpu queue" not in browser.get(f"/jobs/{job}")
     assert jdq.workplace.worked(job).state == "succeeded"

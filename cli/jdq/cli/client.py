@@ -105,22 +105,23 @@ class Client:
         spec: Spec,
         *,
         after: Sequence[str] = (),
-        priority: str = "normal",
+        priority: str | None = None,
         time_limit_s: float | None = None,
         notify: Sequence[str] | None = None,
         job: str | None = None,
     ) -> str:
         """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
 
-        notify: URLs to notify of its end; None: those of the configuration. job: its id, if it has one already. Raises
-        IncompatibleWorkers, before anything is created.
+        priority: None is normal, but low for a search: other jobs go between its trials. notify: URLs to notify of its
+        end; None: those of the configuration. job: its id, if it has one already. Raises IncompatibleWorkers, before
+        anything is created.
         """
         living = [worker for worker in self.jobbook.workers() if worker.state != "dead"]
         check_protocol(living)
         job, tickets = self.jobbook.create(
             spec,
             after=after,
-            priority=priority,
+            priority=priority or ("low" if getattr(spec, "search", None) else "normal"),
             owner=self.config.user,
             time_limit_s=time_limit_s,
             notify=self.config.notify.split() if notify is None else notify,

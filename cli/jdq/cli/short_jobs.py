@@ -48,7 +48,8 @@ def short_jobs(client: Client) -> AbstractContextManager[Compute]:
 
     Raises BadRequest where neither the packages nor workers elsewhere are at hand.
     """
-    if not missing_packages():
+    # The name of a head's encoder may be a folder that only the workers see.
+    if not missing_packages() and not client.config.worker_folders:
         return _in_a_process()
     if client.config.embedded:
         require_worker_packages()

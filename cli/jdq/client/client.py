@@ -10,13 +10,13 @@ from jdq.cli.certain import requested
 from jdq.cli.client import BadRequest
 from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.extract import extraction
-from jdq.cli.submit.find_label_errors import label_errors_spec
 from jdq.cli.submit.fine_tune import fine_tune_spec
 from jdq.cli.submit.head_spec import GRID, head_options_of, head_spec, search_of
 from jdq.cli.submit.predict import maker_of
 from jdq.cli.submit.sending import made_by
 from jdq.client import results
 from jdq.client.connection import Connection, InProcess
+from jdq.client.dataset_checks import DatasetChecks
 from jdq.client.division import division_of
 from jdq.client.inputs import Columns, Data, Table, imported
 from jdq.client.job import Job, dataset_of
@@ -34,12 +34,11 @@ if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
     from jdq.store.store import Store
     from jdq.worker.heads.options import ParameterValue
-    from jdq.worker.queue.contract import Spec
 
     Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 
-class Client:
+class Client(DatasetChecks):
     """Submits jobs to the workers of a stack; `Client.local()` works on them in this process.
 
     broker_url, store: instead of the configured ones, which are those of the commands. quiet: no progress bars, and no
@@ -144,7 +143,7 @@ class Client:
         dataset: str | Job[Any] | None = None,
         *,
         heads: Sequence[str] = (),
-        trials: int | None = None,
+        trials: int | str | None = None,
         metric: str = "macro_f1",
         label: str | None = None,
         label_separator: str | None = None,
@@ -161,8 +160,8 @@ class Client:
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
-        heads: the kinds to try. repeats: splits to measure the best head on. The job's id is the best head's. The
-        other options are those of `train_head`.
+        trials: a number, or a time such as "10m". heads: the kinds to try. repeats: splits to measure the best head on.
+        The job's id is the best head's. The other options are those of `train_head`.
         """
         count, multi_label = GRID if trials is None else str(trials), label_separator is not None
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
@@ -253,59 +252,6 @@ class Client:
         return self._submitted(spec, after, results.table)
 
     @python_errors
-    def find_label_errors(
-        self,
-        dataset: str | Job[Any] | None = None,
-        *,
-        head: Literal["auto", "hybrid"] = "auto",
-        label: str | None = None,
-        label_separator: str | None = None,
-        folds: int = 5,
-        seed: int = 0,
-        version: str | None = None,
-        space: str | None = None,
-    ) -> Job[pd.DataFrame]:
-        """Lists the rows whose label is probably wrong, the likeliest first, with the label that others suggest.
-
-        The options are those of `jdq submit find-label-errors` and of `train_head`.
-        """
-        options: dict[str, Any] = {"head": head, "folds": folds, "seed": seed}
-        of = (dataset_of(dataset), version, space, label)
-        spec, after = label_errors_spec(self._connection, *of, label_separator, **options)
-        return self._submitted(spec, after, results.table)
-
-    @python_errors
-    def find_duplicates(
-        self,
-        dataset: str | Job[Any] | None = None,
-        *,
-        against: str | Job[Any] | None = None,
-        across_split: bool = False,
-        label: str | None = None,
-        least: float | None = None,
-        version: str | None = None,
-        space: str | None = None,
-    ) -> Job[pd.DataFrame]:
-        """Lists the rows whose text is nearly that of an earlier row, the most similar first.
-
-        against: instead of an earlier row, a row of this dataset. across_split: instead, for rows of the test part, a
-        row of the others. The options are those of `jdq submit find-duplicates`.
-        """
-        from jdq.cli.submit.find_duplicates import duplicates_spec
-
-        spec, after = duplicates_spec(
-            self._connection,
-            dataset_of(dataset),
-            version,
-            space,
-            against=dataset_of(against),
-            across_split=across_split,
-            label_column=label,
-            least=least,
-        )
-        return self._submitted(spec, after, results.table)
-
-    @python_errors
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:
         """The heads and fine-tunes of a dataset, the best macro-F1 first: the rows of `jdq compare`.
 
@@ -318,9 +264,6 @@ class Client:
         """A job that was submitted before, also by the command line. Raises UnknownJob."""
         record = self._connection.job(id)
         return Job(self._connection, id, results.reader_of(record))
-
-    def _submitted(self, spec: Spec, after: Sequence[str], read: Any) -> Job[Any]:
-        return Job(self._connection, self._connection.submit(spec, after=after), read)
 
     def _imported(
         self, data: Data | Job[Any], text: Columns, label: Columns, name: str | None, **options: Any

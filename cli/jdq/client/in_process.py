@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -64,13 +65,11 @@ class InProcessJobs(JobBook):
         self._start(_queued(job, spec, after, owner))
         return job, []
 
-    def ids(self, *, since: float | None = None) -> list[str]:
-        """The ids of all jobs, newest first."""
-        return [id for id, job in reversed(self._jobs.items()) if since is None or job.created >= since]
-
-    def jobs(self, *, since: float | None = None) -> list[Job]:
-        """The same jobs."""
-        return self.read(self.ids(since=since))
+    def _listed(self, key: str, since: float | None) -> Iterator[tuple[float, str]]:
+        """The jobs of this process, newest first; none is ever archived."""
+        if key == "jdq:jobs":
+            newest_first = reversed(self._jobs.items())
+            yield from ((job.created, id) for id, job in newest_first if since is None or job.created >= since)
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
@@ -120,8 +119,8 @@ class InProcessJobs(JobBook):
         return precision
 
     def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
-        """The same jobs, but for the `start` newest."""
-        return iter(self.jobs(since=since)[start:])
+        """The same jobs, from the one at `start` on."""
+        return islice(self.jobs(since=since), start, None)
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         return []

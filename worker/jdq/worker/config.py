@@ -12,67 +12,15 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
-from msgspec import Meta
 
 from jdq.store.location import jdq_home, store_root
+from jdq.worker import setting_kinds as kinds
 from jdq.worker.encoder.options import AUTO, Precision
 
 DEFAULT_ENCODER = "facebook/bart-base"
-
-_Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
-_WebTokens = Annotated[
-    str,
-    Meta(
-        pattern=r"^$|^[\w.@+-]{1,64}=[0-9a-f]{64}(,[\w.@+-]{1,64}=[0-9a-f]{64})*$",
-        description="owners and digests of tokens, such as alice=9f86...; `jdq web --new-token OWNER` makes one",
-    ),
-]
-_User = Annotated[
-    str, Meta(pattern=r"^[\w.@+-]{1,64}$", description="1 to 64 letters, digits and . _ @ + - without spaces")
-]
-_Shares = Annotated[
-    str,
-    Meta(
-        pattern=r"^(\*|[\w.@+-]{1,64})=(?!0+(\.0+)?(,|$))\d+(\.\d+)?(,(\*|[\w.@+-]{1,64})=(?!0+(\.0+)?(,|$))\d+(\.\d+)?)*$",
-        description="owners and numbers above 0, such as alice=2,bob=0.5; * is everybody else",
-    ),
-]
-_Quotas = Annotated[
-    str,
-    Meta(
-        pattern=r"^$|^(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5}(,(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5})*$",
-        description="owners and whole numbers above 0, such as alice=4,*=2; * is each of all others",
-    ),
-]
-_Names = Annotated[str, Meta(description="a list of names, separated by commas")]
-_Folders = Annotated[str, Meta(description="folders, or HERE=THERE, separated by commas")]
-_Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, or cuda:N")]
-_Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^(rediss?|redis\+socket)://.",
-        description="a redis://, rediss:// or redis+socket:// URL",
-    ),
-]
-_Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
-_Gpus = Annotated[
-    str,
-    Meta(
-        pattern=r"^(all|none|(\d+|(GPU|MIG)-[\w/-]+)(,(\d+|(GPU|MIG)-[\w/-]+))*)$",
-        description="all, none, or indexes and UUIDs of GPUs, separated by commas",
-    ),
-]
-_Gibibytes = Annotated[float, Meta(ge=0, description="a number of GiB, 0 or more")]
-_Price = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
-_Urls = Annotated[
-    str,
-    Meta(pattern=r"^$|^[a-z][a-z0-9+.-]*://\S+( +[a-z][a-z0-9+.-]*://\S+)*$", description="URLs, separated by spaces"),
-]
-_Days = Annotated[float, Meta(ge=0, description="a number of days, 0 or more")]
-_Tokens = Annotated[int, Meta(ge=0, description="a whole number of tokens, 0 or more")]
 
 
 class ConfigError(Exception):
@@ -87,50 +35,50 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     home: Path
     store: Path
-    broker_url: _Url
+    broker_url: kinds.Url
     embedded: bool  # no setting: the broker is the private server that `jdq up` starts
-    host: _Text
+    host: kinds.Text
     # Who owns the jobs that are submitted from here.
-    user: _User
-    encoder: _Text = DEFAULT_ENCODER
+    user: kinds.User
+    encoder: kinds.Text = DEFAULT_ENCODER
     precision: Precision = AUTO
-    device: _Device = "auto"
+    device: kinds.Device = "auto"
     # The GPUs that workers of this host may lease; CUDA_VISIBLE_DEVICES hides some of them.
-    gpus: _Gpus = "all"
+    gpus: kinds.Gpus = "all"
     # A GPU of which others leave less memory is left to them; 0: whoever else uses it.
-    gpu_min_free_gib: _Gibibytes = 0.0
+    gpu_min_free_gib: kinds.Gibibytes = 0.0
     # How long a worker may be silent before its chunk goes to another one.
-    lease_s: _Seconds = 60.0
-    heartbeat_s: _Seconds = 2.0
-    reclaim_s: _Seconds = 5.0
+    lease_s: kinds.Seconds = 60.0
+    heartbeat_s: kinds.Seconds = 2.0
+    reclaim_s: kinds.Seconds = 5.0
     # How long one ticket keeps a worker on one job while other jobs wait.
-    time_slice_s: _Seconds = 30.0
+    time_slice_s: kinds.Seconds = 30.0
     # How owners share device time; everybody has 1 where nothing else is given.
-    shares: _Shares = "*=1"
+    shares: kinds.Shares = "*=1"
     # The most workers of a queue that owners have at the same time, and the most of these on fine-tunes.
-    max_devices: _Quotas = ""
-    max_fine_tunes: _Quotas = ""
+    max_devices: kinds.Quotas = ""
+    max_fine_tunes: kinds.Quotas = ""
     # Who may submit with --priority high, comma separated; * is everybody.
-    high_priority: _Names = "*"
+    high_priority: kinds.Names = "*"
     # How long the work on a chunk may report nothing before it counts as hanging.
-    stall_s: _Seconds = 1800.0
+    stall_s: kinds.Seconds = 1800.0
     # How often a worker compares its encoder's features of the canary texts.
-    self_test_s: _Seconds = 600.0
+    self_test_s: kinds.Seconds = 600.0
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
-    chunk_tokens: _Tokens = 0
+    chunk_tokens: kinds.Tokens = 0
     # How long ended jobs stay in Redis; then they are only in the store.
-    keep_jobs_days: _Days = 30.0
+    keep_jobs_days: kinds.Days = 30.0
     # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
-    worker_folders: _Folders = ""
+    worker_folders: kinds.Folders = ""
     # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
-    notify: _Urls = ""
+    notify: kinds.Urls = ""
     # What an hour of one device costs, in any currency; 0 where it is not known.
-    device_hour_price: _Price = 0.0
+    device_hour_price: kinds.Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
-    classifiers: _Names = ""
+    classifiers: kinds.Names = ""
     # Who may log in to the pages of `jdq web`.
-    web_tokens: _WebTokens = ""
+    web_tokens: kinds.WebTokens = ""
 
     @property
     def allowed_classifiers(self) -> tuple[str, ...]:
@@ -311,7 +259,7 @@ def _converted(source: str, value: Any, kind: Any) -> Any:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         shown = re.sub(".*@", "***@", value) if isinstance(value, str) else value  # a URL's password
-        shown = "***" if kind is _Urls else shown
+        shown = "***" if kind is kinds.Urls else shown
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         wanted = f"one of {', '.join(choices)}" if choices else kind.__metadata__[0].description
         raise ConfigError(f"{source} is {shown!r}; it must be {wanted}") from None

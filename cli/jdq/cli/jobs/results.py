@@ -79,7 +79,8 @@ def print_head(record: dict[str, Any]) -> None:
     if record["params"]:
         say("parameters: " + ", ".join(f"{name}={value}" for name, value in record["params"].items()))
     if choice := record.get("choice"):
-        say(f"C={choice['C']:g}: {choice['why']}")
+        kind, C = choice.get("kind", "linear"), record["params"].get("C")
+        say(f"{kind if C is None else f'{kind}, C={C:g}'}: {choice['why']}")
     if search := record.get("search"):
         best = search["trials"][0]["score"]
         say(f"the best of {len(search['trials'])} trials: {search['metric']} {best:.3f} in cross-validation")

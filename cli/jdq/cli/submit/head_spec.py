@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jdq.cli.client import BadRequest, Client
+from jdq.cli.jobs.history import UNITS, seconds_of
 from jdq.cli.submit.checks import check_classifiers
 from jdq.cli.submit.data import check_classes
 from jdq.cli.submit.split import NO_DIVISION, Division, split_of, test_features
@@ -84,15 +85,19 @@ def head_options_of(
 
 
 def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: bool = False) -> HeadSearch:
-    """GRID, or a number of random trials. Raises BadParameter, BadRequest."""
+    """GRID, a number of random trials, or a time such as 10m. Raises BadParameter, BadRequest."""
     from jdq.worker.heads.options import check_metric
     from jdq.worker.queue.contract import HeadSearch
 
     check_metric(metric, multi_label=multi_label)
     if trials == GRID:
         return HeadSearch(heads=heads, metric=metric)
+    if trials[-1:] in UNITS:
+        return HeadSearch(time_s=seconds_of(trials, "--search"), heads=heads, metric=metric)
     if not trials.isdecimal() or int(trials) < 1:
-        raise BadRequest(f"--search takes a number of random trials, not {trials!r}\n  try: --search=50")
+        raise BadRequest(
+            f"--search takes a number of random trials or a time, not {trials!r}\n  try: --search=50, or --search=10m"
+        )
     return HeadSearch(trials=int(trials), heads=heads, metric=metric)
 
 

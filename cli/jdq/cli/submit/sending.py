@@ -31,7 +31,7 @@ class Sending:
     the job's table.
     """
 
-    priority: str
+    priority: str | None
     after: tuple[str, ...]
     time_limit_s: float | None
     notify: tuple[str, ...]
@@ -49,9 +49,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--priority",
         type=click.Choice(["high", "normal", "low"]),
-        default="normal",
-        show_default=True,
-        help="Priority of the job's chunks.",
+        help="Priority of the job's chunks.  [default: normal; of a search low]",
     )
     @click.option(
         "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."

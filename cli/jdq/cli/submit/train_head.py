@@ -51,8 +51,9 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     "--search",
     is_flag=False,
     flag_value=GRID,
-    metavar="[N]",
-    help="Search a grid of heads and parameters, or N random trials (--search=50), for the best head.",
+    metavar="[N|TIME]",
+    help="Search a grid of heads and parameters for the best head; or N random trials (--search=50); or for some time "
+    "(--search=10m).",
 )
 @click.option(
     "--metric",
@@ -82,8 +83,8 @@ def train_head(
     """Train a head on the features of DATASET.
 
     The default is the dataset extracted last. The job waits for a running extraction of the dataset. Kinds of heads:
-    auto (the default), hybrid, logreg, linear-svm, svm, mlp, knn, hist-gbm, random-forest, dummy, or the dotted name
-    of a scikit-learn classifier that the workers allow.
+    auto (the default: the best of the next three), tf-idf, linear, hybrid, logreg, linear-svm, svm, mlp, knn, hist-gbm,
+    random-forest, dummy, or the dotted name of a scikit-learn classifier that the workers allow.
 
     \b
     jdq submit train-head

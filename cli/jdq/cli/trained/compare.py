@@ -45,10 +45,11 @@ def compare(
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
     difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the
     texts on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the
-    most frequent class and a classifier of words, which any encoder should outperform. Time is training time (for a
-    search, of all trials). Device is the time that the network took (for a head, to compute its features), and its
-    price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label column or split, or
-    an encoder that has learnt from some of them) or on sets of labels are marked with * and listed separately.
+    most frequent class and a classifier of words and characters, which any encoder should outperform. Time is
+    training time (for a search, of all trials). Device is the time that the network took (for a head, to compute its
+    features), and its price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label
+    column or split, or an encoder that has learnt from some of them) or on sets of labels are marked with * and listed
+    separately.
 
     \b
     jdq compare postings

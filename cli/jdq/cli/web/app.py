@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -49,16 +50,21 @@ ACTIONS: tuple[tuple[str, actions.Action], ...] = (
 
 
 def application(
-    environment: Mapping[str, str], owners: Mapping[str, str], *, refresh_s: float = REFRESH_S
+    environment: Mapping[str, str],
+    owners: Mapping[str, str],
+    *,
+    refresh_s: float = REFRESH_S,
+    ending: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The pages of the stack that the environment configures. owners: by their token's digest.
 
-    refresh_s: how often an open page is made again.
+    refresh_s: how often an open page is made again. ending: whether the server ends, so that open pages are closed.
     """
     client = Client(environment)
     door = Door(owners, f"jdq-{token_digest(client.config.broker_url)[:8]}")
     notes: dict[str, list[str]] = defaultdict(list)
-    routes = [Route(path, _page(client, template, values, notes, refresh_s)) for path, template, values in PAGES]
+    events = partial(_events, refresh_s=refresh_s, ending=ending)
+    routes = [Route(path, _page(client, template, values, notes, events)) for path, template, values in PAGES]
     routes += [Route(path, _action(environment, act, notes), methods=["POST"]) for path, act in ACTIONS]
     routes += [
         Route("/jobs/{job}/report", _report(client)),
@@ -88,7 +94,7 @@ def _page(
     template: str,
     values: Callable[[Client, Request], Values],
     notes: dict[str, list[str]],
-    refresh_s: float,
+    events: Callable[[Callable[[], str]], AsyncIterator[str]],
 ) -> Endpoint:
     def whole(request: Request) -> Response:
         status, shown, known = _shown(template, lambda: values(client, request))
@@ -103,16 +109,16 @@ def _page(
 
     async def answer(request: Request) -> Response:
         if request.headers.get("accept") == "text/event-stream":
-            return StreamingResponse(_events(lambda: part(request), refresh_s), media_type="text/event-stream")
+            return StreamingResponse(events(lambda: part(request)), media_type="text/event-stream")
         return await run_in_threadpool(whole, request)
 
     return answer
 
 
-async def _events(part: Callable[[], str], refresh_s: float) -> AsyncIterator[str]:
+async def _events(part: Callable[[], str], *, refresh_s: float, ending: Callable[[], bool]) -> AsyncIterator[str]:
     """The page's changing part, each time that it differs; a comment in between shows whether anyone still listens."""
     sent = ""
-    while True:
+    while not ending():
         now = await run_in_threadpool(part)
         yield ":\n\n" if now == sent else "".join(f"data: {line}\n" for line in now.splitlines()) + "\n"
         sent = now

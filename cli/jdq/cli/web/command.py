@@ -61,7 +61,10 @@ def _serve(listening: socket.socket, owners: dict[str, str]) -> None:
 
     from jdq.cli.web.app import application
 
-    # Pages that are open keep a connection each, and would keep the server from ending.
-    config = uvicorn.Config(application(os.environ, owners), log_level="warning", timeout_graceful_shutdown=1)
+    def ending() -> bool:
+        return server.should_exit
+
+    app = application(os.environ, owners, ending=ending)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10))
     with listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])

@@ -44,12 +44,17 @@ function watch(live) {
     if (document.hidden) return;
     source = new EventSource(location.pathname + location.search);
     source.onopen = () => (stale.hidden = true);
-    source.onerror = () => (stale.hidden = false);
+    source.onerror = () => {
+      stale.hidden = false;
+      // After an answer that is no stream, a browser does not try again: the login has ended, or a proxy answered.
+      if (source?.readyState === EventSource.CLOSED) setTimeout(again, 2000);
+    };
     source.onmessage = event => {
       const now = new DOMParser().parseFromString(event.data, "text/html").body;
       children(live, now);
     };
   };
+  const again = () => fetch("/login").then(answer => (answer.status === 401 ? location.reload() : open()), open);
   document.addEventListener("visibilitychange", open);
   open();
 }

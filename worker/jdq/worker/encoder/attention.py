@@ -88,36 +88,22 @@ def _groups(batch: Batch) -> tuple[tuple[int, int, int], ...]:
     return tuple(groups)
 
 
-def attend(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
-    """Self-attention of every row: (tokens, 3 dim) of queries, keys and values -> (tokens, dim)."""
-    dim = qkv.shape[1] // 3
-    q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)
+def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
+    """Self-attention: (rows, heads, head dim) each -> (rows of q, dim). q has all rows, or only each text's first."""
+    all_rows = len(q) == len(k)
     if layout.varlen is not None:
-        return layout.varlen(q, k, v, layout.cu_seqlens, layout.cu_seqlens, layout.longest, layout.longest)
-    out = qkv.new_empty(len(qkv), dim)
+        cu_seqlens_q, longest_q = (layout.cu_seqlens, layout.longest) if all_rows else (layout.counts, 1)
+        return layout.varlen(q, k, v, cu_seqlens_q, layout.cu_seqlens, longest_q, layout.longest)
+    out, done = q.new_empty(q.shape), 0
     for start, texts, length in layout.groups:
         rows = slice(start, start + texts * length)
-        queries, keys, values = (part[rows].view(texts, length, heads, -1).transpose(1, 2) for part in (q, k, v))
+        asking = rows if all_rows else slice(done, done + texts)
+        parts = (q[asking], k[rows], v[rows])
+        queries, keys, values = (part.view(texts, -1, *q.shape[1:]).transpose(1, 2) for part in parts)
         attended = F.scaled_dot_product_attention(queries, keys, values)
-        out[rows] = attended.transpose(1, 2).reshape(texts * length, dim)
-    return out
-
-
-def attend_first(q: Tensor, kv: Tensor, heads: int, layout: Layout) -> Tensor:
-    """Attention of each text's first row only: queries (texts, dim), (tokens, 2 dim) keys, values -> (texts, dim)."""
-    dim = q.shape[1]
-    q = q.view(len(q), heads, -1)
-    k, v = kv.view(len(kv), 2, heads, -1).unbind(1)
-    if layout.varlen is not None:
-        return layout.varlen(q, k, v, layout.counts, layout.cu_seqlens, 1, layout.longest)
-    out, text = q.new_empty(len(q), dim), 0
-    for start, texts, length in layout.groups:
-        rows = slice(start, start + texts * length)
-        keys, values = (part[rows].view(texts, length, heads, -1).transpose(1, 2) for part in (k, v))
-        attended = F.scaled_dot_product_attention(q[text : text + texts].unsqueeze(2), keys, values)
-        out[text : text + texts] = attended.reshape(texts, dim)
-        text += texts
-    return out
+        out[asking] = attended.transpose(1, 2).reshape(-1, *q.shape[1:])
+        done += texts
+    return out.flatten(1)
 
 
 def text_means(x: Tensor, layout: Layout) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout, attend, attend_first, layout_of, place, text_means, varlen_kernel
+from jdq.worker.encoder.attention import Layout, attend, layout_of, place, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.options import CLS
@@ -26,11 +26,10 @@ Read = Callable[[str], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One encoder layer. Where only position 0 is read, the last one has separate `q` and `kv`, for fewer queries."""
+    """One encoder layer. Where only position 0 is read, the last one has a `q` of its own, and `qkv` no queries."""
 
-    qkv: Linear | None
     q: Linear | None
-    kv: Linear | None
+    qkv: Linear
     out: Linear
     attention_norm: Norm
     fc1: Linear
@@ -72,14 +71,10 @@ class PackedBart:
         with torch.inference_mode():
             layout = layout_of(batch, self.device, varlen=self._varlen)
             x = self._embed(batch)
-            step, last = (self._pre_norm, self._pre_norm_last) if self.shape.pre_norm else (self._post, self._post_last)
-            for layer in self._layers[:-1]:
-                x = step(layer, x, layout)
-            if self._only_first:
-                return last(self._layers[-1], x, layout)
-            x = step(self._layers[-1], x, layout)
+            for layer in self._layers:
+                x = self._step(layer, x, layout)
             x = x if self._last_norm is None else self._normed(x, self._last_norm)
-            return torch.cat([self._pool(x, layout, name) for name in self.poolings], dim=1)
+            return x if self._only_first else torch.cat([self._pool(x, layout, name) for name in self.poolings], dim=1)
 
     def _pool(self, x: Tensor, layout: Layout, name: str) -> Tensor:
         """(texts, dim) float32 of the last hidden states (tokens, dim)."""
@@ -95,40 +90,27 @@ class PackedBart:
         x += F.embedding(place(batch.positions, self.device), self._positions)
         return self._normed(x, self._embedding_norm)
 
-    def _post(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
-        """BART's order: attention, add, norm, feed-forward, add, norm."""
-        assert layer.qkv is not None
-        attended = attend(layer.qkv(x), self.shape.heads, layout)
-        x = self._normed(layer.out.added(attended, x), layer.attention_norm)
-        return self._normed(layer.fc2.added(layer.fc1.activated(x), x), layer.final_norm)
+    def _step(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+        """BART's order: attention, add, norm, feed-forward, add, norm; or mBART's, with each norm first.
 
-    def _post_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
-        """The same for each text's first row; of the other rows only keys and values are needed."""
-        first = x.index_select(0, layout.firsts)
-        attended = self._attend_first(layer, x, first, layout)
-        first = self._normed(layer.out.added(attended, first), layer.attention_norm)
-        return self._normed(layer.fc2.added(layer.fc1.activated(first), first), layer.final_norm)
+        A layer with a `q` of its own gives only each text's first row: of the others it needs keys and values.
+        """
+        pre_norm = self.shape.pre_norm
+        inner = self._normed(x, layer.attention_norm) if pre_norm else x
+        heads = self._heads(layer.qkv(inner))
+        if layer.q is not None:
+            x, inner = (rows.index_select(0, layout.firsts) for rows in (x, inner))
+            heads = (*self._heads(layer.q(inner)), *heads)
+        q, k, v = heads
+        x = layer.out.added(attend(q, k, v, layout), x)
+        x = x if pre_norm else self._normed(x, layer.attention_norm)
+        inner = self._normed(x, layer.final_norm) if pre_norm else x
+        x = layer.fc2.added(layer.fc1.activated(inner), x)
+        return x if pre_norm else self._normed(x, layer.final_norm)
 
-    def _pre_norm(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
-        """mBART's order: norm, attention, add, norm, feed-forward, add."""
-        assert layer.qkv is not None
-        attended = attend(layer.qkv(self._normed(x, layer.attention_norm)), self.shape.heads, layout)
-        x = layer.out.added(attended, x)
-        return layer.fc2.added(layer.fc1.activated(self._normed(x, layer.final_norm)), x)
-
-    def _pre_norm_last(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
-        assert self._last_norm is not None
-        first = x.index_select(0, layout.firsts)
-        normed = self._normed(x, layer.attention_norm)
-        attended = self._attend_first(layer, normed, normed.index_select(0, layout.firsts), layout)
-        first = layer.out.added(attended, first)
-        first = layer.fc2.added(layer.fc1.activated(self._normed(first, layer.final_norm)), first)
-        return self._normed(first, self._last_norm)
-
-    def _attend_first(self, layer: Layer, x: Tensor, first: Tensor, layout: Layout) -> Tensor:
-        assert layer.q is not None
-        assert layer.kv is not None
-        return attend_first(layer.q(first), layer.kv(x), self.shape.heads, layout)
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(rows, n x dim) -> n of (rows, heads, head dim)."""
+        return x.view(len(x), -1, self.shape.heads, self.shape.dim // self.shape.heads).unbind(1)
 
     def _normed(self, x: Tensor, norm: Norm) -> Tensor:
         return F.layer_norm(x, (self.shape.dim,), norm[0], norm[1])
@@ -138,9 +120,8 @@ class PackedBart:
         queries = [f"{attention}.q_proj"]
         keys_values = [f"{attention}.k_proj", f"{attention}.v_proj"]
         return Layer(
-            qkv=None if last else self._linear(read, *queries, *keys_values),
             q=self._linear(read, *queries) if last else None,
-            kv=self._linear(read, *keys_values) if last else None,
+            qkv=self._linear(read, *([] if last else queries), *keys_values),
             out=self._linear(read, f"{attention}.out_proj"),
             attention_norm=self._norm(read, f"layers.{i}.self_attn_layer_norm"),
             fc1=self._linear(read, f"layers.{i}.fc1"),
@@ -172,5 +153,5 @@ class PackedBart:
 
 
 def _layer_bytes(layer: Layer) -> int:
-    linears = (layer.qkv, layer.q, layer.kv, layer.out, layer.fc1, layer.fc2)
+    linears = (layer.q, layer.qkv, layer.out, layer.fc1, layer.fc2)
     return sum(linear.size_bytes for linear in linears if linear is not None)

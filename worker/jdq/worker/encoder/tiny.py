@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SPECIAL_FIRST = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as in every BART
 MASK = "<mask>"  # the last id, as in every BART
 MERGES_HEADER = "#version: 0.2"
-DEFAULT_VOCABULARY = 4_000
 
 
 def make_tiny_bart(
@@ -49,21 +48,6 @@ def vocabulary_of(merges: Iterable[str]) -> dict[str, int]:
 
     tokens = [*SPECIAL_FIRST, *sorted(ByteLevel.alphabet()), *("".join(merge.split(" ")) for merge in merges), MASK]
     return {token: position for position, token in enumerate(dict.fromkeys(tokens))}
-
-
-def train_merges(lines: Iterable[str], vocabulary_size: int = DEFAULT_VOCABULARY) -> list[str]:
-    """Byte-level BPE merges learned from the lines, the most frequent first."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size - len(SPECIAL_FIRST) - 1,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(lines, trainer)
-    return [" ".join(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
 
 
 def _write_tokenizer(folder: Path, source: Path | None) -> int:

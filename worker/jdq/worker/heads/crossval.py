@@ -1,6 +1,7 @@
 """Stratified cross-validation over the train part; rows of equal text are in one fold."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,16 @@ from jdq.worker.heads.options import METRICS
 LOWER_IS_BETTER = ("log_loss", "hamming_loss")
 
 
-def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int) -> dict[str, Any]:
+def cross_validate(
+    context: FitContext,
+    keys: npt.NDArray[np.uint8],
+    folds: int,
+    hopeless: Callable[[dict[str, list[float]]], bool] = lambda _: False,
+) -> dict[str, Any]:
     """The mean, the standard deviation and each fold's value of each metric, over folds of the train part.
 
-    keys: the text keys of all rows. Raises BadParameter for fewer than 2 folds, TooFewRows.
+    keys: the text keys of all rows. hopeless: whether the values of the folds so far are enough, so that no other is
+    measured. Raises BadParameter for fewer than 2 folds, TooFewRows.
     """
     values: dict[str, list[float]] = {}
     for number, (train, held_out) in enumerate(fold_rows(context, keys, folds)):
@@ -27,6 +34,8 @@ def cross_validate(context: FitContext, keys: npt.NDArray[np.uint8], folds: int)
         for name, value in measure(predictor, context.X, context.targets, held_out).items():
             if name in METRICS and value is not None:
                 values.setdefault(name, []).append(value)
+        if hopeless(values):
+            break
     return {"folds": folds, "metrics": {name: summary(per_fold) for name, per_fold in values.items()}}
 
 

@@ -43,3 +43,7 @@ class UnsafeHead(HeadError):
 
 class WrongFeatures(HeadError):
     """Features of another space or another width than those that the head was trained on."""
+
+
+class TimeIsUp(HeadError):
+    """The time of a search was up before a trial had its score."""

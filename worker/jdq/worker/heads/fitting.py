@@ -7,13 +7,14 @@ from jdq.worker.heads.features import Features
 from jdq.worker.heads.fitted import FitContext, Fitted
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.metrics import Metrics, metrics_of
+from jdq.worker.heads.options import CHOOSING
 from jdq.worker.heads.predictors import Float32, Predictor, in_blocks
 from jdq.worker.heads.split import Rows
 
 
 def as_learnt(context: FitContext) -> FitContext:
     """The context whose train rows are all those that its head learns from."""
-    if context.options.head not in ("auto", "hybrid"):
+    if context.options.head not in CHOOSING:
         return context
     from jdq.worker.heads.auto import with_validation
 
@@ -31,14 +32,10 @@ def fit(context: FitContext) -> Fitted:
 
 
 def _fitter(head: str) -> Callable[[FitContext], Fitted]:
-    if head == "auto":
+    if head in CHOOSING:
         from jdq.worker.heads.auto import fit_auto
 
         return fit_auto
-    if head == "hybrid":
-        from jdq.worker.heads.hybrid import fit_hybrid
-
-        return fit_hybrid
     if head == "mlp":
         from jdq.worker.heads.mlp import fit_mlp
 

@@ -1,7 +1,8 @@
-"""Baselines that need no encoder: the most frequent class, and TF-IDF of the words."""
+"""Baselines that need no encoder: the most frequent class, and TF-IDF of the texts."""
 
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.worker.heads.decision import predicted_sets
-from jdq.worker.heads.features import Check
+from jdq.worker.heads.features import Check, FeaturesAndTexts, texts_of
+from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.intervals import Interval, bootstrap
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.metrics import metrics_of
+from jdq.worker.heads.options import TFIDF, HeadOptions
 from jdq.worker.heads.predictors import apply_link, link_of
 from jdq.worker.heads.split import TEST, Rows, Split
 
-MAJORITY, TFIDF = "majority", "tf-idf"
-MOST_ROWS = 100_000  # to learn words from: a minute
-MOST_WORDS = 300_000
+MAJORITY = "majority"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,21 +35,27 @@ class FloorLine:
 
 
 def floor_lines(
-    texts: Sequence[str], targets: Targets, split: Split, keys: npt.NDArray[np.uint8], check: Check
+    texts: Callable[[Rows], Sequence[str]], targets: Targets, split: Split, keys: npt.NDArray[np.uint8], check: Check
 ) -> list[FloorLine]:
-    """Both, measured on the test part; no TF-IDF where no text has a word.
+    """Both, measured on the test part; no TF-IDF where no word is in two texts.
 
-    They choose nothing, so they are trained on all other rows. texts: of these, then of the test rows.
+    They choose nothing, so they are trained on all other rows. texts: of the given rows, which ascend.
     """
-    train, test = learnt_rows(split), split.rows(TEST)
-    lines = []
-    for number, (name, fitted) in enumerate(((MAJORITY, _majority), (TFIDF, _tfidf))):
-        check(number, 2)
+    context = FitContext(
+        X=FeaturesAndTexts(np.zeros((targets.rows, 0), dtype=np.float32), texts),
+        targets=targets,
+        train=learnt_rows(split),
+        validation=np.arange(0),
+        options=HeadOptions(head=TFIDF),
+        check=check,
+        keys=keys,
+    )
+    test, lines = split.rows(TEST), []
+    for name, fitted in ((MAJORITY, _majority), (TFIDF, _tfidf)):
         started = time.perf_counter()
-        learnt = train if name == MAJORITY else _some(train)
-        scores = fitted(texts[: len(train)], texts[len(train) :], targets, train, learnt)
-        if scores is not None:
-            lines.append(_line(name, scores, targets, test, keys, len(learnt), time.perf_counter() - started))
+        scores, learnt = fitted(context, test)
+        if learnt:
+            lines.append(_line(name, scores, targets, test, keys, learnt, time.perf_counter() - started))
     return lines
 
 
@@ -57,48 +64,22 @@ def learnt_rows(split: Split) -> Rows:
     return np.flatnonzero(split.parts < TEST)
 
 
-def _some(rows: Rows) -> Rows:
-    if len(rows) <= MOST_ROWS:
-        return rows
-    return np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))
+def _majority(context: FitContext, test: Rows) -> tuple[npt.NDArray[np.float32], int]:
+    """The shares of the classes for every row, and of how many rows."""
+    shares = (context.targets.counts(context.train) / len(context.train)).astype(np.float32)
+    return np.tile(shares, (len(test), 1)), len(context.train)
 
 
-def _majority(
-    _texts: Sequence[str], tested: Sequence[str], targets: Targets, _train: Rows, learnt: Rows
-) -> npt.NDArray[np.float32]:
-    """The shares of the classes, for every row."""
-    shares = (targets.counts(learnt) / len(learnt)).astype(np.float32)
-    return np.tile(shares, (len(tested), 1))
+def _tfidf(context: FitContext, test: Rows) -> tuple[npt.NDArray[np.float32], int]:
+    """The scores of the test rows, squeezed to between 0 and 1, and how many rows were learnt: none without terms."""
+    from jdq.worker.heads.tfidf import fit_svm, read_terms
 
-
-def _tfidf(
-    texts: Sequence[str], tested: Sequence[str], targets: Targets, train: Rows, learnt: Rows
-) -> npt.NDArray[np.float32] | None:
-    """A linear support vector machine on words and pairs of words, its scores squeezed to between 0 and 1."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.svm import LinearSVC
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=MOST_WORDS, token_pattern=r"\w+")
-    places = np.searchsorted(train, learnt)
-    try:
-        words = vectorizer.fit_transform([texts[place] for place in places])
-    except ValueError:  # no text has a word
-        return None
-    codes = targets.codes[learnt]
-    n_classes = len(targets.classes)
-    present = np.flatnonzero(targets.counts(learnt) > 0)
-    if targets.multi_label:
-        varied = present[targets.counts(learnt)[present] < len(learnt)]
-        fitted = OneVsRestClassifier(LinearSVC()).fit(words, codes[:, varied])
-        scores = np.full((len(tested), n_classes), -9.0, dtype=np.float32)
-        scores[:, np.setdiff1d(present, varied)] = 9.0
-        scores[:, varied] = fitted.decision_function(vectorizer.transform(tested)).reshape(len(tested), -1)
-    else:
-        found = LinearSVC().fit(words, codes).decision_function(vectorizer.transform(tested))
-        scores = np.full((len(tested), n_classes), -99.0, dtype=np.float32)
-        scores[:, present] = found if found.ndim == 2 else np.stack([-found, found], axis=1)
-    return apply_link(scores, link_of(multi_label=targets.multi_label))
+    text = read_terms(context, np.random.default_rng(context.options.seed).permutation(context.train))
+    if not text.terms.columns:
+        return np.zeros((0, 0), dtype=np.float32), 0
+    W, b = fit_svm(dataclasses.replace(context, train=text.rows), text.matrix)
+    scores = (text.terms.rows(texts_of(context.X, test)) @ W + b).astype(np.float32)
+    return apply_link(scores, link_of(multi_label=context.targets.multi_label)), len(text.rows)
 
 
 def _line(

@@ -8,9 +8,13 @@ import msgspec
 
 from jdq.worker.heads.errors import BadParameter, UnknownHead
 
+TFIDF, LINEAR, HYBRID = "tf-idf", "linear", "hybrid"  # what `auto` chooses from
+
 HEADS = {
-    "auto": "logistic regression (L2) with the best C of a path, trained on train and validation rows, calibrated",
-    "hybrid": "the same on the features beside the TF-IDF of their texts: words, pairs of words and characters",
+    "auto": "tf-idf, linear or hybrid: the best in cross-validation",
+    LINEAR: "logistic regression (L2) on scaled features with the best C of a path",
+    TFIDF: "a linear support vector machine on the TF-IDF of the texts: words, pairs of words and characters",
+    HYBRID: "the weighted sum of linear and tf-idf",
     "logreg": "logistic regression (L2); out of core beyond the memory bound",
     "linear-svm": "linear support vector machine, standardised features",
     "svm": "support vector machine with an RBF kernel, standardised features",
@@ -23,8 +27,8 @@ HEADS = {
 
 # Of the estimators, and `scale`; a test compares them with the installed scikit-learn.
 _PARAMETERS = {
-    "auto": "C scaling max_iter",
-    "hybrid": "C scaling max_iter characters",
+    **dict.fromkeys(("auto", LINEAR, HYBRID), "C scaling max_iter"),
+    TFIDF: "",
     "logreg": "C dual fit_intercept intercept_scaling l1_ratio max_iter n_jobs penalty solver tol verbose warm_start",
     "linear-svm": "C class_weight dual fit_intercept intercept_scaling loss max_iter multi_class penalty random_state"
     " tol verbose",
@@ -40,7 +44,8 @@ _PARAMETERS = {
     " n_jobs oob_score random_state verbose warm_start",
     "dummy": "constant random_state strategy",
 }
-_OWN_SCALE = ("auto", "hybrid", "mlp")
+CHOOSING = ("auto", LINEAR, TFIDF, HYBRID)  # they cross-validate, and so learn from the validation rows, too
+_OWN_SCALE = (*CHOOSING, "mlp")
 PARAMETERS = {head: names.split() + ["scale"] * (head not in _OWN_SCALE) for head, names in _PARAMETERS.items()}
 # Values that no head takes otherwise; the estimators check the others.
 _WHOLE_NUMBERS = ("n_neighbors", "n_estimators", "hidden", "layers", "batch_size", "max_epochs", "patience")

@@ -1,50 +1,24 @@
-"""Logistic regression on scaled features, and on the terms of their texts beside them."""
+"""Logistic regression on scaled features."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
-from jdq.worker.heads.features import Features, Rows, in_float32
+from jdq.worker.heads.features import Rows, in_float32
 from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.labels import Targets
 from jdq.worker.heads.logreg import NEVER, dense_codes, outputs_of, row_weights
 from jdq.worker.heads.softmax_regression import Float64, Objective, Progress, Solution, minimise
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Beside:
-    """Features with the weighted terms of their texts: (rows, terms)."""
-
-    features: Features
-    terms: csr_array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.features.shape
-
-    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
-        return self.features[rows]
-
-
 def in_memory(context: FitContext, rows: Rows) -> FitContext:
     """The context of only these rows, in this order, with their features in float32."""
-    X: Features = in_float32(context.X, rows)
-    if isinstance(context.X, Beside):
-        X = Beside(X, context.X.terms[rows])
-    return restricted(dataclasses.replace(context, train=rows), X)
-
-
-def restricted(context: FitContext, X: Features) -> FitContext:
-    """The context of its train rows only, whose features are X, in their order."""
-    rows = context.train
     targets = Targets(classes=context.targets.classes, codes=context.targets.codes[rows])
     return dataclasses.replace(
         context,
-        X=X,
+        X=in_float32(context.X, rows),
         targets=targets,
         keys=context.keys[rows],
         train=np.arange(len(rows)),
@@ -54,10 +28,7 @@ def restricted(context: FitContext, X: Features) -> FitContext:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regression:
-    """Logistic regression on scaled features, and on terms where X has them.
-
-    mean, scale: (columns,), 0 and 1 for terms. moments: of the features as they are.
-    """
+    """mean, scale: (dim,). moments: of the features as they are."""
 
     mean: Float64
     scale: Float64
@@ -78,7 +49,6 @@ class Regression:
         objective = Objective(
             X=context.X,
             rows=context.train,
-            terms=_terms(context.X, context.train),
             codes=codes,
             outputs=outputs_of(codes),
             row_weights=row_weights(context),
@@ -92,24 +62,15 @@ class Regression:
         )
 
     def coefficients(self, context: FitContext, solution: Solution) -> tuple[Float64, Float64]:
-        """(columns, classes) and (classes,): of features and terms as they are, a column for each class."""
+        """(dim, classes) and (classes,): of the features as they are, a column for each class."""
         W = solution.coefficients.T / self.scale[:, None]
         return all_classes(context, W, solution.intercepts - self.mean @ W)
 
     def scores(self, context: FitContext, solution: Solution, held_out: slice) -> npt.NDArray[np.float32]:
         """(rows, classes) of rows that are in memory."""
         W, b = self.coefficients(context, solution)
-        dim = context.X.shape[1]
-        scores: npt.NDArray[np.float32] = context.X[held_out] @ W[:dim].astype(np.float32) + b.astype(np.float32)
-        if isinstance(context.X, Beside):
-            scores += context.X.terms[held_out] @ W[dim:].astype(np.float32)
+        scores: npt.NDArray[np.float32] = context.X[held_out] @ W.astype(np.float32) + b.astype(np.float32)
         return scores
-
-
-def _terms(X: Features, rows: Rows) -> csr_array | None:
-    if not isinstance(X, Beside):
-        return None
-    return X.terms if len(rows) == X.shape[0] else X.terms[rows]
 
 
 def all_classes(context: FitContext, W: Float64, b: Float64) -> tuple[Float64, Float64]:

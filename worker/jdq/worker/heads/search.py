@@ -2,7 +2,9 @@
 
 Each function is the work of one chunk: `list_trials` once, `score_trial` for each trial on any worker,
 `refit_best` once at the end. Trials are scored by stratified cross-validation over the train part, so that the test
-part stays unseen until the winning head is measured on it.
+part stays unseen until the winning head is measured on it. All trials have the same folds: one that the best so far
+beats by more than chance on the first of them is stopped, and where the best is not better than a simpler one by more
+than chance, the simpler one wins.
 """
 
 import itertools
@@ -13,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from jdq.worker.heads.crossval import LOWER_IS_BETTER, cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
@@ -20,24 +23,28 @@ from jdq.worker.heads.features import Check, Features, no_check
 from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.head import TrainedHead
 from jdq.worker.heads.labels import Labels, read_targets
-from jdq.worker.heads.options import BEST_BY, HeadOptions, ParameterValue, check_head
+from jdq.worker.heads.options import BEST_BY, HYBRID, LINEAR, TFIDF, HeadOptions, ParameterValue, check_head
 from jdq.worker.heads.record import Origin
 from jdq.worker.heads.split import Split
 from jdq.worker.heads.train import make_fit_context, train_head
 
 Grid = Mapping[str, Sequence[ParameterValue]]
 
-# One thread for a forest: a search uses all cores by running many trials.
+# From the simplest kind. A forest has the threads of its worker, as joblib is configured.
 GRIDS: dict[str, Grid] = {
     "dummy": {},
+    TFIDF: {},
+    LINEAR: {},
+    HYBRID: {},
     "logreg": {"C": (0.01, 0.1, 1.0, 10.0, 100.0), "scale": (False, True)},
     "linear-svm": {"C": (0.0001, 0.001, 0.01, 0.1, 1.0)},
     "knn": {"n_neighbors": (1, 5, 10, 20, 50)},
     "svm": {"C": (0.1, 1.0, 10.0, 100.0), "gamma": ("scale",)},
     "mlp": {"hidden": (64, 256), "learning_rate": (0.0003, 0.001), "dropout": (0.2, 0.5)},
-    "random-forest": {"n_estimators": (300,), "max_features": ("sqrt", 0.1), "n_jobs": (1,)},
+    "random-forest": {"n_estimators": (300,), "max_features": ("sqrt", 0.1), "n_jobs": (None,)},
     "hist-gbm": {"learning_rate": (0.05, 0.1), "max_iter": (100,)},
 }
+NO_FEATURES = ("dummy", TFIDF)
 # Log-uniform between the two ends, or one of the values.
 RANDOM: dict[str, Mapping[str, tuple[float, float] | Sequence[ParameterValue]]] = {
     "logreg": {"C": (1e-3, 1e3), "scale": [False, True]},
@@ -51,26 +58,35 @@ RANDOM: dict[str, Mapping[str, tuple[float, float] | Sequence[ParameterValue]]] 
     },
     "knn": {"n_neighbors": [1, 3, 5, 10, 20, 50], "weights": ["uniform", "distance"]},
     "hist-gbm": {"learning_rate": (0.02, 0.3), "max_leaf_nodes": [7, 15, 31, 63]},
-    "random-forest": {"n_estimators": [300], "max_features": ["sqrt", 0.05, 0.1, 0.2], "n_jobs": [1]},
+    "random-forest": {"n_estimators": [300], "max_features": ["sqrt", 0.05, 0.1, 0.2], "n_jobs": [None]},
 }
 # Training time grows with the square of the rows (svm), or is minutes per fold at some hundreds of columns (trees).
+NAMED_ONLY = ("logreg",)  # the grid of `linear` is finer
 MOST_ROWS = {"svm": 20_000, "knn": 100_000, "hist-gbm": 50_000, "random-forest": 100_000}
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One head with one set of parameters."""
+    """One head with one set of parameters. space: the digest of the feature space; None is that of the job."""
 
     number: int
     options: HeadOptions
+    space: str | None = None
 
 
 class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of cross-validating a trial. error: why it has no score, where it does not fit the data."""
+    """The result of cross-validating a trial.
+
+    by_fold: the values of each fold. stopped: after fewer folds than requested. error: why it has no score, where it
+    does not fit the data.
+    """
 
     number: int
     options: HeadOptions
     folds: int
+    space: str | None = None
     scores: dict[str, float] = {}
+    by_fold: dict[str, list[float]] = {}
+    stopped: bool = False
     spread: dict[str, float] = {}
     wall_time_s: float = 0.0
     error: str | None = None
@@ -83,22 +99,28 @@ def list_trials(
     trials: int | None = None,
     heads: Sequence[str] | None = None,
     allowed: Sequence[str] = (),
+    spaces: Sequence[str | None] = (None,),
+    more: int = 0,
 ) -> list[Trial]:
-    """The trials of a search: a grid, or `trials` random draws by the seed of `base`.
+    """The trials of a search in each of the feature spaces: a grid, or `trials` random draws by the seed of `base`.
+
+    more: random draws after the grid.
 
     Seed, class weight, label separator and sampling of `base` apply to every trial; its head and parameters do not.
     rows: of the train part; heads that would take too long on so many are left out unless `heads` names them. allowed:
-    dotted names of further classifiers, each of which is one trial with its own defaults.
+    dotted names of further classifiers, each of which is one trial with its own defaults. Trials that read no features
+    are made once.
     """
-    names = (
-        [check_head(name, allowed) for name in heads] if heads else [h for h in GRIDS if rows <= MOST_ROWS.get(h, rows)]
-    )
+    fast = [name for name in GRIDS if rows <= MOST_ROWS.get(name, rows) and name not in NAMED_ONLY]
+    names = [check_head(name, allowed) for name in heads] if heads else fast
     without = {"knn", "mlp", "dummy"} if base.label_separator else {"knn", "dummy"}
     if base.class_weight is not None:
         names = [name for name in names if name not in without]
-    drawn = _grid(names) if trials is None else _random(names, trials, np.random.default_rng(base.seed))
+    rng = np.random.default_rng(base.seed)
+    drawn = _grid(names) + _drawn(names, more, rng) if trials is None else _random(names, trials, rng)
     options = [msgspec.structs.replace(base, head=head, params=params, cv=None) for head, params in drawn]
-    return [Trial(number=number, options=each) for number, each in enumerate(options)]
+    pairs = [(each, space) for each in options for space in (spaces[:1] if each.head in NO_FEATURES else spaces)]
+    return [Trial(number=number, options=each, space=space) for number, (each, space) in enumerate(pairs)]
 
 
 def _grid(names: Sequence[str]) -> list[tuple[str, dict[str, ParameterValue]]]:
@@ -112,10 +134,13 @@ def _grid(names: Sequence[str]) -> list[tuple[str, dict[str, ParameterValue]]]:
 def _random(names: Sequence[str], trials: int, rng: np.random.Generator) -> list[tuple[str, dict[str, ParameterValue]]]:
     if trials < 1:
         raise BadParameter(f"a search needs at least one trial, not {trials}")
+    return [*_grid([name for name in names if name not in RANDOM and name != "dummy"]), *_drawn(names, trials, rng)]
+
+
+def _drawn(names: Sequence[str], trials: int, rng: np.random.Generator) -> list[tuple[str, dict[str, ParameterValue]]]:
     drawable = [name for name in names if name in RANDOM]
     heads = [drawable[i % len(drawable)] for i in range(trials)] if drawable else []  # heads take turns
-    drawn = [(head, {name: _draw(values, rng) for name, values in RANDOM[head].items()}) for head in heads]
-    return [*_grid([name for name in names if name not in GRIDS]), *drawn]
+    return [(head, {name: _draw(values, rng) for name, values in RANDOM[head].items()}) for head in heads]
 
 
 def _draw(values: tuple[float, float] | Sequence[ParameterValue], rng: np.random.Generator) -> ParameterValue:
@@ -132,34 +157,75 @@ def score_trial(
     *,
     keys: npt.NDArray[np.uint8] | None = None,
     folds: int = 5,
+    metric: str = BEST_BY,
+    rivals: Sequence[TrialScore] = (),
     check: Check = no_check,
 ) -> TrialScore:
-    """One trial's mean scores; a trial that does not fit the data has an error instead."""
+    """One trial's mean scores; a trial that does not fit the data has an error instead.
+
+    rivals: the trials that have a score. The trial stops where the best of them is better by more than chance.
+    """
+    rival = next((each for each in rank(rivals, metric=metric) if metric in each.by_fold and not each.stopped), None)
+
+    def hopeless(values: dict[str, list[float]]) -> bool:
+        return rival is not None and is_better(rival.by_fold[metric], values.get(metric, []), metric)
+
     started = time.perf_counter()
     targets = read_targets(y, label_separator=trial.options.label_separator)
     keys = row_keys(targets.rows) if keys is None else keys
     context = make_fit_context(X, targets, split, trial.options, keys, check)
     try:
-        metrics = cross_validate(context, keys, folds)["metrics"]
+        metrics = cross_validate(context, keys, folds, hopeless)["metrics"]
     except HeadError as error:
-        return TrialScore(number=trial.number, options=trial.options, folds=folds, error=str(error))
+        return unscored(trial, folds, str(error))
+    done = max((len(values["folds"]) for values in metrics.values()), default=0)
     return TrialScore(
         number=trial.number,
         options=trial.options,
-        folds=folds,
+        folds=done,
+        space=trial.space,
+        by_fold={name: values["folds"] for name, values in metrics.items()},
+        stopped=done < folds,
         scores={name: values["mean"] for name, values in metrics.items()},
         spread={name: values["std"] for name, values in metrics.items()},
         wall_time_s=round(time.perf_counter() - started, 4),
     )
 
 
+def unscored(trial: Trial, folds: int, error: str) -> TrialScore:
+    """A trial without a score, and why."""
+    return TrialScore(number=trial.number, options=trial.options, folds=folds, space=trial.space, error=error)
+
+
+def is_better(these: Sequence[float], others: Sequence[float], metric: str) -> bool:
+    """Whether the values of the same first folds are better by more than chance: a one-sided paired t-test at 2.5 %."""
+    n = min(len(these), len(others))
+    if n < 2:
+        return False
+    ahead = np.subtract(these[:n], others[:n]) * (-1 if metric in LOWER_IS_BETTER else 1)
+    half = stats.t.ppf(0.975, n - 1) * ahead.std(ddof=1) / np.sqrt(n)
+    return bool(ahead.mean() > half)
+
+
+def best_of(ranked: Sequence[TrialScore], metric: str) -> TrialScore:
+    """The first trial, the simplest, of those than which the best is not better by more than chance."""
+    best = ranked[0]
+    if metric not in best.by_fold:
+        return best
+    whole = [each for each in ranked if metric in each.by_fold and not each.stopped]
+    equal = [each for each in whole if not is_better(best.by_fold[metric], each.by_fold[metric], metric)]
+    return min(equal, key=lambda each: each.number, default=best)
+
+
 def rank(scores: Sequence[TrialScore], *, metric: str = BEST_BY) -> list[TrialScore]:
-    """Best first; of equal ones the earlier trial, which is the simpler head. Trials with an error come last."""
+    """Best first; of equal ones the earlier trial, which is the simpler head. Stopped trials, then those with an error,
+    come last.
+    """
     sign = 1 if metric in LOWER_IS_BETTER else -1
 
-    def order(score: TrialScore) -> tuple[float, int]:
+    def order(score: TrialScore) -> tuple[bool, bool, float, int]:
         value = score.scores.get(metric)
-        return (float("inf") if value is None else sign * value, score.number)
+        return (value is None, score.stopped, 0.0 if value is None else sign * value, score.number)
 
     return sorted(scores, key=order)
 
@@ -178,17 +244,18 @@ def refit_best(
 ) -> TrainedHead:
     """The best trial, trained on all of the train part and measured on the test part; its record lists all trials.
 
-    Raises BadParameter where no trial has a score.
+    The first of the trials listed is the best. Raises BadParameter where no trial has a score.
     """
     ranked = rank(scores, metric=metric)
     if not ranked or metric not in ranked[0].scores:
         reason = ranked[0].error if ranked else "there are none"
         raise BadParameter(f"no trial of the search has a {metric}: {reason}")
-    head = train_head(X, y, split, ranked[0].options, origin=origin, keys=keys, allowed=allowed, check=check)
+    best = best_of(ranked, metric)
+    head = train_head(X, y, split, best.options, origin=origin, keys=keys, allowed=allowed, check=check)
     search: dict[str, Any] = {
         "metric": metric,
-        "folds": ranked[0].folds,
-        "trials": [_line(score, metric) for score in ranked],
+        "folds": best.folds,
+        "trials": [_line(score, metric) for score in (best, *(each for each in ranked if each is not best))],
         "wall_time_s": round(sum(score.wall_time_s for score in scores), 4),
     }
     record = msgspec.structs.replace(head.record, search=search)
@@ -200,6 +267,8 @@ def _line(score: TrialScore, metric: str) -> dict[str, Any]:
         "number": score.number,
         "head": score.options.head,
         "params": score.options.params,
+        "space": score.space,
+        "stopped": score.stopped,
         "score": score.scores.get(metric),
         "spread": score.spread.get(metric),
         "wall_time_s": score.wall_time_s,

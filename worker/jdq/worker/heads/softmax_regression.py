@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.sparse import csr_array
 
 from jdq.worker.heads.features import Check, Features, Rows, float32_blocks, mean_and_std
 
@@ -22,7 +21,6 @@ Float64 = npt.NDArray[np.float64]
 # The covariance is that of so many rows per column, spread evenly: more make no better steps.
 ROWS_PER_COLUMN = 32
 MOST_COLUMNS = 5120  # decorrelating takes time with their third power
-GAIN = 0.03
 MEMORY = 10  # steps that L-BFGS remembers: 2 MEMORY vectors of all variables
 
 
@@ -40,14 +38,12 @@ class Objective:
     """The mean loss of the rows plus |W|^2 / (2 C rows); the intercept is not penalised.
 
     codes: (rows,) class numbers for the softmax, or (rows, labels) bool for independent sigmoids. mean, std: (dim,);
-    the features are centred by one and divided by the other. terms: (rows, terms), further columns, which have
-    coefficients after those of the features; mean and std have 0 and 1 for them. The same as
+    the features are centred by one and divided by the other. The same as
     sklearn.linear_model.LogisticRegression(penalty l2, solver lbfgs), to its tolerance.
     """
 
     X: Features
     rows: Rows
-    terms: csr_array | None = None
     codes: npt.NDArray[Any]
     outputs: int
     row_weights: npt.NDArray[np.float32] | None
@@ -66,14 +62,8 @@ class Objective:
         """What half the squared coefficients are multiplied by."""
         return 1.0 / (self.C * self.weight)
 
-    @property
-    def columns(self) -> int:
-        """Of the features and the terms."""
-        return self.X.shape[1] + (0 if self.terms is None else self.terms.shape[1])
-
     def value_and_gradient(self, W: Float64, b: Float64) -> tuple[float, Float64, Float64]:
-        """At W (columns, outputs) and b (outputs,), with the gradients of both; reads the features once."""
-        dim = self.X.shape[1]
+        """At W (dim, outputs) and b (outputs,), with the gradients of both; reads the features once."""
         loss, products, sums = 0.0, np.zeros_like(W), np.zeros_like(b)
         # The coefficients of the features as they are: scaling those would copy each block.
         raw_W = W / self.std[:, None]
@@ -82,15 +72,9 @@ class Objective:
         for start, block in float32_blocks(self.X, self.rows):
             self.check(start, len(self.rows))
             here = slice(start, start + len(block))
-            terms = None if self.terms is None else self.terms[here]
-            scores = block @ W32[:dim] + b32
-            if terms is not None:
-                scores += terms @ W32[dim:]
-            block_loss, residual = self._loss_and_residual(scores, here)
+            block_loss, residual = self._loss_and_residual(block @ W32 + b32, here)
             loss += block_loss
-            products[:dim] += block.T @ residual
-            if terms is not None:
-                products[dim:] += terms.T @ residual
+            products += block.T @ residual
             sums += residual.sum(axis=0, dtype=np.float64)
         value = loss / self.weight + 0.5 * self.penalty * float(np.vdot(W, W))
         grad_W = (products - np.outer(self.mean, sums)) / self.std[:, None]
@@ -137,41 +121,34 @@ def sampled_moments(X: Features, rows: Rows) -> tuple[Float64, Float64]:
 
 
 class _Coordinates:
-    """The variables that L-BFGS sees: V (columns, outputs), and the intercepts of centred features.
-
-    Terms are hardly correlated: each has a factor of its own.
-    """
+    """The variables that L-BFGS sees: V (dim, outputs), and the intercepts of centred features."""
 
     def __init__(self, objective: Objective, mean: Float64, covariance: Float64) -> None:
-        dim, scale = len(mean), objective.std[: len(mean)]
+        scale = objective.std
         share = 0.25 if objective.codes.ndim == 2 else 1.0 / objective.outputs
         self._factor = _factor(
             share * covariance / (np.outer(scale, scale) if covariance.ndim == 2 else scale**2), objective.penalty
         )
-        self._of_terms = np.sqrt(share * _mean_squares(objective) + objective.penalty)[:, None]
-        self._mean = (mean - objective.mean[:dim]) / scale
+        self._mean = (mean - objective.mean) / scale
         self._root = np.sqrt(share)
-        self._shape = (objective.columns, objective.outputs)
+        self._shape = (len(mean), objective.outputs)
 
     def outside(self, flat: Float64) -> tuple[Float64, Float64]:
         """Coefficients and intercepts of the columns as they are."""
-        dim, n = len(self._mean), self._shape[0] * self._shape[1]
-        V = flat[:n].reshape(self._shape)
-        W = np.vstack([_divided(V[:dim], self._factor, transposed=True), V[dim:] / self._of_terms])
-        return W, flat[n:] / self._root - self._mean @ W[:dim]
+        n = self._shape[0] * self._shape[1]
+        W = _divided(flat[:n].reshape(self._shape), self._factor, transposed=True)
+        return W, flat[n:] / self._root - self._mean @ W
 
     def inside(self, start: Solution | None) -> Float64:
         """The variables at a solution, or at 0."""
         if start is None:
             return np.zeros((self._shape[0] + 1) * self._shape[1])
-        dim, W, b = len(self._mean), start.coefficients.T, start.intercepts
-        V = np.vstack([_times_transposed(self._factor, W[:dim]), W[dim:] * self._of_terms])
-        return np.concatenate([V.ravel(), (b + self._mean @ W[:dim]) * self._root])
+        W, b = start.coefficients.T, start.intercepts
+        V = _times_transposed(self._factor, W)
+        return np.concatenate([V.ravel(), (b + self._mean @ W) * self._root])
 
     def inside_gradient(self, grad_W: Float64, grad_b: Float64) -> Float64:
-        dim = len(self._mean)
-        centred = grad_W[:dim] - np.outer(self._mean, grad_b)
-        grad_V = np.vstack([_divided(centred, self._factor), grad_W[dim:] / self._of_terms])
+        grad_V = _divided(grad_W - np.outer(self._mean, grad_b), self._factor)
         return np.concatenate([grad_V.ravel(), grad_b / self._root])
 
 
@@ -195,14 +172,6 @@ def _divided(columns: Float64, factor: Float64, *, transposed: bool = False) -> 
 
 def _times_transposed(factor: Float64, columns: Float64) -> Float64:
     return factor[:, None] * columns if factor.ndim == 1 else factor.T @ columns
-
-
-def _mean_squares(objective: Objective) -> Float64:
-    """(terms,)"""
-    if objective.terms is None:
-        return np.zeros(0)
-    squares: Float64 = objective.terms.multiply(objective.terms).sum(axis=0) / len(objective.rows)
-    return np.asarray(squares, dtype=np.float64)
 
 
 class Progress:
@@ -236,7 +205,7 @@ def minimise(
     start: Solution | None = None,
     at_share: Callable[[float], None] = lambda _: None,
 ) -> Solution:
-    """The minimum, to scikit-learn's tolerance: no element of the gradient above `tol`, and GAIN x `tol` left to gain.
+    """The minimum, to scikit-learn's tolerance: no element of the gradient above `tol`.
 
     moments: of the features, by `sampled_moments`, where known. start: a solution nearby, such as that of another C.
     at_share: called after each step with how much is done, between 0 and 1.
@@ -247,13 +216,9 @@ def minimise(
     def value_and_gradient(flat: Float64) -> tuple[float, Float64]:
         nonlocal largest, first_largest
         value, grad_W, grad_b = objective.value_and_gradient(*coordinates.outside(flat))
-        gradient = coordinates.inside_gradient(grad_W, grad_b)
-        # The Hessian of the variables is near the identity, so this is what is left to gain: many small elements, as of
-        # rare terms, add up.
-        gain = float(np.vdot(gradient, gradient)) / (2 * GAIN)
-        largest = max(float(np.abs(grad_W).max()), float(np.abs(grad_b).max()), gain)
+        largest = max(float(np.abs(grad_W).max()), float(np.abs(grad_b).max()))
         first_largest = first_largest or largest
-        return value, gradient
+        return value, coordinates.inside_gradient(grad_W, grad_b)
 
     def stop_at_tolerance(_: Float64) -> None:
         at_share(_share_done(first_largest, largest, tol))

@@ -1,11 +1,12 @@
-"""The temperature by which scores are divided, so that their probabilities are calibrated."""
+"""What scores are divided by, or how those of two models are weighted, so that their probabilities are calibrated."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logsumexp, softmax
 
 LOWEST, HIGHEST = 0.01, 100.0
 
@@ -26,3 +27,29 @@ def log_loss(scores: npt.NDArray[Any], codes: npt.NDArray[Any], link: str) -> fl
     if link == "sigmoid":
         return float((np.logaddexp(0, scores) - scores * codes).mean())
     return float((logsumexp(scores, axis=1) - scores[np.arange(len(codes)), codes]).mean())
+
+
+def best_weights(models: Sequence[npt.NDArray[Any]], codes: npt.NDArray[Any], link: str) -> tuple[float, ...]:
+    """The weights, none negative, by which the sum of each model's scores (rows, classes) has the least log loss."""
+    if len(models) == 1:
+        return (1 / best_temperature(models[0], codes, link),)
+    stacked = np.stack(models).astype(np.float64)
+    units = np.array([1 / best_temperature(scores, codes, link) for scores in models])
+    true = codes if link == "sigmoid" else codes[:, None] == np.arange(stacked.shape[2])
+    over = true.size if link == "sigmoid" else len(true)
+
+    def loss_and_gradient(shares: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scores = np.tensordot(shares * units, stacked, axes=1)
+        error = (expit(scores) if link == "sigmoid" else softmax(scores, axis=1)) - true
+        return log_loss(scores, codes, link), units * np.tensordot(stacked, error, axes=2) / over
+
+    # The loss is convex.
+    start = np.full(len(models), 1 / len(models))
+    best = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(models))
+    return tuple((best.x * units).tolist())
+
+
+def share_right(scores: npt.NDArray[Any], codes: npt.NDArray[Any]) -> float:
+    """The accuracy of scores (rows, classes); of label sets the share of labels that are right at 0."""
+    right = (scores > 0) == codes if codes.ndim == 2 else scores.argmax(axis=1) == codes
+    return float(right.mean())

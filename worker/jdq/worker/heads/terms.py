@@ -1,7 +1,7 @@
-"""The terms of texts: words, pairs of words, and runs of characters inside words, weighted by TF-IDF.
+"""The terms of texts: words, pairs of words, and runs of 2 to 5 characters inside words, weighted by TF-IDF.
 
-A row is two halves of equal length: words and pairs in one, characters in the other, which make up for inflection and
-for misspelt words. Terms are learnt from a sample of the texts, so that memory does not grow with their number.
+A row is words and pairs beside characters, each of the length 1; characters make up for inflection and for misspelt
+words. Terms are learnt from a sample of the texts, so that memory does not grow with their number.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Float32 = npt.NDArray[np.float32]
 
 ANALYZERS: dict[str, dict[str, Any]] = {
     "words": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
-    "characters": {"analyzer": "char_wb", "ngram_range": (3, 5)},
+    "characters": {"analyzer": "char_wb", "ngram_range": (2, 5)},
 }
 SAMPLE_TEXTS, SAMPLE_CHARACTERS = 20_000, 20_000_000
 LEAST_TEXTS = 2  # a term of one text is most of the vocabulary, and tells nothing about others
@@ -52,16 +52,14 @@ class Terms:
         ]
 
     def rows(self, texts: Sequence[str]) -> csr_array:
-        """(texts, columns) float32; the rows of texts with a known term of each kind have the length 1."""
+        """(texts, columns) float32; the rows of texts with a"""
         blocks = [self._block(texts[start : start + BLOCK_TEXTS]) for start in range(0, len(texts), BLOCK_TEXTS)]
         return csr_array(vstack(blocks or [csr_array((0, self.columns), dtype=np.float32)], format="csr"))
 
     def _block(self, texts: Sequence[str]) -> csr_array:
         pairs = zip(self._counters, self.vocabularies, strict=True)
-        halves = [weighted(csr_array(counter.transform(texts)), each.idf) for counter, each in pairs]
-        if not halves:
-            return csr_array((len(texts), 0), dtype=np.float32)
-        return csr_array(hstack(halves, format="csr")) * np.float32(1 / np.sqrt(len(halves)))
+        kinds = [weighted(csr_array(counter.transform(texts)), each.idf) for counter, each in pairs]
+        return csr_array(hstack(kinds, format="csr")) if kinds else csr_array((len(texts), 0), dtype=np.float32)
 
 
 def weighted(counts: csr_array, idf: Float32) -> csr_array:

@@ -14,10 +14,15 @@ SMALL_BYTES = 32 << 20
 
 @contextmanager
 def threads_for(size_bytes: int, *, most: int | None = None) -> Iterator[None]:
-    """One thread for less than SMALL_BYTES of float32 features, else at most `most` (default: one per core)."""
+    """One thread for less than SMALL_BYTES of float32 features, else at most `most` (default: one per core).
+
+    joblib's are threads, too: it starts no processes in a worker's child, which is a daemon, and would use one core.
+    """
+    from joblib import parallel_config
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1 if size_bytes < SMALL_BYTES else most):
+    most = 1 if size_bytes < SMALL_BYTES else most
+    with threadpool_limits(limits=most), parallel_config(backend="threading", n_jobs=most or -1):
         yield
 
 

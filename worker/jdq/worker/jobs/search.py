@@ -5,12 +5,15 @@ A trial's score is a small file in the job's folder, where the closing chunk rea
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from jdq.worker.heads.errors import BadParameter
+from jdq.store.job_files import NoResult
+from jdq.worker.heads.errors import BadParameter, TimeIsUp
 from jdq.worker.jobs.cores import share_of_cores, threads_for
 from jdq.worker.jobs.train_head import TrainingData, training_data
 from jdq.worker.process.chunk_work import ChunkContext
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from jdq.worker.heads.options import HeadOptions
     from jdq.worker.heads.search import Trial, TrialScore
 
-TRIALS = "trials"
+TRIALS, STARTED = "trials", "started"
+MORE_TRIALS = 200  # after the grid, as long as there is time
+TIME_IS_UP = "the time of the search was up"
 
 
 def search_work(context: ChunkContext[TrainHead], search: HeadSearch) -> SearchPlan | TrialWork | RefitWork:
@@ -43,6 +48,32 @@ def stored_trials(job: str, runtime: Runtime) -> list[Trial]:
     from jdq.worker.heads.search import Trial
 
     return msgspec.convert(runtime.job_files.get_json(job, TRIALS)[TRIALS], list[Trial])
+
+
+def stored_scores(job: str, trials: list[Trial], runtime: Runtime) -> list[TrialScore]:
+    """The scores of those trials that have ended."""
+    from jdq.worker.heads.search import TrialScore
+
+    scores = []
+    for trial in trials:
+        try:
+            scores.append(msgspec.convert(runtime.job_files.get_json(job, score_name(trial.number)), TrialScore))
+        except NoResult:
+            continue
+    return scores
+
+
+def poolings(training: TrainingData) -> list[str]:
+    """The feature spaces that differ from the job's in their pooling only and have all of its rows, its own first."""
+    runtime, spec, own = training.context.runtime, training.context.spec, training.space.space
+    definition = runtime.space(own).definition
+    spaces = [own]
+    for record in runtime.version(spec.dataset, spec.version).spaces():
+        space = runtime.space(record.space)
+        same = msgspec.structs.replace(space.definition, pooling=definition.pooling) == definition
+        if same and record.space not in spaces and not space.missing(training.data.keys).any():
+            spaces.append(record.space)
+    return spaces
 
 
 def best_options(base: HeadOptions, head: TrainedHead) -> HeadOptions:
@@ -76,6 +107,8 @@ class SearchPlan:
             trials=self.search.trials,
             heads=self.search.heads or None,
             allowed=self.context.runtime.config.allowed_classifiers,
+            spaces=poolings(training),
+            more=0 if self.search.time_s is None else MORE_TRIALS,
         )
         if not trials:
             raise BadParameter("no kind of head is left to try: the given ones do not support class weights")
@@ -84,7 +117,7 @@ class SearchPlan:
     def publish(self, trials: list[Trial]) -> Outcome:
         """Stores the trials."""
         job, runtime = self.context.job, self.context.runtime
-        runtime.job_files.put_json(job, TRIALS, {TRIALS: msgspec.to_builtins(trials)})
+        runtime.job_files.put_json(job, TRIALS, {TRIALS: msgspec.to_builtins(trials), STARTED: time.time()})
         n_trials = len(stored_trials(job, runtime))
         return Outcome(
             counts={"trials_total": n_trials},
@@ -102,12 +135,24 @@ class TrialWork:
 
     def prepare(self) -> TrainingData:
         """Maps the features, reads the labels and the split."""
-        return training_data(self.context)
+        return training_data(self.context, self.trial.space)
 
     def compute(self, training: TrainingData, held: HeldLease) -> TrialScore:
-        """Scores the trial."""
-        from jdq.worker.heads.search import score_trial
+        """Scores the trial, unless the time is up; `tf-idf` in any case, so that there is a useful head."""
+        from jdq.worker.heads.search import NO_FEATURES, score_trial, unscored
 
+        files, job = self.context.runtime.job_files, self.context.job
+        plan = files.get_json(job, TRIALS)
+        first = self.trial.number == 0 or self.trial.options.head in NO_FEATURES
+        ends = math.inf if first or self.search.time_s is None else plan[STARTED] + self.search.time_s
+
+        def check(done: int, total: int) -> None:
+            held.report(head=self.trial.options.head, step=done, steps=total)
+            if time.time() > ends:
+                raise TimeIsUp(TIME_IS_UP)
+
+        if time.time() > ends:
+            return unscored(self.trial, self.search.folds, TIME_IS_UP)
         with threads_for(training.size_bytes, most=share_of_cores(self.context.runtime)):
             return score_trial(
                 training.features,
@@ -116,7 +161,9 @@ class TrialWork:
                 self.trial,
                 keys=training.data.keys,
                 folds=self.search.folds,
-                check=lambda done, total: held.report(head=self.trial.options.head, step=done, steps=total),
+                metric=self.search.metric,
+                rivals=stored_scores(job, stored_trials(job, self.context.runtime), self.context.runtime),
+                check=check,
             )
 
     def publish(self, score: TrialScore) -> Outcome:
@@ -134,12 +181,12 @@ class RefitWork:
     trials: list[Trial]
 
     def prepare(self) -> tuple[TrainingData, list[TrialScore]]:
-        """Reads all scores."""
-        from jdq.worker.heads.search import TrialScore
+        """Reads all scores, and maps the features of the best."""
+        from jdq.worker.heads.search import best_of, rank
 
-        files, job = self.context.runtime.job_files, self.context.job
-        names = [score_name(trial.number) for trial in self.trials]
-        return training_data(self.context), [msgspec.convert(files.get_json(job, name), TrialScore) for name in names]
+        scores = stored_scores(self.context.job, self.trials, self.context.runtime)
+        best = best_of(rank(scores, metric=self.search.metric), self.search.metric)
+        return training_data(self.context, best.space), scores
 
     def compute(
         self, prepared: tuple[TrainingData, list[TrialScore]], held: HeldLease

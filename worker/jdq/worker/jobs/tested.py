@@ -40,7 +40,7 @@ def put_floor(
     files: JobFiles, dataset: str, setting: TestSetting, data: LabelledRows, label_separator: str | None, check: Check
 ) -> None:
     """Measures what needs no encoder on these test rows, unless a job before did."""
-    from jdq.worker.heads.floor import floor_lines, learnt_rows
+    from jdq.worker.heads.floor import floor_lines
     from jdq.worker.heads.labels import read_targets
     from jdq.worker.heads.split import TEST
 
@@ -52,7 +52,7 @@ def put_floor(
         pass
     targets = read_targets(data.labels, label_separator=label_separator)
     test = data.split.rows(TEST)
-    lines = floor_lines(data.texts(learnt_rows(data.split)) + data.texts(test), targets, data.split, data.keys, check)
+    lines = floor_lines(data.texts, targets, data.split, data.keys, check)
     for line in lines:
         files.put_array(job, line.name, as_tested(targets.codes[test], line.predicted, data.keys[test]))
     fields = ("name", "metrics", "intervals", "trained_rows", "wall_time_s")

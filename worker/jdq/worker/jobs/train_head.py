@@ -126,11 +126,14 @@ class TrainingData:
         return Outcome(result=result)
 
 
-def training_data(context: ChunkContext[TrainHead]) -> TrainingData:
-    """The job's training data. Raises UnknownSpace, MissingFeatures, NoLabels, HeadError."""
+def training_data(context: ChunkContext[TrainHead], space_digest: str | None = None) -> TrainingData:
+    """The job's training data, by default in its own feature space.
+
+    Raises UnknownSpace, MissingFeatures, NoLabels, HeadError.
+    """
     spec, runtime = context.spec, context.runtime
     version = runtime.version(spec.dataset, spec.version)
-    record = recorded_space(version, spec.space)
+    record = recorded_space(version, space_digest or spec.space)
     data = labelled_rows(
         version,
         spec.label_column,

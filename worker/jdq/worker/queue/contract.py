@@ -65,9 +65,11 @@ class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Search for the best head: a grid, or `trials` random trials, scored by cross-validation over the train part.
 
     heads: the kinds to try; by default those that suit the number of rows. metric: what the best head maximizes.
+    time_s: no trial begins or goes on after so many seconds; random trials follow the grid until then.
     """
 
     trials: int | None = None
+    time_s: float | None = None
     heads: tuple[str, ...] = ()
     folds: int = 5
     metric: str = BEST_BY

@@ -25,7 +25,7 @@ FLOOR = "floor"
 class Comparison:
     """The rows: comparable ones first, each group by macro-F1, the best first.
 
-    floor: the most frequent class and TF-IDF of the words on the reference's test rows, where a job has measured them.
+    floor: the most frequent class and TF-IDF of the texts on the reference's test rows, where a job has measured them.
     """
 
     dataset: str

@@ -96,7 +96,7 @@ def rows_of(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]
 
 
 def details_of(record: dict[str, Any]) -> tuple[str, ...]:
-    """What tells a head from others of its kind: parameters, few-shot, class weights, calibrated, multi-label."""
+    """What tells a head from others of its kind: what it chose, parameters, few-shot, class weights, and so on."""
     few_shot, learnt = record.get("per_class"), record["origin"].get("learnt_rows", 0)
     named = {
         f"{few_shot} texts per class": few_shot,
@@ -107,8 +107,10 @@ def details_of(record: dict[str, Any]) -> tuple[str, ...]:
         f"{learnt} test rows left out, which its encoder has learnt from": learnt,
         "its encoder may have learnt from test rows": learnt is None,
     }
+    kind = (record.get("choice") or {}).get("kind", record.get("head"))
+    chosen = () if kind == record.get("head") else (str(kind),)
     params = (f"{name}={value}" for name, value in (record.get("params") or {}).items())
-    return (*params, *(words for words, is_so in named.items() if is_so))
+    return (*chosen, *params, *(words for words, is_so in named.items() if is_so))
 
 
 def encoder_of(record: dict[str, Any]) -> str:
