@@ -64,6 +64,8 @@ def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgo
     result = jdq.json("result", head)
     assert result["params"]["C"] == 0.5
     assert result["seed"] == 3
+    said = next(line for line in jdq.run("result", head).stdout.splitlines() if line.endswith(result["choice"]["why"]))
+    assert said.startswith(f"{result['choice']['kind']}, C=0.5: the least log loss in ")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from transformers import (
     BartModel,
     MBartConfig,
     MBartForConditionalGeneration,
+    MBartModel,
 )
 
 from jdq.worker.encoder import attention, linear
@@ -26,6 +27,7 @@ from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.identity import read_files
 from jdq.worker.encoder.loading import check_cosine, load_encoder
 from jdq.worker.encoder.packed import PackedBart
+from jdq.worker.encoder.shape import BartShape
 from jdq.worker.encoder.structure import read_structure
 from jdq.worker.encoder.tiny import make_tiny_bart
 from tests.encoder.conftest import BART_SIZES, VOCABULARY, Reference, SaveModel, random_tokens
@@ -236,3 +238,47 @@ def test_a_full_size_bart_base_equals_the_reference(tmp_path: Path, tiny: Path, 
     AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
     tokens = random_tokens([1, 30, 211, 211, 1024])
     assert np.abs(load_encoder(str(tmp_path)).encode(tokens) - reference(tmp_path, tokens)).max() <= TOLERANCE
+
+
+SIZES = {**BART_SIZES, "max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize("poolings", [("cls",), ("mean",), ("cls", "mean")])
+@pytest.mark.parametrize("model_type", ["bart", "mbart"])
+def test_each_order_of_norms_and_each_pooling_equals_the_reference(model_type: str, poolings: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    network = (BartModel(BartConfig(**SIZES)) if model_type == "bart" else MBartModel(MBartConfig(**SIZES))).eval()
+    shape = BartShape.of(network.config.to_dict())
+    assert shape is not None
+    encoder, state = network.get_encoder(), network.get_encoder().state_dict()
+    for name, tensor in state.items():
+        if "norm" in name:
+            tensor.uniform_(0.5, 1.5)  # so that a norm left out, or one too many, shows
+    packed = PackedBart(shape, state.__getitem__, precision="float32", device="cpu", rows=64, poolings=poolings)
+    tokens = random_tokens([9, 9, 4, 1])
+    features = packed.pooled(pack(tokens, np.arange(4)))
+    with torch.no_grad():
+        texts = torch.split(torch.from_numpy(tokens.ids.astype(np.int64)), tokens.lengths.tolist())
+        states = [encoder(input_ids=text[None]).last_hidden_state[0] for text in texts]
+    expected = torch.stack([torch.cat([_pooled(each, name) for name in poolings]) for each in states])
+    assert float((features - expected).abs().max()) <= TOLERANCE
+    kept = [tensor.nbytes for name, tensor in state.items() if "norm" not in name]
+    assert packed.size_bytes == sum(kept) - 2 * shape.dim * 4  # the two rows of positions that no text uses
+
+
+def _pooled(states: Tensor, name: str) -> Tensor:
+    return states[0] if name == "cls" else states.mean(0)
+
+
+def test_float8_leaves_out_the_second_product_of_the_feed_forward(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[tuple[int, ...], str]] = []
+
+    def make_linear(weight: Tensor, bias: Tensor, *, precision: str, **options: Any) -> Any:
+        made.append((tuple(weight.shape), precision))
+        return linear.make_linear(weight, bias, precision="bfloat16", **options)
+
+    monkeypatch.setattr("jdq.worker.encoder.packed.make_linear", make_linear)
+    dim, ffn_dim = 64, 256
+    packed_of(tiny, "float8")
+    assert {precision for size, precision in made if size == (dim, ffn_dim)} == {"bfloat16"}
+    assert {precision for size, precision in made if size != (dim, ffn_dim)} == {"float8"}

@@ -13,10 +13,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.errors import DamagedEncoder, EncoderError, UnsupportedEncoder
 from jdq.worker.encoder.identity import describe
 from jdq.worker.encoder.loading import load_encoder
-from jdq.worker.encoder.plain import encoder_of
+from jdq.worker.encoder.plain import PlainEncoder, encoder_of, load_network
 from tests.encoder.conftest import VOCABULARY, Reference, SaveModel, random_tokens
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -149,3 +150,36 @@ def test_a_model_type_that_transformers_does_not_know_is_refused(tiny: Path, tmp
     (folder / "config.json").write_text('{"model_type": "strange", "vocab_size": 4000}')
     with pytest.raises(EncoderError, match="strange"):
         describe(str(folder))
+
+
+class Echo(torch.nn.Module):
+    """Each token's state is its id; what is masked is far off."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        states = torch.where(attention_mask == 1, input_ids, 10**6)
+        return SimpleNamespace(last_hidden_state=states[:, :, None].float())
+
+
+@pytest.mark.parametrize("poolings", [("cls",), ("mean",), ("mean", "cls")])
+def test_padding_reaches_no_pooling(poolings: tuple[str, ...]) -> None:
+    tokens = random_tokens([3, 1])
+    encoder = PlainEncoder(Echo(), pad_id=1, precision="float32", device="cpu", poolings=poolings)
+    texts = [tokens.ids[:3].astype(np.float32), tokens.ids[3:].astype(np.float32)]
+    expected = [[text.mean() if name == "mean" else text[0] for name in poolings] for text in texts]
+    found = encoder.pooled(pack(tokens, np.arange(2)))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), np.array(expected), rtol=1e-6)
+
+
+def test_no_pickle_and_no_code_of_a_model_is_read(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+    load = transformers.AutoModel.from_pretrained
+
+    def watched(folder: Path, **options: Any) -> Any:
+        given.update(options)
+        return load(folder, **options)
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", watched)
+    load_network(tiny)
+    assert (given["use_safetensors"], given["trust_remote_code"], given["local_files_only"]) == (True, False, True)
+    assert given["dtype"] == torch.float32

@@ -12,6 +12,8 @@ from jdq.cli.output import say
 from jdq.worker.config import Config, read_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import redis
 
     from jdq.store.job_files import JobFiles
@@ -56,13 +58,12 @@ class Client:
         """Jobs and workers; raises BrokerUnreachable."""
         from jdq.worker.queue.jobbook import JobBook
 
-        return JobBook(self.redis, self.job_files)
+        store = self.config.store
+        return JobBook(self.redis, lambda: _job_files(store))  # without this object, whose connection it would keep
 
     def job_files(self) -> JobFiles:
         """The files of jobs in the configured store, whether it exists or not."""
-        from jdq.store.job_files import JobFiles
-
-        return JobFiles(self.config.store)
+        return _job_files(self.config.store)
 
     @cached_property
     def store(self) -> Store:
@@ -188,6 +189,12 @@ class Client:
             send_tickets(celery_app(self.config), tickets)
         except OperationalError as error:
             self.note(f"warning: workers could not be woken and will find the job by themselves: {error}")
+
+
+def _job_files(store: Path) -> JobFiles:
+    from jdq.store.job_files import JobFiles
+
+    return JobFiles(store)
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:

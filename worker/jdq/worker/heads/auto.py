@@ -194,7 +194,7 @@ def _thresholds(codes: npt.NDArray[Any], probabilities: npt.NDArray[np.float32])
 def chosen(candidates: list[Candidate], rows: int) -> Candidate:
     """The least loss by Akaike's criterion: a further weight must lower the loss of all rows by more than 1.
 
-    Of equal ones the simplest; without folds the last but the hybrid.
+    Of equal ones the simplest; without folds `linear`, where it is among them.
     """
     if candidates[0].log_loss is None:
         return next((each for each in candidates if each.kind == LINEAR), candidates[0])

@@ -62,7 +62,8 @@ class Runtime:
     @cached_property
     def jobbook(self) -> JobBook:
         """The ledger's jobs and workers, for reading."""
-        return JobBook(self.ledger.client, lambda: self.job_files)
+        store = self.config.store  # only it: see `ledger`
+        return JobBook(self.ledger.client, lambda: JobFiles(store))
 
     @cached_property
     def store(self) -> Store:
