@@ -105,6 +105,17 @@ def test_a_head_is_measured_on_a_labelled_file(jdq: CommandLine, head: str) -> N
     measured = jdq.json("evaluate", "table", "--head", head)
     assert (measured["dataset"], measured["rows"]) == ("table", 40)
     assert set(measured["intervals"]) >= {"accuracy", "macro_f1"}
+    record = Heads(jdq.workplace.store.root).record(head)
+    learnt = 40 - record["metrics"]["rows"]
+    assert measured["notes"][0] == f"{learnt} of 40 rows have a text that it has learnt from, so it looks too good"
+    jdq.workplace.store.datasets.remove("table")
+    unknown = jdq.run("evaluate", jdq.file(TABLE, "new.csv"), "--head", head)
+    assert "it is not known whether it has learnt from these texts" in unknown.stderr
+
+
+def test_a_head_is_measured_without_a_warning_on_new_texts(jdq: CommandLine, head: str) -> None:
+    file = jdq.file("text,label\n" + "".join(f"unseen {n},{'ab'[n % 2]}\n" for n in range(8)), "new.csv")
+    assert jdq.json("evaluate", file, "--head", head)["notes"] == []
 
 
 def test_a_report_goes_into_a_file_or_to_stdout(jdq: CommandLine, head: str) -> None:

@@ -14,7 +14,7 @@ from jdq.store.errors import StoreError
 from jdq.store.files.digests import UnreadableFile, read_array, read_json
 from jdq.store.keys import halves
 from jdq.store.store import Store
-from jdq.store.trained import LEARNT, RECORD, Models
+from jdq.store.trained import LEARNT, RECORD, Heads, Models
 from jdq.worker.heads.errors import HeadError, TooFewRows
 from jdq.worker.heads.split_options import SplitOptions
 from jdq.worker.jobs.labelled import LabelledRows, former_split_name, labelled_rows
@@ -73,6 +73,27 @@ def _of_former(store: Store, folder: Path) -> LearntTexts:
     except (StoreError, HeadError) as error:
         raise UnknownLearning(f"the split of {folder.name} cannot be read: {error}") from error
     return learnt_in(data, learnt_by(store, record["options"]["encoder"]))
+
+
+def learnt_notes(store: Store, head: str | None, model: str | None, keys: npt.NDArray[np.uint8]) -> list[str]:
+    """What whoever measures a head or a model on the texts with these keys must know of what it has learnt from."""
+    try:
+        learnt = learnt_by(store, model or "") if head is None else _of_head(store, head)
+    except UnknownLearning as error:
+        return [f"it is not known whether it has learnt from these texts: {error}"]
+    known = int(np.isin(short_keys(keys), learnt).sum())
+    note = f"{known:,} of {len(keys):,} rows have a text that it has learnt from, so it looks too good"
+    return [note] if known else []
+
+
+def _of_head(store: Store, head: str) -> LearntTexts:
+    """The texts that the head was trained or chosen on, with those of its encoder. Raises UnknownLearning."""
+    record = Heads(store.root).record(head)
+    try:
+        data = recorded_rows(store, record)
+    except (StoreError, HeadError) as error:
+        raise UnknownLearning(f"the split of {head} cannot be read: {error}") from error
+    return learnt_in(data, learnt_by(store, record["origin"]["encoder"]))
 
 
 def measurable(data: LabelledRows, encoder: str, store: Store) -> tuple[LabelledRows, int | None]:

@@ -15,6 +15,7 @@ from jdq.store.store import Store
 from jdq.worker.heads.certainty import Requested
 from jdq.worker.jobs.classifier import Classifier, load_classifier
 from jdq.worker.jobs.evaluate import evaluate
+from jdq.worker.jobs.learnt import learnt_notes
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import HeldLease
@@ -45,7 +46,9 @@ class ShortWork:
                 return page_of(runtime.store, spec.head or spec.model or spec.table or "", self._device).encode()
             case Evaluate():
                 version = runtime.version(spec.dataset, spec.version)
-                return msgspec.json.encode(evaluate(self._classifier(), version, spec.label_column, spec.certain))
+                learnt = learnt_notes(runtime.store, spec.head, spec.model, version.keys())
+                measured = evaluate(self._classifier(), version, spec.label_column, spec.certain)
+                return msgspec.json.encode(measured | {"notes": [*learnt, *measured["notes"]]})
             case Similar():
                 return msgspec.json.encode(self._similar(spec))
             case Classify():
