@@ -45,6 +45,20 @@ def test_what_is_compared_is_checked_before_there_is_a_job(jdq: CommandLine) -> 
     assert len(jdq.json("jobs")) == before
 
 
+def test_datasets_are_compared_in_the_last_feature_space_that_both_have(jdq: CommandLine) -> None:
+    jdq.extracted()
+    common = jdq.json("result", jdq.extracted(name="other.csv"))["space"]
+    later = jdq.submit("extract", jdq.file(TABLE, "table.csv"), "--encoder", "hash:8")
+    assert jdq.workplace.worked(later).state == "succeeded"
+    job = jdq.submit("find-duplicates", "table", "--against", "other")
+    assert jdq.json("status", job)["spec"]["space"] == common
+    apart = jdq.submit("extract", jdq.file(TABLE + "one more,a\n", "apart.csv"), "--encoder", "hash:32")
+    assert jdq.workplace.worked(apart).state == "succeeded"
+    refused = jdq.run("submit", "find-duplicates", "apart", "--against", "other", code=2).stderr
+    assert "apart and other have features in no common feature space" in refused
+    assert "try: jdq submit extract FILE --name other --encoder hash:32" in refused
+
+
 def test_the_most_similar_rows_are_printed(jdq: CommandLine) -> None:
     assert "no dataset was extracted yet" in jdq.run("similar", "a text", code=2).stderr
     jdq.extracted(name="older.csv")

@@ -225,7 +225,7 @@ def test_a_head_is_printed_with_its_classes_and_listed(jdq: CommandLine) -> None
     head = jdq.trained("--cv", "2")
     text = jdq.run("result", head).stdout
     assert f"head {head} (auto) on table" in text
-    assert re.search(r"^C=\S+: the least log loss in \d-fold cross-validation over \d+ rows$", text, re.MULTILINE)
+    assert re.search(r"^tf-idf: the least log loss in 5-fold cross-validation over \d+ rows", text, re.MULTILINE)
     assert "2-fold cross-validation: macro-F1" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["class", "precision", "recall", "F1", "rows"] in rows

@@ -15,6 +15,7 @@ from jdq.cli.submit.head_spec import features_of
 from jdq.cli.submit.sending import Sending, job_options, send
 
 if TYPE_CHECKING:
+    from jdq.store.datasets import DatasetVersion
     from jdq.worker.queue.contract import FindDuplicates
 
 
@@ -77,6 +78,8 @@ def duplicates_spec(
     if across_split:
         extracted.labels(label_column, missing="keep")
     other = None if against is None else client.store.datasets.get(against)
+    if other is not None and space is None and not after:
+        extracted_space = _common_space(extracted, other)
     spec = FindDuplicates(
         dataset=extracted.name,
         version=extracted.version,
@@ -88,3 +91,16 @@ def duplicates_spec(
         least=least,
     )
     return spec, after
+
+
+def _common_space(version: DatasetVersion, other: DatasetVersion) -> str:
+    """The last feature space of the version that the other has, too. Raises BadRequest."""
+    theirs = {made.space for made in other.spaces()}
+    common = next((made.space for made in version.spaces() if made.space in theirs), None)
+    if common is None:
+        encoder = next((f" --encoder {made.encoder}" for made in version.spaces()), "")
+        raise BadRequest(
+            f"{version.name} and {other.name} have features in no common feature space\n"
+            f"  try: jdq submit extract FILE --name {other.name}{encoder}"
+        )
+    return common
