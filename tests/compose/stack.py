@@ -68,7 +68,9 @@ class Stack:
         program, *options = self.command
         compose = f'cd "{PROJECT}" && exec {shutil.which(program)} {shlex.join(options)} "$@"'
         (folder / "bin").mkdir(exist_ok=True)
-        (folder / "bin" / "docker").write_text(f"#!/bin/sh\nshift\n{compose}\n", encoding="utf-8")
+        # docker-compose 1.29 itself calls docker.
+        others = f'[ "$1" = compose ] || exec {shutil.which("docker")} "$@"'
+        (folder / "bin" / "docker").write_text(f"#!/bin/sh\n{others}\nshift\n{compose}\n", encoding="utf-8")
         (folder / "bin" / "docker").chmod(0o755)
         path = f"{folder / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return _run(["sh", "-ec", script], check=True, cwd=folder, **environment, PATH=path)

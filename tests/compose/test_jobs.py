@@ -39,6 +39,12 @@ def check_features(stack: Stack, folder: Path, dataset: str) -> None:
     )
 
 
+def check_counts(result: dict[str, Any], rows: int) -> None:
+    """No text was computed twice; what a worker had stored, but not committed, when it ended counts as reused."""
+    assert result["computed"] + result["reused"] == rows
+    assert result["reused"] >= REPEATED
+
+
 def test_nothing_is_lost_or_wrong_when_workers_are_scaled_and_containers_killed(stack: Stack, folder: Path) -> None:
     job = stack.submit("extract", "/data/jobs.csv")
     status_when(stack, job, chunks_done=3)
@@ -56,7 +62,7 @@ def test_nothing_is_lost_or_wrong_when_workers_are_scaled_and_containers_killed(
     stack.up(gpu_workers=2)  # two are stopped, and release their chunks
 
     result = stack.succeeded(job, within_s=360)
-    assert (result["computed"], result["reused"]) == (ROWS - REPEATED, REPEATED)
+    check_counts(result, ROWS)
     attempts = stack.ask("status", job)["attempts"]
     assert any(attempt["what"] == "expired" and killed in attempt["worker"] for attempt in attempts), attempts
     check_features(stack, folder, "jobs")
