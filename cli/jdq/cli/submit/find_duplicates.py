@@ -79,7 +79,7 @@ def duplicates_spec(
         extracted.labels(label_column, missing="keep")
     other = None if against is None else client.store.datasets.get(against)
     if other is not None and space is None and not after:
-        extracted_space = _common_space(extracted, other)
+        extracted_space, other = _in_common(client, extracted, other)
     spec = FindDuplicates(
         dataset=extracted.name,
         version=extracted.version,
@@ -93,14 +93,21 @@ def duplicates_spec(
     return spec, after
 
 
-def _common_space(version: DatasetVersion, other: DatasetVersion) -> str:
-    """The last feature space of the version that the other has, too. Raises BadRequest."""
-    theirs = {made.space for made in other.spaces()}
-    common = next((made.space for made in version.spaces() if made.space in theirs), None)
-    if common is None:
-        encoder = next((f" --encoder {made.encoder}" for made in version.spaces()), "")
-        raise BadRequest(
-            f"{version.name} and {other.name} have features in no common feature space\n"
-            f"  try: jdq submit extract FILE --name {other.name}{encoder}"
-        )
-    return common
+def _in_common(client: Client, version: DatasetVersion, other: DatasetVersion) -> tuple[str, DatasetVersion]:
+    """The last feature space of the version in which the other dataset has features, too, and its newest version there.
+
+    Raises BadRequest.
+    """
+    versions = [each for each in client.store.datasets.list() if each.name == other.name]
+    spaces = [(each, {made.space for made in each.spaces()}) for each in versions]
+    for made in version.spaces():
+        for each, theirs in spaces:
+            if made.space in theirs:
+                if each.version != other.version:
+                    client.note(f"the newest version of {other.name} lacks features; this is {each.version}")
+                return made.space, each
+    encoder = next((f" --encoder {made.encoder}" for made in version.spaces()), "")
+    raise BadRequest(
+        f"{version.name} and {other.name} have features in no common feature space\n"
+        f"  try: jdq submit extract FILE --name {other.name}{encoder}"
+    )
