@@ -37,7 +37,7 @@ def test_one_command_goes_from_a_table_to_a_report_and_predictions(stack: Stack,
     assert {row["predicted_label"] for row in rows} <= {"red", "gre", "dry"}
     predict, search, head, _ = (job["job"] for job in jobs)
     assert stack.json("result", search)["search"]["trials"], "the second head is that of the search"
-    assert stack.json("result", predict)["head_id"] == search
+    assert stack.json("result", predict)["head_id"] == head
     assert "<svg" in (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
     assert head in (tmp_path / "results" / "comparison.csv").read_text(encoding="utf-8")
     readme = (tmp_path / "results" / "README.md").read_text(encoding="utf-8")

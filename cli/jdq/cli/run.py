@@ -55,10 +55,10 @@ def run(
 ) -> None:
     """Go from a labelled table to a report.
 
-    Starts the local stack if it is not running, computes the features, trains the default head and searches a small
-    grid for a better one, compares them, and writes report.html, comparison.csv, README.md and, with --predict,
-    predictions.csv into one folder, which it prints. Every step is an ordinary job (see `jdq jobs`). If interrupted,
-    run the same command again: nothing is computed twice.
+    Starts the local stack if it is not running, computes the features, trains the default head and, to compare, the
+    best of a small search, and writes report.html, comparison.csv, README.md and, with --predict, predictions.csv into
+    one folder, which it prints. Every step is an ordinary job (see `jdq jobs`). If interrupted, run the same command
+    again: nothing is computed twice.
 
     \b
     jdq run data.csv
@@ -81,7 +81,7 @@ def run(
         say("  to continue all of it: the same jdq run", err=True)
         raise
     comparison = _write(client, folder, jobs)
-    write_report(client, jobs.search.id, folder / "report.html")
+    write_report(client, jobs.head.id, folder / "report.html")
     command = options.try_with(Path(data[0])).removeprefix("\n  try: ")
     _write_readme(folder, command, version, jobs, comparison)
     print_comparison(comparison)
@@ -90,7 +90,7 @@ def run(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """The jobs of one run, all succeeded. The head of the search is the one that is reported and that predicts."""
+    """The jobs of one run, all succeeded. The default head is the one that is reported and that predicts."""
 
     extract: Job
     head: Job
@@ -158,7 +158,7 @@ def _run_jobs(client: Client, version: DatasetVersion, new: DatasetVersion | Non
     head, search = watched(client, head_id), watched(client, search_id)
     predict = None
     if new is not None:
-        spec = Predict(dataset=new.name, version=new.version, head=search_id)
+        spec = Predict(dataset=new.name, version=new.version, head=head_id)
         predict = watched(client, ensure(client, spec))
     return Jobs(extract=extract, head=head, search=search, predict=predict)
 
@@ -209,7 +209,7 @@ def _write_readme(folder: Path, command: str, version: DatasetVersion, jobs: Job
 
 def readme(command: str, assumed: str, jobs: Jobs, comparison: Comparison) -> str:
     """What was done, as Markdown."""
-    extracted, head = jobs.extract.result or {}, jobs.search.id
+    extracted, head = jobs.extract.result or {}, jobs.head.id
     tried = (jobs.search.result or {})["search"]["trials"]
     scores = [
         f"| {row.id} | {row.name} | " + " | ".join(_number(row.metrics[name]) for name in METRICS) + " |"
@@ -219,8 +219,9 @@ def readme(command: str, assumed: str, jobs: Jobs, comparison: Comparison) -> st
     done = [
         f"- `{jobs.extract.id}` computed the features: {extracted['encoder']}, pooling {extracted['pooling']}, "
         f"{extracted['precision']}, {extracted['rows']:,} rows of {extracted['dim']:,} numbers.",
-        f"- `{jobs.head.id}` trained the default head.",
-        f"- `{head}` tried {len(tried)} kinds of heads by cross-validation over the train part, and took the best.",
+        f"- `{head}` trained the default head, chosen by cross-validation over the rows that are not for testing.",
+        f"- `{jobs.search.id}` tried {len(tried)} kinds of heads by cross-validation over the train part, and took the "
+        "simplest of the best.",
     ]
     if jobs.predict is not None:
         done.append(f"- `{jobs.predict.id}` classified {jobs.predict.spec.dataset} with `{head}`: `predictions.csv`.")
