@@ -6,8 +6,7 @@ Needs only torch, transformers and numpy, no network and nothing of jdq installe
 to FOLDER/gpu.json when it is known, so that a run that is ended early keeps what it has; a step that fails is recorded,
 and the next one runs. --tiny with --device cpu only shows that the program works.
 
-Caveats: random weights, texts as token ids, one card, medians of a few rounds. `kernels` measures single calls at the
-size of a full pass, back to back, so that their sum is more than a pass takes where caches help.
+Caveats: random weights, texts as token ids, one card, medians of a few rounds; `kernels` are single calls.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from jdq.worker.heads.folds import assign_folds, fold_rows
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.options import HeadOptions
 from jdq.worker.heads.split import TRAIN
-from jdq.worker.heads.train import make_fit_context
+from jdq.worker.heads.train import make_fit_context, train_head
 
 
 def context_of(made: Any, keys: Any = None, check: Any = lambda *_: None, **options: Any) -> Any:
@@ -144,3 +144,36 @@ def test_folds_are_as_even_as_the_largest_text_allows(seed: int) -> None:
         assert rows.max() - rows.min() <= 1
     rows = np.bincount(folds, weights=sizes)
     assert rows.max() - rows.min() <= 2
+
+
+def test_folds_are_even_stratified_and_keep_equal_texts_together() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.where(rng.random(500) < 0.2, rng.integers(2, 9, 500), 1)
+    strata = np.sort(rng.integers(0, 5, 500))
+    folds = assign_folds(sizes, strata, 5, np.random.default_rng(0))
+    for stratum in range(5):
+        rows = [int(sizes[(strata == stratum) & (folds == fold)].sum()) for fold in range(5)]
+        assert max(rows) - min(rows) <= 5, rows
+
+
+def test_every_train_row_is_held_out_once(made: Any) -> None:
+    keys = made.keys.copy()
+    keys[::2] = keys[0]  # half of the rows have one text
+    context = make_fit_context(made.X, read_targets(made.y), made.split, HeadOptions(), keys, lambda *_: None)
+    held_out = [rows for _, rows in fold_rows(context, keys, 4)]
+    assert sorted(np.concatenate(held_out)) == made.split.rows(TRAIN).tolist()
+    assert sum(bool((rows % 2 == 0).any()) for rows in held_out) == 1
+
+
+def test_cross_validation_is_in_the_record(made: Any) -> None:
+    record = train_head(made.X, made.y, made.split, HeadOptions(cv=3), keys=made.keys).record
+    assert record.cv is not None and record.cv["folds"] == 3
+    accuracy = record.cv["metrics"]["accuracy"]
+    assert len(accuracy["folds"]) == 3 and accuracy["mean"] == pytest.approx(np.mean(accuracy["folds"]))
+
+
+def test_too_many_folds_are_refused(made: Any) -> None:
+    with pytest.raises(TooFewRows, match="cannot make 1000 folds"):
+        train_head(made.X, made.y, made.split, HeadOptions(cv=1000))
+    with pytest.raises(BadParameter, match="at least 2 folds"):
+        train_head(made.X, made.y, made.split, HeadOptions(cv=1))

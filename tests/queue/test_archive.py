@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,38 +22,9 @@ from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.limits import LIMITS, LINES_KEPT
 from jdq.worker.queue.records import Job
 from jdq.worker.queue.scripts import FollowUpChunks
-from tests.queue.conftest import SPEC
+from tests.queue.conftest import SPEC, Step
 from tests.queue.ledgers import DONE, LedgerOf, planned, taken
 from tests.redis_server import RedisServer
-
-Step = Callable[..., None]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> JobFiles:
-    return JobFiles(tmp_path / "store")
-
-
-@pytest.fixture
-def book(client: redis.Redis, files: JobFiles) -> JobBook:
-    return JobBook(client, lambda: files)
-
-
-@pytest.fixture
-def step(server: RedisServer, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
-    """What a worker does for ended jobs at one look. days: how long they stay in Redis."""
-    monkeypatch.setattr(archiver, "SETTLE_MS", -2_000)
-    client.set("jdq:archives", 1)
-
-    def look(days: float = 30) -> None:
-        environment = {"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": server.url, "JDQ_KEEP_JOBS_DAYS": str(days)}
-        client.delete("jdq:archiver")
-        # What has just ended has ended before now.
-        for job in map(str, client.zrange("jdq:ended", 0, -1)):
-            client.zincrby("jdq:ended", -2_000, job)
-        Archiver(Runtime(read_config(environment), worker="w", queue="cpu")).step()
-
-    return look
 
 
 def ended(book: JobBook, ledger_of: LedgerOf, owner: str = "alice") -> str:

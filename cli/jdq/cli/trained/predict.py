@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.contract import Classify
 
 STDIN = "-"
-# Enough for full batches; an answer to a line that comes alone does not wait for more.
+# Enough for full batches; the answer to a single line does not wait for more.
 MOST_LINES = 4096
 READ_BYTES = 1 << 20
 

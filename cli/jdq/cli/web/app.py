@@ -96,7 +96,7 @@ def _page(
     notes: dict[str, list[str]],
     events: Callable[[Callable[[], str]], AsyncIterator[str]],
 ) -> Endpoint:
-    def whole(request: Request) -> Response:
+    def page(request: Request) -> Response:
         status, shown, known = _shown(template, lambda: values(client, request))
         owner = request.state.owner
         return HTMLResponse(
@@ -110,7 +110,7 @@ def _page(
     async def answer(request: Request) -> Response:
         if request.headers.get("accept") == "text/event-stream":
             return StreamingResponse(events(lambda: part(request)), media_type="text/event-stream")
-        return await run_in_threadpool(whole, request)
+        return await run_in_threadpool(page, request)
 
     return answer
 

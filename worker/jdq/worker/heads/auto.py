@@ -252,9 +252,9 @@ def _fitted(
 def _fit_linear(context: FitContext, linear: _Linear, max_iter: int) -> tuple[Float64, Float64, bool, tuple[str, ...]]:
     """Coefficients, intercepts, whether it was out of core, and warnings."""
     out_of_core = float32_bytes(context.train, context.X) > context.options.memory_bytes
-    whole = context if out_of_core else in_memory(context, context.train)
+    rows = context if out_of_core else in_memory(context, context.train)
     progress = Progress(context.check, first=50)
-    solution = linear.regression.fit(whole, C=linear.choice.C, max_iter=max_iter, tol=TOLERANCE, progress=progress)
+    solution = linear.regression.fit(rows, C=linear.choice.C, max_iter=max_iter, tol=TOLERANCE, progress=progress)
     of_memory = memory_warnings(context) if out_of_core else ()
     warnings = (*of_memory, *convergence_warnings(solution.iterations, max_iter))
-    return *linear.regression.coefficients(whole, solution), out_of_core, warnings
+    return *linear.regression.coefficients(rows, solution), out_of_core, warnings

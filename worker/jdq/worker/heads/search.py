@@ -212,8 +212,8 @@ def best_of(ranked: Sequence[TrialScore], metric: str) -> TrialScore:
     best = ranked[0]
     if metric not in best.by_fold:
         return best
-    whole = [each for each in ranked if metric in each.by_fold and not each.stopped]
-    equal = [each for each in whole if not is_better(best.by_fold[metric], each.by_fold[metric], metric)]
+    complete = [each for each in ranked if metric in each.by_fold and not each.stopped]
+    equal = [each for each in complete if not is_better(best.by_fold[metric], each.by_fold[metric], metric)]
     return min(equal, key=lambda each: each.number, default=best)
 
 

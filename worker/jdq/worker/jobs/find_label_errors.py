@@ -161,8 +161,8 @@ def _names(targets: Targets, suggested: npt.NDArray[Any], label_separator: str |
 def _warnings(found: Found, store: Store) -> Iterator[str]:
     data, targets, known = found.labelled.data, found.labelled.targets, found.held_out.known
     has = targets.codes if targets.multi_label else targets.codes[:, None] == np.arange(len(targets.classes))
-    if alone := int((has & ~known).any(axis=1).sum()):
-        yield f"{alone:,} rows cannot be judged: no other text has their label"
+    if single := int((has & ~known).any(axis=1).sum()):
+        yield f"{single:,} rows cannot be judged: no other text has their label"
     try:
         learnt = np.isin(short_keys(data.keys), learnt_by(store, found.labelled.space.encoder))
     except UnknownLearning as error:

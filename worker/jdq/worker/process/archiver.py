@@ -79,7 +79,7 @@ class Archiver(threading.Thread):
         while jobs := client.zrangebyscore("jdq:unsaved", "-inf", before_ms, start=0, num=BATCH):
             saved = {str(job): self._save_one(client, str(job)) for job in jobs}
             if not call(client, Saved(saved), int):
-                return  # they were retried meanwhile, or are unusable
+                return  # they were retried since, or are unusable
 
     def _save_one(self, client: redis.Redis, job: str) -> int:
         """Saves the job; when it ended. One whose entries are unusable is not archived, and holds up no other."""

@@ -43,16 +43,19 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
-class Extract(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.extract.v1"
-):
+class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec"):
+    """What every specification has: the dataset version that the job is about."""
+
+    dataset: str
+    version: str
+
+
+class Extract(_Spec, frozen=True, kw_only=True, tag="jdq.extract.v1"):
     """Compute the features of a dataset version's texts that the store does not have yet."""
 
     kind: ClassVar[str] = "extract"
     first_queue: ClassVar[Queue] = "cpu"  # the plan
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
-    dataset: str
-    version: str
     encoder: str  # a hub name, or a folder that the workers can read
     max_length: int | None = None  # tokens; None is the encoder's own limit
     precision: str = AUTO
@@ -75,16 +78,12 @@ class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     metric: str = BEST_BY
 
 
-class TrainHead(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.train-head.v1"
-):
+class TrainHead(_Spec, frozen=True, kw_only=True, tag="jdq.train-head.v1"):
     """Train a head on the stored features of a dataset version: one chunk, or a search with one chunk per trial."""
 
     kind: ClassVar[str] = "train-head"
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
-    dataset: str
-    version: str
     space: str | None = None  # None is the feature space of the version's last extraction
     options: HeadOptions = HeadOptions()
     label_column: str | None = None  # None is the dataset's own
@@ -93,24 +92,18 @@ class TrainHead(
     repeats: int = 1  # splits to measure on, each by another seed; the head is that of the first
 
 
-class FineTune(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.fine-tune.v1"
-):
+class FineTune(_Spec, frozen=True, kw_only=True, tag="jdq.fine-tune.v1"):
     """Train the whole network on a dataset version: one chunk, which resumes from its last checkpoint."""
 
     kind: ClassVar[str] = "fine-tune"
     first_queue: ClassVar[Queue] = "gpu"
     queues: ClassVar[tuple[Queue, ...]] = ("gpu",)
-    dataset: str
-    version: str
     options: FineTuneOptions
     label_column: str | None = None  # None is the dataset's own
     split: SplitOptions = SplitOptions()
 
 
-class Predict(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="spec", tag="jdq.predict.v1"
-):
+class Predict(_Spec, frozen=True, kw_only=True, tag="jdq.predict.v1"):
     """Classify the rows of a dataset version with a head or a fine-tuned model, exactly one of which is given.
 
     A plan, the features of new texts (with a model: the probabilities of all texts), and a closing chunk that writes
@@ -121,21 +114,12 @@ class Predict(
     table: ClassVar[str] = "predictions.csv"  # in the job's folder
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu", "gpu")
-    dataset: str
-    version: str
     head: str | None = None
     model: str | None = None
     certain: Requested = Requested()
 
 
-class FindLabelErrors(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="spec",
-    tag="jdq.find-label-errors.v1",
-):
+class FindLabelErrors(_Spec, frozen=True, kw_only=True, tag="jdq.find-label-errors.v1"):
     """List the rows of a dataset version whose label is probably wrong: one chunk."""
 
     kind: ClassVar[str] = "find-label-errors"
@@ -143,8 +127,6 @@ class FindLabelErrors(
     first_number: ClassVar[str] = "score"  # the column with which numbers begin
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
-    dataset: str
-    version: str
     space: str | None = None  # None is the feature space of the version's last extraction
     head: Literal["auto", "hybrid"] = "auto"
     label_column: str | None = None  # None is the dataset's own
@@ -153,14 +135,7 @@ class FindLabelErrors(
     seed: int = 0
 
 
-class FindDuplicates(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="spec",
-    tag="jdq.find-duplicates.v1",
-):
+class FindDuplicates(_Spec, frozen=True, kw_only=True, tag="jdq.find-duplicates.v1"):
     """List the rows of a dataset version whose text is nearly that of an earlier row: one chunk.
 
     against: instead of an earlier row, a row of this dataset version. across_split: instead, for rows of the test part,
@@ -172,8 +147,6 @@ class FindDuplicates(
     queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
     table: ClassVar[str] = "duplicates.csv"
     first_number: ClassVar[str] = "similarity"
-    dataset: str
-    version: str
     space: str | None = None  # None is the feature space of the version's last extraction
     against: str | None = None
     against_version: str | None = None
@@ -182,7 +155,7 @@ class FindDuplicates(
     least: float | None = None  # cosine similarity; None is chosen by how similar any two texts are
 
 
-class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ShortJob(_Spec, frozen=True, kw_only=True):
     """What a client without the machine-learning packages has a worker compute, and waits for: one chunk.
 
     Exactly one of head and model is given; a model's job is on the gpu queue. What it computes is `output.npy` of the
@@ -205,14 +178,14 @@ class _ShortJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return (self.first_queue,)
 
 
-class Classify(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.classify.v1"):
+class Classify(_ShortJob, frozen=True, kw_only=True, tag="jdq.classify.v1"):
     """Classify the texts in `texts.json` of the job's files. The output: a list of predictions as JSON."""
 
     kind: ClassVar[str] = "classify"
     certain: Requested = Requested()
 
 
-class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.evaluate.v1"):
+class Evaluate(_ShortJob, frozen=True, kw_only=True, tag="jdq.evaluate.v1"):
     """Measure a head or a model on a labelled dataset version. The output: the metrics as JSON."""
 
     kind: ClassVar[str] = "evaluate"
@@ -220,7 +193,7 @@ class Evaluate(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.
     certain: Requested = Requested()
 
 
-class Similar(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.similar.v1"):
+class Similar(_ShortJob, frozen=True, kw_only=True, tag="jdq.similar.v1"):
     """Find the rows of a dataset version most similar to the text in `texts.json`. The output: rows as JSON."""
 
     kind: ClassVar[str] = "similar"
@@ -228,7 +201,7 @@ class Similar(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.s
     k: int = 10
 
 
-class Report(_ShortJob, frozen=True, kw_only=True, tag_field="spec", tag="jdq.report.v1"):
+class Report(_ShortJob, frozen=True, kw_only=True, tag="jdq.report.v1"):
     """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
 
     kind: ClassVar[str] = "report"
