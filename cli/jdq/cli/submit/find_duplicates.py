@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import DATASET, SPACE, VERSION
-from jdq.cli.jobs.tables import Target, copy_table, target_options
-from jdq.cli.paths import STDOUT
+from jdq.cli.jobs.tables import Target, target_options
 from jdq.cli.submit.head_spec import features_of
-from jdq.cli.submit.sending import Sending, job_options, send
+from jdq.cli.submit.sending import Sending, job_options, send_for_table
 
 if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
@@ -49,13 +47,9 @@ def find_duplicates(
     jdq submit find-duplicates postings --to duplicates.csv
     jdq submit find-duplicates postings --across-split --wait
     """
-    if to is not None:
-        sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     spec, after = duplicates_spec(client, dataset, version, space, **options)
-    job = send(client, spec, sending, after=after)
-    if job is not None and to is not None:
-        copy_table(client, job, to)
+    send_for_table(client, spec, sending, to, after=after)
 
 
 def duplicates_spec(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jdq.cli.client import Client
 from jdq.cli.ids import DATASET, SPACE, VERSION
-from jdq.cli.jobs.tables import Target, copy_table, target_options
-from jdq.cli.paths import STDOUT
+from jdq.cli.jobs.tables import Target, target_options
 from jdq.cli.submit.data import check_classes, label_options
 from jdq.cli.submit.head_spec import features_of
-from jdq.cli.submit.sending import Sending, job_options, send
+from jdq.cli.submit.sending import Sending, job_options, send_for_table
 
 if TYPE_CHECKING:
     from jdq.worker.queue.contract import FindLabelErrors
@@ -59,13 +57,9 @@ def find_label_errors(
     \b
     jdq submit find-label-errors postings --to errors.csv
     """
-    if to is not None:
-        sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     spec, after = label_errors_spec(client, dataset, version, space, label_column, labels_by, **options)
-    job = send(client, spec, sending, after=after)
-    if job is not None and to is not None:
-        copy_table(client, job, to)
+    send_for_table(client, spec, sending, to, after=after)
 
 
 def label_errors_spec(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +9,9 @@ import click
 from jdq.cli.certain import certain_options
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import HEAD_TO_COME, MODEL_TO_COME
-from jdq.cli.jobs.tables import Target, copy_table, target_options
-from jdq.cli.paths import STDOUT
+from jdq.cli.jobs.tables import Target, target_options
 from jdq.cli.submit.data import data_argument, files_or_dataset, read_options, table_options
-from jdq.cli.submit.sending import Sending, job_options, made_by, send
+from jdq.cli.submit.sending import Sending, job_options, made_by, send_for_table
 
 if TYPE_CHECKING:
     from jdq.worker.heads.certainty import Requested
@@ -54,8 +52,6 @@ def predict(
 
     if (head is None) == (model is None):
         raise BadRequest("give either --head or --model\n  try: jdq heads ls")
-    if to is not None:
-        sending = dataclasses.replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
     client = Client()
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     after = maker_of(client, head, model, certain)
@@ -64,9 +60,7 @@ def predict(
     options = read_options(table, unlabelled=True, keep_empty=True)
     version = files_or_dataset(client, data, name=name, options=options)
     spec = Predict(dataset=version.name, version=version.version, head=head, model=model, certain=certain)
-    job = send(client, spec, sending, after=after)
-    if job is not None and to is not None:
-        copy_table(client, job, to)
+    send_for_table(client, spec, sending, to, after=after)
 
 
 def maker_of(client: Client, head: str | None, model: str | None, certain: Requested) -> list[str]:

@@ -6,7 +6,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +14,9 @@ import click
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import JOB
 from jdq.cli.jobs.history import seconds_of
+from jdq.cli.jobs.tables import Target, copy_table
 from jdq.cli.output import say
+from jdq.cli.paths import STDOUT
 from jdq.worker.config import Config, read_config
 from jdq.worker.queue.exit_codes import ExitCode
 
@@ -129,6 +131,18 @@ def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] =
     if sending.expect:
         say(expected(client.jobbook, job), err=True)
     return watched(client, job) if sending.wait else None
+
+
+def send_for_table(
+    client: Client, spec: Spec, sending: Sending, to: Target | None, *, after: Sequence[str] = ()
+) -> None:
+    """Submits a job that makes a table; with `to`, waits for it and copies the table there."""
+    if to is None:
+        send(client, spec, sending, after=after)
+        return
+    waiting = replace(sending, wait=True, id_to_stderr=to.path == STDOUT)
+    if job := send(client, spec, waiting, after=after):
+        copy_table(client, job, to)
 
 
 def submitted(client: Client, spec: Spec, *, after: Sequence[str], **options: Any) -> str:
