@@ -63,19 +63,25 @@ def until_step(stack: Stack, job: str, step: int) -> None:
     until(reached, why=f"step {step} is done")
 
 
+def busy_gpu_workers(stack: Stack) -> set[int]:
+    return {w["pid"] for w in stack.json("workers") if (w["queue"], w["state"]) == ("gpu", "busy")}
+
+
 @pytest.mark.slow
 def test_a_fine_tune_killed_at_a_step_goes_on_by_itself_and_ends_as_the_undisturbed_one(
     trainers: Stack, table: Path, tiny: str
 ) -> None:
-    asked = ("fine-tune", str(table), "--encoder", tiny, "--epochs", "15", "--checkpoint-every", "0", *FAST)
+    asked = ("fine-tune", str(table), "--encoder", tiny, "--epochs", "25", "--checkpoint-every", "0", *FAST)
     undisturbed = submitted(trainers, *asked, "--wait")
     job = submitted(trainers, *asked)
+    killed: set[int] = set()
     for step in (6, 20):
+        pid = until(lambda: busy_gpu_workers(trainers) - killed).pop()
         until_step(trainers, job, step)
-        [worker] = until(lambda: [w for w in trainers.json("workers") if (w["queue"], w["state"]) == ("gpu", "busy")])
-        children = subprocess.run(["pgrep", "-P", str(worker["pid"])], capture_output=True, text=True, check=False)
-        for pid in (worker["pid"], *map(int, children.stdout.split())):
-            os.kill(pid, signal.SIGKILL)
+        children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+        for process in (pid, *map(int, children.stdout.split())):
+            os.kill(process, signal.SIGKILL)
+        killed.add(pid)
     trainers.run("watch", job)
     status = trainers.json("status", job)
     assert status["state"] == "succeeded"
