@@ -103,8 +103,9 @@ class FeatureRows:
 
 
 def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
-    """Each distinct number in `owners`, ascending, with its positions."""
+    """Each distinct number in `owners`, ascending, with its positions; of negative ones nothing."""
     order = np.argsort(owners, kind="stable")
-    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    for places in np.split(order, starts[1:]) if len(order) else []:
-        yield int(owners[places[0]]), places
+    numbers, starts = np.unique(owners[order], return_index=True)
+    for number, places in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+        if number >= 0:
+            yield number, places
