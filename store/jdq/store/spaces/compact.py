@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import DamagedShard
-from jdq.store.keys import KEY_BYTES, Keys, repeats
+from jdq.store.keys import KEY_BYTES, Keys, places_by_owner, repeats
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_forms
 

@@ -100,12 +100,3 @@ class FeatureRows:
             for owner in self._unchecked.intersection(np.unique(owners).tolist()):
                 _ = self._shards[owner].features
                 self._unchecked.discard(owner)
-
-
-def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
-    """Each distinct number in `owners`, ascending, with its positions; of negative ones nothing."""
-    order = np.argsort(owners, kind="stable")
-    numbers, starts = np.unique(owners[order], return_index=True)
-    for number, places in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
-        if number >= 0:
-            yield number, places
