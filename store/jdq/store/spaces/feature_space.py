@@ -12,13 +12,13 @@ from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFe
 from jdq.store.files.digests import UnreadableFile, read_json
 from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
-from jdq.store.keys import Keys, checked_keys, repeats
+from jdq.store.keys import Keys, checked_keys, places_by_owner, repeats
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, shard_names
 from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
-from jdq.store.spaces.rows import FeatureRows, places_by_owner
+from jdq.store.spaces.rows import FeatureRows
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features, ShardImage, Tokens, encode_shard
 

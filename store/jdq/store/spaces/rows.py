@@ -100,11 +100,3 @@ class FeatureRows:
             for owner in self._unchecked.intersection(np.unique(owners).tolist()):
                 _ = self._shards[owner].features
                 self._unchecked.discard(owner)
-
-
-def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
-    """Each distinct number in `owners`, ascending, with its positions."""
-    order = np.argsort(owners, kind="stable")
-    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    for places in np.split(order, starts[1:]) if len(order) else []:
-        yield int(owners[places[0]]), places
