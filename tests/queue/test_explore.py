@@ -48,7 +48,11 @@ def test_no_interleaving_of_seven_actions_breaks_the_ledger_or_of_five_with_a_jo
         ("next", "if earlier then return earlier end", "a repeated next gets its chunk"),
         ("reclaim", "  if now >= grace_until then reclaim_expired(id) end", "all jobs end"),
         ("next", "of[owner] < most and ", "the owner who had less, goes first"),
-        ("renew", "    if redis.call('HEXISTS', 'jdq:workers:busy', name) == 0 then return nil end", "makes room"),
+        (
+            "renew",
+            "    if redis.call('HEXISTS', 'jdq:workers:busy', name) == 0 then return nil end",
+            "makes room for an urgent job",
+        ),
         ("release", "  charge(id, took - holder.charged)", "owners are charged what their chunks took"),
     ],
 )
