@@ -76,7 +76,7 @@ class Space:
     def read(self, keys: npt.ArrayLike) -> Features:
         """(n, dim) in memory, in the order of `keys`, repeats allowed. Raises MissingFeatures or DamagedShard."""
         key_rows = checked_keys(keys)
-        for _ in range(ATTEMPTS):
+        while True:
             rows = self.rows(key_rows)
             try:
                 block = rows[:]
@@ -84,7 +84,6 @@ class Space:
                 self._forget(damage)
                 continue
             return block if block.flags.writeable else block.copy()
-        raise _changing(self.path)
 
     def rows(self, keys: npt.ArrayLike) -> FeatureRows:
         """The rows of `keys` as one memory-mapped array, in their order. Raises MissingFeatures or DamagedShard.
@@ -149,7 +148,7 @@ class Space:
     def _publish(self, path: Path, image: ShardImage) -> None:
         for _ in range(ATTEMPTS):
             try:
-                if publish(path, image.write):
+                if publish(path, image.pieces()):
                     return
             except OSError as error:
                 raise CannotWrite.by(error, path) from error
@@ -188,7 +187,7 @@ class Space:
             if _have(shards, owners, rows, keys):
                 return shards, owners, rows
             self.index.rebuild()
-        raise _changing(self.path)
+        raise StoreFormatError(f"feature space {self.path} changed {ATTEMPTS} times while it was read; read it again")
 
     def _forget(self, damage: DamagedShard) -> None:
         """Treat the damaged shard as missing from now on."""
@@ -214,10 +213,6 @@ def _read_definition(path: Path) -> FeatureSpace:
     if definition.digest != path.name:
         raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder name{REPAIR}")
     return definition
-
-
-def _changing(path: Path) -> StoreFormatError:
-    return StoreFormatError(f"feature space {path} changed {ATTEMPTS} times while it was read; read it again")
 
 
 def _have(shards: Sequence[MappedShard], owners: Positions, rows: Positions, keys: Keys) -> bool:

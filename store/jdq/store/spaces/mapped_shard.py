@@ -48,11 +48,6 @@ class MappedShard:
         return self._array("n_tokens")
 
     @property
-    def checked(self) -> bool:
-        """Whether the features have been compared with their digest."""
-        return "features" in self.__dict__
-
-    @property
     def size_bytes(self) -> int:
         """The size of the file."""
         return len(self._memory)
