@@ -31,6 +31,8 @@ class FeatureRows:
         self._unchecked = set(range(len(shards)))
         self.shape: tuple[int, int] = (len(rows), mapped.shape[1])
         self.dtype = mapped.dtype
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        self._run_starts = np.concatenate([np.zeros(min(len(rows), 1), dtype=np.int64), breaks])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -42,14 +44,13 @@ class FeatureRows:
             one: Features = self._mapped[self._rows[which]]
             return one
         if isinstance(which, slice):
-            rows = self._rows[which]
-            self._check(rows)
-            adjacent = len(rows) > 0 and not len(_breaks(rows))
-            return self._mapped[rows[0] : rows[0] + len(rows)] if adjacent else self._mapped.take(rows, axis=0)
-        rows = self._rows[np.asarray(which, dtype=np.int64)]
-        self._check(rows)
-        gathered: Features = self._mapped.take(rows, axis=0)
-        return gathered
+            start, stop, step = which.indices(len(self))
+            if step == 1 and start < stop and stop <= self._run_end(start):
+                first = int(self._rows[start])
+                self._check(self._rows[start : start + 1])
+                return self._mapped[first : first + stop - start]
+            return self._gather(self._rows[which])
+        return self._gather(self._rows[np.asarray(which, dtype=np.int64)])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
         """All rows in memory."""
@@ -65,20 +66,33 @@ class FeatureRows:
         start = 0
         while start < len(self):
             stop = min(start + rows, len(self))
-            ends = start + _breaks(self._rows[start:stop])
+            end = self._run_end(start)
             # A view of a few rows costs more in calls than the copy that it saves.
-            if len(ends) and ends[0] - start >= rows // 8:
-                stop = int(ends[0])
+            if end < stop and end - start >= rows // 8:
+                stop = end
             yield self[start:stop]
             start = stop
 
     def read_soon(self, start: int, stop: int) -> None:
         """Ask the system to read rows from `start` to `stop` in the background."""
-        rows = self._rows[start:stop]
-        breaks = _breaks(rows)
-        # For scattered rows the calls would take longer than they save.
-        for run in np.split(rows, breaks) if len(breaks) < LONGEST_ADVICE else []:
-            read_soon(self._mapped[run[0] : run[-1] + 1])
+        first, last = np.searchsorted(self._run_starts, (start, stop))
+        if last - first > LONGEST_ADVICE:
+            return  # for scattered rows the calls would take longer than they save
+        while start < stop:
+            end = min(self._run_end(start), stop)
+            # Not through `self[...]`, which would read the shard first, to compare its digest.
+            read_soon(self._mapped[self._rows[start] : self._rows[end - 1] + 1])
+            start = end
+
+    def _run_end(self, start: int) -> int:
+        """The end of the adjacent rows from row `start` on."""
+        run = int(np.searchsorted(self._run_starts, start, side="right"))
+        return len(self) if run == len(self._run_starts) else int(self._run_starts[run])
+
+    def _gather(self, rows: Positions) -> Features:
+        self._check(rows)
+        gathered: Features = self._mapped.take(rows, axis=0)
+        return gathered
 
     def _check(self, rows: Positions) -> None:
         """Compare the features of these rows' shards with their digests, before they are first used."""
@@ -87,8 +101,3 @@ class FeatureRows:
             for owner in self._unchecked.intersection(np.unique(owners).tolist()):
                 _ = self._shards[owner].features
                 self._unchecked.discard(owner)
-
-
-def _breaks(rows: Positions) -> Positions:
-    """Where rows follow that are not adjacent to those before."""
-    return np.flatnonzero(np.diff(rows) != 1) + 1
