@@ -19,9 +19,9 @@ from jdq.store.trained import Models
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.queue.contract import Extract, FineTune
 from jdq.worker.queue.records import Job
-from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id
+from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id, pick
 from jdq.worker.report.comparison_row import METRICS, fine_tune_cost
-from jdq.worker.report.paired import TESTED
+from jdq.worker.report.paired import TESTED, as_tested
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
@@ -276,3 +276,18 @@ def test_a_line_whose_encoder_has_learnt_from_test_rows_is_marked_and_shows_that
     unknown = trained(workplace, version).id
     [row] = [row for row in compare_dataset(workplace.store, "table").rows if row.id == unknown]
     assert (row.learnt_rows, row.why) == (None, "its encoder may have learnt from test rows")
+
+
+def test_the_simpler_of_two_is_picked_unless_the_other_is_better_in_the_paired_test(workplace: Workplace) -> None:
+    files, keys = JobFiles(workplace.store.root), np.arange(200 * 16, dtype=np.uint32).view(np.uint8)[: 200 * 16]
+    true = np.arange(200) % 2
+    wrong = {"simple": 40, "better": 10, "equal": 38, "other": 10}
+    for name, count in wrong.items():
+        predicted = np.where(np.arange(200) < count, 1 - true, true)
+        rows = slice(1 if name == "other" else 0, None)
+        files.put_array(name, TESTED, as_tested(true[rows], predicted[rows], keys.reshape(200, 16)[rows]))
+    picked, test = pick(workplace.store, "simple", "better")
+    assert picked == "better" and test is not None and test.difference > 0.1
+    assert pick(workplace.store, "simple", "equal")[0] == "simple"
+    assert pick(workplace.store, "better", "simple")[0] == "better"
+    assert pick(workplace.store, "simple", "other") == ("simple", None)

@@ -90,6 +90,7 @@ class TrainHead(_Spec, frozen=True, kw_only=True, tag="jdq.train-head.v1"):
     search: HeadSearch | None = None
     split: SplitOptions = SplitOptions()
     repeats: int = 1  # splits to measure on, each by another seed; the head is that of the first
+    forecast: bool = False  # of what more labels would bring
 
 
 class FineTune(_Spec, frozen=True, kw_only=True, tag="jdq.fine-tune.v1"):
