@@ -26,19 +26,12 @@ JOB = Job(
     queue="gpu",
     created=0,
     started=10,
-    ended=None,
     read_at=100,
     chunks_done=1,
     chunks_total=5,
     chunks_leased=1,
-    waits_for=[],
     counts={"texts_total": 400, "texts_done": 0},
-    chunks_delayed=0,
-    live=[],
     workers=["gpu-1"],
-    log=[],
-    result=None,
-    error=None,
 )
 MAX_LENGTH = 512
 

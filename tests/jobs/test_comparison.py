@@ -20,7 +20,7 @@ from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.queue.contract import Extract, FineTune
 from jdq.worker.queue.records import Job
 from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id, pick
-from jdq.worker.report.comparison_row import METRICS
+from jdq.worker.report.comparison_row import METRICS, fine_tune_cost
 from jdq.worker.report.paired import TESTED, as_tested
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
@@ -43,13 +43,14 @@ def test_heads_on_one_split_are_compared_with_intervals_and_costs(workplace: Wor
     version = extracted(workplace, csv_of(labelled(90)))
     jobs = {trained(workplace, version, head=head).id for head in ("logreg", "dummy", "knn")}
     found = compare_dataset(workplace.store, "table")
+    tokens = workplace.jobbook.job(version.spaces()[0].job).counts["tokens"]
     assert {line.id for line in found.rows} == jobs
     assert found.reference.dataset_version == version.version
     scores = [line.metrics["macro_f1"] for line in found.rows]
     assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
     for line in found.rows:
         assert line.comparable
-        assert (line.computed, line.reused) == (90, 0)
+        assert (line.computed, line.tokens, line.reused) == (90, tokens, 0)
         low, high = line.intervals["accuracy"]
         accuracy = line.metrics["accuracy"]
         assert accuracy is not None
@@ -174,11 +175,16 @@ def fine_tuned(workplace: Workplace) -> Job:
 
 
 def test_a_fine_tune_costs_the_device_its_training_time_and_reuses_nothing(workplace: Workplace) -> None:
-    record = fine_tuned(workplace).result
+    job = fine_tuned(workplace)
+    record = job.result
     assert record is not None
     [row] = compare_dataset(workplace.store, "table").rows
     assert row.device_s == record["training_time_s"] > 0
     assert (row.computed, row.reused) == (record["rows"]["train"], 0)
+    # "posting number 3" and its like are 10 tokens or more of the tiny encoder; one epoch sees each train text once.
+    assert row.tokens == record["train_tokens"] > 5 * record["rows"]["train"]
+    assert job.counts == {"computed": row.computed, "tokens": row.tokens}
+    assert fine_tune_cost({**record, "train_tokens": None})["tokens"] is None
 
 
 def test_an_exported_model_is_a_plain_hugging_face_folder(workplace: Workplace, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from jdq.worker.process import nvml
 from jdq.worker.process.nvml import DriverFault, gpus, memory_of, use_of
+from jdq.worker.queue.records import GpuUse
 from tests.fake_nvml import pynvml as fake
 from tests.fake_nvml.host import card, write_host
 
@@ -27,8 +28,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_use_of_a_card_has_a_share_of_the_time_and_a_power_and_that_of_a_slice_has_neither(host: Path) -> None:
     whole, part = gpus() or []
-    assert use_of(whole) == nvml.Use(percent=40, used=50 * GIB, total=80 * GIB, power_w=312.5)
-    assert use_of(part) == nvml.Use(percent=None, used=77 * GIB, total=80 * GIB)
+    assert use_of(whole) == GpuUse(uuid=whole.uuid, percent=40, used=50 * GIB, total=80 * GIB, power_w=312.5)
+    assert use_of(part) == GpuUse(uuid=part.uuid, used=77 * GIB, total=80 * GIB)
 
 
 def test_memory_is_listed_by_process_and_is_0_where_the_driver_does_not_say(host: Path) -> None:

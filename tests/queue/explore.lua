@@ -3,14 +3,16 @@
 -- A violated invariant is an error. See explore.py.
 
 local LEASE_MS, RECLAIM_MS, HOUR_MS = 60000, 10000, 3600000
-local JOB, DEPENDENT, CHUNKS = 'j', 'd', 2 -- chunks of the follow-up
+-- A low fine-tune, which makes room for an urgent job; one that waits for it; and one that another owner submits later.
+local JOB, DEPENDENT, OTHER, CHUNKS = 'j', 'd', 'o', 2 -- chunks of the follow-up
+local LOW, HIGH, OWNER = 7, 3, {j = 'alice', d = 'alice', o = 'bob'}
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 
 -- What the database does not hold: what workers know, and what has happened.
 -- clock: the scripts'. held: by worker, {job, chunk, token}. lost: by worker, {job, token} of a next whose reply was lost.
 -- committed: by 'job/chunk', how often a commit was counted. released, ends: how often the dependent got a ticket from the
--- end of the job, and a commit ended the job. tokens: how many were made.
-local world, workers
+-- end of the job, and a commit ended the job. tokens: how many were made. room_until: when a fine-tune that makes room is late.
+local world, workers, submits
 
 local function check(holds, what)
   if not holds then error('violated: ' .. what, 0) end
@@ -19,15 +21,21 @@ end
 -- The keys of the ledger that have changed since a state was restored, and the values of those that have not since they were
 -- read: an action changes a few of twenty.
 local changed, values_of = {}, {}
+local moved -- whether the clock was set, or what a worker knows
 local READS = {}
-for command in string.gmatch('EXISTS HEXISTS HGET HGETALL HLEN HMGET LLEN SCARD SISMEMBER SMEMBERS ZCARD ZCOUNT ZRANGE '
+for command in string.gmatch('EXISTS HEXISTS HGET HGETALL HKEYS HLEN HMGET HVALS LLEN SCARD SISMEMBER SMEMBERS ZCARD ZCOUNT ZRANGE '
   .. 'ZRANGEBYSCORE ZSCORE TYPE DUMP KEYS GET', '%S+') do READS[command] = true end
+
+-- No script asks for these: they are neither saved nor restored. How much owners have had is set before each action.
+local USAGE, UNREAD = 'jdq:usage:cpu', {}
+for name in string.gmatch('jdq:usage:cpu jdq:totals jdq:workers:texts jdq:workers:tokens jdq:job:j:log jdq:job:d:log jdq:job:o:log',
+  '%S+') do UNREAD[name] = true end
 
 local function recorded(work)
   return function(command, ...)
     if not READS[command] then
       for _, name in ipairs(command == 'UNLINK' and {...} or {(...)}) do
-        if string.sub(name, 1, 4) == 'jdq:' then changed[name], values_of[name] = true, nil end
+        if string.sub(name, 1, 4) == 'jdq:' and not UNREAD[name] then changed[name], values_of[name] = true, nil end
       end
     end
     return work(command, ...)
@@ -59,7 +67,7 @@ local function token()
 end
 
 local function set_clock(milliseconds)
-  world.clock = milliseconds
+  world.clock, moved = milliseconds, true
   redis.call('SET', 'test:clock', string.format('%d', milliseconds))
 end
 
@@ -67,7 +75,9 @@ end
 
 local function save()
   local dump = {}
-  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do dump[name] = redis.call('DUMP', name) end
+  for _, name in ipairs(redis.call('KEYS', 'jdq:*')) do
+    if not UNREAD[name] then dump[name] = redis.call('DUMP', name) end
+  end
   return dump, cmsgpack.pack(world)
 end
 
@@ -76,9 +86,9 @@ local function restore(dump, packed)
     redis.call('UNLINK', name)
     if dump[name] then redis.call('RESTORE', name, 0, dump[name]) end
   end
-  changed = {}
   world = cmsgpack.unpack(packed)
   set_clock(world.clock)
+  changed, moved = {}, false
 end
 
 -- The same after another state than the one that was restored last.
@@ -99,13 +109,15 @@ end
 
 -- Left out: what no script reads, what is the same in all states, what an old token's reply was, and what decides only how
 -- many tickets a job gets and when, for here any worker may ask for a chunk at any time.
-local IGNORED = {since = true, process = true, repair_at = true, repair_wait = true, charged = true, chunk_ms = true, owner = true,
-  yields = true, used_ms = true}
-for field in string.gmatch('kind spec priority wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
--- Which workers are busy, and since when others are idle, matters only to chunks that failed.
+local IGNORED = {}
+for field in string.gmatch('since process repair_at repair_wait charged chunk_ms owner yields used_ms kind spec priority '
+  .. 'wanted_after created started ended request error', '%S+') do IGNORED[field] = true end
+-- Which workers are busy matters only to chunks that failed and to urgent jobs, since when others are idle only to the former.
 local BUSY, IDLE, SEEN, RECLAIM = 'jdq:workers:busy', 'jdq:workers:idle', 'jdq:workers:seen', 'jdq:reclaim'
 local NO_STATE = {['jdq:workers'] = true, ['jdq:jobs'] = true, ['jdq:workers:replies'] = true, [BUSY] = true, [IDLE] = true}
-for _, monitored in ipairs({'jdq:ended', 'jdq:unsaved', 'jdq:totals', 'jdq:workers:texts', 'jdq:workers:tokens', 'jdq:usage:cpu', 'jdq:pending:cpu:5', 'jdq:pending:cpu:5:o'}) do NO_STATE[monitored] = true end
+for name in pairs(UNREAD) do NO_STATE[name] = true end
+for name in string.gmatch('jdq:ended jdq:unsaved jdq:pending:cpu:7 jdq:pending:cpu:7:alice jdq:pending:cpu:7:bob jdq:pending:cpu:3 '
+  .. 'jdq:pending:cpu:3:bob', '%S+') do NO_STATE[name] = true end
 local OF_WORKERS = {holders = true, troubles = true, queue = true, seen = true, faults = true, sick = true}
 
 -- Whether a worker that was seen then is dead for good: 70 s out of a whole hour, it stays so when the clock is set by hours.
@@ -149,9 +161,10 @@ local function read_reclaim(name)
   return (tonumber(grace_until) or 0) > tonumber(at) and {'at', at, 'grace_until', grace_until} or {'at', at}
 end
 
-local kinds = {[IDLE] = 'hash', [BUSY] = 'hash'}
+local kinds = {[IDLE] = 'hash'}
 local function read(name)
   if name == RECLAIM then return read_reclaim(name), 2 end
+  if name == BUSY then return redis.call('HKEYS', name), 1 end
   kinds[name] = kinds[name] or redis.call('TYPE', name).ok
   if kinds[name] == 'set' then return redis.call('SMEMBERS', name), 1 end
   return kinds[name] == 'hash' and redis.call('HGETALL', name) or redis.call('ZRANGE', name, 0, -1, 'WITHSCORES'), 2
@@ -199,6 +212,10 @@ local function with_names(names, of_workers)
   return sorted(parts)
 end
 
+local function is_open(job, priority)
+  return redis.call('SISMEMBER', 'jdq:open:cpu:' .. priority, job) == 1
+end
+
 -- Equal for states that no action can tell apart: two that are the same but for the names of the first two workers are one.
 local function digest()
   local common, of_workers, troubled = {}, {}, false
@@ -207,14 +224,12 @@ local function digest()
     if OF_WORKERS[part] then
       of_workers[#of_workers + 1] = values_now(name)
       troubled = troubled or part == 'troubles'
-    elseif not NO_STATE[name] and part ~= 'log' then
+    elseif not NO_STATE[name] then
       common[#common + 1] = as_text(values_now(name), {}, world.clock)
     end
   end
-  if troubled then
-    of_workers[#of_workers + 1] = values_now(BUSY)
-    of_workers[#of_workers + 1] = values_now(IDLE)
-  end
+  if troubled then of_workers[#of_workers + 1] = values_now(IDLE) end
+  if troubled or is_open(OTHER, HIGH) or submits and not get(OTHER, 'state') then of_workers[#of_workers + 1] = values_now(BUSY) end
   local one, other, names = {}, {}, {unpack(workers)}
   names[1], names[2] = names[2], names[1]
   for number, worker in ipairs(workers) do one[worker], other[worker] = worker, names[number] end
@@ -234,22 +249,62 @@ local function process_of(worker)
 end
 
 local function hold(worker, leased, with)
-  world.held[worker] = {job = leased[1], chunk = leased[2], token = with}
+  world.held[worker], moved = {job = leased[1], chunk = leased[2], token = with}, true
 end
 
 local function ask_next(worker, job, with)
-  return call('next', {job = job, worker = worker, process = process_of(worker), queue = 'cpu', token = with, lease_ms = LEASE_MS})[1]
+  local leased = call('next', {job = job, worker = worker, process = process_of(worker), queue = 'cpu', token = with,
+    lease_ms = LEASE_MS})[1]
+  if leased and leased[1] == OTHER then world.room_until = 0 end
+  return leased
 end
 
 function act.heartbeat(worker)
   call('heartbeat', {worker = worker, description = '{}', queue = 'cpu'})
 end
 
-function act.next(worker, job)
+-- Whether an open job has a chunk for any worker; nil if it has only some that failed, which some workers must avoid.
+local function has_chunk(job)
+  if tonumber(get(job, 'next')) < tonumber(get(job, 'chunks_total')) then return true end
+  local returned, failed = redis.call('ZRANGE', key(job, 'returned'), 0, -1), false
+  for _, chunk in ipairs(returned) do
+    if redis.call('HEXISTS', key(job, 'troubles'), chunk) == 0 then return true end
+    failed = true
+  end
+  if failed or redis.call('EXISTS', key(job, 'delayed')) == 1 then return nil end
+  return false
+end
+
+-- The job whose chunk a worker must get that asks for one of `job`; nil if none, or if chunks that failed decide.
+local function first_of(job, poorer)
+  local order = {{OTHER, HIGH}}
+  if poorer == OWNER[OTHER] then order[2] = {OTHER, LOW} end
+  if poorer == OWNER[JOB] then order[2], order[3] = {JOB, LOW}, {DEPENDENT, LOW} end
+  order[#order + 1] = {job, LOW}
+  for _, each in ipairs(order) do
+    if is_open(unpack(each)) then
+      local has = has_chunk(each[1])
+      if has ~= false then return has and each[1] end
+    end
+  end
+end
+
+local function is_sick(worker)
+  return redis.call('HEXISTS', 'jdq:workers:sick', worker) == 1
+end
+
+local function take(worker, job)
   local with = token()
   local leased = ask_next(worker, job, with)
   if not leased then return call('mark_idle', {worker = worker, job = job}) end
   hold(worker, leased, with)
+end
+
+function act.next(worker, job, poorer)
+  local first = not is_sick(worker) and first_of(job, poorer)
+  take(worker, job)
+  local held = world.held[worker]
+  check(not first or held and held.job == first, 'an urgent job, then the owner who had less, goes first')
 end
 
 act['next, reply lost:'] = function(worker, job)
@@ -267,6 +322,7 @@ end
 
 local function forget(worker)
   local held = world.held[worker]
+  moved = true
   world.held[worker], world.lost[worker] = nil, nil
   return held
 end
@@ -305,11 +361,24 @@ function act.fail(worker)
   check(get(held.job, 'state') == (held_it and 'failed' or before), 'only the present holder fails a job')
 end
 
+-- Whether a fine-tune must make room; nil if chunks that failed decide.
+local function must_make_room(held)
+  if held.job == OTHER or not is_open(OTHER, HIGH) or world.clock < world.room_until then return false end
+  for _, worker in ipairs(workers) do
+    local seen = tonumber(redis.call('ZSCORE', SEEN, worker) or 0)
+    if math.abs(world.clock - seen) <= 15000 and redis.call('HEXISTS', BUSY, worker) == 0 then return false end
+  end
+  return has_chunk(OTHER)
+end
+
 function act.renew(worker)
   local held = world.held[worker]
+  local room = not is_sick(worker) and must_make_room(held)
   local verdict = call('renew', {worker = worker, lease_ms = LEASE_MS, leases = {held}})[1]
-  check((verdict == 'ok') == holds(held), 'a renewal tells the truth')
-  if verdict ~= 'ok' then forget(worker) end
+  check((verdict == 'ok' or verdict == 'preempt') == holds(held), 'a renewal tells the truth')
+  check(room == nil or not holds(held) or (verdict == 'preempt') == room, 'a low fine-tune makes room for an urgent job')
+  if verdict == 'preempt' then world.room_until = world.clock + 60000 end
+  if not holds(held) then forget(worker) end
 end
 
 -- The main process sees its child die, and reports it.
@@ -338,18 +407,30 @@ function act.watch()
   end
 end
 
-function act.cancel() call('cancel', {job = JOB, token = token()}) end
+local function create(job, priority, after)
+  call('create', {job = job, kind = 'fine-tune', spec = '{}', queue = 'cpu', priority = priority, owner = OWNER[job],
+    after = cjson.decode(after)})
+end
+function act.submit(priority) create(OTHER, tonumber(priority), '[]') end
+function act.cancel(job) call('cancel', {job = job, token = token()}) end
 function act.retry() call('retry', {job = JOB, token = token()}) end
 
 local OF_HOLDER = {'commit', 'drain', 'fault', 'fail', 'renew', 'kill', 'vanish'}
-local OF_ALL = {{'clock', 'forward'}, {'clock', 'back'}, {'reclaim'}, {'watch'}, {'cancel'}, {'retry'}}
+local OF_ALL = {{'clock', 'forward'}, {'clock', 'back'}, {'reclaim'}, {'watch'}, {'cancel', JOB}, {'retry'}}
 
 -- Every action that is possible in this state: its name and arguments.
 local function actions()
   local possible = {unpack(OF_ALL)}
   local function add(...) possible[#possible + 1] = {...} end
+  local other, rival = is_open(OTHER, HIGH) or is_open(OTHER, LOW), is_open(OTHER, LOW)
+  if other then
+    add('cancel', OTHER)
+  elseif submits and not get(OTHER, 'state') then
+    add('submit', tostring(LOW))
+    add('submit', tostring(HIGH))
+  end
   for _, worker in ipairs(workers) do
-    add('heartbeat', worker)
+    if is_sick(worker) or redis.call('ZSCORE', SEEN, worker) ~= string.format('%d', world.clock) then add('heartbeat', worker) end
     if world.held[worker] then
       for _, name in ipairs(OF_HOLDER) do add(name, worker) end
     elseif world.lost[worker] then
@@ -358,6 +439,11 @@ local function actions()
     else
       add('next', worker, JOB)
       add('next', worker, DEPENDENT)
+      if other then add('next', worker, OTHER) end
+      if rival then
+        add('next', worker, JOB, OWNER[OTHER])
+        add('next', worker, OTHER, OWNER[JOB])
+      end
       add('next, reply lost:', worker, JOB)
     end
   end
@@ -393,14 +479,16 @@ local function check_job(job)
   check((state == 'succeeded') == (done == total), job .. ': succeeded is all committed')
   local open = ENDED[state] == nil and not waits
   check((redis.call('SISMEMBER', 'jdq:open', job) == 1) == open, job .. ': open is ready and not ended')
-  check((redis.call('SISMEMBER', 'jdq:open:cpu:5', job) == 1) == open, job .. ': open by queue is open')
+  local priority = get(job, 'priority')
+  check(is_open(job, priority) == open, job .. ': open by queue is open')
   check(not ENDED[state] or #leases == 0, job .. ': an ended job has no lease')
   for _, list in ipairs({'jdq:ended', 'jdq:unsaved'}) do
     check((redis.call('ZSCORE', list, job) ~= false) == (ENDED[state] == true), job .. ': listed as ended is ended')
   end
-  local listed = redis.call('ZSCORE', 'jdq:pending:cpu:5:o', job) ~= false
+  local owners = 'jdq:pending:cpu:' .. priority
+  local listed = redis.call('ZSCORE', owners .. ':' .. OWNER[job], job) ~= false
   check(listed == (open and total - committed > #leases), job .. ': listed is open with a chunk that nobody has')
-  check(not listed or redis.call('SISMEMBER', 'jdq:pending:cpu:5', 'o') == 1, job .. ': its owner is listed')
+  check(not listed or redis.call('SISMEMBER', owners, OWNER[job]) == 1, job .. ': its owner is listed')
 end
 
 local function check_all()
@@ -409,19 +497,15 @@ local function check_all()
   check(world.released <= 1, 'a dependent is started once')
   check_job(JOB)
   check_job(DEPENDENT)
-end
-
-local function is_over()
-  local over = ENDED[get(JOB, 'state')]
-  return over and (ENDED[get(DEPENDENT, 'state')] or redis.call('SCARD', 'jdq:open') == 0)
+  if get(OTHER, 'state') then check_job(OTHER) end
 end
 
 local function follow_ticket(worker, job)
   forget(worker)
-  act.next(worker, job)
+  take(worker, job)
   while world.held[worker] do
     act.commit(worker)
-    act.next(worker, job)
+    take(worker, job)
   end
   redis.call('HDEL', 'jdq:workers:busy', worker)
 end
@@ -438,7 +522,7 @@ local function check_liveness()
     end
     redis.call('UNLINK', 'jdq:workers:busy', 'jdq:workers:sick', 'jdq:workers:faults')
     local state = digest()
-    if is_over() or redis.call('SISMEMBER', 'explore:live', state) == 1 then
+    if redis.call('SCARD', 'jdq:open') == 0 or redis.call('SISMEMBER', 'explore:live', state) == 1 then
       if #passed > 0 then redis.call('SADD', 'explore:live', unpack(passed)) end
       return
     end
@@ -459,9 +543,30 @@ local function attempt(path, work, ...)
   if not sound then error((type(problem) == 'table' and problem.err or problem) .. '; after: ' .. path, 0) end
 end
 
+-- What an owner has had, less what his leased chunks are charged beyond the time that they took until now.
+local function balance(owner)
+  local had = tonumber(string.match(redis.call('HGET', USAGE, owner), '%S+'))
+  for job, its_owner in pairs(OWNER) do
+    for _, text in ipairs(its_owner == owner and redis.call('HVALS', key(job, 'holders')) or {}) do
+      local holder = cjson.decode(text)
+      had = had - holder.charged + math.max(0, world.clock - holder.since)
+    end
+  end
+  return had
+end
+
+local ENOUGH_MS = 1e9 -- never negative
 local function perform(action)
-  act[action[1]](action[2], action[3])
+  local at, before = ' ' .. string.format('%d', world.clock), {}
+  for _, owner in ipairs({OWNER[JOB], OWNER[OTHER]}) do
+    redis.call('HSET', USAGE, owner, (action[4] == owner and ENOUGH_MS or 2 * ENOUGH_MS) .. at)
+    before[owner] = balance(owner)
+  end
+  act[action[1]](action[2], action[3], action[4])
   check_all()
+  for owner, had in pairs(before) do
+    check(action[1] == 'clock' or action[1] == 'watch' or math.abs(balance(owner) - had) < 1, 'owners are charged what their chunks took')
+  end
 end
 
 -- Takes so many states from one level's list, and adds those that one action leads to, and that are new, to the next one's.
@@ -475,7 +580,7 @@ local function expand(level, most)
       restore(dump, before)
       local to = path .. (path == '' and '' or ' | ') .. table.concat(action, ' ')
       attempt(to, perform, action)
-      if redis.call('SADD', 'explore:seen', digest()) == 1 then
+      if (moved or next(changed)) and redis.call('SADD', 'explore:seen', digest()) == 1 then
         local reached, after = save()
         redis.call('RPUSH', 'explore:' .. level + 1, cmsgpack.pack({reached, after, to}))
         attempt(to, check_liveness)
@@ -485,15 +590,13 @@ local function expand(level, most)
   return {redis.call('SCARD', 'explore:seen'), redis.call('LLEN', 'explore:' .. level)}
 end
 
-workers = cjson.decode(ARGV[2])
+workers, submits = unpack(cjson.decode(ARGV[2]))
 if ARGV[1] == 'start' then
-  world = {held = {}, lost = {}, committed = {}, released = 0, ends = 0, tokens = 0}
+  world = {held = {}, lost = {}, committed = {}, released = 0, ends = 0, tokens = 0, room_until = 0}
   set_clock(1700000000000)
   redis.call('HSET', 'jdq:reclaim', 'at', string.format('%d', world.clock))
-  for _, job in ipairs({JOB, DEPENDENT}) do
-    local after = job == DEPENDENT and {JOB} or cjson.decode('[]')
-    call('create', {job = job, kind = 'k', spec = '{}', queue = 'cpu', priority = 5, owner = 'o', after = after})
-  end
+  create(JOB, LOW, '[]')
+  create(DEPENDENT, LOW, cjson.encode({JOB}))
   for _, worker in ipairs(workers) do act.heartbeat(worker) end
   local dump, after = save()
   redis.call('RPUSH', 'explore:0', cmsgpack.pack({dump, after, ''}))

@@ -35,13 +35,17 @@ class Violated(AssertionError):
 
 
 class Explorer:
-    """The ledger on an empty server: a job whose first chunk plans two more, and a job that waits for it."""
+    """The ledger on an empty server: a job whose first chunk plans two more, and a job that waits for it.
+
+    submits: one of the actions is that another owner submits a job, equally urgent or more so.
+    """
 
     def __init__(
         self,
         client: redis.Redis,
         workers: Sequence[str] = WORKERS,
         *,
+        submits: bool = True,
         source: Callable[[str], str] = source_on_test_clock,
     ) -> None:
         # AOF would get every write of the exploration.
@@ -51,12 +55,12 @@ class Explorer:
         body = (Path(__file__).parent / "explore.lua").read_text(encoding="utf-8")
         sources = "\n".join(f"sources['{name}'] = [==[{source(name)}]==]" for name in SCRIPTS)
         self._script: Any = client.register_script(f"local sources = {{}}\n{sources}\n{body}")
-        self._workers = msgspec.json.encode(workers)
+        self._scene = msgspec.json.encode((workers, submits))
         self.actions: list[Action] = self._actions("start")
 
     def _ask(self, *arguments: str | bytes | int) -> Any:
         try:
-            return self._script(args=[arguments[0], self._workers, *arguments[1:]])
+            return self._script(args=[arguments[0], self._scene, *arguments[1:]])
         except redis.ResponseError as error:
             raise Violated(str(error).partition(" script: ")[0]) from error
 
@@ -100,9 +104,10 @@ def main(depth: int, states: int, minutes: float) -> None:
     """Explore the states of the ledger; exit code 1 where an invariant does not hold."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         server = RedisServer(Path(folder)).start()
+        explorer = Explorer(server.client(timeout_s=None))
         began = time.monotonic()
         try:
-            found, reached = explore(Explorer(server.client()), depth=depth, most=states, seconds=60 * minutes)
+            found, reached = explore(explorer, depth=depth, most=states, seconds=60 * minutes)
         except Violated as violated:
             click.echo(violated, err=True)
             sys.exit(1)

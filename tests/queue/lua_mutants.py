@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.mutation.forks import answers, fails, must_pass, with_collected
+from tests.mutation.forks import LOG, answers, fails, must_pass, with_collected
 from tests.queue.explore import Explorer, Violated, explore
 from tests.redis_server import RedisServer
 
@@ -69,9 +69,10 @@ def violates() -> bool:
 
 
 def is_caught(session: pytest.Session, mutant: Mutant) -> bool:
-    """Whether a test of the queue fails, or the exploration finds a violation."""
+    """Whether a test of the queue fails, or the exploration finds a violation; first the tests that failed before."""
     remove(*mutant[:2])
-    return fails(session, session.items) or violates()
+    failed = LOG.read_text(encoding="utf-8", errors="replace") if LOG.exists() else ""
+    return fails(session, sorted(session.items, key=lambda test: -failed.count(test.nodeid))) or violates()
 
 
 @click.command()

@@ -14,8 +14,7 @@ from jdq.cli.programs import missing_packages
 
 if TYPE_CHECKING:
     from jdq.worker.process.devices import Gpu
-    from jdq.worker.process.nvml import Use
-    from jdq.worker.queue.records import Worker
+    from jdq.worker.queue.records import GpuUse, Worker
 
 
 class Machine:
@@ -58,9 +57,9 @@ def gpus() -> list[tuple[Gpu, str]]:
         raise BadRequest(f"NVIDIA's driver does not answer: {error}") from None
 
 
-def _text(use: Use) -> str:
+def _text(use: GpuUse) -> str:
     percent = "" if use.percent is None else f"{use.percent} % GPU, "
-    return f"{percent}{size(use.used)} of {size(use.total)}"
+    return f"{percent}{size(use.used or 0)} of {size(use.total or 0)}"
 
 
 def _by_uuid() -> dict[str, str]:

@@ -111,10 +111,9 @@ def _listed(present: list[Gpu]) -> str:
 def reported_use(gpu: Gpu) -> GpuUse | None:
     """What a worker's heartbeat says of its GPU; None where the driver does not answer."""
     try:
-        use = use_of(gpu)
+        return use_of(gpu)
     except DriverFault:
         return None
-    return GpuUse(uuid=gpu.uuid, percent=use.percent, used=use.used, total=use.total, power_w=use.power_w)
 
 
 class Room:

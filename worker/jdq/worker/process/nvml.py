@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from jdq.worker.process.devices import Gpu
+from jdq.worker.queue.records import GpuUse
 
 T = TypeVar("T")
 
@@ -23,19 +24,6 @@ class Memory:
 
     free: int
     by_process: dict[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """How much of a GPU all processes use. percent, power_w: None of a slice, of which the driver does not know them.
-
-    used, total: memory in bytes. power_w: watts.
-    """
-
-    percent: int | None
-    used: int
-    total: int
-    power_w: float | None = None
 
 
 def gpus() -> list[Gpu] | None:
@@ -64,13 +52,17 @@ def memory_of(gpu: Gpu) -> Memory:
     return _answer(ask)
 
 
-def use_of(gpu: Gpu) -> Use:
-    """How much of it is used; call `gpus` before. Raises DriverFault."""
+def use_of(gpu: Gpu) -> GpuUse:
+    """How much of it is used; the driver does not know a slice's percent and power. Call `gpus` before.
 
-    def ask() -> Use:
+    Raises DriverFault.
+    """
+
+    def ask() -> GpuUse:
         device = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
         memory = pynvml.nvmlDeviceGetMemoryInfo(device)
-        return Use(
+        return GpuUse(
+            uuid=gpu.uuid,
             percent=_known(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)),
             used=memory.used,
             total=memory.total,

@@ -156,6 +156,10 @@ class FindDuplicates(_Spec, frozen=True, kw_only=True, tag="jdq.find-duplicates.
     least: float | None = None  # cosine similarity; None is chosen by how similar any two texts are
 
 
+# The files of a short job: what it is about, which the client puts there, and what the client takes away.
+TEXTS, OUTPUT = "texts", "output"
+
+
 class _ShortJob(_Spec, frozen=True, kw_only=True):
     """What a client without the machine-learning packages has a worker compute, and waits for: one chunk.
 

@@ -201,8 +201,7 @@ class Ledger:
     def recover(self) -> None:
         """Puts this worker into service again."""
         pipe = self.client.pipeline()
-        for name in ("jdq:workers:sick", "jdq:workers:faults"):
-            pipe.hdel(name, self.worker)
+        self._recover(pipe)
         pipe.execute()
 
     def lease_gpu(self, uuids: Sequence[str]) -> str | None:
@@ -220,22 +219,25 @@ class Ledger:
         self._come_back(pipe)
         pipe.srem("jdq:workers:drain", self.worker)
         clear_busy(pipe, self.worker)
-        for name in ("jdq:workers:sick", "jdq:workers:faults"):
-            pipe.hdel(name, self.worker)
+        self._recover(pipe)
         pipe.execute()
 
     def deregister(self, gpu: str | None = None) -> None:
         """Removes this worker, which is stopping, and its lease of the GPU."""
         pipe = self.client.pipeline()
         self._come_back(pipe)
-        for name in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens"):
-            pipe.hdel(f"jdq:workers{name}", self.worker)
+        for name in LIMITS.worker_hashes:
+            pipe.hdel(name, self.worker)
         pipe.hdel("jdq:workers:replies", f"{self.worker} next", f"{self.worker} commit")
         pipe.zrem("jdq:workers:seen", self.worker)
         pipe.srem("jdq:workers:drain", self.worker)
         if gpu:
             pipe.delete(f"jdq:gpu:{gpu}")
         pipe.execute()
+
+    def _recover(self, pipe: redis.Redis) -> None:
+        for name in ("jdq:workers:sick", "jdq:workers:faults"):
+            pipe.hdel(name, self.worker)
 
     def _come_back(self, pipe: redis.Redis) -> None:
         """Ends what `step_back` began; not what the user ordered."""

@@ -38,6 +38,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead
     worker_listed_ms: int = 600_000  # how long a dead one is listed
     worker_forgotten_ms: int = 86_400_000
+    # What the ledger has of each worker that is listed, by name.
+    worker_hashes: tuple[str, ...] = tuple(
+        f"jdq:workers{part}"
+        for part in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens")
+    )
     gpu_lease_ms: int = 15_000
     totals: tuple[str, ...] = (
         "computed",

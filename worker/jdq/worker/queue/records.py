@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,20 +33,20 @@ class Job:
     spec: Spec | UnknownSpec
     queue: str
     created: float
-    started: float | None
-    ended: float | None
+    started: float | None = None
+    ended: float | None = None
     read_at: float  # when this was read
-    chunks_done: int
+    chunks_done: int = 0
     chunks_total: int
-    chunks_leased: int
-    waits_for: list[str]
-    counts: dict[str, int]
-    chunks_delayed: int  # they failed, and are retried soon
-    live: list[dict[str, Any]]  # progress of the leased chunks
-    workers: list[str]  # those that hold them
-    log: list[dict[str, Any]]  # attempts that did not end in a commit, with their reasons
-    result: dict[str, Any] | None
-    error: JobError | None
+    chunks_leased: int = 0
+    waits_for: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    chunks_delayed: int = 0  # they failed, and are retried soon
+    live: list[dict[str, Any]] = field(default_factory=list)  # progress of the leased chunks
+    workers: list[str] = field(default_factory=list)  # those that hold them
+    log: list[dict[str, Any]] = field(default_factory=list)  # attempts that did not end in a commit, with their reasons
+    result: dict[str, Any] | None = None
+    error: JobError | None = None
     owner: str = NOBODY
     priority: int = PRIORITIES["normal"]  # the lower goes first
     used_s: float = 0.0  # device time of the attempts that have ended, on all workers
@@ -133,19 +133,8 @@ def _unreadable(job: str, now: float, problem: str) -> Job:
         spec=UnknownSpec(problem=problem),
         queue="-",
         created=now,
-        started=None,
-        ended=None,
         read_at=now,
-        chunks_done=0,
         chunks_total=0,
-        chunks_leased=0,
-        chunks_delayed=0,
-        waits_for=[],
-        counts={},
-        live=[],
-        workers=[],
-        log=[],
-        result=None,
         error=JobError(type="Unreadable", message=message),
     )
 

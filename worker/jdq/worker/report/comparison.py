@@ -144,6 +144,7 @@ def _floor(store: Store, dataset: str, reference: TestSetting) -> list[Compariso
             device="cpu",
             device_s=0.0,
             computed=0,
+            tokens=0,
             reused=0,
             created_at="",
         )

@@ -19,9 +19,7 @@ local function unseen_for(milliseconds)
   return redis.call('ZRANGEBYSCORE', 'jdq:workers:seen', '-inf', now - milliseconds)
 end
 for _, name in ipairs(now >= grace_until and unseen_for(limits.worker_listed_ms) or {}) do
-  for _, part in ipairs({'', ':queue', ':busy', ':idle', ':faults', ':sick', ':speed', ':texts', ':tokens'}) do
-    redis.call('HDEL', 'jdq:workers' .. part, name)
-  end
+  for _, hash in ipairs(limits.worker_hashes) do redis.call('HDEL', hash, name) end
 end
 for _, name in ipairs(unseen_for(limits.worker_forgotten_ms)) do
   redis.call('ZREM', 'jdq:workers:seen', name)
