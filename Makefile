@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults compose-test upgrade docs wheel benchmarks canary clean
+.PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults tables compose-test upgrade docs wheel benchmarks canary clean
 
 help:  ## List these targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lua-mutants: $(STAMP)  ## Remove each line of the ledger's scripts in turn: a te
 
 faults: $(STAMP)  ## Test the store under kills, power cuts, full disks and races for longer. ROUNDS=1000.
 	JDQ_FAULT_ROUNDS=$(or $(ROUNDS),1000) JDQ_POWER_CUTS=30 JDQ_RACE_SECONDS=60 $(BIN)/pytest -q --timeout=0 tests/faults
+
+tables: $(STAMP)  ## Read generated tables of three writers back: each cell, an error or a warning. TABLES=100000.
+	JDQ_TABLES=$(or $(TABLES),100000) $(BIN)/pytest -q --timeout=0 tests/store/test_table.py -k what_writers_make
 
 compose-test: $(STAMP)  ## Test the Compose stack on a Docker engine: images, scaling, kills. Takes minutes.
 	$(BIN)/pytest -q --timeout=900 -m compose tests/compose

@@ -153,4 +153,4 @@ def test_a_time_limit_is_set_and_shown(jdq: CommandLine) -> None:
 @pytest.mark.parametrize("text", ["2", "0h", "-1h", "soon", "1hh"])
 def test_a_time_limit_that_is_no_time_is_refused(jdq: CommandLine, text: str) -> None:
     found = jdq.run("submit", "extract", jdq.file(), "--time-limit", text, code=2)
-    assert f"{text!r} is no length of time such as 30m, 2h or 1d" in found.stderr
+    assert f"--time-limit takes a length of time such as 30m, 2h or 1d, not {text!r}" in found.stderr

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +69,49 @@ def test_the_options_of_an_extraction_reach_the_workers(workplace: Workplace, re
     assert isinstance(spec, Extract)
     assert (spec.dataset, spec.max_length, spec.precision, spec.on_error) == ("table", 99, "float32", "skip")
     assert remote.store.datasets.get("table").source.text_columns == ("body", "class")
+
+
+def test_priority_time_limit_and_notice_reach_the_workers(workplace: Workplace, remote: Client) -> None:
+    urls = ["json://example.org/a", "json://example.org/b"]
+    jobs = [
+        remote.extract(FRAME, text="body", label="class", encoder="hash:16", name="posts", priority="high"),
+        remote.train_head("posts", time_limit="90m"),
+        remote.search("posts", trials=1, notify=urls),
+        remote.fine_tune("posts", encoder="hash:16", priority="low", notify=urls[0]),
+        remote.predict(["a"], head=remote.train_head("posts", priority="normal"), time_limit="1d"),
+        remote.find_label_errors("posts", priority="low", time_limit="2h", notify=urls),
+        remote.find_duplicates("posts", priority="low"),
+    ]
+    fields = [workplace.client.hmget(f"jdq:job:{job.id}", "priority", "time_limit_ms", "notify") for job in jobs]
+    both, one = (msgspec.json.encode(each).decode() for each in (urls, urls[:1]))
+    hour = 3_600_000
+    assert fields == [
+        ["3", None, None],
+        ["5", str(hour * 3 // 2), None],
+        ["7", None, both],
+        ["7", None, one],
+        ["5", str(24 * hour), None],
+        ["7", str(2 * hour), both],
+        ["7", None, None],
+    ]
+
+
+def test_a_priority_a_limit_or_a_notice_that_cannot_be_is_refused(
+    remote: Client, local: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wanted, why in (
+        ({"priority": "urgent"}, "priority is one of high, normal and low, not 'urgent'"),
+        ({"time_limit": "2"}, "time_limit takes a length of time such as 30m, 2h or 1d, not '2'"),
+        ({"notify": "nothing"}, "notify: no notice can be sent to this nothing URL"),
+    ):
+        with pytest.raises(BadRequest, match=why):
+            remote.extract(TEXTS, encoder="hash:16", **wanted)  # type: ignore[arg-type]
+    monkeypatch.setenv("JDQ_HIGH_PRIORITY", "alice")
+    stranger = Client(remote._connection.config.broker_url, store=remote.store.root, quiet=True)
+    with pytest.raises(BadRequest, match=r'priority="high" is for alice .*\n.*try: priority="normal"'):
+        stranger.extract(TEXTS, encoder="hash:16", priority="high")
+    with pytest.raises(BadRequest, match=r"Client.local\(\) has none"):
+        local.extract(TEXTS, encoder="hash:16", time_limit="2h")
 
 
 def test_another_owners_job_is_cancelled_only_with_force(workplace: Workplace, remote: Client) -> None:

@@ -48,6 +48,7 @@ def test_the_whole_way_from_texts_to_predictions(local: Client) -> None:
     compared = local.compare(extraction)
     assert set(compared["id"]) == {head.id, search.id}
     assert compared["comparable"].all()
+    assert compared["tokens"].tolist() == [extraction.describe()["tokens"]] * 2
 
 
 def test_counts_are_those_of_workers(local: Client, workplace: Workplace, remote: Client) -> None:

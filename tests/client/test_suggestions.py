@@ -44,6 +44,7 @@ from jdq.store.errors import StoreError
         ("a smaller --max-length", "a smaller max_length"),
         ("hf download x --local-dir DIR, and --encoder DIR", "hf download x --local-dir DIR, and encoder=DIR"),
         ("--search=50", "trials=50"),
+        ("--priority normal", 'priority="normal"'),
     ],
 )  # fmt: skip
 def test_a_command_becomes_a_call_where_there_is_one(command: str, call: str) -> None:

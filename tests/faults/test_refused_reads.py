@@ -16,8 +16,8 @@ from jdq.store.keys import text_keys
 from jdq.store.maintenance.garbage import collect_garbage
 from jdq.store.maintenance.listing import list_store
 from jdq.store.maintenance.verify import verify
-from jdq.store.spaces import compact, mapped_shard, mmap_file
-from jdq.store.spaces.mmap_file import SMALLEST_MAP
+from jdq.store.spaces import compact, mmap_file
+from jdq.store.spaces.mmap_file import SMALLEST_MAP, Bytes, MappedFiles
 from tests.store.fake_datasets import write_store
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -105,7 +105,7 @@ def test_a_shard_without_read_permission_is_one_finding_and_its_rows_are_missing
 ) -> None:
     store, space, refused = store_with_a_refused_shard(tmp_path, errno.EACCES, monkeypatch)
     assert [(found.path, found.fact) for found in verify(store).findings] == [
-        (str(refused), "cannot be opened: Permission denied")
+        (str(refused), "it cannot be read: Permission denied")
     ]
     reader = Space(space.path)
     np.testing.assert_array_equal(reader.read(text_keys(sentences(10, 10))), fake_features(sentences(10, 10)))
@@ -142,15 +142,16 @@ def test_compaction_and_gc_map_a_few_shards_at_a_time(tmp_path: Path, monkeypatc
     space = store.space(fake_space())
     for start in range(0, 600, 10):
         put_texts(space, sentences(10, start))
-    mapped, real = [0], mmap_file.map_file
+    mapped, real = [0], MappedFiles.add
 
-    def counting(fd: int, size: int) -> np.ndarray:
+    def counting(self: MappedFiles, fd: int, size: int, offset: int) -> tuple[Bytes, int]:
         maps = Path("/proc/self/maps")
         if maps.exists():
             mapped.append(maps.read_text().count(".h5"))
-        return real(fd, size)
+        return real(self, fd, size, offset)
 
-    monkeypatch.setattr(mapped_shard, "map_file", counting)
+    monkeypatch.setattr(mmap_file, "SMALLEST_MAP", 1)
+    monkeypatch.setattr(MappedFiles, "add", counting)
     fresh = Store(tmp_path)
     assert len(compact.compact(fresh.spaces()[0]).published) == 1
     assert len(collect_garbage(fresh, grace_s=-1).replaced) == 60

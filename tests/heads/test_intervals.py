@@ -10,7 +10,8 @@ from sklearn import metrics as sk
 
 from jdq.worker.heads import intervals
 from jdq.worker.heads.decision import predicted_sets
-from jdq.worker.heads.intervals import auc_influence, bootstrap, wilson
+from jdq.worker.heads.intervals import auc_influence, bootstrap, jackknife, wilson
+from jdq.worker.heads.metrics import metrics_of
 from tests.heads.split_keys import keys_of
 
 
@@ -180,3 +181,23 @@ def test_95_of_100_intervals_hold_a_roc_auc_with_20_of_100_rows_positive() -> No
         low, high = bootstrap(positive.astype(int), np.stack([1 - scores, scores], axis=1), resamples=2)["roc_auc"]
         held += low <= truth <= high
     assert 0.91 <= held / 300 <= 0.98, held / 300
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "accuracy", "log_loss", "roc_auc"])
+@pytest.mark.parametrize("sets", [False, True])
+def test_the_jackknife_measures_without_each_tenth_of_the_texts(metric: str, sets: bool) -> None:
+    texts = np.array([0, 0, 0, 1, 1, *range(2, 27)])
+    true, probabilities = predictions(30, 4)
+    if sets:
+        true = np.eye(4, dtype=np.bool_)[true]
+    found = jackknife(metric, true, probabilities, "abcd", keys_of(texts.tolist()))
+    kept = [texts % 10 != tenth for tenth in range(10)]
+    expected = [metrics_of(true[rows], probabilities[rows], "abcd")[metric] for rows in kept]
+    assert found == pytest.approx(expected)
+
+
+def test_the_jackknife_needs_two_texts_and_a_metric_that_is_defined_without_some() -> None:
+    true, probabilities = np.array([0, 1, 1]), predictions(3, 2)[1]
+    assert jackknife("macro_f1", true, probabilities, "ab", keys_of([5, 5, 5])) == []
+    assert len(jackknife("macro_f1", true, probabilities, "ab", keys_of([5, 6, 6]))) == 2
+    assert jackknife("roc_auc", true, probabilities, "ab", keys_of([5, 6, 7])) == []

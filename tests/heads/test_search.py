@@ -15,11 +15,11 @@ from jdq.worker.heads.search import (
     Trial,
     TrialScore,
     best_of,
-    is_better,
     list_trials,
     rank,
     refit_best,
     score_trial,
+    standard_errors,
 )
 from jdq.worker.heads.train import make_fit_context
 
@@ -92,10 +92,12 @@ def test_a_trial_that_does_not_fit_the_data_has_an_error_and_the_search_goes_on(
     assert [score.number for score in rank([*scores, good])] == [1, 0]
 
 
-def scored(number: int, *values: float, metric: str = "macro_f1", **fields: Any) -> TrialScore:
+def scored(number: int, *values: float, metric: str = "macro_f1", head: str = "dummy", **fields: Any) -> TrialScore:
+    """Values of folds, each of which is 0.01 to 0.09 less without a tenth of its texts, in an order by the number."""
+    less = np.random.default_rng(number).permutation(10) / 100
     return TrialScore(
-        number=number, options=HeadOptions(head="dummy"), folds=len(values),
-        scores={metric: float(np.mean(values))}, by_fold={metric: list(values)}, **fields,
+        number=number, options=HeadOptions(head=head), folds=len(values), scores={metric: float(np.mean(values))},
+        by_fold={metric: list(values)}, jackknife=[(value - less).tolist() for value in values], **fields,
     )  # fmt: skip
 
 
@@ -117,14 +119,39 @@ def test_stopped_trials_are_behind_all_that_were_not() -> None:
     assert [each.number for each in rank(trials)] == [2, 1, 0]
 
 
-def test_a_simpler_trial_wins_where_the_best_is_not_better_by_more_than_chance() -> None:
-    simple, best = scored(1, 0.83, 0.85, 0.86), scored(5, 0.86, 0.84, 0.90)
-    worse = scored(0, 0.70, 0.68, 0.73)
-    assert best_of(rank([simple, best, worse]), "macro_f1") is simple
-    clear = scored(6, 0.95, 0.94, 0.99)
-    assert best_of(rank([simple, best, worse, clear]), "macro_f1") is clear
-    assert is_better([0.9, 0.9], [0.8, 0.8], "accuracy") and not is_better([0.9, 0.9], [0.8, 0.8], "log_loss")
-    assert not is_better([0.9], [0.1], "accuracy")
+def test_the_simplest_kind_wins_of_which_a_trial_is_within_one_standard_error_of_the_best() -> None:
+    # The jackknife's error of the sum of 3 folds' differences: sqrt(3 x 9 x the variance of 10 differences).
+    of = {number: np.array(scored(number, 0.0).jackknife[0]) for number in (0, 1, 5)}
+    spread = [float((of[5] - of[number]).std()) for number in (1, 0)]
+    error = np.sqrt(3 * 9) * spread[0] / 3
+    best, worst = scored(5, 0.9, 0.9, 0.9, head="svm"), scored(0, *[0.9 - 1.01 * np.sqrt(3) * spread[1]] * 3)
+    simple, further = (scored(1, *[0.9 - share * error] * 3, head="linear") for share in (0.99, 1.01))
+    assert best_of(rank([simple, best, worst]), "macro_f1") is simple
+    assert best_of(rank([further, best, worst]), "macro_f1") is best
+    better = scored(7, *[0.9 - 0.1 * error] * 3, head="linear")
+    assert best_of(rank([simple, better, best, worst]), "macro_f1") is better
+    stopped = scored(2, 0.9, head="dummy", stopped=True)
+    assert best_of(rank([stopped, best]), "macro_f1") is best
+    named = scored(3, 0.9, 0.9, 0.9, head="sklearn.naive_bayes.GaussianNB")
+    assert best_of(rank([named, best]), "macro_f1") is best
+
+
+def test_a_trial_is_ahead_by_standard_errors_in_the_direction_in_which_the_metric_is_good() -> None:
+    for metric, sign in (("accuracy", 1), ("log_loss", -1)):
+        ahead, other = scored(1, 0.9, 0.8, metric=metric), scored(2, 0.7, metric=metric)
+        error = 3 * np.subtract(ahead.jackknife[0], other.jackknife[0]).std()
+        found = standard_errors(ahead, other.by_fold[metric], other.jackknife, metric)
+        assert found == pytest.approx(sign * 0.2 / error)
+    assert standard_errors(ahead, [0.1], [[]], "accuracy") == 0
+
+
+def test_trials_are_compared_text_by_text(made: Any) -> None:
+    better, worse = (
+        score_trial(made.X, made.y, made.split, Trial(number=n, options=HeadOptions(head=head)), keys=made.keys)
+        for n, head in ((1, "logreg"), (0, "dummy"))
+    )
+    assert standard_errors(better, worse.by_fold["macro_f1"], worse.jackknife, "macro_f1") > 5
+    assert standard_errors(better, better.by_fold["macro_f1"], better.jackknife, "macro_f1") == 0
 
 
 def test_a_trials_score_is_its_cross_validation(made: Any) -> None:
@@ -139,12 +166,13 @@ def test_a_trials_score_is_its_cross_validation(made: Any) -> None:
         options=trial.options,
         folds=3,
         by_fold={name: values["folds"] for name, values in expected.items()},
+        jackknife=found.jackknife,
         scores={name: values["mean"] for name, values in expected.items()},
         spread={name: values["std"] for name, values in expected.items()},
         wall_time_s=found.wall_time_s,
     )
     assert 0 < found.wall_time_s < 60 and found.wall_time_s == round(found.wall_time_s, 4)
-    assert (2, 3) in checked
+    assert (2, 3) in checked and [len(each) for each in found.jackknife] == [10, 10, 10]
     plain = score_trial(made.X, made.y, made.split, Trial(number=0, options=HeadOptions(head="dummy")))
     assert plain.folds == 5
 

@@ -19,9 +19,9 @@ from jdq.store.trained import Models
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.queue.contract import Extract, FineTune
 from jdq.worker.queue.records import Job
-from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id
-from jdq.worker.report.comparison_row import METRICS
-from jdq.worker.report.paired import TESTED
+from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id, pick
+from jdq.worker.report.comparison_row import METRICS, fine_tune_cost
+from jdq.worker.report.paired import TESTED, as_tested
 from tests.jobs.cases import csv_of, extracted, labelled, trained
 from tests.jobs.conftest import Workplace
 
@@ -43,13 +43,14 @@ def test_heads_on_one_split_are_compared_with_intervals_and_costs(workplace: Wor
     version = extracted(workplace, csv_of(labelled(90)))
     jobs = {trained(workplace, version, head=head).id for head in ("logreg", "dummy", "knn")}
     found = compare_dataset(workplace.store, "table")
+    tokens = workplace.jobbook.job(version.spaces()[0].job).counts["tokens"]
     assert {line.id for line in found.rows} == jobs
     assert found.reference.dataset_version == version.version
     scores = [line.metrics["macro_f1"] for line in found.rows]
     assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
     for line in found.rows:
         assert line.comparable
-        assert (line.computed, line.reused) == (90, 0)
+        assert (line.computed, line.tokens, line.reused) == (90, tokens, 0)
         low, high = line.intervals["accuracy"]
         accuracy = line.metrics["accuracy"]
         assert accuracy is not None
@@ -174,11 +175,16 @@ def fine_tuned(workplace: Workplace) -> Job:
 
 
 def test_a_fine_tune_costs_the_device_its_training_time_and_reuses_nothing(workplace: Workplace) -> None:
-    record = fine_tuned(workplace).result
+    job = fine_tuned(workplace)
+    record = job.result
     assert record is not None
     [row] = compare_dataset(workplace.store, "table").rows
     assert row.device_s == record["training_time_s"] > 0
     assert (row.computed, row.reused) == (record["rows"]["train"], 0)
+    # "posting number 3" and its like are 10 tokens or more of the tiny encoder; one epoch sees each train text once.
+    assert row.tokens == record["train_tokens"] > 5 * record["rows"]["train"]
+    assert job.counts == {"computed": row.computed, "tokens": row.tokens}
+    assert fine_tune_cost({**record, "train_tokens": None})["tokens"] is None
 
 
 def test_an_exported_model_is_a_plain_hugging_face_folder(workplace: Workplace, tmp_path: Path) -> None:
@@ -270,3 +276,18 @@ def test_a_line_whose_encoder_has_learnt_from_test_rows_is_marked_and_shows_that
     unknown = trained(workplace, version).id
     [row] = [row for row in compare_dataset(workplace.store, "table").rows if row.id == unknown]
     assert (row.learnt_rows, row.why) == (None, "its encoder may have learnt from test rows")
+
+
+def test_the_simpler_of_two_is_picked_unless_the_other_is_better_in_the_paired_test(workplace: Workplace) -> None:
+    files, keys = JobFiles(workplace.store.root), np.arange(200 * 16, dtype=np.uint32).view(np.uint8)[: 200 * 16]
+    true = np.arange(200) % 2
+    wrong = {"simple": 40, "better": 10, "equal": 38, "other": 10}
+    for name, count in wrong.items():
+        predicted = np.where(np.arange(200) < count, 1 - true, true)
+        rows = slice(1 if name == "other" else 0, None)
+        files.put_array(name, TESTED, as_tested(true[rows], predicted[rows], keys.reshape(200, 16)[rows]))
+    picked, test = pick(workplace.store, "simple", "better")
+    assert picked == "better" and test is not None and test.difference > 0.1
+    assert pick(workplace.store, "simple", "equal")[0] == "simple"
+    assert pick(workplace.store, "better", "simple")[0] == "better"
+    assert pick(workplace.store, "simple", "other") == ("simple", None)

@@ -58,15 +58,16 @@ def test_a_heads_result_has_what_its_features_cost(workplace: Workplace) -> None
     extraction = version.spaces()[0].job
     workplace.client.hset(f"jdq:job:{extraction}", "count:device_ms", 1250)
     cost = result(trained(workplace, version))["extraction"]
-    wall_s = workplace.jobbook.job(extraction).wall_s
-    assert wall_s is not None
+    job = workplace.jobbook.job(extraction)
+    assert job.wall_s is not None and job.counts["tokens"] > 0
     assert cost == {
         "job": extraction,
         "computed": 50,
         "reused": 10,
         "skipped": 0,
+        "tokens": job.counts["tokens"],
         "device_s": 1.25,
-        "wall_time_s": pytest.approx(wall_s, abs=1e-3),
+        "wall_time_s": pytest.approx(job.wall_s, abs=1e-3),
     }
 
 

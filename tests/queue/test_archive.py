@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import redis
 
@@ -16,7 +17,7 @@ from jdq.worker.process import archiver
 from jdq.worker.process.archiver import Archiver
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.archive import LINES, RECORD, archived_lines, lines_key
-from jdq.worker.queue.contract import JobState
+from jdq.worker.queue.contract import OUTPUT, Classify, JobState
 from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
 from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.limits import LIMITS, LINES_KEPT
@@ -88,6 +89,29 @@ def test_all_that_have_ended_are_saved_at_one_look(
     step(days=0)
     assert client.zcard("jdq:unsaved") == 0
     assert set(client.zrange("jdq:archived", 0, -1)) == jobs
+
+
+def test_a_short_job_leaves_the_history_when_its_client_has_the_output(
+    book: JobBook,
+    ledger_of: LedgerOf,
+    step: Step,
+    client: redis.Redis,
+    files: JobFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archiver, "BATCH", 2)
+    ledger = ledger_of("w")
+    taken_away, kept, failed, cancelled, another = (book.create(Classify(head="h"))[0] for _ in range(5))
+    files.put_array(kept, OUTPUT, np.zeros(1, np.uint8))
+    book.cancel(cancelled)
+    for job in (taken_away, kept, another):
+        ledger.commit(taken(ledger, job), DONE)
+    ledger.fail(taken(ledger, failed), {"type": "E", "message": "m"})
+    ledger.mark_idle(failed)
+    step()
+    assert set(book.ids()) == {kept, failed}
+    assert sorted(files.jobs_with("job")) == sorted([kept, failed])
+    assert client.zcard("jdq:unsaved") == 0
 
 
 def test_only_one_worker_looks_at_a_time(book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis) -> None:

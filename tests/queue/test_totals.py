@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import redis
 
@@ -121,8 +123,42 @@ def test_open_jobs_are_those_that_have_not_ended_and_those_that_wait_for_them(
     second, _ = jobbook.create(SPEC, after=[first])
     third, _ = jobbook.create(SPEC, after=[second, first])
     assert [job.id for job in jobbook.open_jobs()] == sorted([first, second, third])
+    assert sum(group.jobs for group in jobbook.survey()[0]) == 3
     jobbook.cancel(first)
     assert jobbook.open_jobs() == []
+    assert jobbook.survey() == ([], 0)
+
+
+def test_open_jobs_and_their_chunks_are_counted_by_kind_state_and_queue(
+    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jdq.worker.queue.jobbook._BATCH", 2)
+    planned, _ = jobbook.create(SPEC)
+    ledger = ledger_of("a")
+    ledger.commit(taken(ledger, planned), Outcome(follow_up=FollowUpChunks(chunks=9, queue="gpu")))
+    first, second = (ledger_of(name, queue="gpu") for name in "bc")
+    taken(first, planned)
+    second.release_after_fault(taken(second, planned), "broken")
+    client.hset(f"jdq:job:{planned}:live", "1", '{"tokens": 500}')
+    queued = [jobbook.create(SPEC)[0] for _ in range(3)]
+    broken, _ = jobbook.create(SPEC)
+    client.hdel(f"jdq:job:{broken}", "queue")
+    groups, tokens = jobbook.survey()
+    numbers: Counter[tuple[str, ...]] = Counter()
+    for of in groups:
+        for name in ("jobs", "pending", "leased", "delayed"):
+            numbers[of.kind, of.state, of.queue, name] += getattr(of, name)
+    assert (+numbers, tokens) == (
+        {
+            ("train-head", "running", "gpu", "jobs"): 1,
+            ("train-head", "running", "gpu", "pending"): 7,
+            ("train-head", "running", "gpu", "leased"): 1,
+            ("train-head", "running", "gpu", "delayed"): 1,
+            ("train-head", "queued", "cpu", "jobs"): len(queued),
+            ("train-head", "queued", "cpu", "pending"): len(queued),
+        },
+        500,
+    )
 
 
 def test_a_job_adds_up_the_device_time_of_all_attempts(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:

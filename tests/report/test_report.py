@@ -145,15 +145,15 @@ def test_loss_search_learning_and_comparison_have_their_sections() -> None:
     full = replace(
         plain,
         record=plain.record | {"search": msgspec.to_builtins(searched), "warnings": ["mind the gap"]},
-        compared=[replace(line, device_s=90.0, price=1.5), other],
+        compared=[replace(line, device_s=90.0, computed=1200, tokens=84_000, price=1.5), other],
         learning=learning_curve(context, plain.test_rows, steps=3),
     )
     page = render(full)
     assert {"Loss", "Search", "Learning curve", "Against the others"} <= set(Outline(page).headings)
     assert "older *" in page and "on other rows or labels" in page and "mind the gap" in page
     assert "C=0.1, calibrated, * label sets" in page
-    assert "<td>cpu</td><td>90.0 s</td><td>1.50</td><td>0</td>" in page
-    assert "<td>cpu</td><td>-</td><td>-</td><td>0</td>" in page
+    assert "<td>cpu</td><td>90.0 s</td><td>1,200</td><td>84,000</td><td>1.50</td><td>0</td>" in page
+    assert "<td>cpu</td><td>-</td><td>-</td><td>-</td><td>-</td><td>0</td>" in page
     assert "<th scope=col>price</th>" not in render(replace(full, compared=[line, other]))
 
 

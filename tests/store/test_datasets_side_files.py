@@ -11,7 +11,7 @@ import pytest
 
 from jdq.store import open_store
 from jdq.store.datasets import DatasetVersion, InvalidName
-from jdq.store.datasets.side_files import SPACES
+from jdq.store.datasets.records import SPACES
 from jdq.store.files.digests import to_json
 from tests.store.fake_datasets import import_texts
 from tests.store.fake_features import sentences

@@ -14,11 +14,17 @@ import pytest
 
 from jdq.store import open_store
 from jdq.store.spaces import mmap_file
-from jdq.store.spaces.mmap_file import HUGE_PAGE, PAGE, SMALLEST_MAP, MappedFiles, Placed, map_file
+from jdq.store.spaces.mmap_file import HUGE_PAGE, PAGE, SMALLEST_MAP, Bytes, MappedFiles
 from tests.store.fake_features import fake_space, put_texts, sentences
 
 
-def add(files: MappedFiles, path: Path, rows: np.ndarray, offset: int, size: int | None = None) -> Placed:
+def maps_of(path: Path) -> int:
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("no /proc")
+    return Path("/proc/self/maps").read_text().count(f"{path}\n")
+
+
+def add(files: MappedFiles, path: Path, rows: np.ndarray, offset: int, size: int | None = None) -> tuple[Bytes, int]:
     """Write `rows` at `offset` of a file, and place it."""
     path.write_bytes(b"\7" * offset + rows.tobytes() + b"\7" * 9)
     with path.open("rb") as file:
@@ -31,13 +37,13 @@ def test_rows_of_several_files_are_rows_of_one_array(tmp_path: Path, dim: int, d
     for number, (size, offset) in enumerate([(100, 8), (50_000, 4096), (3, 5), (5_000_000, 4096), (50_000, 514)]):
         rows = random.integers(0, 99, (-(-size // dim // 4), dim)).astype(dtype)
         placed.append((add(files, tmp_path / str(number), rows, offset), rows, offset))
-    for where, rows, offset in placed:
-        np.testing.assert_array_equal(files.rows[where.first_row : where.first_row + len(rows)], rows)
-        assert bytes(where.memory[offset : offset + rows.nbytes]) == rows.tobytes()
-        assert bytes(where.memory[-9:]) == b"\7" * 9
+    for number, ((memory, first_row), rows, offset) in enumerate(placed):
+        np.testing.assert_array_equal(files.rows[first_row : first_row + len(rows)], rows)
+        assert bytes(memory[offset : offset + rows.nbytes]) == rows.tobytes()
+        assert bytes(memory[-9:]) == b"\7" * 9
         aligned = offset % np.gcd(PAGE, rows[0].nbytes) == 0
-        assert where.mapped == (len(where.memory) >= SMALLEST_MAP and aligned)
-        assert not where.memory.flags.writeable
+        assert maps_of(tmp_path / str(number)) == (len(memory) >= SMALLEST_MAP and aligned)
+        assert not memory.flags.writeable
     assert files.rows.dtype == dtype and files.rows.shape[1] == dim
 
 
@@ -45,16 +51,16 @@ def test_rows_of_several_files_are_rows_of_one_array(tmp_path: Path, dim: int, d
 def test_a_large_shard_is_mapped_where_huge_pages_can_be(tmp_path: Path, dim: int) -> None:
     files = MappedFiles(dim, "float16")
     for number in range(3):
-        placed = add(files, tmp_path / str(number), np.full((HUGE_PAGE // dim, dim), number, np.float16), 4096)
-        assert placed.memory.ctypes.data % HUGE_PAGE == 0
-    small = [add(files, tmp_path / name, np.ones((20, dim), np.float16), 4096) for name in "ab"]
-    assert all(each.mapped for each in small)
-    assert small[1].first_row - small[0].first_row < HUGE_PAGE // (2 * dim)
+        memory, _ = add(files, tmp_path / str(number), np.full((HUGE_PAGE // dim, dim), number, np.float16), 4096)
+        assert memory.ctypes.data % HUGE_PAGE == 0
+    first, second = (add(files, tmp_path / name, np.ones((20, dim), np.float16), 4096)[1] for name in "ab")
+    assert second - first < HUGE_PAGE // (2 * dim)
     files = MappedFiles(1023, "float16")
     for number in range(3):
-        placed = add(files, tmp_path / str(number), np.full((HUGE_PAGE // 1023, 1023), number, np.float16), 4096)
+        rows = np.full((HUGE_PAGE // 1023, 1023), number, np.float16)
+        _, first_row = add(files, tmp_path / str(number), rows, 4096)
     # So many steps of 2 MiB would use up the addresses.
-    assert placed.first_row * 2046 < 64 << 20
+    assert first_row * 2046 < 64 << 20
 
 
 def test_a_shard_is_written_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,37 +110,26 @@ def test_half_as_many_addresses_are_taken_where_a_system_has_few(monkeypatch: py
 
 @pytest.mark.parametrize("size", [100, SMALLEST_MAP - 1])
 def test_a_small_file_that_is_shorter_than_it_was_is_an_error(tmp_path: Path, size: int) -> None:
-    with pytest.raises(OSError, match=f"the file ends after 25 of {size} bytes"):
+    with pytest.raises(OSError, match=f"the file ends at 25, not at {size}"):
         add(MappedFiles(8, "float16"), tmp_path / "a", np.ones((1, 8), np.float16), 0, size)
 
 
 def test_a_map_that_the_system_refuses_says_why() -> None:
-    with pytest.raises(OSError, match="cannot map 4096 bytes: Bad file descriptor") as caught:
-        map_file(-1, 4096)
+    with pytest.raises(OSError, match=f"cannot map {SMALLEST_MAP} bytes: Bad file descriptor") as caught:
+        MappedFiles(8, "float16").add(-1, SMALLEST_MAP, 0)
     assert caught.value.errno == errno.EBADF
 
 
 def test_a_file_stays_mapped_as_long_as_an_array_needs_it(tmp_path: Path) -> None:
-    def maps() -> int:
-        return Path("/proc/self/maps").read_text().count(str(tmp_path))
-
-    if not Path("/proc/self/maps").exists():
-        pytest.skip("no /proc")
-    (tmp_path / "a").write_bytes(b"\1" * 10_000)
-    with (tmp_path / "a").open("rb") as file:
-        array = map_file(file.fileno(), 10_000)[10:20]
-    assert array.sum() == 10 and maps() == 1
-    del array
     files = MappedFiles(8, "float16")
-    placed = add(files, tmp_path / "b", np.ones((4000, 8), np.float16), 0)
-    assert placed.mapped
-    row = files.rows[placed.first_row + 3]
-    del files, placed
+    memory, first_row = add(files, tmp_path / "a", np.ones((4000, 8), np.float16), 0)
+    row = files.rows[first_row + 3]
+    del files, memory
     gc.collect()
-    assert maps() == 1 and row.tolist() == [1.0] * 8
+    assert maps_of(tmp_path / "a") == 1 and row.tolist() == [1.0] * 8
     del row
     gc.collect()
-    assert maps() == 0
+    assert maps_of(tmp_path / "a") == 0
 
 
 def test_the_pages_of_an_array_are_read_ahead_from_its_first_to_its_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:

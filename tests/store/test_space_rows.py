@@ -9,8 +9,8 @@ import pytest
 
 from jdq.store import DamagedShard, Space, open_store
 from jdq.store.files.digests import digest_of
-from jdq.store.keys import text_keys
-from jdq.store.spaces.rows import FeatureRows, places_by_owner
+from jdq.store.keys import places_by_owner, text_keys
+from jdq.store.spaces.rows import FeatureRows
 from jdq.store.spaces.validator import layout_of
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -72,6 +72,6 @@ def test_no_row_of_a_damaged_shard_is_read_in_any_way(space: Space, damaged: int
 
 
 def test_places_by_owner_are_those_of_each_number_ascending() -> None:
-    found = [(owner, places.tolist()) for owner, places in places_by_owner(np.array([5, 0, 5, 2, 0]))]
-    assert found == [(0, [1, 4]), (2, [3]), (5, [0, 2])]
+    found = [(owner, places.tolist()) for owner, places in places_by_owner(np.array([5, 0, 5, -1, 2, 0]))]
+    assert found == [(0, [1, 5]), (2, [4]), (5, [0, 2])]
     assert list(places_by_owner(np.zeros(0, np.int64))) == []

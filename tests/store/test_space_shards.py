@@ -12,6 +12,7 @@ from jdq.store import DamagedShard, Space, open_store
 from jdq.store.errors import CannotRead
 from jdq.store.spaces import mapped_shard
 from jdq.store.spaces.mapped_shard import open_shard
+from jdq.store.spaces.mmap_file import MappedFiles
 from tests.store.fake_features import fake_space, put_texts, sentences
 
 
@@ -44,7 +45,7 @@ def test_a_shard_that_cannot_be_mapped_is_named(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(mapped_shard, "map_file", refuse)
+    monkeypatch.setattr(MappedFiles, "add", refuse)
     with pytest.raises(kind, match=os.strerror(number)) as raised:
         open_shard(path)
     assert str(path) in str(raised.value)
@@ -58,6 +59,6 @@ def test_a_bad_block_of_an_array_is_named(space: Space, monkeypatch: pytest.Monk
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(mapped_shard, "read_blocks", refuse)
-    with pytest.raises(DamagedShard, match="/n_tokens cannot be read: Input/output error") as raised:
+    with pytest.raises(DamagedShard, match="it cannot be read: Input/output error") as raised:
         shard.check()
     assert raised.value.path == path

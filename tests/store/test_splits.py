@@ -149,7 +149,7 @@ def test_a_digest_in_a_split_cannot_lead_out_of_the_folder(version: DatasetVersi
     (record,) = (version.path / "splits").glob("*.json")
     found = json.loads(record.read_bytes()) | {"digest": "../" + stored.digest[3:]}
     record.write_text(json.dumps({name: value for name, value in found.items() if name != "self_digest"}))
-    with pytest.raises(DamagedDataset, match="is not a digest"):
+    with pytest.raises(DamagedDataset, match="regex"):
         version.get_split("label")
 
 

@@ -73,6 +73,16 @@ STATES: dict[str, tuple[str, TableOptions, str]] = {
         TableOptions(),
         f"no column 'text' in data.csv; it has: 1, I liked it a lot{ROW}{TRY} --no-header --text-column column_2",
     ),
+    "no header, but cells that recur": (
+        "spam,hello\nham,good bye\nspam,buy now\n",
+        TableOptions(),
+        f"no column 'text' in data.csv; it has: spam, hello{ROW}{TRY} --no-header --text-column column_2",
+    ),
+    "the header twice": (
+        "a,b\na,b\n1,2\n",
+        TableOptions(),
+        f"no column 'text' in data.csv; it has: a, b{TRY} --text-column a",
+    ),
     "no such label": (
         "a,b\n1,2\n",
         TableOptions(text_column="a", label_column="zzz"),

@@ -58,6 +58,13 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, ending: str, monke
         rows_of(open_table(file))
 
 
+def test_a_zip_archive_is_refused_by_the_size_that_it_gives_for_its_table(tmp_path: Path) -> None:
+    file = tmp_path / "data.zip"
+    file.write_bytes(zipped({"data.csv": b"x" * (1 << 27)}))
+    with pytest.raises(TableError, match=r"unpacks to more than 200 times its size"):
+        open_table(file)
+
+
 def test_an_archive_of_several_files_names_them(tmp_path: Path) -> None:
     file = tmp_path / "data.zip"
     file.write_bytes(zipped({"a.csv": CONTENT, "b.csv": CONTENT}))

@@ -20,6 +20,8 @@ from tests.written_tables import rows_of
         ("text,label\nx,1\nCaf\u00c3\u00a9,2\n", "row 2 may be in another encoding"),
         ("text,label\nx,1\n\x1b$)C\x0e?5H-\x0f,2\n", "row 2 may be in another encoding"),
         ("text,label\ntext,label\nx,1\ny,2\n", "row 1: the header again"),
+        ("spam,text\nham,x\nspam,y\n", "row 2: a column's name again; if the first line is a row, use --no-header"),
+        ("n,text,label\n1,x,a\n2,y,label\n", "row 2: a column's name again"),
         (
             "text,label,\nx,1\nHello, world,1\ny,2\n",
             "line 3 is the first with something in column 3, which has no name",

@@ -33,6 +33,7 @@ def test_charts_show_pending_chunks_and_tokens_per_second(workplace: Workplace) 
     jobs = [workplace.jobbook.create(EXTRACT)[0] for _ in range(4)]
     ledger.hset("jdq:totals", "tokens", 1_000)
     observer.observe(110.0)
+    ledger.hset(f"jdq:job:{jobs[0]}", "state", "running")
     ledger.hset(f"jdq:job:{jobs[0]}:live", "1", '{"tokens": 500}')  # that a chunk in flight has processed
     for job in jobs[1:3]:
         workplace.jobbook.cancel(job)
@@ -91,7 +92,7 @@ def test_the_page_says_when_the_queues_are_not_observed_and_goes_on(
     monkeypatch.setattr(overview, "SAMPLE_S", 0.01)
     observer = Observer(Client(workplace.environment))
     with monkeypatch.context() as patched:
-        patched.setattr(JobBook, "open_jobs", lambda _: refused())
+        patched.setattr(JobBook, "survey", lambda _: refused())
         observer.start()
         until(lambda: observer.problem == "gone")
     until(lambda: observer.problem == "" and observer.charts()[0].now)

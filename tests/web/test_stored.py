@@ -7,10 +7,11 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from jdq.cli.web.app import application
 from jdq.store.trained import Heads
 from jdq.worker.queue.contract import HeadSearch, TrainHead
 from tests.cli.conftest import CommandLine
-from tests.web.conftest import Browser
+from tests.web.conftest import OWNERS, Browser
 from tests.web.test_jobs import rows
 
 
@@ -71,7 +72,7 @@ def order(page: str) -> list[str]:
 
 
 def test_a_comparison_is_sorted_and_filtered_and_marks_what_is_not_comparable(
-    browser: Browser, compared: list[str]
+    browser: Browser, compared: list[str], jdq: CommandLine
 ) -> None:
     weak, strong, other = compared
     page = browser.get("/datasets/table")
@@ -85,6 +86,15 @@ def test_a_comparison_is_sorted_and_filtered_and_marks_what_is_not_comparable(
     assert {*order(browser.get("/datasets/table?with=LOGREG&sort=-time"))} == {weak, strong}
     assert order(browser.get("/datasets/table?sort=reused"))  # what has none is last
     assert order(browser.get("/datasets/table?sort=nothing")) == order(page)
+    assert ">price<" not in page
+    with TestClient(
+        application({**jdq.workplace.environment, "JDQ_DEVICE_HOUR_PRICE": "3600"}, OWNERS), follow_redirects=False
+    ) as client:
+        browser = Browser(client)
+        browser.log_in()
+        priced = browser.get("/datasets/table?sort=-price")
+    assert ">price<" in priced
+    assert order(priced)[-1] == other
     hostile = browser.get('/datasets/table?with="><script>&sort="><script>')
     assert "<script>" not in hostile
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.output import say
 from jdq.cli.programs import ProgramFailed, missing_packages, require_worker_packages
+from jdq.worker.queue.contract import OUTPUT, TEXTS
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 PROGRAM = "jdq.worker.programs.short_jobs"
-TEXTS, OUTPUT = "texts", "output"
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.01, 0.3
 
 

@@ -20,6 +20,7 @@ from jdq.client.dataset_checks import DatasetChecks
 from jdq.client.division import division_of
 from jdq.client.inputs import Columns, Data, Table, imported
 from jdq.client.job import Job, dataset_of
+from jdq.client.sending import Priority, Urls, sending_of
 from jdq.client.suggestions import python_errors
 from jdq.worker.encoder.options import parse_poolings
 from jdq.worker.finetune.options import FineTuneOptions, check_options
@@ -44,6 +45,10 @@ class Client(DatasetChecks):
     broker_url, store: instead of the configured ones, which are those of the commands. quiet: no progress bars, and no
     notes on stderr about what was assumed. Errors in what is asked for are raised before there is a job: BadRequest,
     StoreError (of tables, names and columns), HeadError, FineTuneError; BrokerUnreachable where Redis does not answer.
+
+    Methods that submit a job take `priority` ("high", "normal" or "low"; by default normal, of a search low),
+    `time_limit` ("30m", "2h", "1d": the job fails if it has not ended so long after its start) and `notify` (apprise
+    URLs that get a notice when it ends; by default those of JDQ_NOTIFY). `Client.local()` refuses them.
     """
 
     def __init__(self, broker_url: str | None = None, *, store: str | Path | None = None, quiet: bool = False) -> None:
@@ -83,6 +88,9 @@ class Client(DatasetChecks):
         on_error: Literal["fail", "skip"] = "fail",
         missing_labels: Literal["error", "keep"] = "keep",
         skip_empty: bool = False,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[Features]:
         """Computes the features of the texts that the store does not have yet. The result: (rows, dim).
 
@@ -90,6 +98,7 @@ class Client(DatasetChecks):
         several are joined. label: its label column, or the labels of a list of texts. name: of the dataset in the
         store. skip_empty: leave out rows without a text. The other options are those of `jdq submit extract`.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         connection = self._connection
         encoder = checked_encoder(connection, encoder or connection.config.encoder)
         try:
@@ -100,7 +109,7 @@ class Client(DatasetChecks):
         version = self._imported(data, text, label, name, **reading)
         wanted = {"max_length": max_length, "on_error": on_error, "pooling": poolings}
         spec = extraction(connection, encoder, precision, version, **wanted)
-        return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.features)
+        return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.features, sending)
 
     @python_errors
     def train_head(
@@ -122,6 +131,9 @@ class Client(DatasetChecks):
         group_column: str | None = None,
         test: Table | Job[Any] | None = None,
         repeats: int = 1,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[pd.DataFrame]:
         """Trains a head on the features of a dataset, by default the one extracted last. The result: metrics.
 
@@ -130,12 +142,13 @@ class Client(DatasetChecks):
         dataset of the store. repeats: splits to measure on. The job's id is the head's. The options are those of `jdq
         submit train-head`.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}
         options = head_options_of([head], label_separator, dict(params or {}), searching=False, **fit)
         of = (dataset_of(dataset), version, space, label)
         with division_of(split_column, group_column, test) as division:
             spec, after = head_spec(self._connection, options, *of, None, division, repeats)
-        return self._submitted(spec, after, results.metrics)
+        return self._submitted(spec, after, results.metrics, sending)
 
     @python_errors
     def search(
@@ -157,12 +170,16 @@ class Client(DatasetChecks):
         group_column: str | None = None,
         test: Table | Job[Any] | None = None,
         repeats: int = 1,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[pd.DataFrame]:
         """Searches a grid of heads and parameters, or `trials` random ones, for the best head. The result: the trials.
 
         trials: a number, or a time such as "10m". heads: the kinds to try. repeats: splits to measure the best head on.
         The job's id is the best head's. The other options are those of `train_head`.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         count, multi_label = GRID if trials is None else str(trials), label_separator is not None
         wanted = search_of(count, tuple(heads), metric, multi_label=multi_label)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "per_class": per_class, "seed": seed}
@@ -170,7 +187,7 @@ class Client(DatasetChecks):
         of = (dataset_of(dataset), version, space, label)
         with division_of(split_column, group_column, test) as division:
             spec, after = head_spec(self._connection, options, *of, wanted, division, repeats)
-        return self._submitted(spec, after, results.trials)
+        return self._submitted(spec, after, results.trials, sending)
 
     @python_errors
     def fine_tune(
@@ -194,12 +211,16 @@ class Client(DatasetChecks):
         split_column: str | None = None,
         group_column: str | None = None,
         test: Table | Job[Any] | None = None,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[pd.DataFrame]:
         """Trains the whole network. The result: metrics. The job's id is the model's.
 
         data: as for `extract`, or the name of a dataset, or the job that extracted it. The options are those of
         `jdq submit fine-tune`.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         connection = self._connection
         encoder = checked_encoder(connection, encoder or connection.config.encoder)
         options = FineTuneOptions(
@@ -220,7 +241,7 @@ class Client(DatasetChecks):
         column = label if isinstance(label, str) else None
         with division_of(split_column, group_column, test) as division:
             spec = fine_tune_spec(connection, options, version, column, division)
-        return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics)
+        return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics, sending)
 
     @python_errors
     def predict(
@@ -233,6 +254,9 @@ class Client(DatasetChecks):
         name: str | None = None,
         abstain_at: float | None = None,
         sets: float | None = None,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[pd.DataFrame]:
         """Classifies each row with a head or a fine-tuned model: its id, or the job that trains it.
 
@@ -240,6 +264,7 @@ class Client(DatasetChecks):
         `probability_CLASS`. A row without a text has no prediction. abstain_at: the label is "" where it is too
         uncertain for so many of the labels to be right. sets: a column `label_set` has the right label in so many rows.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         if (head is None) == (model is None):
             raise BadRequest("give either head or model")
         head, model = (each.id if isinstance(each, Job) else each for each in (head, model))
@@ -249,7 +274,7 @@ class Client(DatasetChecks):
         command = f"jdq submit predict --{'head' if head else 'model'} {head or model}"
         version = self._imported(data, text, None, name, prefix="predict-", command=command, **reading)
         spec = Predict(dataset=version.name, version=version.version, head=head, model=model, certain=certain)
-        return self._submitted(spec, after, results.table)
+        return self._submitted(spec, after, results.table, sending)
 
     @python_errors
     def compare(self, dataset: str | Job[Any], *, version: str | None = None, label: str | None = None) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from jdq.cli.submit.find_duplicates import duplicates_spec
 from jdq.cli.submit.find_label_errors import label_errors_spec
 from jdq.client import results
 from jdq.client.job import Job, dataset_of
+from jdq.client.sending import Priority, Urls, sending_of
 from jdq.client.suggestions import python_errors
 
 if TYPE_CHECKING:
@@ -35,15 +36,19 @@ class DatasetChecks:
         seed: int = 0,
         version: str | None = None,
         space: str | None = None,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[pd.DataFrame]:
         """Lists the rows whose label is probably wrong, the likeliest first, with the label that others suggest.
 
         The options are those of `jdq submit find-label-errors` and of `train_head`.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         options: dict[str, Any] = {"head": head, "folds": folds, "seed": seed}
         of = (dataset_of(dataset), version, space, label)
         spec, after = label_errors_spec(self._connection, *of, label_separator, **options)
-        return self._submitted(spec, after, results.table)
+        return self._submitted(spec, after, results.table, sending)
 
     @python_errors
     def find_duplicates(
@@ -56,16 +61,20 @@ class DatasetChecks:
         least: float | None = None,
         version: str | None = None,
         space: str | None = None,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
     ) -> Job[pd.DataFrame]:
         """Lists the rows whose text is nearly that of an earlier row, the most similar first.
 
         against: instead of an earlier row, a row of this dataset. across_split: instead, for rows of the test part, a
         row of the others. The options are those of `jdq submit find-duplicates`.
         """
+        sending = sending_of(self._connection, priority, time_limit, notify)
         of = (dataset_of(dataset), version, space)
         wanted: dict[str, Any] = {"across_split": across_split, "label_column": label, "least": least}
         spec, after = duplicates_spec(self._connection, *of, against=dataset_of(against), **wanted)
-        return self._submitted(spec, after, results.table)
+        return self._submitted(spec, after, results.table, sending)
 
-    def _submitted(self, spec: Spec, after: Sequence[str], read: Any) -> Job[Any]:
-        return Job(self._connection, self._connection.submit(spec, after=after), read)
+    def _submitted(self, spec: Spec, after: Sequence[str], read: Any, sending: dict[str, Any]) -> Job[Any]:
+        return Job(self._connection, self._connection.submit(spec, after=after, **sending), read)

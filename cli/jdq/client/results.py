@@ -84,7 +84,7 @@ def comparison(connection: Connection, dataset: str, version: str | None, label:
     compared = compare_dataset(connection.store, dataset, version=version, label_column=label)
     for fault in compared.unreadable:
         connection.note(f"warning: {fault}")
-    return pd.DataFrame([flat(row) for row in compared.rows])
+    return pd.DataFrame([flat(row, connection.config.device_hour_price) for row in compared.rows])
 
 
 def _is_number(value: object) -> bool:

@@ -26,7 +26,9 @@ ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "s
 # Options for reading a file that the methods do not have, because pandas reads files, too.
 PANDAS = {"encoding": "encoding", "delimiter": "sep", "skip_lines": "skiprows", "sheet": "sheet_name"}
 FLAGS = ("skip_empty", "unlabelled", "no_quotes", "no_header", "search")
-OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?:[ =](\d+|skip|cls|mean|encoder|none|float32|bfloat16|[A-Z]+)\b)?")
+OPTION = re.compile(
+    r"--([a-z]+(?:-[a-z]+)*)(?:[ =](\d+|skip|cls|mean|encoder|none|high|normal|low|float32|bfloat16|[A-Z]+)\b)?"
+)
 # The file that a data frame is written to, and the dataset that it is by default.
 TEXTS = "texts"
 FRAME = re.compile(rf"(?:^|\S*/jdq-\w+/){TEXTS}\.parquet")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -56,3 +56,12 @@ def repeats(keys: Keys) -> npt.NDArray[np.bool_]:
     repeated = np.zeros(len(keys), dtype=bool)
     repeated[order[1:]] = (np.diff(high[order]) == 0) & (np.diff(low[order]) == 0)
     return repeated
+
+
+def places_by_owner(owners: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Each distinct number in `owners`, ascending, with its positions; of negative ones nothing."""
+    order = np.argsort(owners, kind="stable")
+    numbers, starts = np.unique(owners[order], return_index=True)
+    for number, places in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+        if number >= 0:
+            yield number, places

@@ -16,10 +16,10 @@ UNITS = {"m": 60, "h": 3600, "d": 86400}
 
 
 def seconds_of(text: str, option: str) -> float:
-    """A length of time such as 2h, in seconds. option: named in the error."""
+    """A length of time such as 2h, in seconds. option: named in the error. Raises BadRequest."""
     length = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
     if length is None or not float(length[1]):
-        raise click.BadParameter(f"{text!r} is no length of time such as 30m, 2h or 1d", param_hint=option)
+        raise BadRequest(f"{option} takes a length of time such as 30m, 2h or 1d, not {text!r}")
     return float(length[1]) * UNITS[length[2]]
 
 

@@ -75,20 +75,17 @@ def totals(jobs: Iterable[Job]) -> str:
 
 def queue_line(queue: str, overview: Overview) -> str:
     """How many chunks wait for the queue's workers, and how many of these are busy."""
-    leased = sum(job.chunks_leased for job in _open(queue, overview.jobs))
-    pending = pending_chunks(queue, overview.jobs)
-    living = [worker for worker in overview.workers if worker.queue == queue and worker.state != "dead"]
+    jobs = [job for job in overview.jobs if job.queue == queue and not job.state.ended]
+    leased = sum(job.chunks_leased for job in jobs)
+    pending = sum(max(0, job.chunks_total - job.chunks_done - job.chunks_leased) for job in jobs)
+    return f"{queue} queue: {queue_text(queue, pending, leased, overview.workers)}"
+
+
+def queue_text(queue: str, pending: int, leased: int, workers: Iterable[Worker]) -> str:
+    """The chunks of the queue in these states, and how many of its workers are busy."""
+    living = [worker for worker in workers if worker.queue == queue and worker.state != "dead"]
     busy = sum(worker.state == "busy" for worker in living)
-    return f"{queue} queue: {pending:,} chunks pending, {leased:,} leased; {busy} of {len(living)} workers busy"
-
-
-def pending_chunks(queue: str, jobs: Iterable[Job]) -> int:
-    """How many chunks of the jobs wait for the queue's workers."""
-    return sum(max(0, job.chunks_total - job.chunks_done - job.chunks_leased) for job in _open(queue, jobs))
-
-
-def _open(queue: str, jobs: Iterable[Job]) -> list[Job]:
-    return [job for job in jobs if job.queue == queue and not job.state.ended]
+    return f"{pending:,} chunks pending, {leased:,} leased; {busy} of {len(living)} workers busy"
 
 
 def head_lines(overview: Overview) -> list[str]:

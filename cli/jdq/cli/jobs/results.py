@@ -92,6 +92,22 @@ def print_head(record: dict[str, Any]) -> None:
     if cv := record.get("cv"):
         scores = cv["metrics"]["macro_f1"]
         say(f"{cv['folds']}-fold cross-validation: macro-F1 {scores['mean']:.3f} +- {scores['std']:.3f}")
+    for line in forecast_lines(record):
+        say(line)
+
+
+def forecast_lines(record: dict[str, Any]) -> list[str]:
+    """What more labels or a fine-tune would bring to a head; empty where its job was not asked, or could not tell."""
+    if (forecast := record.get("forecast")) is None:
+        return []
+    value, low, high = forecast["with_labels"]
+    of_labels = f"{value:.3f} ({low:.3f} to {high:.3f})"
+    worst, best = forecast["fine_tune"]
+    verdict = "could pay" if forecast["pays"] else "more labels pay more"
+    return [
+        f"forecast with {forecast['labels']:,} more labels: accuracy {of_labels}",
+        f"forecast with a fine-tune: accuracy {worst:.3f} (then keep the head) to {best:.3f}; {verdict}",
+    ]
 
 
 def print_model(record: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def head_options_of(
 
 
 def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: bool = False) -> HeadSearch:
-    """GRID, a number of random trials, or a time such as 10m. Raises BadParameter, BadRequest."""
+    """GRID, a number of random trials, or a time such as 10m. Raises BadRequest."""
     from jdq.worker.heads.options import check_metric
     from jdq.worker.queue.contract import HeadSearch
 

@@ -75,15 +75,15 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_sending(*arguments: Any, **options: Any) -> None:
         sending = Sending(**{name: options.pop(name) for name in _OPTIONS})
         if sending.priority == "high":
-            _check_right(read_config())
+            check_right(read_config())
         for url in sending.notify:
-            _check_url(url)
+            check_url(url)
         command(*arguments, sending=sending, **options)
 
     return with_sending
 
 
-def _check_right(config: Config) -> None:
+def check_right(config: Config) -> None:
     """Raises BadRequest where this user must not submit urgent jobs."""
     if not config.may_be_urgent:
         raise BadRequest(
@@ -92,7 +92,7 @@ def _check_right(config: Config) -> None:
         )
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
     """Raises BadRequest where apprise could not send to the URL, as far as that is known here."""
     try:
         from apprise import Apprise

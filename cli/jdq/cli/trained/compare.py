@@ -24,7 +24,7 @@ MARK = "*"
 PAIRED = ("difference", "low", "high", "p_value")
 WITH_INTERVAL, WITHOUT_INTERVAL = ("accuracy", "f1", "macro_f1", "roc_auc"), ("log_loss", "calibration_error")
 SCORES = ("", *(METRICS[name] for name in WITH_INTERVAL), "vs best")
-COST = ("train rows", "time", "device", "computed", "reused", "seed")
+COST = ("train rows", "time", "device", "computed", "tokens", "reused", "seed")
 REST = ("p", *(METRICS[name] for name in WITHOUT_INTERVAL), *COST)
 
 
@@ -43,13 +43,13 @@ def compare(
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
-    difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the
-    texts on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the
-    most frequent class and a classifier of words and characters, which any encoder should outperform. Time is
-    training time (for a search, of all trials). Device is the time that the network took (for a head, to compute its
-    features), and its price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows (another dataset version, label
-    column or split, or an encoder that has learnt from some of them) or on sets of labels are marked with * and listed
-    separately.
+    difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the texts
+    on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the most
+    frequent class and a classifier of words and characters, which any encoder should outperform. Time is training time
+    (for a search, of all trials). Device is the time that the network took (for a head, to compute its features),
+    computed and tokens are what it processed, and the price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows
+    (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
+    labels are marked with * and listed separately.
 
     \b
     jdq compare postings
@@ -102,7 +102,7 @@ def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
     rule = f" ({setting.rule})" if setting.rule else ""
     about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}{rule}"
     say(f"{comparison.dataset} {about}, {tested}")
-    _print_rows(fit, marked=False)
+    _print_rows(fit, hour_price, marked=False)
     if not comparison.floor:
         columns = ["--version", setting.dataset_version, "--label-column", setting.label_column]
         sets = ["--multi-label"] if setting.multi_label else []
@@ -110,28 +110,28 @@ def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
         say(f"no TF-IDF line: these results are from an earlier version of jdq\n  try: {command}", err=True)
     if apart:
         say(f"\n{MARK} measured on other rows: not comparable with those above, nor with each other")
-        _print_rows(apart, marked=True)
+        _print_rows(apart, hour_price, marked=True)
     say("")
-    _print_made([*fit, *apart], hour_price)
+    _print_made([*fit, *apart])
 
 
-def _print_rows(rows: list[ComparisonRow], *, marked: bool) -> None:
+def _print_rows(rows: list[ComparisonRow], hour_price: float, *, marked: bool) -> None:
     """Prints what has intervals, and the rest beside it, or below it in bands where the terminal is too narrow."""
     scores = [score_lines(row, marked=marked) for row in rows]
-    rest = [rest_of(row) for row in rows]
-    blank = [""] * len(REST)
+    headings, rest = rest_headings(hour_price), [rest_of(row, hour_price) for row in rows]
+    blank = [""] * len(headings)
     beside = [
         [*line, *(cells if n == 0 else blank)]
         for lines, cells in zip(scores, rest, strict=True)
         for n, line in enumerate(lines)
     ]
-    if fits([*SCORES, *REST], beside):
-        print_table([*SCORES, *REST], beside)
+    if fits([*SCORES, *headings], beside):
+        print_table([*SCORES, *headings], beside)
         return
     print_bands(SCORES, [line for lines in scores for line in lines])
     say("")
     names = [row.name if row.id == FLOOR else row.id for row in rows]
-    print_bands(["", *REST], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
+    print_bands(["", *headings], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
 
 
 def score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
@@ -146,15 +146,30 @@ def score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
     return [*lines, [f"  {row.why}", *[""] * (len(SCORES) - 1)]] if marked else lines
 
 
-def rest_of(row: ComparisonRow) -> list[str]:
-    """What has no interval, in the order of REST."""
+def rest_headings(hour_price: float) -> tuple[str, ...]:
+    """The headings of what has no interval; with a price where an hour of a device has one."""
+    return (*REST, "price") if hour_price else REST
+
+
+def rest_of(row: ComparisonRow, hour_price: float) -> list[str]:
+    """What has no interval, in the order of `rest_headings`."""
     metrics = [_number(row.metrics.get(metric)) for metric in WITHOUT_INTERVAL]
-    cost = [duration(row.wall_time_s), duration(row.device_s), _count(row.computed), _count(row.reused)]
+    times = [duration(row.wall_time_s), duration(row.device_s)]
+    cost = [*times, *(_count(count) for count in (row.computed, row.tokens, row.reused))]
+    cell = "-" if (known := price_of(row.device_s, hour_price)) is None else f"{known:,.2f}"
+    price = [cell] if hour_price else []
     test = row.against_best
-    return ["" if test is None else _chance(test.p_value), *metrics, f"{row.trained_rows:,}", *cost, str(row.seed)]
+    return [
+        "" if test is None else _chance(test.p_value),
+        *metrics,
+        f"{row.trained_rows:,}",
+        *cost,
+        str(row.seed),
+        *price,
+    ]
 
 
-def _print_made(rows: list[ComparisonRow], hour_price: float) -> None:
+def _print_made(rows: list[ComparisonRow]) -> None:
     """Prints what made each row, without columns that are empty for all of them."""
     made = [
         {
@@ -163,7 +178,6 @@ def _print_made(rows: list[ComparisonRow], hour_price: float) -> None:
             "pooling": row.pooling,
             "precision": row.precision,
             "encoder's fine-tune": "" if row.encoder_device_s is None else duration(row.encoder_device_s),
-            "price": "" if (price := price_of(row.device_s, hour_price)) is None else f"{price:,.2f}",
             "trained with": ", ".join(row.details),
         }
         for row in rows

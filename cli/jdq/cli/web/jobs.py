@@ -21,9 +21,8 @@ from jdq.cli.jobs.summary import details
 from jdq.cli.jobs.usage import NAMES, usage_table, used
 from jdq.cli.jobs.waiting import explained
 from jdq.cli.output import clock, duration
-from jdq.cli.short_jobs import OUTPUT
 from jdq.store.job_files import JobFiles
-from jdq.worker.queue.contract import KINDS, NOBODY, JobState
+from jdq.worker.queue.contract import KINDS, NOBODY, OUTPUT, JobState
 
 if TYPE_CHECKING:
     from starlette.requests import Request

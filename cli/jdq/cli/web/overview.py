@@ -16,9 +16,7 @@ from jdq.cli.jobs.overview import (
     WORKER_COLUMNS,
     Overview,
     Throughput,
-    pending_chunks,
-    queue_line,
-    tokens_of,
+    queue_text,
     worker_row,
 )
 from jdq.cli.output import size
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 SAMPLE_S = 5.0
 SAMPLES = 720
-# The share of its time that the observer may spend on reading the open jobs.
+# The share of its time that the observer may spend on counting the open jobs.
 READING = 0.05
 
 
@@ -56,7 +54,7 @@ class Observer:
         self._thread = Thread(target=self._run, daemon=True)
         self._throughput = Throughput(SAMPLES)
         self._pending: dict[Queue, deque[float]] = {queue: deque(maxlen=SAMPLES) for queue in QUEUES}
-        self._now = dict.fromkeys(QUEUES, "")
+        self._now: dict[Queue, str] = dict.fromkeys(QUEUES, "")
         self.problem = ""
 
     def start(self) -> None:
@@ -78,14 +76,14 @@ class Observer:
     def observe(self, at: float) -> None:
         """Reads once, at this moment in seconds. Raises BrokerUnreachable, RedisError."""
         jobbook = self._client.jobbook
-        jobs = jobbook.open_jobs()
-        overview = Overview(jobs=jobs, workers=jobbook.workers())
+        (groups, live_tokens), workers = jobbook.survey(), jobbook.workers()
         for queue, values in self._pending.items():
-            values.append(pending_chunks(queue, jobs))
+            mine = [group for group in groups if group.queue == queue]
+            pending, leased = sum(of.pending + of.delayed for of in mine), sum(of.leased for of in mine)
+            values.append(pending)
+            self._now[queue] = queue_text(queue, pending, leased, workers)
         # The counts of jobs that end between two readings are in the totals.
-        live = tokens_of(jobs) - sum(job.counts.get("tokens", 0) for job in jobs)
-        self._throughput.add(at, jobbook.totals().get("tokens", 0) + live)
-        self._now = {queue: queue_line(queue, overview).partition(": ")[2] for queue in QUEUES}
+        self._throughput.add(at, jobbook.totals().get("tokens", 0) + live_tokens)
 
     def _run(self) -> None:
         pause = 0.0

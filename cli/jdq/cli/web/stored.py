@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from jdq.cli.client import Client
 from jdq.cli.store import DATASET_COLUMNS, SPACE_COLUMNS, dataset_row, space_row
-from jdq.cli.trained.compare import REST, SCORES, flat, rest_of, score_lines
+from jdq.cli.trained.compare import SCORES, flat, rest_headings, rest_of, score_lines
 from jdq.cli.trained.listing import COLUMNS, row, summaries
 from jdq.store.maintenance.listing import list_store
 from jdq.store.trained import Heads, Models
@@ -32,8 +32,10 @@ SORTED_BY = {
     "time": "wall_time_s",
     "device": "device_s",
     "computed": "computed",
+    "tokens": "tokens",
     "reused": "reused",
     "seed": "seed",
+    "price": "price",
     "encoder": "encoder",
 }
 
@@ -98,7 +100,7 @@ def _span(interval: Sequence[float] | None) -> str:
 
 def dataset(client: Client, request: Request) -> dict[str, Any]:
     """The comparison of the dataset's heads and fine-tunes, sorted and filtered as the address says."""
-    name = request.path_params["dataset"]
+    name, hour_price = request.path_params["dataset"], client.config.device_hour_price
     sort, wanted = (request.query_params.get(each, "") for each in ("sort", "with"))
     try:
         comparison = compare_dataset(client.store, name)
@@ -110,8 +112,11 @@ def dataset(client: Client, request: Request) -> dict[str, Any]:
         "title": name,
         "wanted": wanted,
         "sort": sort,
-        "headings": [_heading(heading, sort, wanted) for heading in (*SCORES, *REST, "encoder", "trained with")],
-        "rows": [_cells(line) for line in _sorted(lines, sort)],
+        "headings": [
+            _heading(heading, sort, wanted)
+            for heading in (*SCORES, *rest_headings(hour_price), "encoder", "trained with")
+        ],
+        "rows": [_cells(line, hour_price) for line in _sorted(lines, sort, hour_price)],
         "heads": HEADS,
         "metrics": SEARCHED_BY,
         "metric": BEST_BY,
@@ -131,22 +136,22 @@ def _heading(heading: str, sort: str, wanted: str) -> tuple[str, str, str]:
     return heading, "?" + urlencode(query), order
 
 
-def _sorted(lines: list[ComparisonRow], sort: str) -> list[ComparisonRow]:
+def _sorted(lines: list[ComparisonRow], sort: str, hour_price: float) -> list[ComparisonRow]:
     """By the heading, after a minus downwards; what has no value is last. As they are where `sort` is no heading."""
     key = SORTED_BY.get(sort.removeprefix("-"))
     if key is None:
         return lines
-    values = [(flat(line)[key], line) for line in lines]
+    values = [(flat(line, hour_price)[key], line) for line in lines]
     known = sorted((pair for pair in values if pair[0] is not None), key=lambda pair: pair[0], reverse=sort[0] == "-")
     return [line for _, line in known] + [line for value, line in values if value is None]
 
 
-def _cells(line: ComparisonRow) -> dict[str, Any]:
+def _cells(line: ComparisonRow, hour_price: float) -> dict[str, Any]:
     values, below, *_ = score_lines(line, marked=not line.comparable)
     return {
         "link": "" if line.id == FLOOR else f"/trained/{line.id}",
         "name": values[0],
         "below": " ".join(filter(None, (below[0].strip(), line.why))),
         "scores": list(zip(values[1:], below[1:], strict=True)),
-        "rest": [*rest_of(line), line.encoder, ", ".join(line.details)],
+        "rest": [*rest_of(line, hour_price), line.encoder, ", ".join(line.details)],
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from jdq.store.datasets.contents import RECORD
 from jdq.store.datasets.importing import (
     VERSION_DIGITS,
     AfterBlock,
@@ -21,8 +20,15 @@ from jdq.store.datasets.importing import (
     temporary_folder,
 )
 from jdq.store.datasets.names import VERSION, NameTaken, UnknownDataset, check_name, check_version, name_from
-from jdq.store.datasets.records import DamagedDataset, DatasetRecord, ImportRecord, RemovedDataset, now_after
-from jdq.store.datasets.side_files import IMPORTS
+from jdq.store.datasets.records import (
+    IMPORTS,
+    RECORD,
+    DamagedDataset,
+    DatasetRecord,
+    ImportRecord,
+    RemovedDataset,
+    now_after,
+)
 from jdq.store.datasets.version import DatasetVersion
 from jdq.store.errors import StoreError, read_each
 from jdq.store.files.publish import remove, sync

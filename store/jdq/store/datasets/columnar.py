@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import fork_lock
+from jdq.store.keys import places_by_owner
 
 TAIL_BYTES = 8  # the length of the metadata, and "PAR1"
 
@@ -73,53 +74,33 @@ class TableFile:
         self.n_rows: int = metadata.num_rows
         self.columns: tuple[str, ...] = tuple(metadata.schema.to_arrow_schema().names)
         self._lock = fork_lock()
-        self._last: tuple[str, int, list[str]] | None = None
+        self._last: tuple[str, int, np.ndarray] | None = None
 
-    def read(self, column: str, start: int, stop: int) -> list[str]:
-        """The cells of rows start to stop."""
-        texts: list[str] = []
-        first, last = np.searchsorted(self._first_rows, (start, stop - 1), side="right") - 1
-        for group in range(first, last + 1) if start < stop else ():
-            begin = int(self._first_rows[group])
-            texts += self._group(column, group)[max(start - begin, 0) : stop - begin]
-        return texts
-
-    def pick(self, column: str, rows: Rows) -> list[str]:
+    def cells(self, column: str, rows: Rows) -> list[str]:
         """The cells of these rows, in the given order; only their row groups are read."""
-        groups = np.searchsorted(self._first_rows, rows, side="right") - 1
-        texts = [""] * len(rows)
-        for group in np.unique(groups):
-            cells = self._group(column, int(group))
-            for place in np.flatnonzero(groups == group).tolist():
-                texts[place] = cells[int(rows[place] - self._first_rows[group])]
+        cells = np.empty(len(rows), dtype=object)
+        for group, places in places_by_owner(np.searchsorted(self._first_rows, rows, side="right") - 1):
+            cells[places] = self._group(column, group)[rows[places] - self._first_rows[group]]
+        texts: list[str] = cells.tolist()
         return texts
-
-    def read_all(self, columns: Sequence[str]) -> Any:
-        """These columns of all rows, as a pyarrow Table."""
-        with self._lock:
-            return _complete(self._file.read(columns=list(columns), use_threads=False), self.n_rows)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Any]:
         """These columns of each row group in turn, as pyarrow Tables."""
         for group in range(len(self._first_rows) - 1):
             yield self._read_group(group, columns)
 
-    def _group(self, column: str, group: int) -> list[str]:
+    def _group(self, column: str, group: int) -> np.ndarray:
         last = self._last
-        if last is not None and last[:2] == (column, group):
-            return last[2]
-        cells = self._read_group(group, [column]).column(0).to_pylist()
-        self._last = (column, group, cells)
-        return self._last[2]
+        if last is None or last[:2] != (column, group):
+            cells = self._read_group(group, [column]).column(0).to_numpy()
+            self._last = last = (column, group, cells)
+        return last[2]
 
     def _read_group(self, group: int, columns: Sequence[str]) -> Any:
-        rows = int(self._first_rows[group + 1] - self._first_rows[group])
         with self._lock:
-            return _complete(self._file.read_row_group(group, columns=list(columns), use_threads=False), rows)
-
-
-def _complete(table: Any, rows: int) -> Any:
-    """`table`, if it has so many rows: the checksum of a page does not cover the header that counts its cells."""
-    if table.num_rows != rows:
-        raise OSError(f"{table.num_rows} of {rows} rows were read")
-    return table
+            table = self._file.read_row_group(group, columns=list(columns), use_threads=False)
+        # The checksum of a page does not cover the header that counts its cells.
+        rows = self._first_rows[group + 1] - self._first_rows[group]
+        if table.num_rows != rows:
+            raise OSError(f"{table.num_rows} of {rows} rows were read")
+        return table

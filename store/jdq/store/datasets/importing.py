@@ -12,17 +12,34 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from jdq.store.datasets.columnar import footer_digest
-from jdq.store.datasets.contents import RECORD, TABLE, write_contents
-from jdq.store.datasets.records import DatasetRecord, ImportRecord, now_after
-from jdq.store.datasets.side_files import IMPORTS, put
-from jdq.store.files.digests import indented, to_json
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jdq.store.datasets.columnar import footer_digest, table_writer
+from jdq.store.datasets.records import (
+    IMPORTS,
+    KEYS,
+    N_BYTES,
+    RECORD,
+    TABLE,
+    DatasetRecord,
+    FileRecord,
+    ImportRecord,
+    now_after,
+    put,
+)
+from jdq.store.files.digests import file_digest, indented, to_json
 from jdq.store.files.publish import make_folder, publish, sync
+from jdq.store.keys import KEY_BYTES, keys_of_bytes, repeats
 from jdq.store.table import SourceFile, Table
+from jdq.store.table.chunk import as_numbers
+from jdq.store.table.digest import RecordDigest
 from jdq.store.table.rows import Block
 
 IMPORTING = ".importing-"
 VERSION_DIGITS = 12
+WRITE_BYTES = 1 << 20
 
 AfterBlock = Callable[[int], None]
 
@@ -30,25 +47,64 @@ AfterBlock = Callable[[int], None]
 def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -> tuple[DatasetRecord, ImportRecord]:
     """Write the table's files and its record durably into the empty `folder`.
 
-    Raises TableError for a fault of the table, and OSError.
+    Memory grows by 20 bytes per row: a .npy file begins with its shape, which is known only at the end. Raises
+    TableError for a fault of the table, and OSError.
     """
-    columns, names = table.columns, table.names
-    contents = write_contents(folder, names, columns.text, columns.label, _counted(table, after_block))
-    totals = table.totals
+    digest, keys, n_bytes = _write_table(folder, table, after_block)
+    columns, totals = table.columns, table.totals
+    _write_array(folder / KEYS, keys)
+    _write_array(folder / N_BYTES, n_bytes)
     record = DatasetRecord(
-        digest=contents.digest,
-        columns=names,
+        digest=digest,
+        columns=table.names,
         text_column=columns.text,
         label_column=columns.label,
-        n_rows=contents.n_rows,
-        n_texts=contents.n_texts,
-        n_unlabelled=totals.n_unlabelled if columns.label is not None else contents.n_rows,
+        n_rows=len(keys),
+        n_texts=int(np.count_nonzero(~repeats(keys))),
+        n_unlabelled=totals.n_unlabelled if columns.label is not None else len(keys),
         classes=dict(sorted(totals.classes.items())),
-        files=contents.files,
+        files={name: _durable(folder / name) for name in (TABLE, KEYS, N_BYTES)},
         footer=footer_digest(folder / TABLE),
     ).with_digest()
     publish(folder / RECORD, indented(record))
     return record, import_record(table)
+
+
+def _write_table(folder: Path, table: Table, after_block: AfterBlock | None) -> tuple[str, np.ndarray, np.ndarray]:
+    """Write table.parquet; the table's digest, the texts' keys (rows, 16) and their sizes in bytes (rows,)."""
+    # Whatever file, encoding or delimiter the table came in, its digest is over this record, and one per row.
+    digest = RecordDigest()
+    digest.add(["jdq-dataset-1", table.columns.text, table.columns.label or "", *table.names])
+    text, keys, n_bytes = table.names.index(table.columns.text), bytearray(), bytearray()
+    # pyarrow writes each column of a row group by itself, which may be a few bytes.
+    file = (folder / TABLE).open("xb", buffering=WRITE_BYTES)
+    writer = table_writer(file, table.names)
+    try:
+        for block in _counted(table, after_block):
+            lengths = np.column_stack([as_numbers(pc.binary_length(column)) for column in block]).astype("<u4")
+            digest.add_columns(block, lengths)
+            keys += keys_of_bytes(block[text].cast(pa.binary()).to_pylist())
+            n_bytes += lengths[:, text].tobytes()
+            writer.write_table(pa.Table.from_arrays(list(block), schema=writer.schema), row_group_size=len(lengths))
+    except BaseException:
+        with contextlib.suppress(OSError), file:  # an error of closing must not hide the first
+            writer.close()
+        raise
+    writer.close()
+    file.close()
+    return digest.hexdigest(), np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES), np.frombuffer(n_bytes, "<u4")
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with path.open("xb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data.cast("B") if array.size else b"")  # np.save tells no reason when it fails
+
+
+def _durable(path: Path) -> FileRecord:
+    """Make the finished file durable; its size and digest."""
+    sync(path)
+    return FileRecord(size_bytes=path.stat().st_size, blake2b=file_digest(path))
 
 
 def _counted(table: Table, after_block: AfterBlock | None) -> Iterator[Block]:

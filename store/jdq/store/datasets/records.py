@@ -1,19 +1,25 @@
-"""The JSON files of a dataset version."""
+"""The JSON files of a dataset version: `dataset.json`, and those in `imports/`, `spaces/` and `splits/`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from jdq.store.errors import StoreError
-from jdq.store.files.digests import digest_of
+from jdq.store.errors import StoreError, StoreFormatError
+from jdq.store.files.digests import UnreadableFile, digest_of, read_json
+from jdq.store.files.publish import Content, publish, replace
 from jdq.store.table import SourceFile
 
 FORMAT_VERSION = 1
+TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
+IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 @dataclass(eq=False)
@@ -120,12 +126,64 @@ class SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
 
     label_column: str
     name: str
-    digest: str
+    digest: Digest
     rows: int
     fields: dict[str, Any]
+
+
+KINDS: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}
 
 
 def now_after(last: datetime | None) -> datetime:
     """The time, but later than `last`: the record written last is the newest, even where machines' clocks differ."""
     now = datetime.now(UTC)
     return now if last is None else max(now, last + timedelta(microseconds=1))
+
+
+def put(path: Path, data: Content, *, overwrite: bool = False) -> None:
+    """Write `path`, in a folder of a version. Raises RemovedDataset: it is never made again by a late file."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        (replace if overwrite else publish)(path, data, make_folders=False)
+    except FileNotFoundError:
+        raise RemovedDataset(path.parent.parent) from None
+
+
+def read_dataset_record(path: Path) -> DatasetRecord:
+    """The record of the version in the folder `path`; its files have the recorded sizes.
+
+    Raises DamagedDataset, RemovedDataset, and StoreFormatError for a version that a newer jdq wrote.
+    """
+    try:
+        head = read_json(path / RECORD, _Head)
+        if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
+            raise StoreFormatError(
+                f"{path / RECORD} is of format {head.format} {head.format_version}; this jdq reads jdq-dataset up to "
+                f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
+            )
+        record = read_json(path / RECORD, DatasetRecord)
+    except (FileNotFoundError, UnreadableFile) as error:
+        raise fault(path, f"{RECORD}: {error}") from None
+    if record != record.with_digest():
+        raise fault(path, f"{RECORD} has changed since it was written")
+    if not record.digest.startswith(path.name) or record.text_column not in record.columns:
+        raise fault(path, f"{RECORD} is of another version: {record.digest}")
+    _check_sizes(path, record.files)
+    return record
+
+
+class _Head(msgspec.Struct):
+    format: str
+    format_version: int
+
+
+def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
+    if set(files) != {TABLE, KEYS, N_BYTES}:
+        raise fault(path, f"{RECORD} names the files {sorted(files)}")
+    for name, written in files.items():
+        try:
+            size = (path / name).stat().st_size
+        except OSError as error:
+            raise fault(path, f"{name}: {error.strerror}") from None
+        if size != written.size_bytes:
+            raise fault(path, f"{name} has {size} bytes, {written.size_bytes} were written")

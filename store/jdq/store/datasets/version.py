@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,13 +15,25 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jdq.store.datasets.columnar import TableFile, footer_digest
-from jdq.store.datasets.contents import KEYS, N_BYTES, RECORD, TABLE, read_dataset_record
 from jdq.store.datasets.names import InvalidName
-from jdq.store.datasets.records import ImportRecord, SpaceRecord, fault, now_after
-from jdq.store.datasets.side_files import DIGEST, IMPORTS, SPACES, put, unreadable
+from jdq.store.datasets.records import (
+    IMPORTS,
+    KEYS,
+    KINDS,
+    N_BYTES,
+    RECORD,
+    SPACES,
+    TABLE,
+    ImportRecord,
+    SpaceRecord,
+    fault,
+    now_after,
+    put,
+    read_dataset_record,
+)
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.errors import StoreError, read_each
-from jdq.store.files.digests import file_digest, read_json, to_json
+from jdq.store.files.digests import file_digest, read_array, read_json, to_json
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_CHARACTERS = 1000
+DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
 class NoLabels(StoreError):
@@ -83,12 +97,15 @@ class DatasetVersion:
         """Like `texts`, but of any column."""
         self._check_column(column)
         if rows is None or isinstance(rows, slice):
-            start, stop, step = (rows or slice(None)).indices(self.n_rows)
-            if step == 1:
-                with self._reading():
-                    return self._table.read(column, start, stop)
-            rows = np.arange(start, stop, step)
-        return self._pick(column, np.asarray(rows, dtype=np.int64))
+            wanted = np.arange(self.n_rows)[rows or slice(None)]
+        else:
+            wanted = np.asarray(rows, dtype=np.int64)
+            if wanted.ndim != 1:
+                raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {wanted.shape}")
+            if wanted.size and (wanted.min() < 0 or wanted.max() >= self.n_rows):
+                raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; not {wanted.min()} to {wanted.max()}")
+        with self._reading():
+            return self._table.cells(column, wanted)
 
     def keys(self) -> npt.NDArray[np.uint8]:
         """The text key of each row: shape (n_rows, 16), memory-mapped; its digest is checked once."""
@@ -104,8 +121,7 @@ class DatasetVersion:
         `missing="keep"` gives "" (or the cell's white space) for a row without a label. Raises NoLabels, UnknownColumn.
         """
         column = self._label_column(column)
-        with self._reading():
-            values: list[str] = self._table.read_all([column]).column(0).to_pylist()
+        values = self.cells(column)
         if (longest := max(map(len, values), default=0)) > LABEL_CHARACTERS:
             fact = f"column {column!r} of {self.name} has a cell of {longest} characters: it is not a label column"
             raise NoLabels(fact + self._other_columns(column))
@@ -161,7 +177,8 @@ class DatasetVersion:
 
     def unreadable(self) -> dict[Path, StoreError]:
         """The files of `imports/`, `spaces/` and `splits/` that cannot be read, and why."""
-        return unreadable(self.path)
+        paths = [path for name in KINDS for path in sorted((self.path / name).glob("[0-9a-f]*.*"))]
+        return read_each(paths, _read_side_file)[1]
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -199,14 +216,6 @@ class DatasetVersion:
             return f"cannot be read: {error.strerror}"
         return "" if same else "has changed since it was written"
 
-    def _pick(self, column: str, rows: npt.NDArray[np.int64]) -> list[str]:
-        if rows.ndim != 1:
-            raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {rows.shape}")
-        if rows.size and (rows.min() < 0 or rows.max() >= self.n_rows):
-            raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; not {rows.min()} to {rows.max()}")
-        with self._reading():
-            return self._table.pick(column, rows)
-
     def _check_column(self, column: str) -> None:
         if column not in self.columns:
             raise UnknownColumn(f"no column {column!r} in dataset {self.name}; it has: {listed(self.columns)}")
@@ -223,3 +232,7 @@ class DatasetVersion:
         command = ["jdq", "submit", "train-head", self.name, "--label-column"]
         choose = f"\n  try: {shlex.join([*command, others[0]])}" if others else ""
         return f"; it has: {listed(self.columns)}{choose}"
+
+
+def _read_side_file(path: Path) -> object:
+    return read_array(path) if path.suffix == ".npy" else read_json(path, KINDS[path.parent.name])

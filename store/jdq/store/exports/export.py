@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.exports.lasting_file import LastingFile
 from jdq.store.extracted import ExtractedDataset
-from jdq.store.files.lasting_file import writing_hdf5
 from jdq.store.files.publish import replace
 from jdq.store.table.options import columns as listed
 
@@ -37,8 +36,9 @@ def export(
 ) -> None:
     """Write features, labels (where the dataset has them) and texts in row order to `path`, all or nothing.
 
-    `.h5`: /features (rows, dim), /labels and /texts, UTF-8. `.npz`: the same as numpy arrays, features in
-    the storage dtype. `.parquet`: one column each. HDF5 and Parquet get float32, which every reader of them knows.
+    `.h5`: /features (rows, dim), /labels and /texts, UTF-8. `.npz`: the same as numpy arrays, features in the storage
+    dtype; all in memory, as they will be where they are read. `.parquet`: one column each. HDF5 and Parquet get
+    float32, which every reader of them knows.
     `after_block` is called with the rows done so far.
     Raises CannotExport, CannotWrite, MissingFeatures, DamagedShard.
     """
@@ -61,7 +61,9 @@ def export(
 def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
     import h5py
 
-    with writing_hdf5(file) as (h5, raise_failure):
+    lasting = LastingFile(file)
+    # Older tools read such files.
+    with h5py.File(lasting, "w", libver=("v108", "v110")) as h5:
         h5.attrs.update(_origin(table, label_column))
         features = h5.create_dataset("features", (len(table), table.space.definition.dim), "<f4")
         texts = h5.create_dataset("texts", (len(table),), h5py.string_dtype())
@@ -70,8 +72,9 @@ def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | No
         for start, stop in _blocks(table):
             features[start:stop] = table.features[start:stop]
             texts[start:stop] = table.version.texts(slice(start, stop))
-            raise_failure()
+            lasting.raise_failure()
             after_block(stop)
+    lasting.raise_failure()
 
 
 def _write_npz(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:
@@ -80,20 +83,11 @@ def _write_npz(table: ExtractedDataset, file: IO[bytes], label_column: str | Non
         raise CannotExport(
             f"{len(table)} texts of up to {longest} bytes are too much for a numpy array; use .h5 or .parquet"
         )
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        dtype = np.dtype(table.space.definition.storage_dtype)
-        with archive.open("features.npy", "w", force_zip64=True) as member:
-            header = {"descr": dtype.str, "fortran_order": False, "shape": table.features.shape}
-            np.lib.format.write_array_header_2_0(member, header)
-            for start, stop in _blocks(table):
-                member.write(np.ascontiguousarray(table.features[start:stop]).data)
-                after_block(stop)
-        columns = {"texts": np.array(table.texts(), dtype=np.str_)}
-        if label_column is not None:
-            columns["labels"] = table.labels(label_column)
-        for name, column in columns.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, column, allow_pickle=False)
+    arrays: dict[str, Any] = {"features": table.features[:], "texts": np.array(table.texts(), dtype=np.str_)}
+    if label_column is not None:
+        arrays["labels"] = table.labels(label_column)
+    np.savez(file, **arrays)
+    after_block(len(table))
 
 
 def _write_parquet(table: ExtractedDataset, file: IO[bytes], label_column: str | None, after_block: AfterBlock) -> None:

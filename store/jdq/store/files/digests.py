@@ -6,6 +6,7 @@ for the digest's 32 digits. An array's file (.npy) ends in the same text, over a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -115,16 +116,24 @@ def to_json(value: Mapping[str, Any] | msgspec.Struct) -> bytes:
     return set_digest(indented(msgspec.to_builtins(value, str_keys=True) | {"self_digest": UNSET}))
 
 
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What may fail to read the file raises FileNotFoundError or UnreadableFile."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    # Not only ValueError: numpy reads the header of an array with Python's own tokenizer.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, msgspec.MsgspecError) as error:
+        raise UnreadableFile(path, _fact(error)) from error
+
+
 def read_json(path: Path, kind: type[T]) -> T:
     """The object in a JSON file. Raises FileNotFoundError, and UnreadableFile where it is not as written."""
-    try:
+    with _reading(path):
         data = path.read_bytes()
         check_digest(data)
         value = msgspec.json.decode(data, type=kind)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
-        raise UnreadableFile(path, _fact(error)) from error
     if isinstance(value, dict):
         value.pop("self_digest", None)
     return value
@@ -139,16 +148,11 @@ def array_pieces(array: np.ndarray) -> list[bytes | memoryview]:
 
 def read_array(path: Path) -> np.ndarray:
     """The array in a .npy file, mapped, its digest checked. Raises FileNotFoundError, UnreadableFile."""
-    try:
+    with _reading(path):
         end = _checked_end(path)
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         if int(getattr(array, "offset", end - array.nbytes)) + array.nbytes != end:
             raise ValueError(f"its header says {array.shape} of {array.dtype}, which is not its size")
-    except FileNotFoundError:
-        raise
-    # Not only ValueError: numpy reads the header with Python's own tokenizer.
-    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
-        raise UnreadableFile(path, _fact(error)) from error
     return array
 
 

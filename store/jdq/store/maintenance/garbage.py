@@ -17,12 +17,12 @@ import numpy as np
 from jdq.store.datasets.importing import IMPORTING
 from jdq.store.errors import DamagedShard, StoreError
 from jdq.store.files.publish import REMOVED, is_partial, sync
+from jdq.store.keys import places_by_owner
 from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
 from jdq.store.spaces.quarantine import removal_lock
-from jdq.store.spaces.rows import places_by_owner
 from jdq.store.store import Store, is_unfinished_space
 
 # A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from jdq.store.datasets import DatasetVersion
-from jdq.store.datasets.side_files import IMPORTS
+from jdq.store.datasets.records import IMPORTS
 from jdq.store.errors import CannotRead, DamagedShard, StoreError, read_each
 from jdq.store.files.digests import UnreadableFile
 from jdq.store.files.publish import replace

@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 
 from jdq.store.errors import DamagedShard
-from jdq.store.keys import KEY_BYTES, Keys, repeats
+from jdq.store.keys import KEY_BYTES, Keys, places_by_owner, repeats
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.rows import places_by_owner
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_forms
 
@@ -41,7 +40,7 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     """Merge the shards of less than half `target_bytes`, each row once, while others read and write.
 
     `order`: the text keys of the datasets, whose rows will then be adjacent; rows in none of them come last. Nothing is
-    removed. Damaged shards are reported and kept. Memory: a few times `target_bytes`, and one byte per row.
+    removed. Damaged shards are reported and kept. Memory: a few times `target_bytes`.
     """
     space.index.refresh()
     owned = space.index.owned()
@@ -50,22 +49,14 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     row_bytes = sum(form.size_bytes for form in array_forms(1, space.definition).values())
     shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
     small = (sizes > 0) & (sizes * 2 < shard_rows)
-    first = np.cumsum(np.where(small, sizes, 0))
-    work = _Compaction(
-        space,
-        small,
-        (sizes > 0) & ~small,
-        max(int(shard_rows), 1),
-        first=np.concatenate([[0], first[:-1]]),
-        taken=np.zeros(first[-1:].sum(), dtype=bool),
-    )
+    work = _Compaction(space, small, (sizes > 0) & ~small, max(int(shard_rows), 1))
     if np.count_nonzero(small) > 1:
         for keys in order:
             work.take(keys)
         for number in np.flatnonzero(small).tolist():
             work.take_all(number)
-        work.finish()
-    merged = tuple(sorted(space.index.names[number] for number in work.merged))
+        work.publish()
+    merged = tuple(sorted(work.merged.difference(work.published)))
     keep_owned(space, owned, merged)
     return CompactReport(
         space=space.digest,
@@ -78,22 +69,20 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
 
 @dataclass(slots=True)
 class _Compaction:
-    """Collects rows of the small shards, and publishes as many at a time as a new shard has."""
+    """Collects keys of the small shards, and publishes the rows of as many at a time as a new shard has."""
 
     space: Space
+    # By number in the index.
     small: Mask
     large: Mask
     shard_rows: int
-    # By number: where the rows of a small shard begin among those of all small shards, and which of all were taken.
-    first: Positions
-    taken: Mask
-    waiting: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    merged: set[int] = field(default_factory=set)
+    waiting: Keys = field(default_factory=lambda: np.zeros((0, KEY_BYTES), dtype=np.uint8))
+    merged: set[str] = field(default_factory=set)
     published: list[str] = field(default_factory=list)
     rows: int = 0
 
     def take(self, keys: Keys) -> None:
-        """Take the rows of these keys that are in a small shard, in no large one, and not taken yet."""
+        """Take those of the keys that are in a small shard and in no large one, each once."""
         index = self.space.index
         for start in range(0, len(keys), BLOCK_KEYS):
             block = np.ascontiguousarray(keys[start : start + BLOCK_KEYS])
@@ -101,15 +90,10 @@ class _Compaction:
             large = index.alive()
             large[: len(self.large)] &= self.large
             block = block[index.locate(block, large)[0] < 0]
-            owners, rows = index.locate(block, np.pad(self.small, (0, len(large) - len(self.small))))
-            found = (self.first[owners] + rows)[owners >= 0]
-            found, places = np.unique(found, return_index=True)
-            found = found[np.argsort(places)]
-            found = found[~self.taken[found]]
-            self.taken[found] = True
-            self.waiting = np.concatenate([self.waiting, found])
+            waiting = np.concatenate([self.waiting, block[self._locate_small(block)[0] >= 0]])
+            self.waiting = waiting[~repeats(waiting)]
             while len(self.waiting) >= self.shard_rows:
-                self._publish()
+                self.publish()
 
     def take_all(self, number: int) -> None:
         """Take what is left of a small shard."""
@@ -120,47 +104,39 @@ class _Compaction:
         except DamagedShard as damage:
             self._forget(number, damage)
 
-    def finish(self) -> None:
-        """Publish the rest, unless all that there was came from one shard."""
-        if len(self.waiting) and (self.published or len(np.unique(self._owners(self.waiting))) > 1):
-            self._publish()
-
-    def _owners(self, found: Positions) -> Positions:
-        return np.searchsorted(self.first, found, side="right") - 1
-
-    def _publish(self) -> None:
-        """Put the rows that have waited longest."""
-        found, self.waiting = self.waiting[: self.shard_rows], self.waiting[self.shard_rows :]
+    def publish(self) -> None:
+        """Put the rows of the keys that have waited longest."""
+        keys, self.waiting = self.waiting[: self.shard_rows], self.waiting[self.shard_rows :]
+        owners, rows = self._locate_small(keys)
         definition = self.space.definition
-        keys = np.empty((len(found), KEY_BYTES), dtype=np.uint8)
-        features = np.empty((len(found), definition.dim), dtype=definition.storage_dtype)
-        n_tokens = np.empty(len(found), dtype=np.uint32)
-        kept, producers = np.zeros(len(found), dtype=bool), []
-        for owner, places in places_by_owner(self._owners(found)):
-            rows = found[places] - self.first[owner]
+        features = np.empty((len(keys), definition.dim), dtype=definition.storage_dtype)
+        n_tokens = np.empty(len(keys), dtype=np.uint32)
+        kept, producers = np.zeros(len(keys), dtype=bool), []
+        for owner, places in places_by_owner(owners):
             try:
                 shard = self.space.examine(owner)
-                # All three of one row, so that they belong together whatever the index says.
-                keys[places] = shard.keys[rows]
-                features[places], n_tokens[places] = shard.features[rows], shard.n_tokens[rows]
+                found = np.minimum(rows[places], shard.header.rows - 1)
+                features[places], n_tokens[places] = shard.features[found], shard.n_tokens[found]
             except FileNotFoundError:
                 continue  # replaced by another compaction, or in quarantine
             except DamagedShard as damage:
                 self._forget(owner, damage)
                 continue
-            kept[places] = True
+            kept[places] = (shard.keys[found] == keys[places]).all(axis=1)
             producers.append(msgspec.json.decode(shard.header.producer, type=dict[str, str]))
-            self.merged.add(owner)
-        # A key that is in two small shards may have been found in each of them.
-        kept[kept] = ~repeats(keys[kept])
+            self.merged.add(shard.path.stem)
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
             self.published.append(put)
             self.rows += int(np.count_nonzero(kept))
 
+    def _locate_small(self, keys: Keys) -> tuple[Positions, Positions]:
+        index = self.space.index
+        return index.locate(keys, np.pad(self.small, (0, len(index.names) - len(self.small))))
+
     def _forget(self, number: int, damage: DamagedShard) -> None:
         self.small[number] = False
-        self.merged.discard(number)
+        self.merged.discard(damage.path.stem)
         self.space.index.forget(damage)
 
 

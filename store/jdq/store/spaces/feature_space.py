@@ -12,13 +12,13 @@ from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFe
 from jdq.store.files.digests import UnreadableFile, read_json
 from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
-from jdq.store.keys import Keys, checked_keys, repeats
+from jdq.store.keys import Keys, checked_keys, places_by_owner, repeats
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, shard_names
 from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
-from jdq.store.spaces.rows import FeatureRows, places_by_owner
+from jdq.store.spaces.rows import FeatureRows
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features, ShardImage, Tokens, encode_shard
 
@@ -76,7 +76,7 @@ class Space:
     def read(self, keys: npt.ArrayLike) -> Features:
         """(n, dim) in memory, in the order of `keys`, repeats allowed. Raises MissingFeatures or DamagedShard."""
         key_rows = checked_keys(keys)
-        for _ in range(ATTEMPTS):
+        while True:
             rows = self.rows(key_rows)
             try:
                 block = rows[:]
@@ -84,7 +84,6 @@ class Space:
                 self._forget(damage)
                 continue
             return block if block.flags.writeable else block.copy()
-        raise _changing(self.path)
 
     def rows(self, keys: npt.ArrayLike) -> FeatureRows:
         """The rows of `keys` as one memory-mapped array, in their order. Raises MissingFeatures or DamagedShard.
@@ -149,7 +148,7 @@ class Space:
     def _publish(self, path: Path, image: ShardImage) -> None:
         for _ in range(ATTEMPTS):
             try:
-                if publish(path, image.write):
+                if publish(path, image.pieces()):
                     return
             except OSError as error:
                 raise CannotWrite.by(error, path) from error
@@ -188,7 +187,7 @@ class Space:
             if _have(shards, owners, rows, keys):
                 return shards, owners, rows
             self.index.rebuild()
-        raise _changing(self.path)
+        raise StoreFormatError(f"feature space {self.path} changed {ATTEMPTS} times while it was read; read it again")
 
     def _forget(self, damage: DamagedShard) -> None:
         """Treat the damaged shard as missing from now on."""
@@ -214,10 +213,6 @@ def _read_definition(path: Path) -> FeatureSpace:
     if definition.digest != path.name:
         raise StoreFormatError(f"{file} defines feature space {definition.digest}, not that of its folder name{REPAIR}")
     return definition
-
-
-def _changing(path: Path) -> StoreFormatError:
-    return StoreFormatError(f"feature space {path} changed {ATTEMPTS} times while it was read; read it again")
 
 
 def _have(shards: Sequence[MappedShard], owners: Positions, rows: Positions, keys: Keys) -> bool:

@@ -106,7 +106,12 @@ class Index:
             existing = shard_names(self._shards)
             self._indexed &= existing
             self._fresh = True
-            if new := existing - self._indexed - self._still_unreadable(existing):
+            self._unreadable = {
+                name: (identity, fact)
+                for name, (identity, fact) in self._unreadable.items()
+                if name in existing and identity == current_identity(self._shards / f"{name}.h5")
+            }
+            if new := existing - self._indexed - self._unreadable.keys():
                 self._read_cache(new)
                 self._read_shards(new - self._indexed)
                 self._tidy()
@@ -137,15 +142,6 @@ class Index:
     def unreadable(self) -> dict[str, str]:
         """The shards whose keys could not be read, by name, and why."""
         return {name: fact for name, (_, fact) in self._unreadable.items()}
-
-    def _still_unreadable(self, existing: set[str]) -> set[str]:
-        """The unreadable shards whose files have not changed; the others are forgotten."""
-        self._unreadable = {
-            name: (identity, fact)
-            for name, (identity, fact) in self._unreadable.items()
-            if name in existing and identity == current_identity(self._shards / f"{name}.h5")
-        }
-        return set(self._unreadable)
 
     def _read_cache(self, wanted: set[str]) -> None:
         known = {part.path for part in self._parts}

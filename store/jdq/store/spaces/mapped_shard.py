@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from jdq.store.errors import CannotRead, DamagedShard
+from jdq.store.errors import DamagedShard
 from jdq.store.files.digests import digest_of_blocks, read_blocks
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys
-from jdq.store.spaces.mmap_file import MappedFiles, Placed, map_file
+from jdq.store.spaces.mmap_file import Bytes, MappedFiles
 from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens
-from jdq.store.spaces.validator import NO_DAMAGE, ShardLayout, opened_regular, read_layout
+from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 
 class MappedShard:
@@ -22,13 +22,15 @@ class MappedShard:
     the page cache later are not detected. `first_row` is the position of its features in those of `MappedFiles`.
     """
 
-    def __init__(self, path: Path, layout: ShardLayout, placed: Placed, identity: tuple[int, int]) -> None:
+    def __init__(
+        self, path: Path, layout: ShardLayout, memory: Bytes, first_row: int, identity: tuple[int, int]
+    ) -> None:
         self.path = path
-        self.first_row = placed.first_row
+        self.first_row = first_row
         self.header: ShardHeader = layout.header
         self.identity = identity
         self._layout = layout
-        self._memory, self._mapped, _ = placed
+        self._memory = memory
 
     @cached_property
     def keys(self) -> Keys:
@@ -46,11 +48,6 @@ class MappedShard:
         return self._array("n_tokens")
 
     @property
-    def checked(self) -> bool:
-        """Whether the features have been compared with their digest."""
-        return "features" in self.__dict__
-
-    @property
     def size_bytes(self) -> int:
         """The size of the file."""
         return len(self._memory)
@@ -62,31 +59,29 @@ class MappedShard:
     def _array(self, name: str) -> Column:
         form, start = self._layout.forms[name], self._layout.offsets[name]
         written = getattr(self.header, f"{name}_digest")
-        if (digest := digest_of_blocks(self._blocks(name, start, form.size_bytes), fast=name != "keys")) != written:
+        if (digest := digest_of_blocks(self._blocks(start, form.size_bytes), fast=name != "keys")) != written:
             raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
         array = self._memory[start : start + form.size_bytes].view(form.dtype).reshape(form.shape)
         # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
         return array if array.flags.aligned else array.copy()
 
-    def _blocks(self, name: str, start: int, size: int) -> Iterator[bytes | memoryview]:
-        """The bytes to check: of a mapped file by reading it, because of a bad block a map makes a signal."""
+    def _blocks(self, start: int, size: int) -> Iterator[bytes | memoryview]:
+        """The bytes to check, read from the file: a block that the disk cannot read is a signal in mapped memory."""
         try:
             with opened_regular(self.path) as (fd, status):
-                if self._mapped and identity_of(status) == self.identity:
+                if identity_of(status) == self.identity:
                     yield from read_blocks(fd, start, size)
                     return
         except FileNotFoundError:
             pass  # removed meanwhile: its bytes are still mapped
-        except OSError as error:
-            raise DamagedShard(self.path, f"/{name} cannot be read: {error.strerror or error}") from error
         yield self._memory[start : start + size].data
 
 
 def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | None = None) -> MappedShard:
     """The shard at `path`: its layout is validated, and its keys are compared with its name and their digest.
 
-    It is mapped among `files`, if they are given. Raises FileNotFoundError, and DamagedShard where it is not a sound
-    shard of the feature space `space`.
+    It is mapped among `files`, by default by itself. Raises FileNotFoundError, CannotRead, and DamagedShard where it is
+    not a sound shard of the feature space `space`.
     """
     with opened_regular(path) as (fd, status):
         layout = read_layout(fd, status.st_size, path)
@@ -94,16 +89,9 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
             raise DamagedShard(path, f"it belongs to feature space {layout.header.space}, not {space}")
         if layout.header.keys_digest != path.stem:
             raise DamagedShard(path, f"its keys have the digest {layout.header.keys_digest}, not its name")
-        try:
-            if files is None:
-                placed = Placed(map_file(fd, status.st_size), mapped=True)
-            else:
-                placed = files.add(fd, status.st_size, layout.offsets["features"])
-        except OSError as error:
-            if error.errno in NO_DAMAGE:
-                raise CannotRead.by(error, path) from error
-            raise DamagedShard(path, f"it cannot be read: {error.strerror or error}") from error
-    shard = MappedShard(path, layout, placed, identity_of(status))
+        files = files or MappedFiles(layout.space.dim, layout.space.storage_dtype)
+        memory, first_row = files.add(fd, status.st_size, layout.offsets["features"])
+    shard = MappedShard(path, layout, memory, first_row, identity_of(status))
     _ = shard.keys
     return shard
 

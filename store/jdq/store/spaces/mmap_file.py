@@ -9,11 +9,12 @@ import math
 import mmap
 import os
 import weakref
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.files.digests import read_blocks
 from jdq.store.fork_lock import fork_lock
 
 _FAILED = ctypes.c_void_p(-1).value
@@ -34,28 +35,11 @@ def read_soon(array: npt.NDArray[np.generic]) -> None:
     _libc().madvise(start, array.ctypes.data + array.nbytes - start, mmap.MADV_WILLNEED)
 
 
-def map_file(fd: int, size: int) -> Bytes:
-    """The first `size` bytes of `fd`, read-only, shared with the page cache, also after `fd` is closed.
-
-    Python's own `mmap` and `np.memmap` keep a duplicate of the handle, so a process with few handles could map only few
-    shards. The memory is unmapped with the last array on it. Raises OSError.
-    """
-    return _array_at(_mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd), size)
-
-
-class Placed(NamedTuple):
-    """A file's bytes, whether they are mapped or were read, and the position of its first row in `MappedFiles.rows`."""
-
-    memory: Bytes
-    mapped: bool
-    first_row: int = 0
-
-
 class MappedFiles:
     """Files mapped one after another into one range of addresses, so that rows of all of them are rows of one array.
 
     `rows` is that array, (n, dim): only rows of files that were added may be read. The range is unmapped with the last
-    array on it.
+    array on it. Python's own `mmap` and `np.memmap` keep a duplicate of each file's handle, of which a process has few.
     """
 
     def __init__(self, dim: int, dtype: str) -> None:
@@ -72,8 +56,11 @@ class MappedFiles:
         self._end = 0
         self._lock = fork_lock()
 
-    def add(self, fd: int, size: int, offset: int) -> Placed:
-        """Place the file so that the row at its byte `offset` is one of `rows`. Raises OSError."""
+    def add(self, fd: int, size: int, offset: int) -> tuple[Bytes, int]:
+        """Place the file so that the row at its byte `offset` is one of `rows`: its bytes, and that row's position.
+
+        Raises OSError.
+        """
         # A file can only be mapped at a page; one whose rows then cannot be at multiples of a row is read.
         mapped = size >= SMALLEST_MAP and offset % math.gcd(PAGE, self._row_bytes) == 0
         with self._lock:
@@ -89,7 +76,7 @@ class MappedFiles:
             else:
                 _read(fd, self._base + start, size)
             self._end = end
-        return Placed(self._memory[start : start + size], mapped, (start + offset) // self._row_bytes)
+        return self._memory[start : start + size], (start + offset) // self._row_bytes
 
 
 def _read(fd: int, address: int, size: int) -> None:
@@ -97,13 +84,7 @@ def _read(fd: int, address: int, size: int) -> None:
     first = address // PAGE * PAGE
     if _libc().mprotect(first, address + size - first, mmap.PROT_READ | mmap.PROT_WRITE):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    buffer = memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
-    done = 0
-    while done < size:
-        read = os.preadv(fd, [buffer[done:]], done)
-        if not read:
-            raise OSError(f"the file ends after {done} of {size} bytes")
-        done += read
+    ctypes.memmove(address, b"".join(read_blocks(fd, 0, size)), size)
 
 
 def _reserve() -> tuple[int, int]:

@@ -28,7 +28,7 @@ class FeatureRows:
         self._rows = rows
         self._shards = sorted(shards, key=lambda shard: shard.first_row)
         self._first_rows = np.array([shard.first_row for shard in self._shards], dtype=np.int64)
-        self._unchecked = {number for number, shard in enumerate(self._shards) if not shard.checked}
+        self._unchecked = set(range(len(shards)))
         self.shape: tuple[int, int] = (len(rows), mapped.shape[1])
         self.dtype = mapped.dtype
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
@@ -80,7 +80,8 @@ class FeatureRows:
             return  # for scattered rows the calls would take longer than they save
         while start < stop:
             end = min(self._run_end(start), stop)
-            read_soon(self[start:end])
+            # Not through `self[...]`, which would read the shard first, to compare its digest.
+            read_soon(self._mapped[self._rows[start] : self._rows[end - 1] + 1])
             start = end
 
     def _run_end(self, start: int) -> int:
@@ -100,11 +101,3 @@ class FeatureRows:
             for owner in self._unchecked.intersection(np.unique(owners).tolist()):
                 _ = self._shards[owner].features
                 self._unchecked.discard(owner)
-
-
-def places_by_owner(owners: Positions) -> Iterator[tuple[int, Positions]]:
-    """Each distinct number in `owners`, ascending, with its positions."""
-    order = np.argsort(owners, kind="stable")
-    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    for places in np.split(order, starts[1:]) if len(order) else []:
-        yield int(owners[places[0]]), places

@@ -18,7 +18,6 @@ from jdq.store.errors import StoreError
 from jdq.store.files.digests import digest_of_blocks, read_blocks
 from jdq.store.files.publish import replace
 from jdq.store.keys import Keys, halves
-from jdq.store.spaces.mmap_file import map_file
 from jdq.store.spaces.validator import opened_regular
 
 SUFFIX = ".keys"
@@ -233,5 +232,6 @@ def _read(fd: int, size: int, path: Path) -> Segment | None:
     # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
     if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
         return None
-    columns = map_file(fd, size)[start:].view(np.uint64).reshape(3, -1)
+    with open(fd, "rb", closefd=False) as file:
+        columns = np.asarray(np.memmap(file, np.uint64, "r", start, (3, header.entries)))
     return Segment(shards=header.shards, columns=Columns(*columns), path=path)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from jdq.store.files.digests import digest_of, digest_of_blocks
-from jdq.store.files.lasting_file import writing_hdf5
-from jdq.store.files.publish import write_all
 from jdq.store.keys import KEY_BYTES, Keys
 from jdq.store.spaces.definition import FeatureSpace
 
 FORMAT = "jdq-shard"
 FORMAT_VERSION = 1
 # Rows begin at a page boundary: a row of 1,024 halves across two pages costs a gather two address translations.
-ALIGNMENT = 4096
-ALIGNED_FROM = 512
+ALIGNMENT = {"alignment_threshold": 512, "alignment_interval": 4096}
 # HDF5 stores an attribute in its object's header only up to 64 KiB.
 LARGEST_ATTRIBUTE = 1 << 15
+LARGEST_METADATA = 1 << 20
 
 Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.uint32]
@@ -50,6 +49,18 @@ class ShardHeader(msgspec.Struct, frozen=True, kw_only=True):
         return digest_of_blocks([msgspec.json.encode(self, order="sorted")], fast=True)
 
 
+class _Image(mmap.mmap):
+    """Memory that HDF5 takes for a file. The pages of the rows, which nobody writes, take no room."""
+
+    end = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
+        super().seek(offset if whence == os.SEEK_SET else self.end)
+
+    def truncate(self, size: int) -> None:
+        self.end = size
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardImage:
     """What a shard's file will have; its name is the digest of its keys."""
@@ -57,23 +68,23 @@ class ShardImage:
     header: ShardHeader
     columns: Mapping[str, Column]
 
-    def write(self, file: IO[bytes]) -> None:
-        """Write the new `file`: HDF5 writes its metadata, which are then written again with the rows, all at once."""
-        with writing_hdf5(file, alignment_threshold=ALIGNED_FROM, alignment_interval=ALIGNMENT) as (h5, _):
-            offsets = {name: _declare(h5.id, name, array) for name, array in self.columns.items()}
-            for name, value in (msgspec.to_builtins(self.header) | {"header_digest": self.header.digest()}).items():
-                _write_attribute(h5, name, value)
-        file.flush()
-        at = 0
-        pieces: list[bytes | memoryview] = []
-        for name in sorted(offsets, key=offsets.__getitem__):
-            pieces += [os.pread(file.fileno(), offsets[name] - at, at), self.columns[name].data.cast("B")]
-            at = offsets[name] + self.columns[name].nbytes
-        file.seek(at)
-        pieces.append(file.read())
-        file.seek(0)
-        file.truncate()
-        write_all(file.fileno(), pieces)
+    def pieces(self) -> list[bytes | memoryview]:
+        """The bytes of the file: HDF5 makes the metadata, between which the arrays are put without a copy."""
+        import h5py
+
+        rows_bytes = sum(array.nbytes for array in self.columns.values())
+        with _Image(-1, rows_bytes + LARGEST_METADATA) as image:
+            # Older tools read such files, and no flag in them says that they are open.
+            with h5py.File(image, "w", libver=("v108", "v110"), **ALIGNMENT) as h5:
+                offsets = {name: _declare(h5.id, name, array) for name, array in self.columns.items()}
+                for name, value in (msgspec.to_builtins(self.header) | {"header_digest": self.header.digest()}).items():
+                    _write_attribute(h5, name, value)
+            at = 0
+            pieces: list[bytes | memoryview] = []
+            for name in sorted(offsets, key=offsets.__getitem__):
+                pieces += [image[at : offsets[name]], self.columns[name].data.cast("B")]
+                at = offsets[name] + self.columns[name].nbytes
+            return [*pieces, image[at : image.end]]
 
 
 class ArrayForm(NamedTuple):

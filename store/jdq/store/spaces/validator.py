@@ -41,24 +41,28 @@ class ShardLayout:
 
 @contextmanager
 def opened_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """A handle on a regular file and its status; never through a symbolic link, or waiting for a fifo's writer."""
+    """A handle on a regular file and its status; never through a symbolic link, or waiting for a fifo's writer.
+
+    Raises FileNotFoundError, and for any other OSError, also of what is done meanwhile, DamagedShard or CannotRead.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise DamagedShard(path, "not a regular file")
+            yield fd, status
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         raise
     except OSError as error:
         if error.errno in NO_DAMAGE:
             raise CannotRead.by(error, path) from error
-        # A link under O_NOFOLLOW, a socket, a device without a driver, or a file that may not be read.
+        # A link under O_NOFOLLOW, a socket, a device without a driver, or a file that may not or cannot be read.
         regular = path.is_file() and not path.is_symlink()
-        raise DamagedShard(path, f"cannot be opened: {error.strerror}" if regular else "not a regular file") from error
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedShard(path, "not a regular file")
-        yield fd, status
-    finally:
-        os.close(fd)
+        fact = f"it cannot be read: {error.strerror or error}" if regular else "not a regular file"
+        raise DamagedShard(path, fact) from error
 
 
 def layout_of(path: Path) -> ShardLayout:

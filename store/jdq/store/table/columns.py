@@ -137,7 +137,7 @@ def _find_text(
 ) -> str:
     others = [name for name in names if name != label]
     candidates = _called(others, frozenset({"text"}))[:1] or _called(others, TEXT_NAMES)
-    is_row = looks_like_a_row(header)
+    is_row = looks_like_a_row(header, rows)
     if len(candidates) == 1:
         return candidates[0]
     if len(others) == 1 and not is_row:
@@ -160,7 +160,7 @@ def below_header(
     The text column is the longest of those that are filled in most rows, of `candidates` where there are any.
     """
     # Usual names of text columns are names, and no cells of a row.
-    is_row = options.header and not _called(candidates, TEXT_NAMES) and looks_like_a_row(header)
+    is_row = options.header and not _called(candidates, TEXT_NAMES) and looks_like_a_row(header, rows)
     words = ["--no-header"] if is_row else []
     places, repeated = named_columns(header, [True] * len(header))
     if is_row or not options.header:
@@ -177,9 +177,12 @@ def below_header(
     return [*words, "--text-column", max(usable, key=weight)]
 
 
-def looks_like_a_row(header: Sequence[str]) -> bool:
-    """Whether a header is probably data: a cell is a number or a date, or a long text with the spaces of one."""
-    return any(_DATUM.fullmatch(cell.strip()) or cell.count(" ") >= _WORDS for cell in header)
+def looks_like_a_row(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a header is probably data: a cell is a number, a date, or a long text, or is also in a row below it."""
+    if any(_DATUM.fullmatch(cell.strip()) or cell.count(" ") >= _WORDS for cell in header):
+        return True
+    below = [dict(zip(header, row, strict=False)) for row in rows if list(row) != list(header)]
+    return any(name.strip() and row.get(name) == name for row in below for name in header)
 
 
 def _called(names: Sequence[str], wanted: frozenset[str]) -> list[str]:

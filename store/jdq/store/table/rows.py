@@ -67,13 +67,15 @@ class Rows:
         self._joined = [columns.names.index(name) for name in columns.joined]
         self._text = columns.names.index(columns.text)
         self._label = None if columns.label is None else columns.names.index(columns.label)
+        # Where a header that is a row has what other rows have, too.
+        self._telling = {0} if self._label is None else {0, columns.places[self._label]}
         self._row = self._n_filled = 0
         self._blank: list[Record] = []
         # Lines, with the number of their cells; and how many have only empty ones beyond those of the header.
         self._ragged = Places()
         self._surplus: Counter[int] = Counter()
-        self._no_text, self._no_label, self._headers, self._split, self._nul, self._garbled = (
-            Places() for _ in range(6)
+        self._no_text, self._no_label, self._headers, self._names, self._split, self._nul, self._garbled = (
+            Places() for _ in range(7)
         )
 
     def blocks(self) -> Iterator[Block]:
@@ -100,6 +102,7 @@ class Rows:
                 f"every row has {some(list(self._surplus))} cells, the last of them empty and without a name; left out",
             ),
             (self._headers, f"{self._headers}: the header again"),
+            (self._names, f"{self._names}: a column's name again; if the first line is a row, use --no-header"),
             (self._split, f"{self._split} may have lost a delimiter before a quote"),
             (self._nul, f"NUL characters are left out in {self._nul}"),
             (self._garbled, f"{self._garbled} may be in another encoding: {garbled!r}"),
@@ -118,7 +121,9 @@ class Rows:
         block = [cells[place] for place in self._columns.places]
         texts = block[self._text]
         has_blank = pc.any(pc.utf8_is_space(texts)).as_py() or not pc.min(pc.binary_length(texts)).as_py()
-        if has_blank or pc.index(cells[0], as_scalar(self._part.header[0])).as_py() >= 0:
+        if has_blank or any(
+            pc.index(cells[place], as_scalar(self._part.header[place])).as_py() >= 0 for place in self._telling
+        ):
             return None
         if self._label is not None:
             counts = pc.value_counts(block[self._label])
@@ -156,6 +161,8 @@ class Rows:
             return None
         if fitted == self._part.header:
             self._headers.add(self._row)
+        elif any(fitted[place] == self._part.header[place] != "" for place in self._telling):
+            self._names.add(self._row)
         if self._part.kind == "csv" and is_split(fitted):
             self._split.add(self._row)
         if any("\0" in cell for cell in fitted):

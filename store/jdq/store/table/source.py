@@ -115,8 +115,8 @@ class Source:
             raise TableError(f"{self.path} is a damaged zip archive: {error}") from None
         names = [info.filename for info in files]
         tables = [info.filename for info in files if _is_table(info)]
+        self.check_expansion(self.size_bytes, sum(info.file_size for info in files))
         if {"xl/workbook.xml", "xl/workbook.bin", "content.xml"} & set(names):
-            self.check_expansion(self.size_bytes, sum(info.file_size for info in files))
             self.packing, self.name = WORKBOOK, self.path.name
         elif "word/document.xml" in names:
             raise TableError(f"{self.path} is a Word document, not a table")

@@ -66,8 +66,8 @@ class Table:
         for part in self.parts:
             rows = Rows(part, self.columns, self.totals)
             for block in rows.blocks():
-                name = as_columns([[part.source.path.name] * len(self._file_column)] * len(block[0]))
-                yield [*block, *name]
+                names = [as_columns([[part.source.path.name]] * len(block[0]))[0] for _ in self._file_column]
+                yield [*block, *names]
             part.source.check_unchanged()
             self._warnings += rows.warnings()
         if self.columns.label is not None:

@@ -235,6 +235,7 @@ def _task_fields(task: _Task) -> dict[str, Any]:
         "warnings": task.split.warnings,
         "max_length": task.files.identity.max_length,
         "n_truncated": task.tokens.n_truncated,
+        "train_tokens": int(task.train_rows.lengths.sum()),
         "base_weights": task.files.identity.weights,
         "base_tokenizer": task.files.identity.tokenizer,
         "device": _device_name(task.device),

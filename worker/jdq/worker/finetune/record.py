@@ -29,7 +29,8 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     certainty: of single labels, chosen on the validation part, if that has enough rows.
     history: one entry per epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
     training resumed from a checkpoint. n_truncated: texts longer than max_length.
-    training_time_s: of all processes that trained it.
+    training_time_s: of all processes that trained it. train_tokens: of the train part, after truncation; None in older
+    records.
     """
 
     options: FineTuneOptions
@@ -40,6 +41,7 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
     max_length: int
     n_truncated: int = msgspec.field(name="n_cut")
+    train_tokens: int | None = None
     base_weights: str
     base_tokenizer: str
     device: str

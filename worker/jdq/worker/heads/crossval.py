@@ -9,9 +9,12 @@ import numpy.typing as npt
 
 from jdq.worker.heads.calibration import fit_calibrated
 from jdq.worker.heads.fitted import FitContext
-from jdq.worker.heads.fitting import measure
+from jdq.worker.heads.fitting import probabilities_of
 from jdq.worker.heads.folds import fold_rows
+from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.options import METRICS
+from jdq.worker.heads.predictors import Float32
+from jdq.worker.heads.split import Rows
 
 LOWER_IS_BETTER = ("log_loss", "hamming_loss")
 
@@ -20,21 +23,23 @@ def cross_validate(
     context: FitContext,
     keys: npt.NDArray[np.uint8],
     folds: int,
-    hopeless: Callable[[dict[str, list[float]]], bool] = lambda _: False,
+    is_enough: Callable[[dict[str, list[float]], Rows, Float32], bool] = lambda *_: False,
 ) -> dict[str, Any]:
     """The mean, the standard deviation and each fold's value of each metric, over folds of the train part.
 
-    keys: the text keys of all rows. hopeless: whether the values of the folds so far are enough, so that no other is
-    measured. Raises BadParameter for fewer than 2 folds, TooFewRows.
+    keys: the text keys of all rows. is_enough(values of the folds so far, the last one's rows, their probabilities)
+    ends it. Raises BadParameter for fewer than 2 folds, TooFewRows.
     """
     values: dict[str, list[float]] = {}
     for number, (train, held_out) in enumerate(fold_rows(context, keys, folds)):
         context.check(number, folds)
         predictor = fit_calibrated(dataclasses.replace(context, train=train))[0].predictor
-        for name, value in measure(predictor, context.X, context.targets, held_out).items():
+        probabilities = probabilities_of(predictor, context.X, held_out)
+        measured = metrics_of(context.targets.codes[held_out], probabilities, context.targets.classes)
+        for name, value in measured.items():
             if name in METRICS and value is not None:
                 values.setdefault(name, []).append(value)
-        if hopeless(values):
+        if is_enough(values, held_out, probabilities):
             break
     return {"folds": folds, "metrics": {name: summary(per_fold) for name, per_fold in values.items()}}
 

@@ -2,9 +2,9 @@
 
 Each function is the work of one chunk: `list_trials` once, `score_trial` for each trial on any worker,
 `refit_best` once at the end. Trials are scored by stratified cross-validation over the train part, so that the test
-part stays unseen until the winning head is measured on it. All trials have the same folds: one that the best so far
-beats by more than chance on the first of them is stopped, and where the best is not better than a simpler one by more
-than chance, the simpler one wins.
+part stays unseen until the winning head is measured on it. All trials have the same folds, so two of them are compared
+on the same texts: one that the best so far beats by more than chance on the first folds is stopped, and a simpler kind
+wins where the best is within one standard error of the difference.
 """
 
 import itertools
@@ -15,17 +15,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from jdq.worker.heads.crossval import LOWER_IS_BETTER, cross_validate
 from jdq.worker.heads.errors import BadParameter, HeadError
 from jdq.worker.heads.features import Check, Features, no_check
 from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.head import TrainedHead
+from jdq.worker.heads.intervals import jackknife
 from jdq.worker.heads.labels import Labels, read_targets
 from jdq.worker.heads.options import BEST_BY, HYBRID, LINEAR, TFIDF, HeadOptions, ParameterValue, check_head
+from jdq.worker.heads.predictors import Float32
 from jdq.worker.heads.record import Origin
-from jdq.worker.heads.split import Split
+from jdq.worker.heads.split import Rows, Split
 from jdq.worker.heads.train import make_fit_context, train_head
 
 Grid = Mapping[str, Sequence[ParameterValue]]
@@ -64,6 +65,9 @@ RANDOM: dict[str, Mapping[str, tuple[float, float] | Sequence[ParameterValue]]] 
 NAMED_ONLY = ("logreg",)  # the grid of `linear` is finer
 MOST_ROWS = {"svm": 20_000, "knn": 100_000, "hist-gbm": 50_000, "random-forest": 100_000}
 
+# Standard errors of the difference between two trials: to stop one (2.5 % by chance), to prefer a simpler one.
+MORE_THAN_CHANCE, WITHIN = 1.96, 1.0
+
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One head with one set of parameters. space: the digest of the feature space; None is that of the job."""
@@ -76,8 +80,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
     """The result of cross-validating a trial.
 
-    by_fold: the values of each fold. stopped: after fewer folds than requested. error: why it has no score, where it
-    does not fit the data.
+    by_fold: the values of each fold. jackknife: of each fold, the metric of the search without each tenth of the
+    texts. stopped: after fewer folds than requested. error: why it has no score, where it does not fit the data.
     """
 
     number: int
@@ -86,6 +90,7 @@ class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
     space: str | None = None
     scores: dict[str, float] = {}
     by_fold: dict[str, list[float]] = {}
+    jackknife: list[list[float]] = []
     stopped: bool = False
     spread: dict[str, float] = {}
     wall_time_s: float = 0.0
@@ -165,15 +170,18 @@ def score_trial(
 
     rivals: the trials that have a score. The trial stops where the best of them is better by more than chance.
     """
-    rival = next((each for each in rank(rivals, metric=metric) if metric in each.by_fold and not each.stopped), None)
-
-    def hopeless(values: dict[str, list[float]]) -> bool:
-        return rival is not None and is_better(rival.by_fold[metric], values.get(metric, []), metric)
-
+    rival = next((each for each in rank(rivals, metric=metric) if each.jackknife and not each.stopped), None)
     started = time.perf_counter()
     targets = read_targets(y, label_separator=trial.options.label_separator)
     keys = row_keys(targets.rows) if keys is None else keys
     context = make_fit_context(X, targets, split, trial.options, keys, check)
+    without: list[list[float]] = []
+
+    def hopeless(values: dict[str, list[float]], rows: Rows, probabilities: Float32) -> bool:
+        if len(values.get(metric, [])) > len(without):
+            without.append(jackknife(metric, targets.codes[rows], probabilities, targets.classes, keys[rows]))
+        return rival is not None and standard_errors(rival, values.get(metric, []), without, metric) > MORE_THAN_CHANCE
+
     try:
         metrics = cross_validate(context, keys, folds, hopeless)["metrics"]
     except HeadError as error:
@@ -185,6 +193,7 @@ def score_trial(
         folds=done,
         space=trial.space,
         by_fold={name: values["folds"] for name, values in metrics.items()},
+        jackknife=without,
         stopped=done < folds,
         scores={name: values["mean"] for name, values in metrics.items()},
         spread={name: values["std"] for name, values in metrics.items()},
@@ -197,24 +206,37 @@ def unscored(trial: Trial, folds: int, error: str) -> TrialScore:
     return TrialScore(number=trial.number, options=trial.options, folds=folds, space=trial.space, error=error)
 
 
-def is_better(these: Sequence[float], others: Sequence[float], metric: str) -> bool:
-    """Whether the values of the same first folds are better by more than chance: a one-sided paired t-test at 2.5 %."""
-    n = min(len(these), len(others))
-    if n < 2:
-        return False
-    ahead = np.subtract(these[:n], others[:n]) * (-1 if metric in LOWER_IS_BETTER else 1)
-    half = stats.t.ppf(0.975, n - 1) * ahead.std(ddof=1) / np.sqrt(n)
-    return bool(ahead.mean() > half)
+def standard_errors(
+    ahead: TrialScore, values: Sequence[float], without: Sequence[Sequence[float]], metric: str
+) -> float:
+    """By how many standard errors, over texts, a trial is ahead of another's `values` of the same first folds.
+
+    without: the other's jackknife. The difference is paired: each of its folds is measured without the same texts in
+    both, which gives its variance (the delete-a-group jackknife). 0 where nothing is known.
+    """
+    pairs = list(zip(ahead.by_fold.get(metric, []), values, ahead.jackknife, without, strict=False))
+    pairs = [pair for pair in pairs if pair[2] and pair[3]]
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    difference = sign * sum(these - others for these, others, *_ in pairs)
+    groups = [np.subtract(these, others) for *_, these, others in pairs]
+    error = np.sqrt(sum((len(each) - 1) * each.var() for each in groups))
+    return float(difference / max(error, 1e-12)) if difference else 0.0
 
 
 def best_of(ranked: Sequence[TrialScore], metric: str) -> TrialScore:
-    """The first trial, the simplest, of those than which the best is not better by more than chance."""
-    best = ranked[0]
-    if metric not in best.by_fold:
-        return best
-    complete = [each for each in ranked if metric in each.by_fold and not each.stopped]
-    equal = [each for each in complete if not is_better(best.by_fold[metric], each.by_fold[metric], metric)]
-    return min(equal, key=lambda each: each.number, default=best)
+    """Of the simplest kind of which a trial is within one standard error of the best, the trial of the best score."""
+    best, kinds = ranked[0], list(GRIDS)
+
+    def complexity(score: TrialScore) -> int:
+        return kinds.index(score.options.head) if score.options.head in kinds else len(kinds)
+
+    complete = [each for each in ranked if each.jackknife and not each.stopped]
+    equal = [
+        each
+        for each in complete
+        if standard_errors(best, each.by_fold.get(metric, []), each.jackknife, metric) <= WITHIN
+    ]
+    return min(equal, key=complexity, default=best)
 
 
 def rank(scores: Sequence[TrialScore], *, metric: str = BEST_BY) -> list[TrialScore]:

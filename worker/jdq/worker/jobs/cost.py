@@ -9,7 +9,7 @@ from jdq.worker.queue.jobbook import UnknownJob
 
 
 def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
-    """Texts computed, reused and skipped, device and wall time in seconds; only the job's id where it is forgotten."""
+    """Texts computed, reused and skipped, tokens, device and wall time in seconds; only its id for a forgotten job."""
     try:
         extraction = runtime.jobbook.job(job)
     except UnknownJob:
@@ -19,6 +19,7 @@ def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
         "computed": extraction.counts.get("computed", 0),
         "reused": extraction.counts.get("reused", 0),
         "skipped": extraction.counts.get("skipped", 0),
+        "tokens": extraction.counts.get("tokens", 0),
         "device_s": extraction.counts.get("device_ms", 0) / 1000,
         "wall_time_s": round(extraction.wall_s or 0.0, 3),
     }

@@ -17,6 +17,7 @@ from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
 from jdq.worker.queue.contract import FineTune
 from jdq.worker.queue.ledger import Outcome
+from jdq.worker.report.comparison_row import fine_tune_cost
 from jdq.worker.report.setting import test_setting_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ class FineTuneWork:
     def publish(self, record: FineTuneRecord) -> Outcome:
         """The model is published already; its record is the result."""
         result: dict[str, Any] = {"model_id": self.context.job, **msgspec.to_builtins(record)}
-        return Outcome(result={name: value for name, value in result.items() if name not in LONG_FIELDS})
+        cost = fine_tune_cost(result)
+        return Outcome(
+            counts={name: cost[name] or 0 for name in ("computed", "tokens")},
+            result={name: value for name, value in result.items() if name not in LONG_FIELDS},
+        )
 
     def _train(self, models: Models, data: LabelledRows, learnt_rows: int | None, held: HeldLease) -> FineTuneRecord:
         from jdq.worker.finetune.errors import StopAfterCheckpoint

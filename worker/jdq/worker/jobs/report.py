@@ -189,6 +189,8 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
             wall_time_s=line.wall_time_s,
             device=line.device,
             device_s=line.device_s,
+            computed=line.computed,
+            tokens=line.tokens,
             price=price_of(line.device_s, read_config().device_hour_price),
             seed=line.seed,
             is_subject=line.id == job,

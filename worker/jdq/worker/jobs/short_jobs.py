@@ -19,10 +19,9 @@ from jdq.worker.jobs.learnt import learnt_notes
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import HeldLease
-from jdq.worker.queue.contract import Classify, Evaluate, Report, ShortJob, Similar
+from jdq.worker.queue.contract import OUTPUT, TEXTS, Classify, Evaluate, Report, ShortJob, Similar
 from jdq.worker.queue.ledger import Outcome
 
-OUTPUT, TEXTS = "output", "texts"
 # Enough for full batches; a cancelled job stops after as many texts.
 BLOCK_TEXTS = 256
 

@@ -91,6 +91,23 @@ class TrainingData:
             check=lambda done, total: held.report(step=done, steps=total),
         )
 
+    def forecast(self, head: TrainedHead, held: HeldLease) -> TrainedHead:
+        """The head, whose record has what more labels would bring, where the job asks for it."""
+        from jdq.worker.heads.forecast import with_forecast
+
+        spec, data = self.context.spec, self.data
+        if not spec.forecast:
+            return head
+        return with_forecast(
+            head,
+            self.features,
+            data.labels,
+            data.split,
+            spec.options,
+            keys=data.keys,
+            check=lambda done, total: held.report(step=done, steps=total),
+        )
+
     def measure_floor(self, head: TrainedHead, held: HeldLease) -> None:
         """Measures what needs no encoder on the head's test rows."""
         put_floor(
@@ -177,6 +194,7 @@ class TrainHeadWork:
                 check=lambda done, total: held.report(step=done, steps=total),
             )
             head = training.repeated(head, self.context.spec.options, held)
+            head = training.forecast(head, held)
             training.measure_floor(head, held)
         return training, head
 

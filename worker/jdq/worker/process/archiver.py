@@ -15,6 +15,7 @@ from jdq.store.errors import StoreError
 from jdq.worker.process.notices import send_notices
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.archive import lines_key, save
+from jdq.worker.queue.contract import OUTPUT, JobState, ShortJob
 from jdq.worker.queue.limits import LIMITS, LINES_IN_ALL, LINES_KEPT
 from jdq.worker.queue.scripts import Forget, Saved, call
 
@@ -77,9 +78,17 @@ class Archiver(threading.Thread):
 
     def _save(self, client: redis.Redis, before_ms: float) -> None:
         while jobs := client.zrangebyscore("jdq:unsaved", "-inf", before_ms, start=0, num=BATCH):
-            saved = {str(job): self._save_one(client, str(job)) for job in jobs}
-            if not call(client, Saved(saved), int):
+            removed = call(client, Forget(tuple(filter(self._is_over, map(str, jobs)))), list[str])
+            saved = {str(job): self._save_one(client, str(job)) for job in jobs if job not in removed}
+            if not removed and not call(client, Saved(saved), int):
                 return  # they were retried since, or are unusable
+
+    def _is_over(self, job: str) -> bool:
+        """Whether the job is a short one whose client has taken the output away: then nobody wants to see it again."""
+        found = self._runtime.jobbook.read([job])
+        if not found or not isinstance(found[0].spec, ShortJob) or found[0].state == JobState.FAILED:
+            return False
+        return not (self._runtime.job_files.folder(job) / f"{OUTPUT}.npy").exists()
 
     def _save_one(self, client: redis.Redis, job: str) -> int:
         """Saves the job; when it ended. One whose entries are unusable is not archived, and holds up no other."""

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
-from jdq.worker.queue.contract import QUEUES, JobState, Spec
-from jdq.worker.queue.records import GpuUse, Job, Worker
+from jdq.worker.queue.contract import QUEUES, Spec
+from jdq.worker.queue.records import GpuUse, Worker
+from jdq.worker.queue.scripts import OpenJobs
 
 # Counter, the ledger's total, how many of these are one, help text.
 _TOTALS = (
@@ -36,28 +37,24 @@ _GPU_GAUGES = (
 _CAUSES = ("fault", "expired", "death", "error")
 
 
-def open_jobs(jobs: Iterable[Job]) -> Metric:
+def open_jobs(groups: Iterable[OpenJobs]) -> Metric:
     """``jdq_jobs{kind, state}``."""
+    numbers: Counter[tuple[str, str]] = Counter()
+    for group in groups:
+        numbers[group.kind, group.state] += group.jobs
     family = GaugeMetricFamily("jdq_jobs", "Jobs that have not ended, by kind and state.", labels=["kind", "state"])
-    for (kind, state), number in sorted(Counter((job.kind, str(job.state)) for job in jobs).items()):
+    for (kind, state), number in sorted(numbers.items()):
         family.add_metric([kind, state], number)
     return family
 
 
-def chunks_by_state(jobs: Iterable[Job]) -> Metric:
-    """``jdq_chunks{queue, state}`` of the jobs that have not ended.
-
-    pending: no worker has it, perhaps because its job waits for another; leased: a worker has it; delayed: it failed
-    and is retried soon.
-    """
+def chunks_by_state(groups: Iterable[OpenJobs]) -> Metric:
+    """``jdq_chunks{queue, state}`` of the jobs that have not ended: the states of `OpenJobs`."""
+    states = ("pending", "leased", "delayed")
     numbers: Counter[tuple[str, str]] = Counter()
-    numbers.update({(queue, state): 0 for queue in QUEUES for state in ("pending", "leased", "delayed")})
-    for job in jobs:
-        if job.state in (JobState.QUEUED, JobState.RUNNING):
-            taken = job.chunks_done + job.chunks_leased + job.chunks_delayed
-            numbers[job.queue, "pending"] += max(0, job.chunks_total - taken)
-            numbers[job.queue, "leased"] += job.chunks_leased
-            numbers[job.queue, "delayed"] += job.chunks_delayed
+    numbers.update({(queue, state): 0 for queue in QUEUES for state in states})
+    for group in groups:
+        numbers.update({(group.queue, state): getattr(group, state) for state in states})
     family = GaugeMetricFamily("jdq_chunks", "Chunks of jobs that have not ended.", labels=["queue", "state"])
     for (queue, state), number in sorted(numbers.items()):
         family.add_metric([queue, state], number)

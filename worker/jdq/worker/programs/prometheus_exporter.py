@@ -1,8 +1,8 @@
 """Prometheus metrics of jobs, chunks and workers: ``python -m jdq.worker.programs.prometheus_exporter``.
 
 Needs ``jdq[monitoring]``.
-Every scrape reads the ledger, so exporters have no state, and any number of them export the same numbers. It reads the
-jobs that have not ended, and what the ledger has counted of the others.
+Every scrape reads the ledger, so exporters have no state, and any number of them export the same numbers. It counts the
+jobs that have not ended, and reads what the ledger has counted of the others.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield _version()
         try:
-            jobs, workers = self._jobbook.open_jobs(), self._jobbook.workers()
+            (groups, _), workers = self._jobbook.survey(), self._jobbook.workers()
             totals, server = self._jobbook.totals(), self._client.info()
         except redis.RedisError:
             yield _up(0)
             return
         yield _up(1)
-        yield metrics.open_jobs(jobs)
-        yield metrics.chunks_by_state(jobs)
+        yield metrics.open_jobs(groups)
+        yield metrics.chunks_by_state(groups)
         yield metrics.workers_by_state(workers)
         yield from metrics.totals(totals)
         yield from metrics.of_workers(workers)

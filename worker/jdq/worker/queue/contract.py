@@ -90,6 +90,7 @@ class TrainHead(_Spec, frozen=True, kw_only=True, tag="jdq.train-head.v1"):
     search: HeadSearch | None = None
     split: SplitOptions = SplitOptions()
     repeats: int = 1  # splits to measure on, each by another seed; the head is that of the first
+    forecast: bool = False  # of what more labels would bring
 
 
 class FineTune(_Spec, frozen=True, kw_only=True, tag="jdq.fine-tune.v1"):
@@ -153,6 +154,10 @@ class FindDuplicates(_Spec, frozen=True, kw_only=True, tag="jdq.find-duplicates.
     across_split: bool = False
     label_column: str | None = None  # None is the dataset's own
     least: float | None = None  # cosine similarity; None is chosen by how similar any two texts are
+
+
+# The files of a short job: what it is about, which the client puts there, and what the client takes away.
+TEXTS, OUTPUT = "texts", "output"
 
 
 class _ShortJob(_Spec, frozen=True, kw_only=True):

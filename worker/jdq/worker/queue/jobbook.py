@@ -16,13 +16,25 @@ from jdq.worker.queue.archive import archived_job, forget_archived, restore, res
 from jdq.worker.queue.contract import NOBODY, JobState, Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
 from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
-from jdq.worker.queue.scripts import Cancel, Create, EndProcess, Forget, Retry, Submitted, TicketOrder, call
+from jdq.worker.queue.scripts import (
+    Cancel,
+    Create,
+    EndProcess,
+    Forget,
+    OpenJobs,
+    Retry,
+    Submitted,
+    Survey,
+    Surveyed,
+    TicketOrder,
+    call,
+)
 
 if TYPE_CHECKING:
     from jdq.store.job_files import JobFiles
 
 _PAGE = 100  # jobs that are read together, where few may be wanted
-_BATCH = 500  # jobs that one call removes: the server does nothing else meanwhile
+_BATCH = 500  # jobs that one call of a script reads or removes: the server does nothing else meanwhile
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
 
 
@@ -41,6 +53,10 @@ class DependencyEnded(Exception):
 def new_job_id(kind: str) -> str:
     """A short id that no other job has: the kind and eight characters."""
     return f"{kind}-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+def _batches(jobs: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return (tuple(jobs[i : i + _BATCH]) for i in range(0, len(jobs), _BATCH))
 
 
 class JobBook:
@@ -139,6 +155,23 @@ class JobBook:
             found = set().union(*pipe.execute()) - ids
         return self.read(sorted(ids))
 
+    def survey(self) -> tuple[list[OpenJobs], int]:
+        """The jobs of `open_jobs` in numbers, without reading them: some per kind, state and queue, each time several.
+
+        Also the tokens of their chunks in flight, as far as workers have reported them.
+        """
+        groups: list[OpenJobs] = []
+        live: list[str] = []
+        known: set[str] = set()
+        found: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
+        while found:
+            known |= found
+            parts = [call(self._client, Survey(batch), Surveyed) for batch in _batches(sorted(found))]
+            groups += [group for part in parts for group in part.groups]
+            live += [job for part in parts for job in part.live]
+            found = {job for part in parts for job in part.dependents} - known
+        return groups, sum(each.get("tokens", 0) for job in self.read(live) for each in job.live)
+
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
         found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
@@ -171,8 +204,7 @@ class JobBook:
 
     def forget(self, jobs: Sequence[str]) -> list[str]:
         """Removes those of the jobs that have ended and that no worker is still busy with; their ids."""
-        batches = (tuple(jobs[i : i + _BATCH]) for i in range(0, len(jobs), _BATCH))
-        removed = [job for batch in batches for job in call(self._client, Forget(batch), list[str])]
+        removed = [job for batch in _batches(jobs) for job in call(self._client, Forget(batch), list[str])]
         if self._files:
             removed += [job for job in jobs if job not in removed and self._is_lost(job)]
             forget_archived(self._files(), removed)

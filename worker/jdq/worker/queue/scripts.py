@@ -74,6 +74,13 @@ class Saved(Script, frozen=True):
     jobs: dict[str, int]
 
 
+class Survey(Script, frozen=True):
+    """Counts those of the jobs that have not ended."""
+
+    script = "survey"
+    jobs: tuple[str, ...]
+
+
 class Retry(Script, frozen=True):
     """Runs a failed or cancelled job again. token: of this request; its repetition gets the same answer."""
 
@@ -223,6 +230,30 @@ class Submitted(msgspec.Struct, frozen=True, array_like=True):
     answer: Literal["created", "retried", "running", "succeeded", "unknown", "failed"]
     tickets: list[TicketOrder] = []
     job: str = ""
+
+
+class OpenJobs(msgspec.Struct, frozen=True, array_like=True):
+    """How many jobs of a kind and a queue are in a state, and how many chunks they have left.
+
+    pending: no worker has it, perhaps because its job waits for another; leased: a worker has it; delayed: it failed
+    and is retried soon.
+    """
+
+    kind: str
+    state: str
+    queue: str
+    jobs: int
+    pending: int
+    leased: int
+    delayed: int
+
+
+class Surveyed(msgspec.Struct, frozen=True, array_like=True):
+    """Of some jobs: their numbers, those whose workers have reported progress, and the jobs that wait for them."""
+
+    groups: list[OpenJobs]
+    live: list[str]
+    dependents: list[str]
 
 
 class Leased(msgspec.Struct, frozen=True, array_like=True):

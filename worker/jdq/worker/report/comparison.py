@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jdq.worker.report.paired import Paired, Tested
 
 FLOOR = "floor"
+CHANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,20 @@ def best_of(store: Store, wanted: str) -> str:
     return compare_dataset(store, wanted).rows[0].id
 
 
+def pick(store: Store, simpler: str, other: str) -> tuple[str, Paired | None]:
+    """The other job's head or model where the paired test on their test rows says that it is better, else the simpler.
+
+    Also by how much the other differs; None where they were not measured on the same rows.
+    """
+    from jdq.store.job_files import JobFiles
+    from jdq.worker.report.paired import TESTED, paired
+
+    files = JobFiles(store.root)
+    test = paired(files.get_array(simpler, TESTED), files.get_array(other, TESTED))
+    better = test is not None and test.difference > 0 and test.p_value < CHANCE
+    return (other if better else simpler), test
+
+
 def _by_score(row: ComparisonRow) -> tuple[float, str]:
     return -(row.metrics["macro_f1"] or 0.0), row.id
 
@@ -129,6 +144,7 @@ def _floor(store: Store, dataset: str, reference: TestSetting) -> list[Compariso
             device="cpu",
             device_s=0.0,
             computed=0,
+            tokens=0,
             reused=0,
             created_at="",
         )

@@ -36,8 +36,8 @@ class ComparisonRow:
     why: how its test setting differs from the reference; empty where comparable.
     wall_time_s: of its training, for a search including all trials. device_s: of the network: the extraction's for a
     head, the training's for a fine-tune.
-    computed, reused: texts that the network processed for it, and texts whose features the store had; None where
-    that is no longer known.
+    computed, tokens, reused: texts and tokens that the network processed for it, and texts whose features the store
+    had; None where that is no longer known.
     """
 
     id: str
@@ -55,6 +55,7 @@ class ComparisonRow:
     device: str
     device_s: float | None
     computed: int | None
+    tokens: int | None = None
     reused: int | None
     created_at: str
     pooling: str = ""
@@ -90,7 +91,7 @@ def rows_of(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]
                 unreadable.append(str(error))
                 continue
             if record["origin"]["dataset"] == dataset:
-                cost = _head_cost(store, job) if trained.kind == "head" else _fine_tune_cost(record)
+                cost = _head_cost(store, job) if trained.kind == "head" else fine_tune_cost(record)
                 rows.append(replace(_row(job, record, cost), encoder_device_s=_encoder_cost(store, encoder_of(record))))
     return rows, unreadable
 
@@ -152,6 +153,7 @@ def _row(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRo
         device=record["device"],
         device_s=cost.get("device_s"),
         computed=cost.get("computed"),
+        tokens=cost.get("tokens"),
         reused=cost.get("reused"),
         created_at=record["created_at"],
         pooling=origin.get("pooling", ""),
@@ -173,8 +175,13 @@ def _head_cost(store: Store, job: str) -> dict[str, Any]:
     return extraction
 
 
-def _fine_tune_cost(record: dict[str, Any]) -> dict[str, Any]:
+def fine_tune_cost(record: dict[str, Any]) -> dict[str, Any]:
     """A fine-tune reuses nothing: in each epoch the network processes every train text."""
-    texts, batch = record["rows"]["train"], record["options"]["batch_size"]
+    texts, batch, tokens = record["rows"]["train"], record["options"]["batch_size"], record.get("train_tokens")
     epochs = record["steps"] / -(-texts // batch)
-    return {"device_s": record["training_time_s"], "computed": round(epochs * texts), "reused": 0}
+    return {
+        "device_s": record["training_time_s"],
+        "computed": round(epochs * texts),
+        "tokens": None if tokens is None else round(epochs * tokens),
+        "reused": 0,
+    }

@@ -60,11 +60,13 @@ def comparison(subject: Subject) -> Section | None:
     note = "Macro-F1 on the same test rows, with 95 % intervals."
     if not all(line.same_split for line in lines):
         note += " Rows with * were measured on other rows or labels: their numbers are not comparable."
+    scores = "".join(_compared_row(line, _scores(line)) for line in lines)
     priced = any(line.price is not None for line in lines)
-    rows = "".join(_compared_row(line, priced=priced) for line in lines)
-    columns = ("what", *METRICS.values(), "time", "device", "device time", *(["price"] if priced else []), "seed")
+    costs = "".join(_compared_row(line, _costs(line, priced=priced)) for line in lines)
+    columns = ("time", "device", "device time", "texts", "tokens", *(["price"] if priced else []), "seed")
     plot = _both(lambda width: plots.comparison_plot(lines, "macro_f1", width=width))
-    body = Markup(plot + plain_table(columns, rows, "Comparison"))
+    tables = plain_table(("what", *METRICS.values()), scores, "Comparison")
+    body = Markup(plot + tables + plain_table(("what", *columns), costs, "Costs"))
     return Section(title="Against the others", text=note, body=body, wide=True)
 
 
@@ -83,17 +85,23 @@ def _scrolling(table: str, name: str) -> str:
     return f'<div class=scroll tabindex=0 role=region aria-label="{name}">{table}</div>'
 
 
-def _compared_row(line: Compared, *, priced: bool) -> str:
-    numbers = [line.metrics.get(name) for name in METRICS]
-    cells = "".join(f"<td>{'-' if value is None else f'{value:.3f}'}</td>" for value in numbers)
+def _compared_row(line: Compared, values: Sequence[str]) -> str:
     css = "is-subject" if line.is_subject else "" if line.same_split else "other-split"
     notes = [*line.details, *([f"* {line.why}"] if line.why else [])]
     name = f"{escape(line.name)}{'' if line.same_split else ' *'}<small>{escape(', '.join(notes))}</small>"
+    cells = "".join(f"<td>{escape(value)}</td>" for value in values)
+    return f'<tr class="{css}"><th scope=row>{name}</th>{cells}</tr>'
+
+
+def _scores(line: Compared) -> list[str]:
+    return ["-" if (value := line.metrics.get(name)) is None else f"{value:.3f}" for name in METRICS]
+
+
+def _costs(line: Compared, *, priced: bool) -> list[str]:
     device_time = "-" if line.device_s is None else duration(line.device_s)
+    counts = ["-" if count is None else f"{count:,}" for count in (line.computed, line.tokens)]
     price = ["-" if line.price is None else f"{line.price:,.2f}"] if priced else []
-    cost = [duration(line.wall_time_s), escape(line.device), device_time, *price, str(line.seed)]
-    end = "".join(f"<td>{cell}</td>" for cell in cost)
-    return f'<tr class="{css}"><th scope=row>{name}</th>{cells}{end}</tr>'
+    return [duration(line.wall_time_s), line.device, device_time, *counts, *price, str(line.seed)]
 
 
 def confusion(subject: Subject) -> Section | None:

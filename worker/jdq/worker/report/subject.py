@@ -14,7 +14,8 @@ from jdq.worker.heads.split import TEST, Rows, Split
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """One row of the comparison. details: what tells it from others of its kind. why: how its test rows or labels
-    differ from the subject's, so that its numbers are not comparable."""
+    differ from the subject's, so that its numbers are not comparable. computed, tokens: what the network processed
+    for it."""
 
     name: str
     details: tuple[str, ...] = ()
@@ -25,6 +26,8 @@ class Compared:
     wall_time_s: float
     device: str
     device_s: float | None = None
+    computed: int | None = None
+    tokens: int | None = None
     price: float | None = None
     seed: int
     is_subject: bool = False
