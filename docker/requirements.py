@@ -16,7 +16,8 @@ def main() -> None:
     settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     project = settings["project"]
     extras = project["optional-dependencies"]
-    lists = {"build": settings["build-system"]["requires"], "client": [*project["dependencies"], *extras["web"]]}
+    client = [*project["dependencies"], *extras["web"], *extras["hub"]]
+    lists = {"build": settings["build-system"]["requires"], "client": client}
     lists |= {"monitoring": extras["monitoring"], "worker": [*extras["worker"], *extras["notify"]]}
     for name, lines in lists.items():
         (folder / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")

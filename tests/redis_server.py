@@ -37,9 +37,12 @@ class RedisServer:
         except redis.RedisError:
             return False
 
-    def client(self) -> redis.Redis:
-        """A client of the server."""
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True, encoding_errors="replace")
+    def client(self, *, timeout_s: float | None = 5) -> redis.Redis:
+        """A client of the server. timeout_s: how long it waits for a reply."""
+        path = str(self.socket)
+        return redis.Redis(
+            unix_socket_path=path, decode_responses=True, encoding_errors="replace", socket_timeout=timeout_s
+        )
 
     def kill(self) -> None:
         """Ends the server as `kill -9` does."""

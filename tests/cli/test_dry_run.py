@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,13 @@ from jdq.worker.encoder.tiny import make_tiny_bart
 from tests.cli.conftest import CommandLine
 
 TABLE = "text,label\n" + "".join(f"{'word ' * n}{n},{'abc'[n % 3]}\n" for n in (1, 1, 2, 3, 4, 8, 40, 300)) + ",\n"
+
+
+WITHOUT_TORCH = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *of: None if name.partition(".")[0] == "torch" else find(name, *of)
+"""
 
 
 def dry(jdq: CommandLine, content: str = TABLE, *options: str, encoder: str = "hash:16") -> Any:
@@ -89,10 +97,23 @@ def test_a_bad_table_is_refused_with_the_command_as_it_was_typed(jdq: CommandLin
 def test_without_the_workers_packages_it_says_what_is_missing(
     jdq: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jdq.cli.submit.dry_run.missing_packages", lambda: ["torch", "transformers"])
+    monkeypatch.setattr("jdq.cli.submit.dry_run.missing_packages", lambda *_: ["torch", "transformers"])
     shown = jdq.run("submit", "extract", jdq.file(TABLE), "--encoder", "some/bart", "--dry-run").stdout
     assert "8 rows" in shown
     assert "not known without torch and transformers\n  try: pip install 'jdq[worker]'" in shown
+
+
+def test_without_torch_the_tokens_of_a_bart_are_counted_and_of_another_encoder_not(
+    jdq: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bart = make_tiny_bart(tmp_path / "bart", dim=32, layers=1)
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    command = ("submit", "extract", jdq.file(TABLE), "--dry-run", "--encoder")
+    assert jdq.json(*command, str(bart))["extraction"]["tokens"] > 0
+    config = bart / "config.json"
+    config.write_text(config.read_text().replace('"bart"', '"roberta"').replace("BartModel", "RobertaModel"))
+    assert jdq.json(*command, str(bart))["extraction"] is None
 
 
 def test_tokens_of_a_real_encoder_are_counted_by_its_tokenizer(jdq: CommandLine, tmp_path: Path) -> None:

@@ -50,4 +50,4 @@ def test_without_a_network_the_error_says_so(jdq: CommandLine, folder: Path) -> 
 def test_without_the_package_the_error_names_it(jdq: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jdq.cli.programs.missing_packages", lambda names: list(names))
     error = jdq.run("import", "hf:org/name", code=2).stderr
-    assert "this needs datasets\n  try: pip install 'jdq[worker]'" in error
+    assert "this needs datasets\n  try: pip install 'jdq[hub]'" in error

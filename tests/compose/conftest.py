@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import random
 import re
@@ -19,7 +20,7 @@ from tests.compose.stack import CPU_FILES, PROJECT, Stack, docker, engine_answer
 
 ROWS, SOME_ROWS = 5_000, 1_200
 REPEATED = 100  # rows whose text is in the table twice
-PASSWORD = secrets.token_hex(16)
+PASSWORD, WEB_TOKEN = secrets.token_hex(16), secrets.token_urlsafe(24)
 VERSION = "test"
 PROMETHEUS = "jdq-test-prometheus"
 # Debian's, where the registry of the image in compose.yaml cannot be reached.
@@ -72,6 +73,8 @@ def settings(folder: Path) -> dict[str, str]:
         "JDQ_FLOWER_PORT": "",
         "JDQ_REDIS_TLS_PORT": "",
         "JDQ_PROMETHEUS_PORT": "",
+        "JDQ_WEB_PORT": "",
+        "JDQ_WEB_TOKENS": f"alice={hashlib.sha256(WEB_TOKEN.encode()).hexdigest()}",
         "PROMETHEUS_IMAGE": PROMETHEUS,
     }
 

@@ -66,6 +66,16 @@ def test_what_cannot_be_written_is_refused_before_there_is_a_job(stack: Stack, f
     assert len(stack.ask("jobs", "--limit", "1000")) == jobs
 
 
+def test_hub_datasets_are_read_and_tokens_counted_without_torch(stack: Stack, folder: Path) -> None:
+    hub = folder / "data" / "hub"
+    hub.mkdir(mode=0o755)
+    (hub / "train.csv").write_text("text,label\na nurse,x\na welder,y\n", encoding="utf-8")
+    name, _ = stack.jdq("import", "hf:/data/hub", "--name", "from-hub").stdout.split()
+    assert name == "from-hub"
+    shown = json.loads(stack.jdq("submit", "extract", "/data/few.csv", "--dry-run", "--json").stdout)
+    assert shown["extraction"]["tokens"] > 60
+
+
 def test_an_encoder_that_only_the_client_sees_is_refused(stack: Stack, folder: Path) -> None:
     shutil.copytree(folder / "models" / "tiny", folder / "data" / "tiny")
     refused = stack.jdq("submit", "extract", "/data/few.csv", "--encoder", "/data/tiny", check=False)

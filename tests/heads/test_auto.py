@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jdq.worker.heads import auto
 from jdq.worker.heads.auto import fit_auto, scaling_of, with_validation
+from jdq.worker.heads.choice_folds import ChoiceFolds
 from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.fitting import as_learnt
@@ -243,3 +244,19 @@ def test_wrong_parameters_are_named(made: Any, params: dict[str, Any], message: 
 def test_choosing_needs_no_validation_part(made: Any) -> None:
     parts = np.where(made.split.parts == VALIDATION, TRAIN, made.split.parts)
     assert fitted_of(context_of(made, split=split_of(parts))).choice["folds"] == 5
+
+
+def test_rows_count_in_the_choice_as_in_training(made: Any) -> None:
+    """A class of few rows has as much of the loss as the others."""
+    rare = np.where((made.y == "class 0") & (np.arange(len(made.y)) % 4 > 0), "class 1", made.y).astype(object)
+    options = HeadOptions(head="linear", class_weight="balanced")
+    found = train_head(made.X, rare, made.split, options, keys=made.keys).record.choice
+    plain = train_head(made.X, rare, made.split, HeadOptions(head="linear"), keys=made.keys).record.choice
+    assert found is not None and plain is not None
+    context = with_validation(
+        make_fit_context(made.X, read_targets(rare), made.split, options, made.keys, lambda *_: None)
+    )
+    folds = ChoiceFolds(context, context.train)
+    assert folds.weights is not None and plain["path"][0]["log_loss"] != found["path"][0]["log_loss"]
+    by_class = np.bincount(folds.codes, weights=folds.weights)
+    assert by_class == pytest.approx(np.full(4, by_class.mean()))

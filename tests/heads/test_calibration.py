@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
+from jdq.worker.heads import temperature
 from jdq.worker.heads.calibration import at_temperature, calibrate
 from jdq.worker.heads.fitted import row_keys
 from jdq.worker.heads.fitting import fit
@@ -144,3 +145,17 @@ def test_the_best_weights_have_the_least_log_loss_and_a_useless_model_has_none(l
         assert log_loss(nearby[0] * one + nearby[1] * other, of_link, link) > least
     assert best_weights([one, -other], of_link, link)[1] == 0
     assert best_weights([one], of_link, link) == (1 / best_temperature(one, of_link, link),)
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_a_row_of_weight_two_counts_as_two_rows(link: str) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 3, 60)
+    one, other = (np.eye(3)[codes] + rng.normal(size=(60, 3)) for _ in range(2))
+    of_link = np.eye(3, dtype=np.bool_)[codes] if link == "sigmoid" else codes
+    weights = np.where(codes == 0, 2.0, 1.0)
+    twice = np.repeat(np.arange(60), weights.astype(int))
+    expected = best_weights([one[twice], other[twice]], of_link[twice], link)
+    assert best_weights([one, other], of_link, link, weights) == pytest.approx(expected, rel=1e-3)
+    loss = temperature.log_loss(one, of_link, link, weights)
+    assert loss == pytest.approx(log_loss(one[twice], of_link[twice], link)) != log_loss(one, of_link, link)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,26 @@ def test_a_text_has_the_same_probabilities_in_a_table_by_itself_and_in_a_report(
     accuracy = float(np.mean(np.array(head.classes)[expected.argmax(axis=1)] == version.labels()))
     assert evaluate(classifier, version, None)["accuracy"] == pytest.approx(accuracy)
     assert "hybrid on table" in page_of(workplace.store, job)
+
+
+def test_a_head_that_reads_only_words_needs_neither_encoder_nor_features(workplace: Workplace, version: Any) -> None:
+    for kind, reads in (("tf-idf", False), ("logreg", True), ("knn", True)):
+        job = trained(workplace, version, head=kind).id
+        assert load_head(Heads(workplace.store.root).path(job)).predictor.reads_features is reads
+    job = trained(workplace, version, head="tf-idf").id
+    head = load_head(Heads(workplace.store.root).path(job))
+    features = workplace.store.open_space(head.record.origin.space).rows(version.keys())
+    expected = head.predict_proba(with_texts(features, version.texts()))
+    shutil.rmtree(workplace.store.root / "spaces")
+
+    done = predicted(workplace, job, [("posting number 3", "x"), ("posting number 7 and " * 900, "y")])
+    found = [float(row["probability_a"]) for row in table_of(workplace, done)]
+    assert done.counts["texts_done"] == 2 and not done.counts.get("computed")
+    assert found[0] == pytest.approx(expected[3, 0], abs=1e-4)
+
+    classifier = load_classifier(workplace.store, job, None, "cpu")
+    first, long = classifier.predictions(["posting number 3", "posting number 7 and " * 900])
+    assert first["probabilities"]["a"] == pytest.approx(found[0], abs=1e-4)
+    assert first["warnings"] == [] and long["warnings"] == []
+    assert long["probabilities"]["a"] == pytest.approx(found[1], abs=1e-4)
+    assert evaluate(classifier, version, None)["rows"] == 60

@@ -21,6 +21,7 @@ end
 -- The keys of the ledger that have changed since a state was restored, and the values of those that have not since they were
 -- read: an action changes a few of twenty.
 local changed, values_of = {}, {}
+local moved -- whether the clock was set, or what a worker knows
 local READS = {}
 for command in string.gmatch('EXISTS HEXISTS HGET HGETALL HKEYS HLEN HMGET HVALS LLEN SCARD SISMEMBER SMEMBERS ZCARD ZCOUNT ZRANGE '
   .. 'ZRANGEBYSCORE ZSCORE TYPE DUMP KEYS GET', '%S+') do READS[command] = true end
@@ -66,7 +67,7 @@ local function token()
 end
 
 local function set_clock(milliseconds)
-  world.clock = milliseconds
+  world.clock, moved = milliseconds, true
   redis.call('SET', 'test:clock', string.format('%d', milliseconds))
 end
 
@@ -85,9 +86,9 @@ local function restore(dump, packed)
     redis.call('UNLINK', name)
     if dump[name] then redis.call('RESTORE', name, 0, dump[name]) end
   end
-  changed = {}
   world = cmsgpack.unpack(packed)
   set_clock(world.clock)
+  changed, moved = {}, false
 end
 
 -- The same after another state than the one that was restored last.
@@ -248,7 +249,7 @@ local function process_of(worker)
 end
 
 local function hold(worker, leased, with)
-  world.held[worker] = {job = leased[1], chunk = leased[2], token = with}
+  world.held[worker], moved = {job = leased[1], chunk = leased[2], token = with}, true
 end
 
 local function ask_next(worker, job, with)
@@ -321,6 +322,7 @@ end
 
 local function forget(worker)
   local held = world.held[worker]
+  moved = true
   world.held[worker], world.lost[worker] = nil, nil
   return held
 end
@@ -428,7 +430,7 @@ local function actions()
     add('submit', tostring(HIGH))
   end
   for _, worker in ipairs(workers) do
-    add('heartbeat', worker)
+    if is_sick(worker) or redis.call('ZSCORE', SEEN, worker) ~= string.format('%d', world.clock) then add('heartbeat', worker) end
     if world.held[worker] then
       for _, name in ipairs(OF_HOLDER) do add(name, worker) end
     elseif world.lost[worker] then
@@ -578,7 +580,7 @@ local function expand(level, most)
       restore(dump, before)
       local to = path .. (path == '' and '' or ' | ') .. table.concat(action, ' ')
       attempt(to, perform, action)
-      if redis.call('SADD', 'explore:seen', digest()) == 1 then
+      if (moved or next(changed)) and redis.call('SADD', 'explore:seen', digest()) == 1 then
         local reached, after = save()
         redis.call('RPUSH', 'explore:' .. level + 1, cmsgpack.pack({reached, after, to}))
         attempt(to, check_liveness)

@@ -104,9 +104,10 @@ def main(depth: int, states: int, minutes: float) -> None:
     """Explore the states of the ledger; exit code 1 where an invariant does not hold."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         server = RedisServer(Path(folder)).start()
+        explorer = Explorer(server.client(timeout_s=None))
         began = time.monotonic()
         try:
-            found, reached = explore(Explorer(server.client()), depth=depth, most=states, seconds=60 * minutes)
+            found, reached = explore(explorer, depth=depth, most=states, seconds=60 * minutes)
         except Violated as violated:
             click.echo(violated, err=True)
             sys.exit(1)

@@ -25,7 +25,7 @@ def own_client() -> Iterator[redis.Redis]:
     """Of a server that may block for as long as the exploration takes, and whose settings may change."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         server = RedisServer(Path(folder)).start()
-        with server.client() as client:
+        with server.client(timeout_s=None) as client:
             yield client
         server.kill()
 

@@ -169,7 +169,7 @@ def _from_hub(file: str) -> list[str]:
     """The files of hf:OWNER/NAME, one or more for each split, in the cache of `datasets`."""
     import msgspec
 
-    require_worker_packages(["datasets"])
+    require_worker_packages(["datasets"], extra="hub")
     paths = program_output("jdq.worker.programs.load_dataset", [file.removeprefix("hf:")])
     return msgspec.json.decode(paths, type=list[str])
 

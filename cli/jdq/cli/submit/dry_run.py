@@ -88,10 +88,10 @@ def _estimate(version: DatasetVersion, spec: Extract) -> dict[str, Any] | None:
     """What the extraction would compute; None without the packages that count tokens."""
     import msgspec
 
-    if not spec.encoder.startswith("hash:") and missing_packages():
+    if not spec.encoder.startswith("hash:") and missing_packages(["transformers"]):
         return None
     arguments = [str(version.path), msgspec.json.encode(spec).decode()]
-    estimate: dict[str, Any] = msgspec.json.decode(program_output("jdq.worker.programs.estimate", arguments))
+    estimate: dict[str, Any] | None = msgspec.json.decode(program_output("jdq.worker.programs.estimate", arguments))
     return estimate
 
 

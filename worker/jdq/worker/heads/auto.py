@@ -170,16 +170,16 @@ def _models_of(kind: str) -> tuple[str, ...]:
 def _candidate(kind: str, models: dict[str, npt.NDArray[np.float32]], folds: ChoiceFolds) -> Candidate:
     if not folds.known.any():
         return Candidate(kind=kind, weights=dict.fromkeys(models, 1.0))
-    codes, link = folds.codes, link_of(multi_label=folds.context.targets.multi_label)
-    weights = dict(zip(models, best_weights(list(models.values()), codes, link), strict=True))
+    codes, link, of_rows = folds.codes, link_of(multi_label=folds.context.targets.multi_label), folds.weights
+    weights = dict(zip(models, best_weights(list(models.values()), codes, link, of_rows), strict=True))
     unweighted = sum(models.values(), start=np.zeros((), dtype=np.float32))
     scores = sum((weights[name] * each for name, each in models.items()), start=np.zeros((), dtype=np.float32))
     probabilities = apply_link(scores.astype(np.float32), link)
     return Candidate(
         kind=kind,
         weights=weights,
-        log_loss=log_loss(scores, codes, link),
-        log_loss_before=log_loss(unweighted, codes, link),
+        log_loss=log_loss(scores, codes, link, of_rows),
+        log_loss_before=log_loss(unweighted, codes, link, of_rows),
         accuracy=share_right(scores, codes),
         thresholds=_thresholds(codes, probabilities),
         cross_fitted=CrossFitted(keys=folds.context.keys[folds.known], codes=codes, probabilities=probabilities),

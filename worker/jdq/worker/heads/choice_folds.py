@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from jdq.worker.heads.features import Rows
 from jdq.worker.heads.fitted import FitContext
 from jdq.worker.heads.folds import fold_rows
+from jdq.worker.heads.logreg import row_weights
 from jdq.worker.heads.scaled_regression import in_memory
 
 FOLDS = 5
@@ -45,6 +46,14 @@ class ChoiceFolds:
     def codes(self) -> npt.NDArray[np.int64] | npt.NDArray[np.bool_]:
         """Of the known rows."""
         return self.context.targets.codes[self.known]
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64] | None:
+        """Of the known rows, by class weight: what is weighted in training is so in what is chosen."""
+        if self.context.targets.multi_label:
+            return None
+        weights = row_weights(self.context)
+        return None if weights is None else weights[self.known].astype(np.float64)
 
     @property
     def described(self) -> str:

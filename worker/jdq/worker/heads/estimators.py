@@ -158,6 +158,10 @@ class EstimatorPredictor:
     def reads_texts(self) -> bool:
         return False
 
+    @property
+    def reads_features(self) -> bool:
+        return True
+
     def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         if self.temperature == 1.0 and hasattr(self.estimator, "predict_proba"):
             return self._all_classes(self._probabilities(X), absent=0.0)

@@ -48,6 +48,11 @@ def with_texts(X: Features, texts: Sequence[str]) -> FeaturesAndTexts:
     return FeaturesAndTexts(X, lambda rows: [texts[row] for row in rows])
 
 
+def unread(rows: int, dim: int) -> npt.NDArray[np.float32]:
+    """In place of features for a head that does not read them: (rows, dim) zeros that take no memory."""
+    return np.broadcast_to(np.zeros((), dtype=np.float32), (rows, dim))
+
+
 def texts_of(X: Features, rows: Rows) -> Sequence[str]:
     """Raises WrongFeatures where X has none."""
     if not isinstance(X, FeaturesAndTexts):

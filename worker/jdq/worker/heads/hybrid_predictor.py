@@ -38,6 +38,10 @@ class HybridPredictor:
     def reads_texts(self) -> bool:
         return True
 
+    @property
+    def reads_features(self) -> bool:
+        return bool(self.layer.layers[0][0].any())
+
     def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         return apply_link(self.scores(X, texts), self.layer.link)
 

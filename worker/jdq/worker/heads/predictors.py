@@ -31,6 +31,10 @@ class Predictor(Protocol):
     def reads_texts(self) -> bool:
         """Whether it predicts from texts, too."""
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether its predictions depend on the features, which otherwise need not be computed."""
+
     def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         """Probabilities (rows, classes) of float32 features (rows, dim), and of their texts if it reads them."""
 
@@ -84,6 +88,10 @@ class LayersPredictor:
     @property
     def reads_texts(self) -> bool:
         return False
+
+    @property
+    def reads_features(self) -> bool:
+        return True
 
     def predict_block(self, X: Float32, texts: Sequence[str] = ()) -> Float32:
         return apply_link(self.scores(X), self.link)

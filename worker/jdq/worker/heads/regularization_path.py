@@ -89,5 +89,6 @@ def risen(points: list[Point]) -> bool:
 
 def _point(C: float, scores: npt.NDArray[np.float32], folds: ChoiceFolds) -> Point:
     link = link_of(multi_label=folds.context.targets.multi_label)
-    loss = log_loss(scores / best_temperature(scores, folds.codes, link), folds.codes, link)
+    temperature = best_temperature(scores, folds.codes, link, folds.weights)
+    loss = log_loss(scores / temperature, folds.codes, link, folds.weights)
     return Point(C=C, log_loss=loss, accuracy=share_right(scores, folds.codes), scores=scores)

@@ -14,17 +14,26 @@ from jdq.store.store import Store
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.certainty import Requested
 from jdq.worker.heads.conformal import Certain
-from jdq.worker.jobs.predictions import Naming
+from jdq.worker.jobs.predictions import Naming, naming_of
 
 if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
     from jdq.worker.encoder.by_name import FeatureEncoder, TokenizedTexts
+    from jdq.worker.heads.head import TrainedHead
     from jdq.worker.heads.record import HeadRecord
 
 EMPTY, UNSURE = "the text is empty", "too uncertain for a label"
 NOTHING = Requested()
 # A text of which the tokenizer does not know this share is probably not one for this encoder.
 UNKNOWN_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoTokens:
+    """Texts for a head that reads their words, all of them, and no tokens."""
+
+    n_tokens: np.ndarray
+    n_unknown: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +45,7 @@ class Classifier(Naming):
     """
 
     max_length: int
-    tokenize: Callable[[Sequence[str]], TokenizedTexts]
+    tokenize: Callable[[Sequence[str]], TokenizedTexts | NoTokens]
     compute: Callable[[Any, Sequence[str]], np.ndarray]
     by_store: Callable[[Sequence[str]], np.ndarray]
 
@@ -70,7 +79,7 @@ class Classifier(Naming):
                 "warnings": [*warnings, *([UNSURE] if unsure else [])],
             }
 
-    def warnings(self, tokens: TokenizedTexts) -> list[list[str]]:
+    def warnings(self, tokens: TokenizedTexts | NoTokens) -> list[list[str]]:
         """For each text, why its prediction may be wrong."""
         counts = zip(tokens.n_tokens.tolist(), tokens.n_unknown.tolist(), strict=True)
         return [list(self._faults(n_tokens, n_unknown)) for n_tokens, n_unknown in counts]
@@ -98,6 +107,8 @@ def _of_head(store: Store, head_id: str, device: str) -> Classifier:
     from jdq.worker.jobs.stored_features import stored_features
 
     head = load_head(Heads(store.root).path(head_id))
+    if not head.predictor.reads_features:
+        return _of_words(head)
     name = head.record.origin.encoder
     space = store.open_space(head.record.origin.space)
 
@@ -113,15 +124,31 @@ def _of_head(store: Store, head_id: str, device: str) -> Classifier:
         return head.predict_proba(with_texts(stored_features(space, texts, encoder, name=name, device=device), texts))
 
     return Classifier(
-        classes=head.classes,
-        multi_label=head.record.multi_label,
-        label_separator=head.record.label_separator,
-        thresholds=head.record.thresholds,
-        certainty=head.record.certainty,
+        **naming_of(head.record),
         max_length=space.definition.max_length,
         tokenize=lambda texts: encoder().tokenize(texts),
         compute=compute,
         by_store=by_store,
+    )
+
+
+def _of_words(head: TrainedHead) -> Classifier:
+    """Of a head that reads only texts: it needs no encoder."""
+    from jdq.worker.heads.features import unread, with_texts
+
+    def by_words(texts: Sequence[str]) -> np.ndarray:
+        return head.predict_proba(with_texts(unread(len(texts), head.record.dim), texts))
+
+    def tokenize(texts: Sequence[str]) -> NoTokens:
+        none = np.zeros(len(texts), dtype=np.int64)
+        return NoTokens(n_tokens=none, n_unknown=none)
+
+    return Classifier(
+        **naming_of(head.record),
+        max_length=0,
+        tokenize=tokenize,
+        compute=lambda _, texts: by_words(texts),
+        by_store=by_words,
     )
 
 

@@ -77,7 +77,10 @@ def extraction(context: ChunkContext[Predict], head: str) -> ChunkContext[Extrac
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """The plan of an extraction, with a closing chunk. Refuses an encoder that is no longer the head's."""
+    """The plan of an extraction, with a closing chunk. Refuses an encoder that is no longer the head's.
+
+    A head that reads only texts needs neither encoder nor features: only the closing chunk is left.
+    """
 
     context: ChunkContext[Predict]
     head: str
@@ -87,22 +90,29 @@ class HeadPlan:
         """The extraction's plan."""
         return Plan(extraction(self.context, self.head))
 
-    def prepare(self) -> Opened:
-        """Opens dataset and feature space, and checks the whole head file."""
-        from jdq.worker.heads.files import read_record, require_space
+    def prepare(self) -> Opened | None:
+        """Checks the whole head file, and opens dataset and feature space; None where no features are read."""
+        from jdq.worker.heads.files import load_head, require_space
 
+        head = load_head(Heads(self.context.runtime.store.root).path(self.head))
+        check_requested(self.context.spec.certain, msgspec.to_builtins(head.record), self.head)
+        if not head.predictor.reads_features:
+            return None
         opened = self.plan.prepare()
-        record = read_record(Heads(self.context.runtime.store.root).path(self.head))
-        check_requested(self.context.spec.certain, msgspec.to_builtins(record), self.head)
-        require_space(record, opened.spaces[0].digest)
+        require_space(head.record, opened.spaces[0].digest)
         return opened
 
-    def compute(self, opened: Opened, held: HeldLease) -> NewTexts:
+    def compute(self, opened: Opened | None, held: HeldLease) -> NewTexts | None:
         """Asks the store which texts it lacks."""
-        return self.plan.compute(opened, held)
+        return None if opened is None else self.plan.compute(opened, held)
 
-    def publish(self, new: NewTexts) -> Outcome:
+    def publish(self, new: NewTexts | None) -> Outcome:
         """Stores the plan."""
+        if new is None:
+            spec, runtime = self.context.spec, self.context.runtime
+            runtime.job_files.put_array(self.context.job, "bounds", np.zeros(1, dtype=np.int64))
+            n_rows = runtime.version(spec.dataset, spec.version).n_rows
+            return Outcome(counts={"texts_total": n_rows, "texts_done": n_rows}, follow_up=_with_closing(0))
         outcome = self.plan.publish(new)
         return replace(outcome, follow_up=_with_closing(outcome.follow_up.chunks if outcome.follow_up else 0))
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,6 +22,9 @@ from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.contract import Predict
 from jdq.worker.queue.ledger import Outcome
+
+if TYPE_CHECKING:
+    from jdq.worker.heads.record import HeadRecord
 
 SET, LABEL, PROBABILITY = "label_set", "predicted_label", "probability_"
 # Labels counted in the result; there can be one per combination of classes.
@@ -56,6 +60,12 @@ class Naming:
             label_separator=self.label_separator,
             thresholds=self.thresholds,
         )
+
+
+def naming_of(record: HeadRecord) -> dict[str, Any]:
+    """The fields of `Naming` of a head."""
+    names = ("classes", "multi_label", "label_separator", "thresholds", "certainty")
+    return {name: getattr(record, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,25 +131,20 @@ class PredictionsTable:
         return self.context.runtime.version(self.context.spec.dataset, self.context.spec.version)
 
     def _by_head(self, name: str) -> Predictor:
-        from jdq.worker.heads.features import with_texts
+        from jdq.worker.heads.features import Features, unread, with_texts
         from jdq.worker.heads.files import load_head
 
         head = load_head(Heads(self.context.runtime.store.root).path(name))
         record = head.record
-        features = self.context.runtime.space(record.origin.space).rows(self._version.keys())
-        naming = Naming(
-            classes=head.classes,
-            multi_label=record.multi_label,
-            label_separator=record.label_separator,
-            thresholds=record.thresholds,
-            certainty=record.certainty,
-        )
+        features: Features = unread(self._version.n_rows, record.dim)
+        if head.predictor.reads_features:
+            features = self.context.runtime.space(record.origin.space).rows(self._version.keys())
 
         def probabilities(rows: slice) -> np.ndarray:
             texts = self._version.texts(rows) if head.predictor.reads_texts else []
             return head.predict_proba(with_texts(features[rows], texts))
 
-        return self._predictor(naming, probabilities)
+        return self._predictor(Naming(**naming_of(record)), probabilities)
 
     def _by_model(self, name: str) -> Predictor:
         record = Models(self.context.runtime.store.root).record(name)

@@ -1,6 +1,7 @@
 """Estimates what an extraction would compute and cost, and changes nothing.
 
 ``python -m jdq.worker.programs.estimate VERSION_FOLDER SPEC``: an imported table, and the job's specification in JSON.
+Of a BART this needs transformers, of other encoders torch, too.
 """
 
 from __future__ import annotations
@@ -151,8 +152,13 @@ def _cost(tokens: int, tokens_per_s: float | None, devices: int, device_hour_pri
 @click.argument("spec")
 @exit_on_error()
 def main(version: Path, spec: str) -> None:
-    """Print the estimate as JSON."""
-    found = estimate(DatasetVersion(version), msgspec.json.decode(spec, type=Extract), read_config())
+    """Print the estimate as JSON; null where describing the encoder takes torch, which is not installed."""
+    found = None
+    try:
+        found = estimate(DatasetVersion(version), msgspec.json.decode(spec, type=Extract), read_config())
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
     click.echo(msgspec.json.encode(found))
 
 
