@@ -42,7 +42,7 @@ mutants: $(STAMP)  ## Print mutation scores of seven folders. ROOM=store/jdq/sto
 chaos: $(STAMP)  ## Kill workers and Redis at random while jobs run, and check every feature. FAULTS=300 for longer.
 	$(BIN)/python -m tests.chaos.chaos --faults $(or $(FAULTS),100)
 
-explore: $(STAMP)  ## Try all interleavings of two workers over the ledger's scripts. MINUTES=60.
+explore: $(STAMP)  ## Try all interleavings of two workers and two owners over the ledger's scripts. MINUTES=60.
 	$(BIN)/python -m tests.queue.explore --minutes $(or $(MINUTES),60)
 
 lua-mutants: $(STAMP)  ## Remove each line of the ledger's scripts in turn: a test must fail. SCRIPTS="next commit".

@@ -12,9 +12,11 @@ from jdq.store.datasets import DatasetVersion
 from jdq.store.keys import text_keys
 from jdq.store.maintenance.garbage import collect_garbage
 from jdq.store.maintenance.listing import summarize_dataset, summarize_space
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.compact import compact
 from jdq.store.spaces.counts import count_missing, count_rows
 from jdq.store.store import Store
+from tests.store.damage import flip
 from tests.store.fake_datasets import import_texts, write_store
 from tests.store.fake_features import fake_space, put_texts, sentences
 
@@ -126,3 +128,13 @@ def test_a_listing_that_cannot_keep_its_counts_counts_all_the_same(tmp_path: Pat
     assert listed(store, version, space) == (30, 0)
     (space.path / "index").unlink()
     assert listed(store, version, space) == (30, 0)
+
+
+def test_verify_finds_damaged_counts_and_repairs_them(tmp_path: Path) -> None:
+    store, _, space = write_store(tmp_path / "store", sentences(100))
+    assert count_rows(space) == 100
+    path = space.path / "index" / "counts.json"
+    flip(path, 5)
+    assert [(found.kind, found.path) for found in verify(store).findings] == [("index", str(path))]
+    assert verify(store, repair=True).findings[0].repaired
+    assert verify(store).sound and count_rows(space) == 100

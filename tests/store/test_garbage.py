@@ -157,7 +157,7 @@ def test_gc_removes_a_shard_only_if_its_owners_have_its_keys_whatever_the_index_
     (space.path / "index").mkdir(exist_ok=True)
     for path in (space.path / "index").iterdir():
         path.unlink()
-    segment.write(space.path / "index" / "x.keys", [segment.build(lying)], list(lying))
+    segment.write(space.path / "index", [segment.build(lying)], list(lying))
     report = collect_garbage(open_store(store.root), grace_s=0)
     assert (report.replaced, report.waiting) == ([], 1)
 

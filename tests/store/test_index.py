@@ -75,7 +75,7 @@ def test_a_merge_by_ranges_of_keys_is_a_merge(tmp_path: Path, monkeypatch: pytes
     living = ["0", "1", "3", "3b"]
     whole = segment.merge(parts, living)
     monkeypatch.setattr(segment, "RANGE_ENTRIES", 7)
-    for merged in (segment.merge(parts, living), segment.write(tmp_path / "x.keys", parts, living)):
+    for merged in (segment.merge(parts, living), segment.write(tmp_path, parts, living)):
         assert merged is not None
         np.testing.assert_array_equal(np.stack(merged.columns), np.stack(whole.columns))
         assert merged.shards == whole.shards
@@ -104,9 +104,10 @@ def test_verify_finds_a_sound_segment_that_says_something_else_than_the_shards(t
     names = [put_texts(space, sentences(10, start)) for start in range(0, 100, 10)]
     other = {name: text_keys(sentences(10, 7 + 10 * number)) for number, name in enumerate(names)}
     (space.path / "index").mkdir()
-    segment.write(space.path / "index" / "x.keys", [segment.build(other)], names)
+    segment.write(space.path / "index", [segment.build(other)], names)
+    (written,) = segment.paths(space.path / "index")
     found = verify(store).findings
-    assert [(finding.kind, finding.path) for finding in found] == [("index", str(space.path / "index" / "x.keys"))]
+    assert [(finding.kind, finding.path) for finding in found] == [("index", str(written))]
     assert "its entries are not the keys of shard" in found[0].fact
     assert verify(store, quick=True).sound
     assert verify(store, repair=True).findings[0].repaired
@@ -114,16 +115,17 @@ def test_verify_finds_a_sound_segment_that_says_something_else_than_the_shards(t
     np.testing.assert_array_equal(Space(space.path).read(text_keys(sentences(100))), fake_features(sentences(100)))
 
 
-def test_a_segments_file_is_read_back_and_checked(tmp_path: Path) -> None:
-    part = segment.build({"a" * 32: text_keys(sentences(100))})
-    segment.write(tmp_path / "x.keys", [part], part.shards)
-    read = segment.read(tmp_path / "x.keys")
+def test_a_segments_file_is_read_back_and_each_of_its_bytes_is_checked(tmp_path: Path) -> None:
+    part = segment.build({"a" * 32: text_keys(sentences(10)), "b" * 32: text_keys(sentences(10, 10))})
+    segment.write(tmp_path, [part], part.shards)
+    (path,) = segment.paths(tmp_path)
+    read = segment.read(path)
     assert read is not None
     np.testing.assert_array_equal(np.stack(read.columns), np.stack(part.columns))
-    data = bytearray((tmp_path / "x.keys").read_bytes())
-    data[-5] ^= 1
-    (tmp_path / "y.keys").write_bytes(data)
-    assert segment.read(tmp_path / "y.keys") is None
+    sound = path.read_bytes()
+    for position in range(len(sound)):
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ 4]) + sound[position + 1 :])
+        assert segment.read(path) is None, position
 
 
 @pytest.mark.parametrize("content", [b"", b"JDQINDEX", b"x" * 1000, b"JDQINDEX" + b"\xff" * 100])
@@ -179,10 +181,10 @@ def test_missing_is_what_the_folder_says(
 
 
 def test_a_segment_of_another_version_or_length_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "x.keys"
-    segment.write(path, [segment.build({"a": text_keys(["a", "b"])})], ["a"])
+    segment.write(tmp_path, [segment.build({"a": text_keys(["a", "b"])})], ["a"])
+    (path,) = segment.paths(tmp_path)
     data = path.read_bytes()
-    for changed in (data.replace(b'"version":1', b'"version":2'), data + b"\0", data.replace(b'["a"]', b"[]   ")):
+    for changed in (data.replace(b'"version":1', b'"version":2'), data + b"\0", data.replace(b'["a"]', b'["b"]')):
         assert changed != data
         path.write_bytes(changed)
         assert segment.read(path) is None

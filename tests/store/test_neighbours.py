@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,19 @@ def test_a_row_of_zeros_is_similar_to_none() -> None:
     assert (unit_rows(np.zeros((2, 3))) == 0).all()
     _, similarity = most_similar(np.zeros((1, 6)), rows(4))
     assert similarity[0] == 0
+
+
+def test_memory_is_bounded_by_a_block_and_grows_with_the_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "QUERY_ROWS", 256)
+    monkeypatch.setattr(neighbours, "OTHER_ROWS", 1024)
+    many = rows(6_000)
+    many[5_000:5_010] = many[:10]
+    tracemalloc.start()
+    places, similarity = most_similar(many, many, earlier=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert places[5_000:5_010].tolist() == list(range(10)) and (similarity[5_000:5_010] == 1).all()
+    assert peak < 5 * 2**20 < 4 * len(many) ** 2 / 20
 
 
 def test_progress_is_reported_after_each_block() -> None:

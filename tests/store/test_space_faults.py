@@ -39,7 +39,7 @@ def test_an_index_that_names_other_rows_gives_no_wrong_row(space: Space, shift: 
     """Of this shard, or beyond its end."""
     name = put_texts(space, TEXTS[:30])
     wrong = np.concatenate([text_keys(sentences(shift, 900)), text_keys(TEXTS[:30])])
-    segment.write(space.path / "index" / "x.keys", [segment.build({name: wrong})], [name])
+    segment.write(space.path / "index", [segment.build({name: wrong})], [name])
     reader = Space(space.path)
     assert not reader.missing(text_keys(TEXTS[:30])).any()
     np.testing.assert_array_equal(reader.read(text_keys(TEXTS[:30])), fake_features(TEXTS[:30]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 from jdq.store.datasets import DatasetVersion
 from jdq.store.datasets.records import IMPORTS
 from jdq.store.errors import CannotRead, DamagedShard, StoreError, read_each
-from jdq.store.files.digests import UnreadableFile
+from jdq.store.files.digests import UnreadableFile, read_json
 from jdq.store.files.publish import replace
 from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
@@ -117,6 +118,8 @@ class _Segments:
         self._sound = [part for part in map(segment.read, paths) if part is not None]
         sound = {part.path for part in self._sound}
         self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
+        counts = read_each([folder / "index" / "counts.json"], partial(read_json, kind=dict))[1]
+        self._faults |= {path: _fact(error) for path, error in counts.items()}
         self._quick = quick
 
     def compare(self, name: str, keys: Keys) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotRead, DamagedShard
-from jdq.store.files.digests import digest_of
 from jdq.store.fork_lock import fork_lock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
@@ -197,8 +196,7 @@ class Index:
             return parts[0]
         if shards and worth and not self.read_only:
             with contextlib.suppress(OSError):
-                name = digest_of("".join(sorted(shards)).encode()) + segment.SUFFIX
-                written = segment.write(self._cache / name, parts, alive)
+                written = segment.write(self._cache, parts, alive)
                 for part in parts if written else ():
                     # Only those with strictly fewer shards: then two processes never remove each other's files.
                     if part.path is not None and shards > set(part.shards):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import StoreError
-from jdq.store.files.digests import digest_of_blocks, read_blocks
+from jdq.store.files.digests import digest_of, digest_of_blocks, read_blocks
 from jdq.store.files.publish import replace
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces.validator import opened_regular
@@ -174,9 +174,10 @@ def merge(segments: Sequence[Segment], alive: Collection[str]) -> Segment:
     return Segment(shards=shards, columns=_joined(list(merged(segments, numbers))))
 
 
-def write(path: Path, segments: Sequence[Segment], alive: Collection[str]) -> Segment | None:
-    """Like `merge`, but into a cache file, in bounded memory. Raises OSError."""
+def write(folder: Path, segments: Sequence[Segment], alive: Collection[str]) -> Segment | None:
+    """Like `merge`, but into a cache file in `folder`, in bounded memory. Raises OSError."""
     shards, numbers = plan_merge(segments, alive)
+    path = folder / _file_name(shards)
     entries = sum(int(part.sizes()[mine >= 0].sum()) for part, mine in zip(segments, numbers, strict=True))
     blank = SegmentHeader(version=FORMAT_VERSION, entries=entries, digest="0" * 32, shards=shards)
     start = len(_front(blank))
@@ -203,6 +204,11 @@ def _front(header: SegmentHeader) -> bytes:
     return front + bytes(-len(front) % 64)
 
 
+def _file_name(shards: Iterable[str]) -> str:
+    """The name of the file of these shards: with it, the names in the header are checked."""
+    return digest_of("".join(sorted(shards)).encode()) + SUFFIX
+
+
 def paths(folder: Path) -> list[Path]:
     """The files of segments in a feature space's folder `index`, which may not exist."""
     with contextlib.suppress(OSError):
@@ -224,10 +230,11 @@ def _read(fd: int, size: int, path: Path) -> Segment | None:
     magic, length = os.pread(fd, len(MAGIC), 0), int.from_bytes(os.pread(fd, LENGTH_BYTES, len(MAGIC)), "little")
     if magic != MAGIC or length > LARGEST_HEADER:
         return None
-    header = msgspec.json.decode(os.pread(fd, length, len(MAGIC) + LENGTH_BYTES), type=SegmentHeader)
-    start = -(-(len(MAGIC) + LENGTH_BYTES + length) // 64) * 64
-    known = header.version == FORMAT_VERSION and header.shards and header.entries > 0
-    if not known or start + header.entries * ENTRY_BYTES != size:
+    end = len(MAGIC) + LENGTH_BYTES + length
+    start = -(-end // 64) * 64
+    header = msgspec.json.decode(os.pread(fd, length, end - length), type=SegmentHeader)
+    known = header.version == FORMAT_VERSION and header.entries > 0 and path.name == _file_name(header.shards)
+    if not known or any(os.pread(fd, start - end, end)) or start + header.entries * ENTRY_BYTES != size:
         return None
     # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
     if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
