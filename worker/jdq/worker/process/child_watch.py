@@ -14,6 +14,7 @@ LIKELY_CAUSES = {
     "SIGKILL": " (out of memory?)",
     "SIGBUS": " (a mapped file was truncated, or its disk failed: jdq store verify)",
 }
+STOPPED = signal.SIGTERM.value  # what a process exits with that a stopping Celery has sent SIGTERM
 INTERVAL_S = 0.05  # a look costs one system call for each child
 
 
@@ -50,7 +51,7 @@ class ChildWatch(threading.Thread):
         ended = {pid: code for pid, child in self._running.items() if (code := child.exitcode) is not None}
         for pid, code in ended.items():
             self._ended[pid] = self._running.pop(pid)
-            if code:
+            if code not in (0, STOPPED):
                 log.error("working process %d: %s", pid, reason_of(code))
             self._died(pid, reason_of(code))
 
