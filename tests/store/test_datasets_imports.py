@@ -68,7 +68,7 @@ def test_one_block_is_read_ahead_while_the_last_is_written() -> None:
         next(ahead)
 
 
-def test_an_import_loads_no_pandas(tmp_path: Path) -> None:
+def test_importing_and_reading_load_no_pandas(tmp_path: Path) -> None:
     """It would take half a second and 45 MB, which pyarrow spends on it wherever it is installed."""
     table = pa.table({"text": ["one", "two"], "label": ["a", "b"]})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -77,7 +77,7 @@ def test_an_import_loads_no_pandas(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"text": "one", "label": "a"}\n{"text": "two", "label": "b"}\n')
     code = (
         "import sys; from jdq.store import open_store; datasets = open_store('store').datasets\n"
-        "for files in (['a.parquet'], ['b.csv', 'c.csv'], ['d.jsonl']): datasets.import_table(files)\n"
+        "for files in (['a.parquet'], ['b.csv', 'c.csv'], ['d.jsonl']): datasets.import_table(files).labels()\n"
         "assert 'pandas' not in sys.modules and len(datasets.names()) == 3"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

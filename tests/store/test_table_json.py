@@ -23,6 +23,14 @@ def test_a_key_that_an_object_repeats_is_reported(tmp_path: Path) -> None:
     assert table.warnings() == [f"{file}: line 2: a name occurs twice in the object; the last one counts"]
 
 
+def test_a_name_that_is_also_a_value_is_no_sign_of_a_missing_header(tmp_path: Path, failing: Failing) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"text": "text", "n": "1"}\n{"text": "b", "n": "2"}\n')
+    table = open_table(file)
+    assert (rows_of(table), table.warnings()) == ([("text", "1"), ("b", "2")], [])
+    assert "--no-header" not in failing('{"a": "x", "b": "1"}\n{"a": "a", "b": "2"}\n', name="data.jsonl")
+
+
 def test_what_is_no_json_lines_or_array_is_named(failing: Failing) -> None:
     def message(content: str | bytes) -> str:
         return failing(content, name="data.jsonl")

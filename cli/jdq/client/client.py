@@ -217,8 +217,7 @@ class Client(DatasetChecks):
     ) -> Job[pd.DataFrame]:
         """Trains the whole network. The result: metrics. The job's id is the model's.
 
-        data: as for `extract`, or the name of a dataset, or the job that extracted it. The options are those of
-        `jdq submit fine-tune`.
+        data: as for `extract`, a dataset's name, or the job that extracted it. Options: as of `jdq submit fine-tune`.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         connection = self._connection
@@ -238,9 +237,8 @@ class Client(DatasetChecks):
         check_options(options)
         reading = {"empty_text": "skip" if skip_empty else "error", "command": "jdq submit fine-tune"}
         version = self._imported(data, text, label, name, **reading)
-        column = label if isinstance(label, str) else None
         with division_of(split_column, group_column, test) as division:
-            spec = fine_tune_spec(connection, options, version, column, division)
+            spec = fine_tune_spec(connection, options, version, label if isinstance(label, str) else None, division)
         return self._submitted(spec, made_by(connection, encoder, "fine-tune"), results.metrics, sending)
 
     @python_errors

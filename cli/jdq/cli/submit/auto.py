@@ -93,11 +93,11 @@ def auto(
 
 
 def _pays(head: Job) -> bool:
-    """Tells the forecast; whether it says that a fine-tune could pay."""
+    """Prints the forecast; whether it says that a fine-tune could pay."""
     result = head.result or {}
     for line in forecast_lines(result) or ["no forecast: there are too few rows to train on a part of them"]:
         say(line, err=True)
-    return bool(result["forecast"] and result["forecast"]["pays"])
+    return bool((result.get("forecast") or {}).get("pays"))
 
 
 def _better(client: Client, head: Job, model: Job) -> Job:

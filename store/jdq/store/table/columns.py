@@ -72,13 +72,20 @@ def named_cells(header: Sequence[str]) -> int:
 
 
 def choose_columns(
-    source: Source, header: Sequence[str], rows: Sequence[Sequence[str]], used: Sequence[bool], advice: str = ""
+    source: Source,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    used: Sequence[bool],
+    advice: str = "",
+    *,
+    is_row: bool = False,
 ) -> Columns:
     """The table's columns, with the text and label columns that the user names or that their names show.
 
     The text: `text`, else the only column with a usual name (description, document, ...), else the only one that is
     not the label. The label: `label`, else the only column with a usual name (category, class, ...), else none.
-    `rows` are the first, and `advice` is what to try where the header is not at the top. Raises TableError, with the
+    `rows` are the first, `advice` is what to try where the header is not at the top, and `is_row` says that the header
+    is probably a row itself. Raises TableError, with the
     available columns, where a named column does not exist or the text is ambiguous.
     """
     file, options = source.path, source.options
@@ -89,7 +96,7 @@ def choose_columns(
         if wanted is not None and wanted not in names:
             raise _no_such_column(source, wanted, names, option)
     label, warnings = _find_label(source, names)
-    texts = options.text_columns or (_find_text(source, names, label, header, rows, advice),)
+    texts = options.text_columns or (_find_text(source, names, label, header, rows, advice, is_row=is_row),)
     if label in texts:
         other = [("--label-column", name) for name in names if name not in texts][:1]
         raise source.error(f"{file}: column {label!r} cannot be both the text and the label", *itertools.chain(*other))
@@ -134,10 +141,11 @@ def _find_text(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     advice: str,
+    *,
+    is_row: bool,
 ) -> str:
     others = [name for name in names if name != label]
     candidates = _called(others, frozenset({"text"}))[:1] or _called(others, TEXT_NAMES)
-    is_row = looks_like_a_row(header, rows)
     if len(candidates) == 1:
         return candidates[0]
     if len(others) == 1 and not is_row:
@@ -147,20 +155,25 @@ def _find_text(
     fact += f"; it has: {listed(names)}"
     if advice:
         raise TableError(fact + advice)
-    if source.options.header and not candidates and is_row:
+    if not candidates and is_row:
         fact += "\n  this looks like a row: if the file has no header, its columns are column_1, column_2, ..."
-    raise source.error(fact, *below_header(header, rows, source.options, candidates or others))
+    raise source.error(fact, *below_header(header, rows, source.options, candidates or others, is_row=is_row))
 
 
 def below_header(
-    header: Sequence[str], rows: Sequence[Sequence[str]], options: TableOptions, candidates: Sequence[str] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    options: TableOptions,
+    candidates: Sequence[str] = (),
+    *,
+    is_row: bool,
 ) -> list[str]:
     """The options that make a table of this header and its first rows: --no-header if it is a row itself, and the text.
 
     The text column is the longest of those that are filled in most rows, of `candidates` where there are any.
     """
     # Usual names of text columns are names, and no cells of a row.
-    is_row = options.header and not _called(candidates, TEXT_NAMES) and looks_like_a_row(header, rows)
+    is_row = is_row and options.header and not _called(candidates, TEXT_NAMES)
     words = ["--no-header"] if is_row else []
     places, repeated = named_columns(header, [True] * len(header))
     if is_row or not options.header:

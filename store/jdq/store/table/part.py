@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from jdq.store.table.chunk import Chunk, Notes, Record, chunked, take_header
-from jdq.store.table.columns import MOST_COLUMNS, below_header, named_cells
+from jdq.store.table.columns import MOST_COLUMNS, below_header, looks_like_a_row, named_cells
 from jdq.store.table.delimited import delimited_chunks, delimited_records, delimiter_of, head_text
 from jdq.store.table.encoding import choose_encoding, undecodable, unmarked_encoding
 from jdq.store.table.jsonl import jsonl_records
@@ -19,6 +19,8 @@ from jdq.store.table.workbook import workbook_records
 T = TypeVar("T")
 
 ARROW = ("parquet", "arrow")
+# Kinds whose first line is the header only by convention.
+LINED = ("csv", WORKBOOK)
 KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 # Files that are given instead of a table, by their first characters.
 FOREIGN = (
@@ -87,9 +89,14 @@ class Part:
             return self.source.options.try_with(self.source.path, "--delimiter", "tab" if other == "\t" else other)
         return ""
 
+    @property
+    def header_is_a_row(self) -> bool:
+        """Whether the header that was read is probably data."""
+        return self.kind in LINED and self.source.options.header and looks_like_a_row(self.header, self.first)
+
     def header_below(self) -> str:
         """What to try where the header has hardly any names and a row below it has more; "" elsewhere."""
-        if self.kind not in ("csv", WORKBOOK) or sum(map(bool, self.header)) * 2 > len(self.header):
+        if self.kind not in LINED or sum(map(bool, self.header)) * 2 > len(self.header):
             return ""
         found = list(islice(_until_fault(self._records()), PREAMBLE))
         names = [sum(bool(cell.strip()) for cell in cells) for _, cells in found]
@@ -98,7 +105,7 @@ class Part:
 
     def _skip_to(self, records: list[Record]) -> str:
         (line, header), rows = records[0], [cells for _, cells in records[1:PREAMBLE]]
-        words = below_header(header, rows, self.source.options)
+        words = below_header(header, rows, self.source.options, is_row=looks_like_a_row(header, rows))
         return self.source.options.try_with(self.source.path, "--skip-lines", str(line - 1), *words)
 
     def _records(self) -> Iterator[Record]:

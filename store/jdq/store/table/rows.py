@@ -14,7 +14,7 @@ from jdq.store.table.columns import JOINED_BY, Columns
 from jdq.store.table.findings import GARBLED, Places, is_split, may_be_odd
 from jdq.store.table.options import NAMED, TableError, some
 from jdq.store.table.options import columns as listed
-from jdq.store.table.part import Part
+from jdq.store.table.part import LINED, Part
 from jdq.store.table.source import Source
 
 LINE_ENDS = {"\r": "CR", "\n": "LF", "\r\n": "CR LF"}
@@ -161,7 +161,9 @@ class Rows:
             return None
         if fitted == self._part.header:
             self._headers.add(self._row)
-        elif any(fitted[place] == self._part.header[place] != "" for place in self._telling):
+        elif self._part.kind in LINED and any(
+            fitted[place] == self._part.header[place] != "" for place in self._telling
+        ):
             self._names.add(self._row)
         if self._part.kind == "csv" and is_split(fitted):
             self._split.add(self._row)

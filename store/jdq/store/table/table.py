@@ -39,7 +39,9 @@ class Table:
         self.kind, self.encoding, self.delimiter = first.kind, first.encoding, first.delimiter
         self.totals = Totals()
         used = [any(column) for column in zip(*(part.used for part in parts), strict=False)]
-        self.columns = choose_columns(first.source, first.header, first.first, used, first.header_below())
+        self.columns = choose_columns(
+            first.source, first.header, first.first, used, first.header_below(), is_row=first.header_is_a_row
+        )
         self._assumed = list(self.columns.warnings)
         for name, classes in first.notes.class_names.items():
             fact = f"column {name!r} has numbers of classes, which are imported as their names"

@@ -1,4 +1,4 @@
-"""The client's side of the ledger: create, read, cancel and retry jobs; read the workers."""
+"""The client's side of the ledger: create, read, cancel and retry jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import redis
@@ -15,11 +15,10 @@ from msgspec.structs import replace
 from jdq.worker.queue.archive import archived_job, forget_archived, restore, restore_history
 from jdq.worker.queue.contract import NOBODY, JobState, Spec, encode_spec
 from jdq.worker.queue.limits import PRIORITIES
-from jdq.worker.queue.records import DRAINED, Job, Worker, readable_job, worker_record
+from jdq.worker.queue.records import Job, readable_job
 from jdq.worker.queue.scripts import (
     Cancel,
     Create,
-    EndProcess,
     Forget,
     OpenJobs,
     Retry,
@@ -29,6 +28,7 @@ from jdq.worker.queue.scripts import (
     TicketOrder,
     call,
 )
+from jdq.worker.queue.workerbook import WorkerBook
 
 if TYPE_CHECKING:
     from jdq.store.job_files import JobFiles
@@ -59,14 +59,14 @@ def _batches(jobs: Sequence[str]) -> Iterator[tuple[str, ...]]:
     return (tuple(jobs[i : i + _BATCH]) for i in range(0, len(jobs), _BATCH))
 
 
-class JobBook:
+class JobBook(WorkerBook):
     """The jobs and workers of the ledger. All methods raise redis.RedisError.
 
     files: where the jobs are that have left Redis; opened when one is asked for.
     """
 
     def __init__(self, client: redis.Redis, files: Callable[[], JobFiles] | None = None) -> None:
-        self._client = client
+        super().__init__(client)
         self._files = files
 
     def create(
@@ -231,55 +231,6 @@ class JobBook:
                 raise NotRetried(f"job {job} is {state}: only a failed or cancelled job can be retried")
         return retried.tickets
 
-    def workers(self) -> list[Worker]:
-        """All registered workers, by name; those that stopped sending heartbeats as dead."""
-        pipe = self._client.pipeline(transaction=False)
-        pipe.hgetall("jdq:workers")
-        pipe.zrange("jdq:workers:seen", 0, -1, withscores=True)
-        pipe.hgetall("jdq:workers:busy")
-        pipe.smembers("jdq:workers:drain")
-        pipe.hgetall("jdq:workers:sick")
-        pipe.hgetall("jdq:workers:speed")
-        pipe.hgetall("jdq:workers:drained")
-        pipe.hgetall("jdq:workers:texts")
-        pipe.hgetall("jdq:workers:tokens")
-        pipe.time()
-        described, seen, busy, draining, sick, speeds, drained, texts, tokens, (seconds, micros) = pipe.execute()
-        last_seen = dict(seen)
-        now = seconds + micros / 1e6
-        return [
-            worker_record(
-                name,
-                text,
-                silent_s=now - last_seen.get(name, 0) / 1000,
-                last_seen=last_seen.get(name, 0) / 1000,
-                job=busy.get(name),
-                draining=name in draining,
-                sick=sick.get(name),
-                drained=drained.get(name),
-                speed=speeds.get(name),
-                texts=int(texts.get(name, 0)),
-                tokens=int(tokens.get(name, 0)),
-            )
-            for name, text in sorted(described.items())
-        ]
-
-    def drain(self, workers: Sequence[str]) -> None:
-        """The workers finish the chunks that they hold and take no other, also after a restart, until `resume`."""
-        self._client.hset("jdq:workers:drained", mapping=dict.fromkeys(workers, DRAINED))
-
-    def resume(self, workers: Sequence[str]) -> list[str]:
-        """The workers take chunks again; the names of those that were drained."""
-        drained = self.drained()
-        resumed = [name for name in workers if name in drained]
-        if resumed:
-            self._client.hdel("jdq:workers:drained", *resumed)
-        return resumed
-
-    def drained(self) -> list[str]:
-        """The names of all drained workers, including those that do not run."""
-        return sorted(map(str, self._client.hkeys("jdq:workers:drained")))
-
     def precision(self) -> str | None:
         """What `auto` means in this installation; None before it was settled."""
         found: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
@@ -289,11 +240,6 @@ class JobBook:
         """What `auto` means in this installation: this, unless it was settled before."""
         self._client.set("jdq:precision", precision, nx=True)
         return self.precision() or precision
-
-    def end_worker(self, worker: str, what: Literal["drain", "expired"], reason: str) -> list[TicketOrder]:
-        """Returns the chunks of a worker that is gone; the tickets to send."""
-        argument = EndProcess(worker, what, reason)
-        return call(self._client, argument, tuple[int, list[TicketOrder]])[1]
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:
         """Those of the jobs that the store has, in the same order."""
