@@ -52,6 +52,16 @@ STATES: dict[str, tuple[str, TableOptions, str]] = {
         TableOptions(),
         f"no column 'text' in data.csv; it has: Export, month, x, column_4, column_5{TRY} --text-column month",
     ),
+    "one column of texts with commas": (
+        "text\nHello, I want to pay\nMy card, which is lost, is blue\nWhy, then, me\n",
+        TableOptions(),
+        f"data.csv: {MANY.format(2)}{QUOTES}{TRY} --delimiter tab",
+    ),
+    "one column of texts with commas and tabs": (
+        "text\nHello, I want\tto pay\nMy card, which is lost, is blue\nWhy, then, me\n",
+        TableOptions(),
+        f"data.csv: {MANY.format(2)}{QUOTES}{TRY} --delimiter ';'",
+    ),
     "another delimiter": (
         CARETS,
         TableOptions(text_column="text^label"),

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from jdq.store.table.chunk import Chunk, Notes, Record, chunked, take_header
 from jdq.store.table.columns import MOST_COLUMNS, below_header, looks_like_a_row, named_cells
-from jdq.store.table.delimited import delimited_chunks, delimited_records, delimiter_of, head_text
+from jdq.store.table.delimited import DELIMITERS, delimited_chunks, delimited_records, delimiter_of, head_text
 from jdq.store.table.encoding import choose_encoding, undecodable, unmarked_encoding
 from jdq.store.table.jsonl import jsonl_records
 from jdq.store.table.options import TableError, columns
@@ -84,10 +84,16 @@ class Part:
         usual = max(set(widths), key=widths.count, default=0)
         if usual > 1 and widths[0] != usual and widths.count(usual) * 2 > len(widths):
             return self._skip_to(found[widths.index(usual) :])
-        other = _adviser(head_text(self.source, self.encoding))
-        if other is not None and other != self.delimiter and self.source.options.delimiter is None:
-            return self.source.options.try_with(self.source.path, "--delimiter", "tab" if other == "\t" else other)
-        return ""
+        if self.source.options.delimiter is not None:
+            return ""
+        head = head_text(self.source, self.encoding)
+        other = _adviser(head)
+        if len(self.header) == 1 and (other is None or other not in self.header[0]):
+            # One column of texts, in which this delimiter is punctuation: another has to be named.
+            other = next((unused for unused in ("\t", *DELIMITERS) if unused not in head), None)
+        if other is None or other == self.delimiter:
+            return ""
+        return self.source.options.try_with(self.source.path, "--delimiter", "tab" if other == "\t" else other)
 
     @property
     def header_is_a_row(self) -> bool:
