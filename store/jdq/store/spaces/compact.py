@@ -127,6 +127,7 @@ class _Compaction:
             self.merged.add(shard.path.stem)
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
+            self.space.index.refresh()
             self.published.append(put)
             self.rows += int(np.count_nonzero(kept))
 
