@@ -111,13 +111,13 @@ def test_what_a_large_shard_has_is_not_moved(space: Space) -> None:
 def test_one_small_shard_is_not_merged(space: Space) -> None:
     put_texts(space, sentences(10))
     report = compact(space)
-    assert (report.space, report.merged, report.published, report.rows) == (space.digest, (), (), 0)
+    assert (report.space, report.merged, report.published, report.rows) == (space.digest, [], [], 0)
 
 
 def test_rows_that_are_all_in_one_small_shard_are_left_there(space: Space) -> None:
     put_texts(space, sentences(10))
     put_texts(space, sentences(9))
-    assert compact(space).published == ()
+    assert compact(space).published == []
 
 
 def test_what_is_in_no_dataset_comes_last_shard_by_shard(space: Space) -> None:
@@ -137,7 +137,7 @@ def test_a_shard_whose_features_are_damaged_is_found_while_its_rows_are_put(spac
     space.shard_path(names[1]).write_bytes(data)
     reader = Space(space.path)
     report = compact(reader, order=[text_keys(sentences(30))])
-    assert (report.damaged, report.merged) == ((names[1],), tuple(sorted([names[0], names[2]])))
+    assert (report.damaged, report.merged) == ([names[1]], sorted([names[0], names[2]]))
     assert (report.rows, len(report.published)) == (20, 1)
     assert reader.missing(text_keys(sentences(30))).tolist() == [False] * 10 + [True] * 10 + [False] * 10
 
@@ -150,7 +150,7 @@ def test_a_shard_that_is_removed_meanwhile_is_left_out(space: Space) -> None:
         space.shard_path(names[1]).unlink()
 
     report = compact(space, order=order())
-    assert (report.rows, report.merged) == (20, tuple(sorted([names[0], names[2]])))
+    assert (report.rows, report.merged) == (20, sorted([names[0], names[2]]))
     assert Space(space.path).missing(text_keys(sentences(30))).sum() == 10
 
 
@@ -162,5 +162,5 @@ def test_shards_that_others_publish_meanwhile_are_not_merged(space: Space) -> No
         yield text_keys(sentences(30))
 
     report = compact(space, order=order())
-    assert (report.rows, report.merged) == (20, tuple(sorted(names)))
+    assert (report.rows, report.merged) == (20, sorted(names))
     assert texts_of(space, report.published[0], sentences(20)) == sentences(20)

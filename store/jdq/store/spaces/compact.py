@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,10 +31,10 @@ class CompactReport:
     """What was merged into what. `gc` removes the merged shards when the new ones are old enough."""
 
     space: str
-    merged: tuple[str, ...] = ()
-    published: tuple[str, ...] = ()
+    merged: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
     rows: int = 0
-    damaged: tuple[str, ...] = ()
+    damaged: list[str] = field(default_factory=list)
 
 
 def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TARGET_BYTES) -> CompactReport:
@@ -49,22 +50,16 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     row_bytes = sum(form.size_bytes for form in array_forms(1, space.definition).values())
     shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
     small = (sizes > 0) & (sizes * 2 < shard_rows)
-    work = _Compaction(space, small, (sizes > 0) & ~small, max(int(shard_rows), 1))
+    report = CompactReport(space=space.digest)
+    work = _Compaction(space, report, small, (sizes > 0) & ~small, max(int(shard_rows), 1))
     if np.count_nonzero(small) > 1:
-        for keys in order:
+        for keys in itertools.chain(order, map(work.keys_of, np.flatnonzero(small).tolist())):
             work.take(keys)
-        for number in np.flatnonzero(small).tolist():
-            work.take_all(number)
         work.publish()
-    merged = tuple(sorted(work.merged.difference(work.published)))
-    keep_owned(space, owned, merged)
-    return CompactReport(
-        space=space.digest,
-        merged=merged,
-        published=tuple(work.published),
-        rows=work.rows,
-        damaged=tuple(sorted(set(space.index.unreadable()))),
-    )
+    report.merged = sorted(work.merged.difference(report.published))
+    report.damaged = sorted(space.index.unreadable())
+    keep_owned(space, owned, report.merged)
+    return report
 
 
 @dataclass(slots=True)
@@ -72,14 +67,13 @@ class _Compaction:
     """Collects keys of the small shards, and publishes the rows of as many at a time as a new shard has."""
 
     space: Space
+    report: CompactReport
     # By number in the index.
     small: Mask
     large: Mask
     shard_rows: int
     waiting: Keys = field(default_factory=lambda: np.zeros((0, KEY_BYTES), dtype=np.uint8))
     merged: set[str] = field(default_factory=set)
-    published: list[str] = field(default_factory=list)
-    rows: int = 0
 
     def take(self, keys: Keys) -> None:
         """Take those of the keys that are in a small shard and in no large one, each once."""
@@ -95,14 +89,15 @@ class _Compaction:
             while len(self.waiting) >= self.shard_rows:
                 self.publish()
 
-    def take_all(self, number: int) -> None:
-        """Take what is left of a small shard."""
+    def keys_of(self, number: int) -> Keys:
+        """The keys of a small shard; none if it is gone or damaged."""
         try:
-            self.take(self.space.examine(number).keys)
+            return self.space.examine(number).keys
         except FileNotFoundError:
-            return
+            pass
         except DamagedShard as damage:
             self._forget(number, damage)
+        return self.waiting[:0]
 
     def publish(self) -> None:
         """Put the rows of the keys that have waited longest."""
@@ -128,8 +123,8 @@ class _Compaction:
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
             self.space.index.refresh()
-            self.published.append(put)
-            self.rows += int(np.count_nonzero(kept))
+            self.report.published.append(put)
+            self.report.rows += int(np.count_nonzero(kept))
 
     def _locate_small(self, keys: Keys) -> tuple[Positions, Positions]:
         index = self.space.index
