@@ -94,7 +94,7 @@ def test_only_the_row_groups_that_are_needed_are_read(
     assert again.texts([2048, 9999]) == [texts[2048], texts[9999]]
     with pytest.raises(DamagedDataset, match=r"table\.parquet"):
         again.texts(slice(0, 1))
-    assert again.verify() == ["table.parquet has changed since it was written"]
+    assert again.verify() == ["table.parquet: it has changed since it was written"]
 
 
 def test_a_version_of_a_newer_format_is_refused(tmp_path: Path, store: Path) -> None:
