@@ -103,13 +103,13 @@ def build(shards: Mapping[str, Keys]) -> Segment:
     return Segment(shards=list(shards), entries=_sorted(entries))
 
 
-def find(part: Segment, keys: Keys, *, shard: str | None = None) -> Positions:
-    """For each key, in any order, its entry in the segment (for `shard`, or for any), or -1."""
+def find(part: Segment, keys: Keys, *, shard: int | None = None) -> Positions:
+    """For each key, in any order, its entry in the segment (for the shard of this number, or for any), or -1."""
     high, low = halves(keys)
     order = np.argsort(high)
     entries = np.empty(len(keys), dtype=np.int64)
-    alive = np.array([shard in (None, name) for name in part.shards])
-    entries[order] = part.find(high[order], low[order], alive)
+    numbers = np.arange(len(part.shards))
+    entries[order] = part.find(high[order], low[order], (numbers == shard) | (shard is None))
     return entries
 
 
