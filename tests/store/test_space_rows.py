@@ -46,6 +46,17 @@ def test_every_slice_has_its_rows(space: Space, order: list[int]) -> None:
         np.testing.assert_array_equal(np.concatenate(list(rows.blocks(block))), expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "lengths", "copied"), [(15, [15, 5] * 3, False), (160, [20] * 3, False), (168, [60], True)]
+)
+def test_a_block_ends_where_its_shard_does_unless_that_is_near(
+    space: Space, size: int, lengths: list[int], copied: bool
+) -> None:
+    blocks = list(rows_of(space, TEXTS).blocks(size))
+    assert [len(block) for block in blocks] == lengths
+    assert {block.flags.writeable for block in blocks} == {copied}
+
+
 @pytest.mark.parametrize("damaged", [0, 1, 2])
 def test_no_row_of_a_damaged_shard_is_read_in_any_way(space: Space, damaged: int) -> None:
     keys = text_keys(TEXTS)
