@@ -14,9 +14,11 @@ import pytest
 from jdq.store import Space, open_store
 from jdq.store.errors import CannotRead, CannotWrite, DamagedShard, MissingFeatures, StoreFormatError
 from jdq.store.keys import text_keys
+from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import mapped_shard, segment
 from jdq.store.spaces.mapped_shard import open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
+from jdq.store.spaces.validator import layout_of
 from tests.store.damage import flip
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -58,6 +60,15 @@ def test_a_space_whose_shards_never_stay_is_to_be_read_again(space: Space, monke
     monkeypatch.setattr(Space, "open_shard", gone)
     with pytest.raises(StoreFormatError, match=f"feature space {space.path} changed 5 times while it was read"):
         space.read(text_keys(TEXTS))
+
+
+def test_a_process_that_has_a_shard_open_notices_that_it_was_written_to(space: Space) -> None:
+    path = space.shard_path(put_texts(space, TEXTS))
+    space.read(text_keys(TEXTS))
+    flip(path, layout_of(path).offsets["features"] + 11)
+    with pytest.raises(MissingFeatures, match=f"shard {path.stem} is damaged: /features has digest"):
+        space.read(text_keys(TEXTS))
+    assert not verify(open_store(space.path.parents[1])).sound
 
 
 def foreign_shard(space: Space) -> Path:
