@@ -14,7 +14,6 @@ from jdq.store.keys import KEY_BYTES, Keys, places_by_owner, repeats
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_forms
 
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
@@ -84,7 +83,7 @@ class _Compaction:
             large = index.alive()
             large[: len(self.large)] &= self.large
             block = block[index.locate(block, large)[0] < 0]
-            waiting = np.concatenate([self.waiting, block[self._locate_small(block)[0] >= 0]])
+            waiting = np.concatenate([self.waiting, block[index.locate(block, self.small)[0] >= 0]])
             self.waiting = waiting[~repeats(waiting)]
             while len(self.waiting) >= self.shard_rows:
                 self.publish()
@@ -102,7 +101,7 @@ class _Compaction:
     def publish(self) -> None:
         """Put the rows of the keys that have waited longest."""
         keys, self.waiting = self.waiting[: self.shard_rows], self.waiting[self.shard_rows :]
-        owners, rows = self._locate_small(keys)
+        owners, rows = self.space.index.locate(keys, self.small)
         definition = self.space.definition
         features = np.empty((len(keys), definition.dim), dtype=definition.storage_dtype)
         n_tokens = np.empty(len(keys), dtype=np.uint32)
@@ -125,10 +124,6 @@ class _Compaction:
             self.space.index.refresh()
             self.report.published.append(put)
             self.report.rows += int(np.count_nonzero(kept))
-
-    def _locate_small(self, keys: Keys) -> tuple[Positions, Positions]:
-        index = self.space.index
-        return index.locate(keys, np.pad(self.small, (0, len(index.names) - len(self.small))))
 
     def _forget(self, number: int, damage: DamagedShard) -> None:
         self.small[number] = False

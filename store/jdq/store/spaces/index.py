@@ -54,10 +54,10 @@ class Index:
     def locate(self, keys: Keys, among: Mask | None = None) -> tuple[Positions, Positions]:
         """For each key, the number of a shard that has it (-1 for none), and the row there; as of the last `refresh`.
 
-        `among`: only in the shards whose numbers are true there.
+        `among`: only in the shards whose numbers are true there; it may end before the last.
         """
         with self._lock:
-            alive = self.alive() if among is None else among
+            alive = self.alive() if among is None else np.pad(among, (0, len(self.names) - len(among)))
             high, low = halves(keys)
             shards, rows = np.full(len(keys), -1), np.full(len(keys), -1)
             # Sorted look-ups share cache lines: among ten million keys they are many times as fast.
