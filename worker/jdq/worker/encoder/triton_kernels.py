@@ -7,17 +7,14 @@ float32; GELU is the tanh formula, exact to 0.0005, as in `FusedGeluLinear`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from jdq.worker.encoder.fused import TILE_QUERIES
-
-if TYPE_CHECKING:
-    from jdq.worker.encoder.attention import Layout
+from jdq.worker.encoder.layout import TILE_QUERIES, Layout
 
 FLOAT8_LARGEST = tl.constexpr(448.0)
 LEAST_LARGEST = tl.constexpr(1e-9)  # for rows of zeros
