@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jdq import Client
-from jdq.cli.submit.auto import best_of, fine_tune_spec_of
+from jdq.cli.submit.auto import best_of
 from jdq.client import BadRequest
 from jdq.store.errors import StoreError
 from jdq.store.job_files import JobFiles
 from jdq.worker.encoder.tiny import make_tiny_bart
-from jdq.worker.queue.contract import TrainHead
+from jdq.worker.finetune.options import FineTuneOptions
+from jdq.worker.queue.contract import FineTune, TrainHead
 from jdq.worker.queue.limits import PRIORITIES
 from jdq.worker.queue.records import Job as Record
 from jdq.worker.report.paired import TESTED
@@ -69,8 +71,11 @@ def test_a_fine_tune_that_could_pay_is_compared_with_the_head(
     of_kind = {record.kind: record for record in local._connection.jobbook.jobs()}
     head, model = of_kind["train-head"], of_kind["fine-tune"]
     assert best.id == head.id and isinstance(head.spec, TrainHead) and (head.result or {})["forecast"]["pays"]
-    assert model.spec == fine_tune_spec_of(head.spec, bart) and model.state == "succeeded"
-    assert model.spec.options.label_separator == labels
+    spec = model.spec
+    assert isinstance(spec, FineTune) and model.state == "succeeded"
+    assert (spec.dataset, spec.version, spec.split) == ("t", head.spec.version, head.spec.split)
+    # 252 rows are 16 steps in an epoch.
+    assert spec.options == FineTuneOptions(encoder=bart, epochs=20, label_separator=labels)
 
     # Were all predictions of the head wrong, it would be the model; predictions take whichever job it is.
     files = JobFiles(local.store.root)
@@ -83,10 +88,21 @@ def test_a_fine_tune_that_could_pay_is_compared_with_the_head(
     def run(_: object) -> Record:
         return model
 
-    assert best_of(local._connection, head, fine_tune_spec_of(head.spec, bart), run) == model.id
+    assert best_of(local._connection, head, bart, run) == model.id
     by_model = local.predict(["a"], head=local.job(model.id)).wait()
     assert by_model.describe()["spec"]["model"] == model.id
     assert local.predict(["a"], head=best).describe()["spec"]["head"] == head.id
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(100, 20), (2000, 8), (4000, 4), (100_000, 3)])
+def test_few_rows_are_learnt_in_more_epochs(local: Client, file: Path, rows: int, epochs: int) -> None:
+    head = local._connection.job(local.auto(file, encoder="hash:16").wait().id)
+    many = replace(
+        head, result={"rows": {"train": rows}, "forecast": {**(head.result or {})["forecast"], "pays": True}}
+    )
+    specs: list[FineTune] = []
+    assert best_of(local._connection, many, "hash:16", specs.append) == head.id
+    assert [spec.options.epochs for spec in specs] == [epochs]
 
 
 def test_what_cannot_be_is_refused_before_any_job(local: Client, file: Path) -> None:

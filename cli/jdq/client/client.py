@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jdq.cli.certain import requested
 from jdq.cli.client import BadRequest
-from jdq.cli.submit.auto import auto_spec, best_of, fine_tune_spec_of
+from jdq.cli.submit.auto import auto_spec, best_of
 from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.extract import extraction
 from jdq.cli.submit.fine_tune import fine_tune_spec
@@ -228,12 +228,11 @@ class Client(DatasetChecks):
         head = self._submitted(spec, after, results.metrics, sending)
         if fine_tune == "no":
             return head
-        tuning = fine_tune_spec_of(spec, encoder)
 
         def run(spec: FineTune) -> Record:
             return connection.job(self._submitted(spec, (), results.metrics, sending).wait().id)
 
-        return self.job(best_of(connection, connection.job(head.wait().id), tuning, run))
+        return self.job(best_of(connection, connection.job(head.wait().id), encoder, run))
 
     @python_errors
     def fine_tune(
