@@ -74,7 +74,7 @@ def auto(
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     version = files_or_dataset(client, data, name=name, options=read_options(table))
     column = table["label_column"]
-    check_classes(client, version, column, labels_by)
+    check_classes(version, column, labels_by)
     first = [*made_by(client, encoder, "fine-tune"), *sending.after]
     submitted(client, extraction(client, encoder, None, version), after=first, priority=sending.priority)
     spec, after = head_spec(client, options, version.name, version.version, None, column, None, division)
