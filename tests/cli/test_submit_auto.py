@@ -52,6 +52,14 @@ def test_a_table_without_labels_is_refused_before_any_job(jdq: CommandLine) -> N
     assert "label" in found.stderr and list(jdq.workplace.jobbook.jobs()) == []
 
 
+def test_rows_without_a_label_are_named_once(jdq: CommandLine) -> None:
+    file = jdq.file(TABLE + "nothing,\n")
+    said = jdq.run("submit", "auto", file, "--encoder", "hash:16", "--missing-labels", "keep").stderr
+    assert [line for line in said.splitlines() if "label" in line and "warning" in line] == [
+        f"warning: {file}: row 41 without a label"
+    ]
+
+
 def test_the_forecast_is_told_and_no_fine_tune_starts_by_itself(jdq: CommandLine, workers: None) -> None:
     found = jdq.run("submit", "auto", jdq.file(table(4)), "--encoder", "hash:16", "--wait")
     head = found.stdout.strip()
