@@ -35,6 +35,9 @@ PROJECT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "inside"
 # The folders that are scored, each with the tests nearest to it; of these a mutant runs those that reach it.
 ROOMS = {
+    "cli/jdq/cli/submit": ["tests/cli/test_submit*.py", "tests/cli/test_find_*.py", "tests/cli/test_split.py"],
+    "cli/jdq/cli/web": ["tests/web/test_[!b]*.py"],
+    "cli/jdq/client": ["tests/client"],
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
         "tests/store/test_compaction.py",
@@ -50,6 +53,7 @@ ROOMS = {
     "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],
     "worker/jdq/worker/heads": ["tests/heads"],
+    "worker/jdq/worker/jobs": ["tests/jobs"],
     "worker/jdq/worker/process": ["tests/process", "tests/jobs/test_chunk_loop*.py", "tests/monitoring"],
     "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop*.py", "tests/cli/test_exit_codes.py"],
 }

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.compose.stack import compose_command
 from tests.conftest import PROJECT
 
-needs_compose = pytest.mark.skipif(not shutil.which("docker-compose"), reason="no docker-compose on the PATH")
+COMPOSE = compose_command()
+needs_compose = pytest.mark.skipif(COMPOSE is None, reason="neither docker compose nor docker-compose on the PATH")
 
 
 @needs_compose
@@ -45,7 +46,8 @@ def workers(files: str, settings: dict[str, str], folder: Path) -> dict[str, str
     """The services of workers as Compose sees them: name -> YAML."""
     (folder / ".env").touch()
     environment = {"PATH": os.environ["PATH"], "COMPOSE_FILE": files, "JDQ_REDIS_PASSWORD": "x", **settings}
-    command = ["docker-compose", "--env-file", str(folder / ".env"), "config"]
+    assert COMPOSE is not None
+    command = [*COMPOSE, "--env-file", str(folder / ".env"), "config"]
     shown = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True).stdout
     return dict(re.findall(r"^  ([\w-]+-worker):\n(.*?)(?=^  \w|^\w)", shown, re.MULTILINE | re.DOTALL))
 
