@@ -12,8 +12,8 @@ from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
-from tests.queue.conftest import SPEC
 from tests.queue.dropping_proxy import DroppingProxy
+from tests.queue.ledgers import SPEC
 
 
 @pytest.fixture
