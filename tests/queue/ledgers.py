@@ -46,6 +46,11 @@ class OwnQueue:
         ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=chunks, queue=ledger.queue)))
         return job
 
+    def worked_on(self, worker: str, chunks: int, **options: Any) -> tuple[Ledger, str]:
+        """A worker's ledger, and a job that it has planned."""
+        ledger = self.ledger(worker)
+        return ledger, self.planned(ledger, chunks, **options)
+
 
 def watched(ledger: Ledger, clock: Clock, seconds: float) -> int:
     """How many chunks were reclaimed while that much time passed, with a look at the leases every 5 s."""

@@ -149,8 +149,7 @@ def test_only_one_worker_looks_at_a_time(queue: OwnQueue, step: Step) -> None:
 
 
 def test_a_retried_job_comes_back_with_the_chunks_that_are_left(queue: OwnQueue, step: Step, files: JobFiles) -> None:
-    ledger = queue.ledger("w")
-    job = queue.planned(ledger, 3)
+    ledger, job = queue.worked_on("w", 3)
     held, other = taken(ledger, job), taken(ledger, job)
     queue.client.xadd(lines_key(job), {"line": "before"})
     ledger.commit(other, DONE)
@@ -298,8 +297,7 @@ def test_the_log_lines_of_all_open_jobs_together_are_bounded(
 
 
 def test_a_plan_that_ends_a_job_later_is_saved_once_it_has_ended(queue: OwnQueue, step: Step, files: JobFiles) -> None:
-    ledger = queue.ledger("w")
-    job = queue.planned(ledger, 1)
+    ledger, job = queue.worked_on("w", 1)
     step()
     assert files.jobs_with(RECORD) == []
     ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=1, queue="cpu")))

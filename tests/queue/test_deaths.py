@@ -47,8 +47,7 @@ def test_the_chunks_of_a_process_that_died_are_pending_immediately_with_the_reas
 
 
 def test_a_death_convicts_only_a_chunk_that_ran_alone(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     for _ in range(5):
         taken(ledger, job), taken(ledger, job)
         ledger.end_process(os.getpid(), "killed by SIGKILL")
@@ -63,8 +62,7 @@ def test_a_death_convicts_only_a_chunk_that_ran_alone(queue: OwnQueue, clock: Cl
 
 
 def test_a_row_that_killed_its_worker_twice_while_alone_is_named_and_the_count_starts_again(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 1)
+    ledger, job = queue.worked_on("a", 1)
     for n, row in enumerate([None, None, None, None, 7, 3, 7, 7]):
         lease = taken(ledger, job)
         assert (lease.deaths, lease.rows) == (n, ())
@@ -84,8 +82,7 @@ def test_a_stopped_worker_that_was_killed_costs_no_attempt(queue: OwnQueue, cloc
 
 
 def test_a_process_whose_death_fails_the_job_with_its_first_chunk_ends_it_once(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     for _ in range(10):
         taken(ledger, job), taken(ledger, job)
         ledger.end_process(os.getpid(), "killed by SIGKILL")
@@ -96,8 +93,7 @@ def test_a_process_whose_death_fails_the_job_with_its_first_chunk_ends_it_once(q
 
 
 def test_a_chunk_that_is_halved_is_not_given_up_for_a_death_before_its_first_part(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 1)
+    ledger, job = queue.worked_on("a", 1)
     for death in range(20):
         lease = taken(ledger, job)
         if death < 5:

@@ -35,8 +35,7 @@ def test_what_waits_for_a_failed_job_fails_with_it(queue: OwnQueue) -> None:
 
 
 def test_a_retried_job_keeps_its_committed_chunks(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 4)
+    ledger, job = queue.worked_on("a", 4)
     ledger.commit(taken(ledger, job), Outcome(counts={"computed": 5}))
     in_hand = taken(ledger, job)
     ledger.fail(taken(ledger, job), {"type": "E", "message": "no"})

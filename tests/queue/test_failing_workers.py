@@ -97,8 +97,7 @@ def test_a_chunk_waits_for_a_worker_that_was_idle_long_before_it_failed(queue: O
 
 
 def test_a_workers_speed_is_that_of_its_last_encoded_chunk(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 4)
+    ledger, job = queue.worked_on("a", 4)
     alive(ledger)
     assert queue.jobbook.workers()[0].tokens_per_s is None
     for counts in ({"tokens": 3000, "device_ms": 7}, {"tokens": 9, "device_ms": 0}, {"trials_done": 1}):
@@ -112,8 +111,7 @@ def test_a_workers_speed_is_that_of_its_last_encoded_chunk(queue: OwnQueue) -> N
 def test_a_failed_job_says_at_which_chunk_and_a_worker_that_lost_the_chunk_fails_nothing(
     queue: OwnQueue, clock: Clock
 ) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 1)
+    ledger, job = queue.worked_on("a", 1)
     late = taken(ledger, job)
     assert watched(ledger, clock, 60) == 1
     ledger.fail(late, {"type": "E", "message": "late"})
@@ -132,8 +130,7 @@ def test_a_worker_that_goes_idle_gets_a_ticket_for_a_returned_chunk_that_it_may_
 
 
 def test_a_chunk_that_was_given_up_is_done_after_a_retry(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 1)
+    ledger, job = queue.worked_on("a", 1)
     for _ in range(3):
         fault(ledger, taken(ledger, job))
         clock.pass_s(8)

@@ -59,8 +59,7 @@ def test_with_one_owner_a_ticket_leads_to_its_own_job_only(queue: OwnQueue) -> N
 
 
 def test_a_lease_says_whether_its_job_had_another_pending_chunk(queue: OwnQueue) -> None:
-    ledger = queue.ledger("w")
-    job = queue.planned(ledger, 2, owner="a")
+    ledger, job = queue.worked_on("w", 2, owner="a")
     first, second = taken(ledger, job), taken(ledger, job)
     assert (first.more, second.more) == (True, False)
     ledger.release_after_fault(first, "fault")  # and is tried again later
@@ -86,8 +85,7 @@ def test_of_urgent_jobs_too_that_of_the_owner_who_had_least_goes_first(queue: Ow
 
 
 def test_less_urgent_jobs_of_a_poorer_owner_wait(queue: OwnQueue) -> None:
-    ledger = queue.ledger("w")
-    job = queue.planned(ledger, 2, owner="a")
+    ledger, job = queue.worked_on("w", 2, owner="a")
     taken(ledger, job)
     queue.jobbook.create(SPEC, owner="b", priority="low")
     assert taken(ledger, job).job == job
@@ -190,8 +188,7 @@ def test_a_job_of_an_earlier_version_has_no_owner_and_is_found_by_its_ticket_and
 
 
 def test_pending_jobs_are_listed_by_owner_and_no_others(queue: OwnQueue) -> None:
-    ledger = queue.ledger("w")
-    job = queue.planned(ledger, 2, owner="a")
+    ledger, job = queue.worked_on("w", 2, owner="a")
     queue.jobbook.create(SPEC, owner="b", after=[job])
 
     def listed() -> dict[str, list[str]]:

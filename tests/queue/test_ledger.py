@@ -21,8 +21,7 @@ def test_chunks_are_leased_lowest_first_and_each_to_one_worker(queue: OwnQueue) 
 
 
 def test_the_last_commit_and_no_other_ends_the_job(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     first, second = taken(ledger, job), taken(ledger, job)
     assert ledger.commit(second, DONE).answer == "done"
     assert queue.jobbook.job(job).state is JobState.RUNNING
@@ -31,8 +30,7 @@ def test_the_last_commit_and_no_other_ends_the_job(queue: OwnQueue) -> None:
 
 
 def test_a_chunk_committed_twice_counts_once(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     lease = taken(ledger, job)
     outcome = Outcome(counts={"computed": 7})
     assert [ledger.commit(lease, outcome).answer for _ in range(2)] == ["done", "done"]
@@ -40,8 +38,7 @@ def test_a_chunk_committed_twice_counts_once(queue: OwnQueue) -> None:
 
 
 def test_an_error_of_the_users_fails_the_job_immediately(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 5)
+    ledger, job = queue.worked_on("a", 5)
     ledger.fail(taken(ledger, job), {"type": "EncoderNotFound", "message": "no such encoder"})
     failed = queue.jobbook.job(job)
     assert failed.state is JobState.FAILED
@@ -51,8 +48,7 @@ def test_an_error_of_the_users_fails_the_job_immediately(queue: OwnQueue) -> Non
 
 
 def test_a_cancelled_job_gives_no_chunk_and_its_workers_learn_of_it(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 5)
+    ledger, job = queue.worked_on("a", 5)
     lease = taken(ledger, job)
     assert queue.jobbook.cancel(job)
     assert not queue.jobbook.cancel(job)

@@ -13,8 +13,7 @@ from tests.queue.ledgers import DONE, SPEC, OwnQueue, taken, watched
 
 
 def test_a_committed_chunk_leaves_neither_its_troubles_nor_its_progress(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     ledger.release_after_fault(taken(ledger, job), "OSError: a cable")
     clock.pass_s(2)
     lease = taken(ledger, job)
@@ -35,8 +34,7 @@ def test_a_job_that_goes_on_on_another_queue_is_listed_there_only(queue: OwnQueu
 
 
 def test_a_job_that_fails_while_its_leases_expire_keeps_the_reason(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 3)
+    ledger, job = queue.worked_on("a", 3)
     for _ in range(9):
         assert taken(ledger, job).chunk == 1
         assert watched(ledger, clock, 60) == 1
@@ -87,8 +85,7 @@ def test_a_retry_is_in_the_jobs_log(queue: OwnQueue) -> None:
 
 
 def test_the_chunk_at_which_a_job_was_given_up_is_tried_again_after_a_retry(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     for _ in range(3):
         lease = taken(ledger, job)
         assert lease.chunk == 1

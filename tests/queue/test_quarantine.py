@@ -35,8 +35,7 @@ def test_a_worker_that_fails_three_chunks_in_a_row_is_quarantined_and_gets_nothi
 def test_a_success_between_faults_and_a_chunk_that_fails_everywhere_quarantine_nobody(
     queue: OwnQueue, clock: Clock
 ) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 5)
+    ledger, job = queue.worked_on("a", 5)
     for _ in range(2):
         fault(ledger, taken(ledger, job))
     ledger.commit(taken(ledger, job), Outcome())
@@ -48,8 +47,7 @@ def test_a_success_between_faults_and_a_chunk_that_fails_everywhere_quarantine_n
 
 
 def test_a_quarantined_worker_that_recovers_works_again(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 5)
+    ledger, job = queue.worked_on("a", 5)
     ledger.quarantine("the canary differs")
     assert ledger.heartbeat(DESCRIPTION) == "the canary differs"
     assert ledger.next(job) is None
@@ -71,8 +69,7 @@ def test_a_worker_whose_processes_die_at_three_chunks_in_a_row_is_quarantined(qu
 
 
 def test_a_chunk_that_kills_again_and_again_quarantines_nobody(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 1)
+    ledger, job = queue.worked_on("a", 1)
     for _ in range(6):
         lease = taken(ledger, job)
         ledger.renew([(lease, {"texts_alone": 8})])

@@ -51,8 +51,7 @@ def test_a_job_that_nobody_takes_from_gets_tickets_at_intervals_that_double(queu
 
 
 def test_a_job_from_which_a_chunk_was_taken_lacks_no_ticket_for_a_while(queue: OwnQueue, clock: Clock) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 9)
+    ledger, job = queue.worked_on("a", 9)
     for _ in range(3):
         clock.pass_s(9)
         taken(ledger, job)
@@ -62,8 +61,7 @@ def test_a_job_from_which_a_chunk_was_taken_lacks_no_ticket_for_a_while(queue: O
 
 
 def test_a_worker_that_leaves_a_job_sends_a_ticket_for_its_pending_chunks(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     lease = taken(ledger, job)
     assert [(order.job, order.count) for order in ledger.mark_idle(job)] == [(job, 1)]
     taken(ledger, job)

@@ -141,8 +141,7 @@ def test_the_end_of_another_process_of_the_worker_concerns_no_chunk(queue: OwnQu
 
 
 def test_what_a_chunk_does_not_report_stays_as_it_was(queue: OwnQueue) -> None:
-    ledger = queue.ledger("a")
-    job = queue.planned(ledger, 2)
+    ledger, job = queue.worked_on("a", 2)
     first, second = taken(ledger, job), taken(ledger, job)
     ledger.renew([(first, {"texts": 5})])
     ledger.renew([(first, None)])
