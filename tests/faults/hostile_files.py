@@ -128,7 +128,11 @@ def a_symbolic_link(path: Path) -> None:
 
 
 def in_its_place(make: Callable[[Path], object]) -> Spoil:
-    return lambda path: (path.unlink(), make(path))
+    def spoil(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return spoil
 
 
 HOSTILE: dict[str, Spoil] = {
