@@ -72,11 +72,11 @@ class Explorer:
         self.actions = self._actions("perform", msgspec.json.encode(action))
 
     def check_liveness(self) -> None:
-        """All jobs end from here, and do so. Raises Violated."""
+        """Ends all jobs from here. Raises Violated."""
         self.actions = self._actions("live")
 
     def expand(self, level: int) -> tuple[int, int]:
-        """Goes on from some states of a level; how many states are seen, and are left there. Raises Violated."""
+        """Explores some states of a level; how many are known, and are left in it. Raises Violated."""
         seen, left = self._ask("expand", level, BATCH)
         return seen, left
 

@@ -22,7 +22,7 @@ class WorkerSick(Exception):
 
 
 class NothingFinite(WorkerSick):
-    """No text of the chunk has a finite feature. The attempt counts: another worker tells whether it is the texts."""
+    """No text of the chunk has a finite feature. The attempt counts: the texts may be the cause."""
 
 
 # A few under the same roots are the machine's: a full disk may have space again in a minute.

@@ -1,4 +1,4 @@
-"""The self-test of a worker's device, in a process of its own: a device that hangs or crashes takes nothing with it."""
+"""The self-test of a worker's device, in a process of its own: it may hang or crash."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class WorkerBook:
         self._client.hset("jdq:workers:drained", mapping=dict.fromkeys(workers, DRAINED))
 
     def resume(self, workers: Sequence[str]) -> list[str]:
-        """The workers take chunks again; the names of those that were drained."""
+        """Lets the workers take chunks again; returns the names of those that were drained."""
         drained = self.drained()
         resumed = [name for name in workers if name in drained]
         if resumed:
