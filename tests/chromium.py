@@ -1,7 +1,5 @@
 """Pages in Chromium: nothing is cut at any width, and axe finds no violation."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path

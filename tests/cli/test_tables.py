@@ -1,7 +1,5 @@
 """Tables on the command line: what was assumed is one line, and what an error suggests works when it is typed."""
 
-from __future__ import annotations
-
 import csv
 import shlex
 

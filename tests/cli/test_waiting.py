@@ -1,7 +1,5 @@
 """Why a job waits, its place in the queue, and how long it is likely to take."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Files that only look like shards: each refers to other files, needs too much memory, or has a false layout."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Each alert of docker/monitoring fires by its fault: injected into a real ledger, scraped, and given to promtool."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -4,8 +4,6 @@ mutmut changes the sources one place at a time; the tests that run the changed f
 test notices survives. The survivors' diffs stay in .mutants/.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import difflib

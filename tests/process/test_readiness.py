@@ -1,7 +1,5 @@
 """A worker that cannot work says why and what to do before it takes a job."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

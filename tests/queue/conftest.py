@@ -1,7 +1,5 @@
 """A Redis of the tests' own, ledgers on it, and a clock for its scripts that the test sets."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Callable

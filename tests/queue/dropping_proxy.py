@@ -1,7 +1,5 @@
 """A proxy before Redis that drops replies: the server has run the command, and the client does not learn of it."""
 
-from __future__ import annotations
-
 import contextlib
 import select
 import socket

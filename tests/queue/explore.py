@@ -6,8 +6,6 @@ state the jobs must end by what the reclaimer's tickets make workers do. All of 
 explore.lua: a round trip per command would cost fifty times as much.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 import time

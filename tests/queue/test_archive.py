@@ -1,7 +1,5 @@
 """Ended jobs are saved in the store, leave Redis, and are found, retried and removed there as before."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Entries that no script of this version wrote: they end their own job and concern no other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

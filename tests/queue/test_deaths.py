@@ -1,7 +1,5 @@
 """Processes that die: their chunks are returned, and the chunk or the row that killed them is found."""
 
-from __future__ import annotations
-
 import os
 
 from jdq.worker.queue.contract import JobState

@@ -1,7 +1,5 @@
 """Jobs that wait for others, and jobs that are retried."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.queue.contract import JobState

@@ -1,7 +1,5 @@
 """A drained worker takes no chunk, also after it was restarted, until it is resumed."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.queue.jobbook import JobBook

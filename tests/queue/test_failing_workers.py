@@ -1,7 +1,5 @@
 """Workers that fail: their chunks go to other workers first, and to them again where no other takes them."""
 
-from __future__ import annotations
-
 import os
 
 from jdq.worker.queue.contract import JobState

@@ -1,7 +1,5 @@
 """Device time is shared among owners: each chunk goes to the owner who has had the least lately, for his share."""
 
-from __future__ import annotations
-
 import heapq
 import random
 

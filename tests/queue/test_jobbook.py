@@ -1,7 +1,5 @@
 """The client's side of the ledger: what it reports of jobs and workers, and the errors that name them."""
 
-from __future__ import annotations
-
 import re
 import time
 

@@ -1,7 +1,5 @@
 """Leases: renewed while the work goes on, taken back and counted where a worker stops."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.queue.contract import JobState

@@ -1,7 +1,5 @@
 """The ledger: each chunk is counted once, the most urgent first, and the last one ends its job."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """What a script must not leave behind, order twice, or do to a job that it does not concern."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.queue.contract import JobState

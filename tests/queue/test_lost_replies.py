@@ -1,7 +1,5 @@
 """A reply that is lost on its way: the client repeats the call, and the repetition changes nothing."""
 
-from __future__ import annotations
-
 import pytest
 import redis
 

@@ -1,7 +1,5 @@
 """The ledger with thousands of jobs and hundreds of workers."""
 
-from __future__ import annotations
-
 import time
 
 from jdq.worker.queue.ledger import Ledger, Outcome

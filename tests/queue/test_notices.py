@@ -1,7 +1,5 @@
 """Notices of ended jobs: to every URL of the job, again where one is refused, and without its secrets in the log."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

@@ -1,7 +1,5 @@
 """Jobs and workers of another version of jdq: they are listed as such, and hide no other."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

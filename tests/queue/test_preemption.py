@@ -1,7 +1,5 @@
 """An urgent job takes the device of a fine-tune of low priority, which is asked to save a checkpoint and stop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

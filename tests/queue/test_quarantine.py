@@ -1,7 +1,5 @@
 """Which workers are quarantined for their chunks' failures, and which work again."""
 
-from __future__ import annotations
-
 import os
 
 from jdq.worker.queue.contract import JobState

@@ -1,7 +1,5 @@
 """Quotas: how many workers of a queue an owner has at the same time, and how many of them for fine-tunes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

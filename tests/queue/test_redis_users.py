@@ -1,7 +1,5 @@
 """The Redis user that the documentation gives a person: it can do all that jdq needs, and nothing else."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Which tickets the ledger sends again, to whom and how often."""
 
-from __future__ import annotations
-
 from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
 from tests.queue.conftest import Clock

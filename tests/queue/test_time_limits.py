@@ -1,7 +1,5 @@
 """A job with a time limit fails when it has run for so long, whoever works on it."""
 
-from __future__ import annotations
-
 from jdq.worker.queue.contract import JobState
 from tests.queue.conftest import Clock
 from tests.queue.ledgers import DONE, OwnQueue, taken

@@ -1,7 +1,5 @@
 """What the ledger counts for monitoring: over all jobs, and of each worker."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,7 +1,5 @@
 """What the ledger knows of a worker: each change concerns this worker and all of its entries."""
 
-from __future__ import annotations
-
 import os
 import time
 

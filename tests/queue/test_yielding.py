@@ -1,7 +1,5 @@
 """The trials of a search let the owner's plans and short jobs go first."""
 
-from __future__ import annotations
-
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks

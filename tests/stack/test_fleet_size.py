@@ -1,7 +1,5 @@
 """The numbers and limits of workers in .env: what Compose makes of them, without an engine."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

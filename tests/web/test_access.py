@@ -1,7 +1,5 @@
 """Nobody sees a page without a token, and no other site can make a browser send, load, frame or leak anything."""
 
-from __future__ import annotations
-
 import pytest
 from starlette.testclient import TestClient
 

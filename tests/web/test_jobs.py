@@ -1,7 +1,5 @@
 """The pages of jobs: the list, a job, its buttons, and how an open page follows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Generator
 from contextlib import closing

@@ -1,7 +1,5 @@
 """The pages of the store, and what is started from them."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A child process of the local stack: started, restarted when it exits, and ended with all its own children."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

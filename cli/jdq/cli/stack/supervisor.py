@@ -3,8 +3,6 @@
 Run as ``python -m jdq.cli.stack.supervisor --gpu-workers N --cpu-workers N`` by `jdq up`.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """The child watch: a thread of a worker's main process that sees a working process die, and tells the ledger why."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading

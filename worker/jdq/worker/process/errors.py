@@ -1,7 +1,5 @@
 """Errors in the user's input: another attempt would fail in the same way, so they fail the job immediately."""
 
-from __future__ import annotations
-
 from jdq.store.errors import CannotWrite, StoreError
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.finetune.errors import FineTuneError

@@ -1,7 +1,5 @@
 """The self-test of a worker's device, in a process of its own: it may hang or crash."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

@@ -4,8 +4,6 @@ Both are frozen, typed and versioned, and refuse unknown fields: an old worker m
 asks for. They travel as JSON and carry names and numbers, never texts or features.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import ClassVar, Literal, TypeAlias, get_args
 

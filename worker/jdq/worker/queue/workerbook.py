@@ -1,7 +1,5 @@
 """The client's side of the ledger: read the workers, drain them, and end those that are gone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 
