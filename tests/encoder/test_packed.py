@@ -1,7 +1,5 @@
 """The packed path gives Hugging Face's numbers, whatever else is in the batch and in whatever order."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A head measured on further splits: each value is that of a head which was trained and tested on that split."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

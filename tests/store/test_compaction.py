@@ -1,7 +1,5 @@
 """Compaction keeps every row, for old readers and new ones, and leaves damaged shards."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

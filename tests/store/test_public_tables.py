@@ -3,8 +3,6 @@
 What these files have in common with users' own is held by test_table_files.py, which writes its tables itself.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path
