@@ -52,7 +52,13 @@ ROOMS = {
     "worker/jdq/worker/encoder": ["tests/encoder"],
     "worker/jdq/worker/heads": ["tests/heads"],
     "worker/jdq/worker/jobs": ["tests/jobs"],
-    "worker/jdq/worker/process": ["tests/process", "tests/jobs/test_chunk_loop*.py", "tests/monitoring"],
+    "worker/jdq/worker/process": [
+        "tests/process",
+        "tests/jobs/test_chunk_loop*.py",
+        "tests/monitoring",
+        "tests/queue/test_archive.py",
+        "tests/queue/test_notices.py",
+    ],
     "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop*.py", "tests/cli/test_exit_codes.py"],
 }
 LEAST = 0.85
