@@ -38,15 +38,8 @@ ROOMS = {
     "cli/jdq/client": ["tests/client"],
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
-        "tests/store/test_compaction.py",
-        "tests/store/test_counts.py",
-        "tests/store/test_features.py",
-        "tests/store/test_format.py",
-        "tests/store/test_garbage.py",
-        "tests/store/test_index.py",
-        "tests/store/test_reading.py",
-        "tests/store/test_space*.py",
-        "tests/store/test_verify.py",
+        f"tests/store/test_{name}.py"
+        for name in ["compaction", "counts", "features", "format", "garbage", "index", "reading", "space*", "verify"]
     ],
     "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],

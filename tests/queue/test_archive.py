@@ -87,7 +87,7 @@ def test_an_ended_job_is_found_in_the_store_exactly_as_it_was(queue: OwnQueue, s
     assert list(queue.jobbook.newest(since=queue.jobbook.job(waiting).created + 1)) == []
 
 
-def test_a_job_whose_end_is_not_saved_yet_stays_in_redis(
+def test_a_job_that_is_not_saved_yet_stays_in_redis(
     queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ended(queue)
@@ -108,9 +108,7 @@ def test_more_ended_jobs_than_redis_keeps_leave_it_the_oldest_first(
     assert set(queue.jobbook.ids()) == {*jobs}
 
 
-def test_all_that_have_ended_are_saved_at_one_look(
-    queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_that_ended_are_saved_at_one_look(queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archiver, "BATCH", 2)
     jobs = {ended(queue) for _ in range(5)}
     step(days=0)
@@ -237,9 +235,7 @@ def test_jobs_that_ended_under_an_earlier_version_are_archived(queue: OwnQueue, 
     assert (queue.jobbook.jobs(), queue.jobbook.ids()) == ([], [job])
 
 
-def test_a_job_with_unusable_entries_holds_up_no_other(
-    queue: OwnQueue, step: Step, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unusable_entries_hold_up_no_other_job(queue: OwnQueue, step: Step, caplog: pytest.LogCaptureFixture) -> None:
     broken, job = ended(queue), ended(queue)
     queue.client.delete(f"jdq:job:{broken}")
     queue.client.set(f"jdq:job:{broken}", "no hash")
