@@ -1,5 +1,7 @@
 """Flipped bits and truncated files: none is read silently."""
 
+from __future__ import annotations
+
 import os
 import random
 from pathlib import Path

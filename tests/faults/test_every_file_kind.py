@@ -1,5 +1,7 @@
 """One flipped bit in any file of a store: what is read is what was written, or an error, and `verify` says where."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import os

@@ -1,5 +1,7 @@
 """The folder of a store, and the error of a table that cannot be used."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 

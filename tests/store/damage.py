@@ -1,5 +1,7 @@
 """Damage to a file of a store."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 

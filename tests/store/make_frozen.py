@@ -3,6 +3,8 @@
 python -m tests.store.make_frozen FOLDER
 """
 
+from __future__ import annotations
+
 import shutil
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Compaction keeps every row, for old readers and new ones, and leaves damaged shards."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

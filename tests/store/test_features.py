@@ -1,5 +1,7 @@
 """Put, missing and read of one feature space."""
 
+from __future__ import annotations
+
 import pickle
 import shutil
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Heads and fine-tuned models as files: listed, read without predicting, removed and copied."""
 
+from __future__ import annotations
+
 import json
 import resource
 from pathlib import Path

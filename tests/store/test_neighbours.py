@@ -1,5 +1,7 @@
 """The most similar rows, compared with all cosines at once."""
 
+from __future__ import annotations
+
 import tracemalloc
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Files appear complete, under their final name, or not at all."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import mmap

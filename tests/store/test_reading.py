@@ -1,5 +1,7 @@
 """The ways in which training reads a dataset: arrays, mapped blocks, shuffled batches, torch, Hugging Face."""
 
+from __future__ import annotations
+
 import pickle
 from pathlib import Path
 

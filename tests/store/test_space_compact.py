@@ -1,5 +1,7 @@
 """Which shards a compaction merges, what the new ones say, and which it keeps."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """A feature space whose files were changed, exchanged or refused: no wrong row, and an error that says which file."""
 
+from __future__ import annotations
+
 import errno
 import shutil
 from pathlib import Path

@@ -1,5 +1,7 @@
 """What a shard is refused for before its rows are read, and that the error names its file."""
 
+from __future__ import annotations
+
 import errno
 import os
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The digest of records is blake2b-128 of their cells' lengths and bytes, however the records are added."""
 
+from __future__ import annotations
+
 import hashlib
 import struct
 

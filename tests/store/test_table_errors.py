@@ -1,5 +1,7 @@
 """Bad input: each error names the file, the rows or lines, the values, and the next command."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

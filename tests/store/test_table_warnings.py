@@ -1,5 +1,7 @@
 """What is unusual but no error is imported, and reported."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """Sheets of workbooks: Excel and OpenDocument."""
 
+from __future__ import annotations
+
 import io
 import zipfile
 from collections.abc import Sequence
