@@ -1,7 +1,5 @@
 """Chunk 0 of an extraction: which texts the store lacks, in chunks of a bounded number of tokens."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Three chunks are in flight at the same time, so that the device never waits: whi
 tokenized in one thread, and the previous one is written and committed in another.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import logging
 import os
