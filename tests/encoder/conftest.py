@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from transformers import AutoModel, AutoTokenizer
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.encoder.tokens import Tokens
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton's kernels are imported
 VOCABULARY = 4_000
 BART_SIZES = {
     "d_model": 64,
