@@ -192,6 +192,34 @@ def test_a_removed_job_is_gone_from_the_store_too(
     assert book.ids() == jobs[2:]
 
 
+def test_an_owners_jobs_are_found_without_reading_those_of_others(
+    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis
+) -> None:
+    alice, bob, archived = (ended(book, ledger_of, owner) for owner in ("alice", "bob", "bob"))
+    step(days=0)
+    here = book.create(SPEC, owner="bob")[0]
+
+    def of_bob() -> set[str]:
+        return {job.id for job in book.newest(owner="bob")}
+
+    assert of_bob() == {bob, archived, here}
+    client.hset("jdq:owners", mapping={bob: "alice", here: "alice"})
+    assert of_bob() == {archived}
+    client.delete("jdq:owners")  # as an earlier version left it
+    assert of_bob() == {alice, bob, archived, here}
+
+
+def test_the_owner_of_a_removed_job_is_forgotten(
+    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis
+) -> None:
+    jobs = [ended(book, ledger_of) for _ in range(2)]
+    step(days=0)
+    jobs.append(ended(book, ledger_of))
+    assert client.hlen("jdq:owners") == 3
+    book.forget(jobs)
+    assert client.exists("jdq:owners") == 0
+
+
 def test_jobs_that_ended_before_a_moment_may_be_archived(book: JobBook, ledger_of: LedgerOf, step: Step) -> None:
     job = ended(book, ledger_of, owner="bob")
     step(days=0)
@@ -205,6 +233,7 @@ def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(
 ) -> None:
     jobs = [ended(book, ledger_of) for _ in range(3)]
     before = [shown(job) for job in book.newest()]
+    owners = client.hgetall("jdq:owners")
     step()
     client.flushdb()
     kept = ended(book, ledger_of)
@@ -214,6 +243,7 @@ def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(
     assert book.recover() == 0
     assert [shown(job) for job in book.newest()][1:] == before
     assert book.ids() == [kept, *reversed(jobs)]
+    assert client.hgetall("jdq:owners") == {**owners, kept: "alice"}
 
 
 def test_jobs_that_ended_under_an_earlier_version_are_archived(
