@@ -1,7 +1,5 @@
 """`jdq doctor`: each thing that is wrong is said with what to do, and the exit code says whether something fails."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import replace

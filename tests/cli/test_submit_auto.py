@@ -1,7 +1,5 @@
 """`jdq submit auto`: its jobs, its forecast, and the fine-tune that it starts only where it was told to."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`jdq submit train-head`: which features it takes, what it refuses, and searches."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.cli.conftest import TABLE, CommandLine

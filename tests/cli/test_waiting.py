@@ -1,7 +1,5 @@
 """Why a job waits, its place in the queue, and how long it is likely to take."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -14,7 +12,7 @@ from jdq.worker.queue.records import Job, Worker
 from tests.cli.conftest import CommandLine
 from tests.cli.screens import WORKERS
 from tests.cli.test_progress import JOB
-from tests.queue.conftest import SPEC
+from tests.queue.ledgers import SPEC
 
 QUEUED = replace(JOB, state=JobState.QUEUED, queue="cpu", started=None, counts={}, workers=[], live=[], chunks_leased=0)
 SEARCH = replace(JOB, id="train-head-search", counts={"trials_total": 8, "trials_done": 5}, chunks_leased=1)

@@ -1,7 +1,5 @@
 """`jdq up` and `jdq down`: harmless twice, no process left, and a clear error when something does not start."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """`jdq worker`, started by anything: here by a fake sbatch, as the documentation says."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

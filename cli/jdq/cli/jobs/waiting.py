@@ -25,7 +25,7 @@ def explained(book: JobBook, jobs: Sequence[Job]) -> list[Job]:
 
 
 def with_reasons(jobs: Sequence[Job], workers: Sequence[Worker], busy_with: Iterable[Job]) -> list[Job]:
-    """The same from what has been read. busy_with: the jobs that the workers are busy with."""
+    """As `explained`, from what has been read already. busy_with: the jobs that the workers are busy with."""
     by_id = {job.id: job for job in busy_with}
     return [replace(job, held_back=_reason(job, workers, by_id)) if _waits(job) else job for job in jobs]
 

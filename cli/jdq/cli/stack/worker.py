@@ -1,7 +1,5 @@
 """`jdq worker`: one worker in the foreground, and the options of Celery that every worker has."""
 
-from __future__ import annotations
-
 import os
 import sys
 
