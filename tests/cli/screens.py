@@ -168,7 +168,7 @@ class FixedBook:
     def jobs(self, *, since: float | None = None) -> list[Job]:
         return JOBS
 
-    def newest(self, *, since: float | None = None) -> Iterator[Job]:
+    def newest(self, *, since: float | None = None, start: int = 0, owner: str | None = None) -> Iterator[Job]:
         return iter(self.jobs(since=since))
 
     def job(self, job: str) -> Job:

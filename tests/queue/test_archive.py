@@ -205,6 +205,30 @@ def test_a_removed_job_is_gone_from_the_store_too(queue: OwnQueue, step: Step, f
     assert queue.jobbook.ids() == jobs[2:]
 
 
+def test_an_owners_jobs_are_found_without_reading_those_of_others(queue: OwnQueue, step: Step) -> None:
+    alice, bob, archived = (ended(queue, owner=owner) for owner in ("alice", "bob", "bob"))
+    step(days=0)
+    here = queue.jobbook.create(SPEC, owner="bob")[0]
+
+    def of_bob() -> set[str]:
+        return {job.id for job in queue.jobbook.newest(owner="bob")}
+
+    assert of_bob() == {bob, archived, here}
+    queue.client.hset("jdq:owners", mapping={bob: "alice", here: "alice"})
+    assert of_bob() == {archived}
+    queue.client.delete("jdq:owners")  # as an earlier version left it
+    assert of_bob() == {alice, bob, archived, here}
+
+
+def test_the_owner_of_a_removed_job_is_forgotten(queue: OwnQueue, step: Step) -> None:
+    jobs = [ended(queue) for _ in range(2)]
+    step(days=0)
+    jobs.append(ended(queue))
+    assert queue.client.hlen("jdq:owners") == 3
+    queue.jobbook.forget(jobs)
+    assert queue.client.exists("jdq:owners") == 0
+
+
 def test_jobs_that_ended_before_a_moment_may_be_archived(queue: OwnQueue, step: Step) -> None:
     job = ended(queue, owner="bob")
     step(days=0)
@@ -216,6 +240,7 @@ def test_jobs_that_ended_before_a_moment_may_be_archived(queue: OwnQueue, step: 
 def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(queue: OwnQueue, step: Step, files: JobFiles) -> None:
     jobs = [ended(queue) for _ in range(3)]
     before = [shown(job) for job in queue.jobbook.newest()]
+    owners = queue.client.hgetall("jdq:owners")
     step()
     queue.client.flushdb()
     kept = ended(queue)
@@ -225,6 +250,7 @@ def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(queue: OwnQueue, s
     assert queue.jobbook.recover() == 0
     assert [shown(job) for job in queue.jobbook.newest()][1:] == before
     assert queue.jobbook.ids() == [kept, *reversed(jobs)]
+    assert queue.client.hgetall("jdq:owners") == {**owners, kept: "alice"}
 
 
 def test_jobs_that_ended_under_an_earlier_version_are_archived(queue: OwnQueue, step: Step) -> None:
