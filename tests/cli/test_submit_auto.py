@@ -1,14 +1,17 @@
 """`jdq submit auto`: its jobs, its forecast, and the fine-tune that it starts only where it was told to."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jdq.cli.submit.auto import _pays
 from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
-from jdq.worker.queue.contract import Extract
+from jdq.worker.queue.contract import Extract, TrainHead
 from tests.cli.conftest import TABLE, CommandLine
 from tests.cli.test_short_jobs import work
 
@@ -48,6 +51,17 @@ def test_the_features_are_computed_and_the_head_waits_for_them(jdq: CommandLine)
 def test_a_table_without_labels_is_refused_before_any_job(jdq: CommandLine) -> None:
     found = jdq.run("submit", "auto", jdq.file("text\none\ntwo\n"), "--encoder", "hash:16", code=2)
     assert "label" in found.stderr and list(jdq.workplace.jobbook.jobs()) == []
+
+
+@pytest.mark.parametrize("pays", [True, False, None])
+def test_a_forecast_says_whether_a_fine_tune_could_pay(jdq: CommandLine, capsys: Any, pays: bool | None) -> None:
+    job, _ = jdq.workplace.jobbook.create(TrainHead(dataset="d", version="v"))
+    forecast = {"labels": 1000, "with_labels": [0.9, 0.8, 1.0], "fine_tune": [0.8, 1.0], "pays": pays}
+    result = json.dumps({} if pays is None else {"forecast": forecast})
+    jdq.workplace.client.hset(f"jdq:job:{job}", "result", result)
+    assert _pays(jdq.workplace.jobbook.job(job)) is bool(pays)
+    said = capsys.readouterr().err
+    assert said.startswith("no forecast: there" if pays is None else "forecast with 1,000 more labels: accuracy 0.900 ")
 
 
 def test_the_forecast_is_told_and_no_fine_tune_starts_by_itself(jdq: CommandLine, workers: None) -> None:
