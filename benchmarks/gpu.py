@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,14 +43,17 @@ from extract_ways import (  # the file beside this one
 )
 from torch.nn.attention import current_flash_attention_impl
 
-from jdq.worker.encoder.attention import attend, layout_of, varlen_kernel
+from jdq.worker.encoder.attention import attend, flash_attention, varlen_kernel
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.forward_pool import Network
-from jdq.worker.encoder.linear import Float8Linear
+from jdq.worker.encoder.fused import fused_kernels
+from jdq.worker.encoder.layout import layout_of
+from jdq.worker.encoder.linear import make_linear
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.shape import BartShape
 
 PASS_TOKENS = (8_192, 16_384, 32_768, 65_536, 131_072, 262_144)
+MOST_FLOAT32_TOKENS = 65_536  # a pass of more takes seconds
 BATCHES = (32, 64, 128, 256)
 OTHERS_TEXTS = 1_024
 
@@ -141,14 +144,20 @@ def correctness(run: Run) -> None:
     expected = torch.stack([torch.cat([state[0], state.mean(0)]) for state in states]).float()
     state, shape = network.state_dict(), BartShape.of(network.config.to_dict())
     assert shape is not None
-    for precision in run.precisions:
+    for name in (*run.precisions, *(["float8, fc2 in bfloat16"] if run.cuda else [])):
         both = PackedBart(
-            shape, state.__getitem__, precision=precision, device=run.device, rows=1_024, poolings=("cls", "mean")
+            shape,
+            state.__getitem__,
+            precision=name.split(",")[0],
+            device=run.device,
+            rows=1_024,
+            poolings=("cls", "mean"),
+            all_in_float8="," not in name,
         )
         found = both.pooled(pack(tokens, np.arange(len(texts)))).float()
-        for name, a, b in zip(("cls", "mean"), found.chunk(2, 1), expected.chunk(2, 1), strict=True):
+        for pooling, a, b in zip(("cls", "mean"), found.chunk(2, 1), expected.chunk(2, 1), strict=True):
             cosine, largest = float(F.cosine_similarity(a, b).min()), float((a - b).abs().max())
-            run.say("correctness", precision=precision, pooling=name, worst_cosine=cosine, largest_difference=largest)
+            run.say("correctness", precision=name, pooling=pooling, worst_cosine=cosine, largest_difference=largest)
 
 
 def passes(run: Run) -> None:
@@ -157,6 +166,8 @@ def passes(run: Run) -> None:
         for precision in run.precisions:
             network = run.network(shape, precision)
             for tokens in (512,) if run.tiny else PASS_TOKENS:
+                if precision == "float32" and tokens > MOST_FLOAT32_TOKENS:
+                    continue
                 batch = run.batch(shape, tokens)
                 if run.cuda:
                     torch.cuda.reset_peak_memory_stats()
@@ -211,12 +222,24 @@ def _kernels_of(run: Run, shape: str) -> dict[str, Callable[[], object]]:
         "fc1 with gelu in its epilogue (tanh)": lambda: torch._addmm_activation(bias, x, fc1.t(), use_gelu=True),
         "fc2, then add": lambda: F.linear(hidden, fc2).add_(residual),
         "fc2 with the residual in its epilogue": lambda: torch.addmm(residual, hidden, fc2.t()),
-        "layer norm": lambda: F.layer_norm(x, (d,), gain, gain),
+        "add, then layer norm": lambda: F.layer_norm(x + residual, (d,), gain, gain),
+        "gelu": lambda: F.gelu(hidden),
         "attention": lambda: attend(q, k, v, layout),
     }
-    if run.cuda:
-        product = Float8Linear(fc1.float(), bias.float(), "gelu")
-        ways["fc1 in float8, as written"] = lambda: product(x)
+    fused = fused_kernels(run.device)
+    if fused is not None:
+        options = {"activation": "", "precision": "float8", "device": run.device, "rows": rows}
+        product = make_linear(fc1.float(), bias.float(), **options)
+        second = make_linear(fc2.float(), gain.float(), input_activation="gelu", **options)
+        ways |= {
+            "attention, PyTorch's": lambda: attend(q, k, v, replace(layout, varlen=flash_attention)),
+            "norm of a sum, fused": lambda: fused.normed_sum(x, residual, gain, gain, 1e-5),
+            "gelu, fused": lambda: fused.gelu(hidden),
+            "rows to float8, fused": lambda: fused.float8_rows(x, activate=False),
+            "gelu and rows to float8, fused": lambda: fused.float8_rows(hidden, activate=True),
+            "fc1 in float8": lambda: product(x),
+            "gelu, then fc2 in float8": lambda: second(hidden),
+        }
     return ways
 
 

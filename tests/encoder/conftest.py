@@ -1,5 +1,6 @@
 """Small models of many kinds, and the reference: Hugging Face's own encoder, one text at a time, without padding."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from transformers import AutoModel, AutoTokenizer
 from jdq.worker.encoder.tiny import make_tiny_bart
 from jdq.worker.encoder.tokens import Tokens
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton's kernels are imported
 VOCABULARY = 4_000
 BART_SIZES = {
     "d_model": 64,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ from jdq.worker.encoder.loading import check_device
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.shape import BartShape
 from tests.encoder.conftest import BART_SIZES, SaveModel, random_tokens
+from tests.encoder.plain_fused import PlainFused
 
 Card = Callable[[int, int], None]
 
@@ -38,10 +40,20 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
     return of_capability
 
 
+@pytest.fixture(autouse=True)
+def fused(monkeypatch: pytest.MonkeyPatch) -> dict[str, PlainFused]:
+    """The fused kernels that a device takes: none, until a test puts some in."""
+    found: dict[str, PlainFused] = {}
+    for module in ("attention", "linear", "packed"):
+        monkeypatch.setattr(f"jdq.worker.encoder.{module}.fused_kernels", found.get)
+    return found
+
+
 @pytest.fixture
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tensors without memory, on a device that need not be there. They know neither pinning nor inference mode."""
     monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.cuda, "device_of", lambda tensor: nullcontext())
     inference_mode = torch.inference_mode
     monkeypatch.setattr(torch, "inference_mode", lambda mode=True: inference_mode(False))
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -52,11 +64,20 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("model_type", ["bart", "mbart"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float8"])
 @pytest.mark.parametrize("heads", [4, 8])
+@pytest.mark.parametrize("with_fused", [False, True])
 @pytest.mark.usefixtures("fake_cuda")
 def test_every_precision_and_shape_passes_the_kernels_checks(
-    precision: str, model_type: str, heads: int, poolings: tuple[str, ...], card: Card
+    with_fused: bool,
+    precision: str,
+    model_type: str,
+    heads: int,
+    poolings: tuple[str, ...],
+    card: Card,
+    fused: dict[str, PlainFused],
 ) -> None:
-    card(9, 0)
+    card(8, 9)
+    if with_fused:
+        fused["cuda:0"] = PlainFused()
     sizes = {**BART_SIZES, "encoder_attention_heads": heads, "max_position_embeddings": 1024}
     shape = BartShape.of(sizes | {"model_type": model_type})
     assert shape is not None
@@ -88,11 +109,40 @@ def test_one_kernel_takes_all_texts_on_every_card(
 
 
 @pytest.mark.parametrize(
+    ("capability", "dtype", "head_dim", "ours"),
+    [
+        ((9, 0), torch.bfloat16, 64, True),
+        ((9, 0), torch.bfloat16, 128, True),
+        ((9, 0), torch.bfloat16, 80, False),
+        ((9, 0), torch.float32, 64, False),
+        ((8, 9), torch.bfloat16, 64, False),
+        ((10, 0), torch.bfloat16, 64, False),
+    ],
+)
+def test_hopper_takes_our_own_kernel_where_it_computes_these_heads(
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    head_dim: int,
+    ours: bool,
+    card: Card,
+    fused: dict[str, PlainFused],
+) -> None:
+    fused["cuda"] = PlainFused()
+    card(*capability)
+    assert (varlen_kernel("cuda", dtype, head_dim) == fused["cuda"].attention) == ours
+
+
+@pytest.mark.parametrize(
     ("capability", "installed", "activated"),
     [((9, 0), True, ["FA3"]), ((10, 3), True, ["FA4"]), ((8, 9), True, []), ((9, 0), False, [])],
 )
 def test_a_newer_flash_attention_is_taken_where_its_package_is_installed(
-    capability: tuple[int, int], installed: bool, activated: list[str], card: Card, monkeypatch: pytest.MonkeyPatch
+    capability: tuple[int, int],
+    installed: bool,
+    activated: list[str],
+    card: Card,
+    fused: dict[str, PlainFused],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[str] = []
 
@@ -104,8 +154,10 @@ def test_a_newer_flash_attention_is_taken_where_its_package_is_installed(
     monkeypatch.setattr(attention, "activate_flash_attention_impl", activate)
     monkeypatch.setattr(attention, "current_flash_attention_impl", lambda: calls[-1] if calls else None)
     card(*capability)
+    fused["cuda"] = PlainFused()
     for _ in range(2):
-        assert varlen_kernel("cuda", torch.bfloat16, 64) is flash_attention
+        ours = capability == (9, 0) and not installed
+        assert varlen_kernel("cuda", torch.bfloat16, 64) == (fused["cuda"].attention if ours else flash_attention)
     varlen_kernel("cuda", torch.float32, 64)
     assert calls == activated
 

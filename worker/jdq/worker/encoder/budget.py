@@ -7,7 +7,7 @@ import torch
 # On a CPU the activations of a pass should stay near the caches; each core runs its own pass (forward_pool.py).
 CPU_TOKENS = 1_024
 CPU_INT8_TOKENS = 512  # more of its time goes into passing over the activations
-CUDA_MOST_TOKENS = 131_072  # more gains nothing on a GPU, and a cancelled job waits longer
+CUDA_MOST_TOKENS = 65_536  # more gains nothing on an H200 (benchmarks/gpu.py), and a cancelled job waits longer
 LEAST_TOKENS = 256
 # Rows of `dim` numbers per token that are in memory at one time in a layer: 4 of the feed-forward, and the kernels'.
 LIVE_ROWS_PER_TOKEN = 24

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import timeit
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from jdq.worker.encoder.fused import FusedKernels, fused_kernels
 
 INT8_LARGEST = 127
 INT8_ZERO = 128
@@ -121,18 +124,25 @@ class Int8Linear:
 
 
 class Float8Linear:
-    """CUDA's float8 product: one scale per weight row, one per token, bfloat16 in and out."""
+    """CUDA's float8 product: one scale per weight row, one per token, bfloat16 in and out.
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: str) -> None:
+    `input_activation` is computed while the rows become float8; the layer before then has no activation.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, activation: str, input_activation: str, fused: FusedKernels | None
+    ) -> None:
         quantized, self._weight_scale = _to_float8(weight.to(torch.bfloat16))
         self._weight = quantized.t()  # the product wants the second factor by columns
         self._weight_scale = self._weight_scale.t().contiguous()
         self._bias = bias.to(torch.bfloat16)
-        self._activation = F.gelu if activation == "gelu" else torch.relu
+        self._activate = _activation(activation, fused)
+        self._input_activation = input_activation
+        self._fused = fused
         self.size_bytes = quantized.nbytes + self._bias.nbytes
 
     def __call__(self, x: Tensor) -> Tensor:
-        quantized, scale = _to_float8(x)
+        quantized, scale = self._quantized(x)
         return torch._scaled_mm(
             quantized,
             self._weight,
@@ -143,17 +153,39 @@ class Float8Linear:
             use_fast_accum=True,  # the sums of a product stay below those that lose by it; the load checks the cosine
         )
 
+    def _quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self._fused is None or self._input_activation == "relu":
+            x = _activation(self._input_activation, None)(x)
+        if self._fused is None:
+            return _to_float8(x)
+        return self._fused.float8_rows(x, activate=self._input_activation == "gelu")
+
     def activated(self, x: Tensor) -> Tensor:
-        return self._activation(self(x))
+        return self._activate(self(x))
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
         return self(x).add_(residual)
 
 
-def make_linear(weight: Tensor, bias: Tensor, *, activation: str, precision: str, device: str, rows: int) -> Linear:
+def _activation(name: str, fused: FusedKernels | None) -> Callable[[Tensor], Tensor]:
+    if name == "gelu":
+        return F.gelu if fused is None else fused.gelu
+    return torch.relu if name == "relu" else lambda x: x
+
+
+def make_linear(
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    activation: str,
+    precision: str,
+    device: str,
+    rows: int,
+    input_activation: str = "",
+) -> Linear:
     """The layer for float32 `weight` (outside, inside) and `bias`; `rows` is the usual number of tokens per batch."""
     if precision == "float8":
-        return Float8Linear(weight.to(device), bias.to(device), activation)
+        return Float8Linear(weight.to(device), bias.to(device), activation, input_activation, fused_kernels(device))
     if precision == "int8":
         return Int8Linear(weight, bias, activation, rows=rows)
     weight, bias = (part.to(device, dtype_of(precision)) for part in (weight, bias))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jdq.worker.encoder.batch import Batch, longest_first, pack
 from jdq.worker.encoder.budget import CPU_TOKENS, TokenBudget
@@ -58,15 +56,30 @@ def build_encoder(files: Files, *, device: str) -> Encoder:
     """Put the network of a model's files on a device."""
     check_device(files, device)
     precision = files.identity.precision
-    network = _network(files, device, precision)
-    if reference := REFERENCES.get(precision):
-        check_cosine(network, _network(files, device, reference), files, reference)
+    network = _close_network(files, device, precision)
     return Encoder(
         identity=files.identity,
         path="packed" if files.structure.shape is not None else "plain",
         network=network,
         tokenizer=files.tokenizer,
         budget=TokenBudget.for_device(device, dim=files.identity.dim, precision=precision),
+    )
+
+
+def _close_network(files: Files, device: str, precision: str) -> Network:
+    """The fastest network whose features are close enough to those of the precision's reference, if it has one."""
+    reference = REFERENCES.get(precision)
+    if reference is None:
+        return _network(files, device, precision)
+    expected = _network(files, device, reference)
+    for all_in_float8 in (True, False) if precision == "float8" else (True,):
+        network = _network(files, device, precision, all_in_float8=all_in_float8)
+        cosine = least_cosine(network, expected, files)
+        if cosine >= LEAST_COSINE:
+            return network
+    raise UnsupportedEncoder(
+        f"in {precision} this encoder's features have a cosine of only {cosine:.4f} to those in {reference}, "
+        f"less than {LEAST_COSINE}\n  try: --precision {reference}"
     )
 
 
@@ -81,12 +94,8 @@ def fastest_precision(files: Files, device: str) -> str:
 
 def _is_close(files: Files, device: str, precision: str) -> bool:
     """Whether this precision keeps this encoder's features at LEAST_COSINE to float32's."""
-    files = replace(files, identity=replace(files.identity, precision=precision))
-    try:
-        check_cosine(_network(files, device, precision), _network(files, device, "float32"), files, "float32")
-    except UnsupportedEncoder:
-        return False
-    return True
+    network, expected = (_network(files, device, each) for each in (precision, "float32"))
+    return least_cosine(network, expected, files) >= LEAST_COSINE
 
 
 def check_device(files: Files, device: str) -> None:
@@ -113,25 +122,16 @@ def _dotted(capability: tuple[int, int]) -> str:
     return f"{capability[0]}.{capability[1]}"
 
 
-def check_cosine(network: Network, expected: Network, files: Files, reference: str) -> None:
-    """Raises UnsupportedEncoder where features do not reach LEAST_COSINE to the reference precision's.
+def least_cosine(network: Network, expected: Network, files: Files) -> float:
+    """Over all texts and poolings, the least cosine of features to the expected ones.
 
-    Measured on the canary texts and on random words.
+    Measured on the canary texts and on random words. NaN where a feature is not finite.
     """
-    precision = files.identity.precision
-    batches = [_random_words(files.structure.vocabulary), _canary_texts(files)]
-    cosines = [_least_cosine(network.pooled(batch), expected.pooled(batch), files.identity.dim) for batch in batches]
-    if not min(cosines) >= LEAST_COSINE:
-        raise UnsupportedEncoder(
-            f"in {precision} this encoder's features have a cosine of only {min(cosines):.4f} to those in {reference}, "
-            f"less than {LEAST_COSINE}\n  try: --precision {reference}"
-        )
-
-
-def _least_cosine(states: Tensor, expected: Tensor, dim: int) -> float:
-    """Over all texts and poolings: both are (texts, poolings x dim)."""
-    rows, expected_rows = (part.reshape(-1, dim).to(torch.float32) for part in (states, expected))
-    return float(torch.cosine_similarity(rows, expected_rows).min())
+    cosines = []
+    for batch in (_random_words(files.structure.vocabulary), _canary_texts(files)):
+        rows, others = (each.pooled(batch).reshape(-1, files.identity.dim).float() for each in (network, expected))
+        cosines.append(torch.cosine_similarity(rows, others))
+    return float(torch.cat(cosines).min())
 
 
 def _random_words(vocabulary: int) -> Batch:
@@ -152,7 +152,7 @@ def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted((name, info.st_size, info.st_mtime_ns) for name, info in files))
 
 
-def _network(files: Files, device: str, precision: str) -> Network:
+def _network(files: Files, device: str, precision: str, *, all_in_float8: bool = True) -> Network:
     shape, tensors = files.structure.shape, files.structure.tensors
     if shape is None:
         return _plain(files, device, precision)
@@ -163,6 +163,7 @@ def _network(files: Files, device: str, precision: str) -> Network:
         device=device,
         rows=CPU_TOKENS,
         poolings=files.identity.poolings,
+        all_in_float8=all_in_float8,
     )
 
 

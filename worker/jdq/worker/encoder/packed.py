@@ -14,12 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout, attend, layout_of, place, text_means, varlen_kernel
+from jdq.worker.encoder.attention import attend, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
+from jdq.worker.encoder.fused import fused_kernels
+from jdq.worker.encoder.layout import Layout, layout_of, place
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
 
+NORM_EPS = 1e-5  # PyTorch's default, which BART takes
 Norm = tuple[Tensor, Tensor]
 Read = Callable[[str], Tensor]
 
@@ -51,13 +54,19 @@ class PackedBart:
         device: str,
         rows: int,
         poolings: Sequence[str] = (CLS,),
+        all_in_float8: bool = True,
     ) -> None:
-        """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` the usual tokens per batch."""
+        """`read` gives a float32 tensor by its name in `BartShape.tensors`; `rows` the usual tokens per batch.
+
+        Without `all_in_float8`, float8 leaves the second product of the feed-forward in bfloat16, which loses the most.
+        """
         self.shape = shape
         self.device = device
         self.poolings = tuple(poolings)
         self.dtype = dtype_of(precision)
         self._precision, self._rows = precision, rows
+        self._fc2_in_float8 = all_in_float8 and precision == "float8"
+        self._fused = fused_kernels(device) if self.dtype == torch.bfloat16 else None
         self._varlen = varlen_kernel(device, self.dtype, shape.dim // shape.heads)
         self._tokens = self._place(read("embed_tokens.weight") * shape.embed_scale)
         self._positions = self._place(read("embed_positions.weight")[POSITION_OFFSET:])
@@ -68,7 +77,8 @@ class PackedBart:
 
     def pooled(self, batch: Batch) -> Tensor:
         """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
-        with torch.inference_mode():
+        # Triton starts kernels on the current device.
+        with torch.inference_mode(), torch.cuda.device_of(self._tokens):  # type: ignore[no-untyped-call]
             layout = layout_of(batch, self.device, varlen=self._varlen)
             x = self._embed(batch)
             for layer in self._layers:
@@ -102,18 +112,25 @@ class PackedBart:
             x, inner = (rows.index_select(0, layout.firsts) for rows in (x, inner))
             heads = (*self._heads(layer.q(inner)), *heads)
         q, k, v = heads
-        x = layer.out.added(attend(q, k, v, layout), x)
-        x = x if pre_norm else self._normed(x, layer.attention_norm)
-        inner = self._normed(x, layer.final_norm) if pre_norm else x
-        x = layer.fc2.added(layer.fc1.activated(inner), x)
-        return x if pre_norm else self._normed(x, layer.final_norm)
+        attended = attend(q, k, v, layout)
+        if not pre_norm:
+            x = self._normed_sum(layer.out, attended, x, layer.attention_norm)
+            return self._normed_sum(layer.fc2, layer.fc1.activated(x), x, layer.final_norm)
+        x = layer.out.added(attended, x)
+        return layer.fc2.added(layer.fc1.activated(self._normed(x, layer.final_norm)), x)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """(rows, n x dim) -> n of (rows, heads, head dim)."""
         return x.view(len(x), -1, self.shape.heads, self.shape.dim // self.shape.heads).unbind(1)
 
     def _normed(self, x: Tensor, norm: Norm) -> Tensor:
-        return F.layer_norm(x, (self.shape.dim,), norm[0], norm[1])
+        return F.layer_norm(x, (self.shape.dim,), norm[0], norm[1], NORM_EPS)
+
+    def _normed_sum(self, product: Linear, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        """LayerNorm(product(x) + residual)."""
+        if self._fused is None:
+            return self._normed(product.added(x, residual), norm)
+        return self._fused.normed_sum(product(x), residual, *norm, NORM_EPS)
 
     def _layer(self, read: Read, i: int) -> Layer:
         attention, last = f"layers.{i}.self_attn", self._only_first and i == self.shape.layers - 1
@@ -124,23 +141,26 @@ class PackedBart:
             qkv=self._linear(read, *([] if last else queries), *keys_values),
             out=self._linear(read, f"{attention}.out_proj"),
             attention_norm=self._norm(read, f"layers.{i}.self_attn_layer_norm"),
-            fc1=self._linear(read, f"layers.{i}.fc1"),
-            fc2=self._linear(read, f"layers.{i}.fc2"),
+            fc1=self._linear(read, f"layers.{i}.fc1", activation="" if self._fc2_in_float8 else self.shape.activation),
+            fc2=self._fc2(read, f"layers.{i}.fc2"),
             final_norm=self._norm(read, f"layers.{i}.final_layer_norm"),
         )
 
-    def _linear(self, read: Read, *names: str) -> Linear:
-        """One layer that does several linear maps of the same rows; its result is theirs side by side.
+    def _fc2(self, read: Read, name: str) -> Linear:
+        if self._fc2_in_float8:
+            return self._linear(read, name, input_activation=self.shape.activation)
+        return self._linear(read, name, precision="bfloat16" if self._precision == "float8" else self._precision)
 
-        float8 leaves out the second product of the feed-forward: with it, random weights of bart-base reach a cosine
-        of 0.9988 to float32, without it 0.9994.
-        """
-        precision = "bfloat16" if self._precision == "float8" and names[0].endswith("fc2") else self._precision
+    def _linear(
+        self, read: Read, *names: str, precision: str = "", activation: str = "", input_activation: str = ""
+    ) -> Linear:
+        """One layer that does several linear maps of the same rows; its result is theirs side by side."""
         return make_linear(
             torch.cat([read(f"{name}.weight") for name in names]),
             torch.cat([read(f"{name}.bias") for name in names]),
-            activation=self.shape.activation,
-            precision=precision,
+            activation=activation,
+            input_activation=input_activation,
+            precision=precision or self._precision,
             device=self.device,
             rows=self._rows,
         )

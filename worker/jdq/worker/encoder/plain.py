@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from jdq.worker.encoder.attention import place
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
+from jdq.worker.encoder.layout import place
 from jdq.worker.encoder.linear import Int8Linear, dtype_of
 from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.quiet import quiet_transformers
