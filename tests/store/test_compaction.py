@@ -14,6 +14,7 @@ from jdq.store.keys import Keys, text_keys
 from jdq.store.maintenance.garbage import collect_garbage
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import compact as compaction
+from jdq.store.spaces import segment
 from jdq.store.spaces.compact import VALUE_CHARACTERS, compact
 from jdq.store.spaces.index import Index, Mask
 from jdq.store.spaces.segment import Positions
@@ -103,8 +104,8 @@ def test_narrow_features_are_merged_up_to_a_number_of_rows_also_if_datasets_repe
 
 
 def test_what_a_large_shard_has_is_not_moved(space: Space) -> None:
-    assert space.missing(text_keys(["x"])).all()
     put_texts(space, sentences(100))
+    assert space.missing(text_keys(["x"])).all()  # the large shard is number 0 in the index
     put_texts(space, [*sentences(5), *sentences(5, 200)])
     put_texts(space, sentences(5, 300))
     report = compact(space, target_bytes=100 * ROW_BYTES)
@@ -159,15 +160,24 @@ def test_a_shard_that_is_removed_meanwhile_is_left_out(space: Space) -> None:
 
 
 def test_shards_that_others_publish_meanwhile_are_not_merged(space: Space) -> None:
-    names = [put_texts(space, sentences(10, start)) for start in (0, 10)]
+    names = [put_texts(space, sentences(10, start)) for start in (0, 10, 20, 30)]
 
     def order() -> Iterator[Keys]:
-        put_texts(space, sentences(10, 5))
-        yield text_keys(sentences(30))
+        put_texts(space, sentences(9, 21))
+        yield text_keys(sentences(40))
 
-    report = compact(space, order=order())
-    assert (report.rows, report.merged) == (20, sorted(names))
-    assert texts_of(space, report.published[0], sentences(20)) == sentences(20)
+    report = compact(space, order=order(), target_bytes=21 * ROW_BYTES)
+    assert (report.rows, report.merged) == (40, sorted(names))
+    assert [texts_of(space, name, sentences(40)) for name in report.published] == [sentences(21), sentences(19, 21)]
+
+
+def test_an_index_that_names_other_rows_has_no_wrong_row_moved(space: Space) -> None:
+    first, _ = [put_texts(space, sentences(10, start)) for start in (0, 10)]
+    wrong = np.concatenate([text_keys(sentences(5, 900)), text_keys(sentences(10))])
+    segment.write(space.path / "index", [segment.build({first: wrong})], [first])
+    # Row 14, beyond the end, is taken for the last one, which does have the tenth text.
+    assert compact(Space(space.path), order=[text_keys(sentences(20))]).rows == 11
+    np.testing.assert_array_equal(Space(space.path).read(text_keys(sentences(20))), fake_features(sentences(20)))
 
 
 def test_compaction_keeps_every_row_and_puts_them_in_the_datasets_order(tmp_path: Path) -> None:
