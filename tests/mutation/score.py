@@ -118,7 +118,7 @@ class Score:
     @property
     def share(self) -> float:
         """Killed mutants among those that change what the code does, 0.0 to 1.0."""
-        return self.killed / max(1, self.killed + len(self.survivors))
+        return self.killed / (self.killed + len(self.survivors)) if self.killed or self.survivors else 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:
