@@ -6,7 +6,8 @@ A classifier is half as sure as it should be, or twice as sure. Its thresholds a
 few or many texts, once or in up to 12 rows each, and measured on 20,000 other texts. Prints for each design the share
 of sets with the right label (`covered`), of rows with a label (`answered`) and of these labels that are right
 (`right`); for the usual alternative that trusts the probabilities, the same: the most probable classes up to the level,
-and labels whose probability reaches it.
+and labels whose probability reaches it. Last, where rows have none to six labels: the share of a row's labels in its
+set, of rows with a label, and of labels that are right.
 
 Caveats: all texts come from one distribution. On texts of another kind nothing is promised.
 """
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jdq.worker.heads.certainty import Certainty
-from jdq.worker.heads.conformal import choose_certainty
+from jdq.worker.heads.certainty import Certainty, Requested
+from jdq.worker.heads.conformal import certain, certainty_of_rows, choose_certainty
+from jdq.worker.heads.decision import best_thresholds
 from jdq.worker.heads.fitted import row_keys
 
 Array = npt.NDArray[Any]
@@ -51,6 +53,34 @@ def main() -> None:
                     repeats = "repeated" if len(sizes) > 1 else "once"
                     name = f"{texts} texts, {repeats}, {hard}, {'too' if sure > 1 else 'not'} sure"
                     show(f"{name:42} {shares(np.mean(found, axis=0))} {shares(trusted(tested, chosen.level))}")
+    for texts in (40, 300):
+        for sizes in ((1,), REPEATED):
+            found = kept_of_sets(rng, texts, sizes, chosen.level, chosen.parts)
+            name = f"{texts} texts, {'repeated' if len(sizes) > 1 else 'once'}, several labels"
+            show(f"{name:42} {shares(found)}")
+
+
+def drawn_sets(rng: np.random.Generator, texts: int, sizes: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Which of six labels each row has, their probabilities, and text keys."""
+    together = rng.normal(size=(texts, 1))
+    true = np.linspace(0, -2, 6) + 0.7 * together + rng.normal(size=(texts, 6)) > 0
+    scores = 4 * true - 2 + rng.normal(size=(texts, 6)) + 0.5 * rng.normal(size=(texts, 1))
+    text_of = np.repeat(np.arange(texts), rng.choice(sizes, texts))
+    return true[text_of], (1 / (1 + np.exp(-scores / 2)))[text_of], row_keys(texts)[text_of]
+
+
+def kept_of_sets(rng: np.random.Generator, texts: int, sizes: tuple[int, ...], level: float, parts: int) -> Array:
+    """The mean shares of a row's labels in its set, of rows with a label, and of these rows' labels that are right."""
+    tested, found = drawn_sets(rng, TESTED, sizes), []
+    for _ in range(parts):
+        true, probabilities, keys = drawn_sets(rng, texts, sizes)
+        thresholds = best_thresholds(true, probabilities)
+        certainty = choose_certainty(true, probabilities, keys, thresholds)
+        if certainty is not None:
+            least = certain(Requested(abstain_at=level, sets=level), certainty)
+            kept = certainty_of_rows(*tested, least, thresholds)
+            found.append((kept["covered"], kept["answered"], kept["answered"] * (kept["right"] or 0.0)))
+    return np.mean(found, axis=0)
 
 
 def drawn(

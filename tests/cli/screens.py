@@ -1,7 +1,5 @@
 """Screens from fixed data, as a terminal shows them: ``python -m tests.cli.screens`` writes them to `screens/`."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """`jdq predict`, `evaluate` and `report`: the same on this machine and, where the packages are missing, on workers."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -98,7 +96,7 @@ def test_a_head_is_measured_on_a_labelled_file(jdq: CommandLine, head: str) -> N
     assert lines[0].startswith(f"{head} on 41 rows of evaluate-new ")
     assert [line.split()[0] for line in lines[1:6]] == ["metric", "accuracy", "precision", "recall", "f1"]
     assert "1 rows have labels unknown to it: c" in found.stderr
-    assert "sets with the right label (promised 0.9)" in found.stdout
+    assert "right labels in the sets (promised 0.9)" in found.stdout
     assert "labels per set: " in found.stdout
     certain = jdq.json("evaluate", "table", "--head", head, "--abstain-at", "0.7", "--sets", "0.8")["certain"]
     assert (certain["abstain_at"], certain["sets"]) == (0.7, 0.8)

@@ -1,7 +1,5 @@
 """`jdq submit auto`: its jobs, its forecast, and the fine-tune that it starts only where it was told to."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +48,14 @@ def test_the_features_are_computed_and_the_head_waits_for_them(jdq: CommandLine)
 def test_a_table_without_labels_is_refused_before_any_job(jdq: CommandLine) -> None:
     found = jdq.run("submit", "auto", jdq.file("text\none\ntwo\n"), "--encoder", "hash:16", code=2)
     assert "label" in found.stderr and list(jdq.workplace.jobbook.jobs()) == []
+
+
+def test_rows_without_a_label_are_named_once(jdq: CommandLine) -> None:
+    file = jdq.file(TABLE + "nothing,\n")
+    said = jdq.run("submit", "auto", file, "--encoder", "hash:16", "--missing-labels", "keep").stderr
+    assert [line for line in said.splitlines() if "label" in line and "warning" in line] == [
+        f"warning: {file}: row 41 without a label"
+    ]
 
 
 def test_the_forecast_is_told_and_no_fine_tune_starts_by_itself(jdq: CommandLine, workers: None) -> None:

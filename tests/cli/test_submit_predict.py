@@ -1,7 +1,5 @@
 """`jdq submit predict`: the table that it writes, and what it waits for."""
 
-from __future__ import annotations
-
 import csv
 import json
 
@@ -102,8 +100,9 @@ def test_a_promise_that_a_head_cannot_keep_is_refused_before_there_is_a_job(jdq:
     before = len(jdq.json("jobs"))
     for command in (("submit", "predict", file), ("predict", "a text"), ("evaluate", file)):
         assert "0.50 to 0.99" in jdq.run(*command, "--head", head, "--sets", "0.995", code=2).stderr
-    sets = jdq.trained("--multi-label")
-    assert "one label per row" in jdq.run("submit", "predict", file, "--head", sets, "--sets", "0.9", code=2).stderr
+    few = jdq.trained("--per-class", "1")
+    refused = jdq.run("submit", "predict", file, "--head", few, "--sets", "0.9", code=2).stderr
+    assert f"{few} does not know how certain it is" in refused
     assert len(jdq.json("jobs")) == before + 1
 
 

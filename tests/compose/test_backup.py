@@ -1,7 +1,5 @@
 """The documentation's backup, taken while a job runs, and restored where everything was lost."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The main job on a real engine, while workers are scaled and containers killed."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`make upgrade` in the middle of a job, from a copy of the project with another version."""
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

@@ -1,7 +1,5 @@
 """The tiny BART is small, reproducible, and its tokenizer works like the real one."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One rule makes labels of probabilities, wherever they come from."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -28,6 +26,17 @@ def test_a_set_is_joined_by_the_separator_of_its_head(label_separator: str | Non
 def test_a_single_label_is_the_most_probable_one_however_improbable() -> None:
     probabilities = np.array([[0.3, 0.4, 0.3], [0.9, 0.05, 0.05]])
     assert predicted_labels(probabilities, "abc", multi_label=False, label_separator=None) == ["b", "a"]
+
+
+def test_a_label_that_is_less_probable_than_required_is_left_out() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.2, 0.8]])
+
+    def single(least: float) -> list[str]:
+        return predicted_labels(probabilities, "ab", multi_label=False, label_separator=None, least=least)
+
+    assert (single(0.5), single(0.8), single(float("inf"))) == (["a", "b"], ["", "b"], ["", ""])
+    of_sets = predicted_labels(SETS, "xy", multi_label=True, label_separator=None, thresholds=(0.9, 0.4), least=0.45)
+    assert of_sets == ["y", "y", "", "y"]
 
 
 def test_each_label_has_its_own_threshold() -> None:

@@ -1,7 +1,5 @@
 """Intervals against their definitions, scikit-learn, and the truth of simulated test parts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from sklearn import metrics as sk
 
 from jdq.worker.heads import intervals
 from jdq.worker.heads.decision import predicted_sets
-from jdq.worker.heads.intervals import auc_influence, bootstrap, jackknife, wilson
+from jdq.worker.heads.intervals import auc_influence, bootstrap, jackknife, share_interval, wilson
 from jdq.worker.heads.metrics import metrics_of
 from tests.heads.split_keys import keys_of
 
@@ -129,6 +127,17 @@ def test_wilsons_interval_of_a_share() -> None:
     assert wilson(0.5, 0.0, 0.1)[0] >= 0
     wider, narrower = wilson(0.75, 0.03, 1, z=3.0), wilson(0.75, 0.03, 1)
     assert wider[0] < narrower[0] < narrower[1] < wider[1]
+
+
+def test_a_shares_interval_is_that_of_an_accuracy_but_for_the_draws() -> None:
+    rng = np.random.default_rng(0)
+    text_of = np.repeat(np.arange(60), rng.integers(1, 6, 60))
+    right = (rng.random(60) < 0.8)[text_of]
+    probabilities = np.stack([right, ~right], axis=1).astype(np.float32)
+    drawn = bootstrap(np.zeros(len(right), dtype=np.intp), probabilities, keys=keys_of(text_of.tolist()))["accuracy"]
+    assert share_interval(right, text_of) == pytest.approx(drawn, abs=0.01)
+    assert share_interval(right, 7 * text_of) == share_interval(right, text_of)  # numbers may be left out
+    assert share_interval(np.ones(50), np.arange(50)) == wilson(1.0, 0.0, 50)
 
 
 def test_a_roc_aucs_spread_is_delongs() -> None:

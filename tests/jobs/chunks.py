@@ -1,7 +1,5 @@
 """Chunks whose work the test chooses, for the chunk loop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The chunk loop: it does every chunk, and reports every end of one to the ledger."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

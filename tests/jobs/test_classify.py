@@ -94,6 +94,18 @@ def test_an_uncertain_text_has_no_label_and_a_set_has_the_likely_ones() -> None:
         list(classifier().predictions(["b x"], requested))
 
 
+def test_of_label_sets_only_certain_labels_are_given(workplace: Workplace) -> None:
+    promise, requested = promising(0.95, 0.05), Requested(abstain_at=0.9, sets=0.9)
+    [unsure] = classifier(multi_label=True, certainty=promise).predictions(["a|b x"], requested)
+    assert (unsure["label"], unsure["warnings"]) == (None, ["too uncertain for a label"])
+    sure = classifier(multi_label=True, certainty=promising(0.85, 0.5))
+    [found] = sure.predictions(["a|b x"], requested)
+    assert (found["label"], found["set"]) == ("a|b", ["a", "b"])
+    version = workplace.imported("text,label\na|b x,a\nb y,b|c\n")
+    kept = evaluate(sure, version, "label", requested)["certain"]
+    assert (kept["answered"], kept["right"], kept["covered"]) == (1.0, pytest.approx(2 / 3), 0.75)
+
+
 def test_what_a_head_promises_is_measured_unless_it_promises_nothing(workplace: Workplace) -> None:
     version = workplace.imported("text,label\na 1,a\na 2,b\nb 1,b\nb 2,zz\n")
     assert "certain" not in evaluate(classifier(), version, None)

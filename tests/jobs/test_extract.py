@@ -1,7 +1,5 @@
 """Extraction: row i of the features is row i of the table, and a text is computed once."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import shutil

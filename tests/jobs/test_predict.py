@@ -1,7 +1,5 @@
 """Predictions: every row in order with its label, other columns kept, and only new texts computed."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,13 +133,34 @@ def test_uncertain_rows_get_no_label_and_sets_have_a_column(workplace: Workplace
     assert "abstained" not in (predicted(workplace, head, NEW, Requested(sets=0.6)).result or {})
 
 
+def test_of_label_sets_the_certain_labels_are_given_and_the_likely_ones_are_in_the_set(workplace: Workplace) -> None:
+    rows = [
+        (f"{n} {['ward', 'ward menu', 'menu', 'nothing'][n % 4]}", ["x", "x;y", "y", ""][n % 4]) for n in range(120)
+    ]
+    version = extracted(workplace, csv_of(rows), missing_labels="keep")
+    head = trained(workplace, version, head="auto", label_separator=";").id
+    record = load_head(Heads(workplace.store.root).path(head)).record
+    assert record.certainty is not None
+    job = predicted(workplace, head, rows, Requested(abstain_at=0.95, sets=0.5))
+    given, in_set = record.certainty.least_to_answer(0.95), record.certainty.least_in_set(0.5)
+    found = table_of(workplace, job)
+    for row in found:
+        p = [float(row[f"probability_{name}"]) for name in "xy"]
+        labels = [
+            name for name, of, least in zip("xy", p, record.thresholds, strict=True) if of >= max(least, given) - 1e-6
+        ]
+        assert row["predicted_label"] == ";".join(labels)
+        assert row["label_set"] == "|".join(name for name, of in zip("xy", p, strict=True) if of >= in_set - 1e-6)
+    assert {row["predicted_label"] for row in found} == {"x", "x;y", "y", ""}
+
+
 def test_a_head_that_promises_nothing_fails_the_job_before_anything_is_computed(workplace: Workplace) -> None:
-    rows = [(text, ["x", "x;y", "y"][i % 3]) for i, (text, _) in enumerate(labelled(60))]
-    head = trained(workplace, extracted(workplace, csv_of(rows)), label_separator=";").id
+    # Of one text in each class none is left to be scored by the others.
+    head = trained(workplace, extracted(workplace, csv_of(labelled(60))), head="auto", per_class=1).id
     job = predicted(workplace, head, NEW, Requested(sets=0.9))
     assert job.state is JobState.FAILED
     assert job.error is not None
-    assert "are for one label per row" in job.error.message
+    assert f"{head} does not know how certain it is" in job.error.message
     assert job.chunks_done == 0
 
 

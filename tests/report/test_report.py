@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -123,6 +121,7 @@ def test_a_page_of_two_classes_of_many_classes_and_of_label_sets() -> None:
     two = Outline(render(subject_of(HeadOptions(), ["yes", "no"] * 60)))
     many = Outline(render(subject_of(HeadOptions(), labels(rows=900, classes=30))))
     sets = Outline(render(subject_of(HeadOptions(label_separator="|"), ["a|b", "a", "b", "c|a"] * 40)))
+    assert all("How certain" in page.headings for page in (two, many, sets))
     assert "Confusion" in two.headings and "Confusion" in many.headings
     assert "Confusion" not in sets.headings and "Precision and recall" in sets.headings
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jdq.cli.certain import requested
 from jdq.cli.client import BadRequest
+from jdq.cli.submit.auto import auto_spec, best_of
 from jdq.cli.submit.checks import checked_encoder
 from jdq.cli.submit.extract import extraction
 from jdq.cli.submit.fine_tune import fine_tune_spec
@@ -25,7 +26,7 @@ from jdq.client.suggestions import python_errors
 from jdq.worker.encoder.options import parse_poolings
 from jdq.worker.finetune.options import FineTuneOptions, check_options
 from jdq.worker.heads.options import DEFAULT_HEAD
-from jdq.worker.queue.contract import Predict
+from jdq.worker.queue.contract import FineTune, Predict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jdq.store.datasets import DatasetVersion
     from jdq.store.store import Store
     from jdq.worker.heads.options import ParameterValue
+    from jdq.worker.queue.records import Job as Record
 
     Features = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
@@ -190,6 +192,49 @@ class Client(DatasetChecks):
         return self._submitted(spec, after, results.trials, sending)
 
     @python_errors
+    def auto(
+        self,
+        data: Data | Job[Any],
+        *,
+        text: Columns = None,
+        label: Columns = None,
+        name: str | None = None,
+        encoder: str | None = None,
+        fine_tune: Literal["no", "auto"] = "no",
+        label_separator: str | None = None,
+        split_column: str | None = None,
+        group_column: str | None = None,
+        test: Table | Job[Any] | None = None,
+        priority: Priority | None = None,
+        time_limit: str | None = None,
+        notify: Urls = None,
+    ) -> Job[pd.DataFrame]:
+        """Finds the best classifier: features, the default head, and a forecast of what more labels would bring.
+
+        The result: metrics, and of the accuracy also the forecast. fine_tune: `auto` waits for the head, fine-tunes the
+        encoder if the forecast says that it could pay, and returns the model's job if a paired test says that it is
+        better. data: as for `fine_tune`. The other options are those of `train_head`.
+        """
+        sending = sending_of(self._connection, priority, time_limit, notify)
+        if fine_tune not in ("no", "auto"):
+            raise BadRequest(f"fine_tune is either no or auto, not {fine_tune!r}")
+        connection = self._connection
+        encoder = checked_encoder(connection, encoder or connection.config.encoder)
+        version = self._imported(data, text, label, name, command="jdq submit auto")
+        column = label if isinstance(label, str) else None
+        with division_of(split_column, group_column, test) as division:
+            of = (version, encoder, column, label_separator, division)
+            spec, after = auto_spec(connection, *of, priority=sending["priority"])
+        head = self._submitted(spec, after, results.metrics, sending)
+        if fine_tune == "no":
+            return head
+
+        def run(spec: FineTune) -> Record:
+            return connection.job(self._submitted(spec, (), results.metrics, sending).wait().id)
+
+        return self.job(best_of(connection, connection.job(head.wait().id), encoder, run))
+
+    @python_errors
     def fine_tune(
         self,
         data: Data | Job[Any],
@@ -258,13 +303,16 @@ class Client(DatasetChecks):
     ) -> Job[pd.DataFrame]:
         """Classifies each row with a head or a fine-tuned model: its id, or the job that trains it.
 
-        data: as for `extract`, or the name of a dataset. The result: the table with `predicted_label` and
-        `probability_CLASS`. A row without a text has no prediction. abstain_at: the label is "" where it is too
-        uncertain for so many of the labels to be right. sets: a column `label_set` has the right label in so many rows.
+        head: also a job that `auto` returned, whichever kind it is. data: as for `extract`, or the name of a dataset.
+        The result: the table with `predicted_label` and `probability_CLASS`. A row without a text has no prediction.
+        abstain_at: the label is "" where it is too uncertain for so many of the labels to be right. sets: a column
+        `label_set` has the right label in so many rows.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         if (head is None) == (model is None):
             raise BadRequest("give either head or model")
+        if isinstance(head, Job) and head.kind == FineTune.kind:
+            head, model = None, head
         head, model = (each.id if isinstance(each, Job) else each for each in (head, model))
         certain = requested(abstain_at, sets)
         after = maker_of(self._connection, head, model, certain)

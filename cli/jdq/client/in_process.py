@@ -1,6 +1,6 @@
 """Jobs worked on in this process, by the same plans and chunks as on workers: a job book without Redis.
 
-There are no leases, because there is one worker, and no retries: a fault of this machine is the caller's to see.
+There are no leases, because there is one worker, and no retries: a fault of this machine reaches the caller.
 """
 
 from __future__ import annotations

@@ -50,6 +50,11 @@ class Job(Generic[R]):
         return str(self._record().state)
 
     @property
+    def kind(self) -> str:
+        """extract, train-head, fine-tune, predict, ..."""
+        return self._record().kind
+
+    @property
     def dataset(self) -> str:
         """The name of the dataset that the job reads."""
         return self._record().spec.dataset

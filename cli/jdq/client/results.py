@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from jdq.store.spaces.shard import Features
     from jdq.worker.queue.records import Job
 
+# After 1,000 more labels, and its 95 % interval; between which values a fine-tune would end.
+FORECAST = ("forecast", "forecast_low", "forecast_high", "fine_tune_low", "fine_tune_high")
+
 
 def reader_of(job: Job) -> Callable[[Connection, Job], Any]:
     """The function that reads the result of a job of this kind."""
@@ -34,7 +37,8 @@ def features(connection: Connection, job: Job) -> Features:
 def metrics(_: Connection, job: Job) -> pd.DataFrame:
     """The test part's metrics: a row for each, with its value, and its 95 % interval where there is one.
 
-    After a cross-validation or on several splits also with cv_mean and cv_std, or repeats_mean and repeats_std.
+    After a cross-validation or on several splits also with cv_mean and cv_std, or repeats_mean and repeats_std. Of
+    `auto` also, for the accuracy, the FORECAST; missing where there are too few rows for one.
     """
     import pandas as pd
 
@@ -48,6 +52,10 @@ def metrics(_: Connection, job: Job) -> pd.DataFrame:
             for figure in ("mean", "std"):
                 figures = {metric: of[figure] for metric, of in several["metrics"].items()}
                 frame[f"{name}_{figure}"] = pd.Series(figures, dtype=float)
+    if getattr(job.spec, "forecast", False):
+        forecast = result["forecast"] or {"with_labels": [None] * 3, "fine_tune": [None] * 2}
+        for name, value in zip(FORECAST, [*forecast["with_labels"], *forecast["fine_tune"]], strict=True):
+            frame.loc["accuracy", name] = value
     return frame.rename_axis("metric")
 
 

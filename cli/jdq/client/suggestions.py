@@ -17,6 +17,7 @@ METHODS: dict[tuple[str, ...], str] = {
     ("submit", "extract"): "extract",
     ("submit", "train-head"): "train_head",
     ("submit", "fine-tune"): "fine_tune",
+    ("submit", "auto"): "auto",
     ("submit", "predict"): "predict",
     ("submit", "find-label-errors"): "find_label_errors",
     ("submit", "find-duplicates"): "find_duplicates",

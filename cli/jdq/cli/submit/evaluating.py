@@ -96,7 +96,7 @@ def _print_certain(certain: dict[str, Any]) -> None:
     names = {
         "answered": "answered",
         "right": f"of these right (promised {certain['abstain_at']:g})",
-        "covered": f"sets with the right label (promised {certain['sets']:g})",
+        "covered": f"right labels in the sets (promised {certain['sets']:g})",
     }
     rows = [
         [shown, f"{certain[name]:.3f}", _span(certain[f"{name}_interval"])]

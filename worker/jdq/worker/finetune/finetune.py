@@ -188,14 +188,12 @@ def _measure(task: _Task, tested: OnTested) -> dict[str, Any]:
     test, validation = task.split.rows(TEST), task.split.rows(VALIDATION)
     measured: dict[str, Any] = {"thresholds": ()}
     if len(validation):
-        probabilities = _probabilities(task, validation)
+        probabilities, true = _probabilities(task, validation), targets.codes[validation]
         if targets.multi_label:
-            measured["thresholds"] = best_thresholds(targets.codes[validation].astype(bool), probabilities)
-        else:
-            keys = row_keys(targets.rows) if task.keys is None else task.keys
-            measured["certainty"] = choose_certainty(targets.codes[validation], probabilities, keys[validation])
-        found = metrics_of(targets.codes[validation], probabilities, classes, measured["thresholds"])
-        measured["validation_metrics"] = found
+            measured["thresholds"] = best_thresholds(true.astype(bool), probabilities)
+        keys = row_keys(targets.rows) if task.keys is None else task.keys
+        measured["certainty"] = choose_certainty(true, probabilities, keys[validation], measured["thresholds"])
+        measured["validation_metrics"] = metrics_of(true, probabilities, classes, measured["thresholds"])
     probabilities, thresholds = _probabilities(task, test), measured["thresholds"]
     tested(probabilities, thresholds)
     measured["metrics"] = metrics_of(targets.codes[test], probabilities, classes, thresholds)

@@ -26,7 +26,7 @@ class FineTuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What made a fine-tuned model, and how good it is; comparable with `jdq.worker.heads.record.HeadRecord`.
 
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
-    certainty: of single labels, chosen on the validation part, if that has enough rows.
+    certainty: chosen on the validation part, if that has rows.
     history: one entry per epoch. step_losses: (step, mean training loss since the last entry). resumed: how often the
     training resumed from a checkpoint. n_truncated: texts longer than max_length.
     training_time_s: of all processes that trained it. train_tokens: of the train part, after truncation; None in older

@@ -16,9 +16,9 @@ LEVEL = 0.9  # of an evaluation that names none
 class Certainty(msgspec.Struct, frozen=True, kw_only=True):
     """Chosen on `rows` rows that were not learnt from, which are worth `texts` independent ones.
 
-    answers: for 50, 51 to 99 percent, the least probability of the best class so that this share of the answers is
-    right; None where no probability is enough. sets: the least probability of a class that is in the set of labels, so
-    that this share of the sets has the right one.
+    answers: for 50, 51 to 99 percent, the least probability of a predicted label that is given, so that this share of
+    them is right; None where no probability is enough. sets: the least probability of a class that is in the set of
+    labels, so that this share of the sets has the right one; where rows have several, this share of a row's labels.
     """
 
     rows: int
@@ -27,7 +27,7 @@ class Certainty(msgspec.Struct, frozen=True, kw_only=True):
     sets: tuple[float, ...]
 
     def least_to_answer(self, level: float) -> float:
-        """The least probability of the best class at which a row gets a label. Raises BadParameter."""
+        """The least probability at which a predicted label is given. Raises BadParameter."""
         least = self.answers[place_of(level)]
         return float("inf") if least is None else least
 
@@ -60,8 +60,6 @@ def check_requested(requested: Requested, record: dict[str, Any], name: str) -> 
         return
     for level in (requested.abstain_at, requested.sets):
         place_of(LEVEL if level is None else level)
-    if record["multi_label"]:
-        raise NoCertainty(f"{name} predicts sets of labels: --abstain-at and --sets are for one label per row")
     if record.get("certainty") is None:
         raise NoCertainty(
             f"{name} does not know how certain it is: it was trained without validation rows, or by an earlier jdq\n"

@@ -55,10 +55,15 @@ def predicted_labels(
     multi_label: bool,
     label_separator: str | None,
     thresholds: Sequence[float] = (),
+    least: float = 0.0,
 ) -> list[str]:
-    """One cell per row of (rows, classes); the labels of a set are joined by the separator."""
+    """One cell per row of (rows, classes); the labels of a set are joined by the separator.
+
+    least: labels that are less probable are left out, which may leave an empty cell.
+    """
     if not multi_label:
-        return [classes[i] for i in probabilities.argmax(axis=1)]
+        best, enough = probabilities.argmax(axis=1).tolist(), (probabilities.max(axis=1) >= least).tolist()
+        return [classes[i] if sure else "" for i, sure in zip(best, enough, strict=True)]
     joined = label_separator or LABEL_SEPARATOR
-    sets = predicted_sets(probabilities, thresholds)
+    sets = predicted_sets(probabilities, thresholds) & (probabilities >= least)
     return [joined.join(classes[i] for i in np.flatnonzero(row).tolist()) for row in sets]

@@ -191,18 +191,29 @@ def _auc_interval(
     if not defined:
         return None
     measured = [auc_influence(indicator[:, c], probabilities[:, c]) for c in defined]
-    influence = np.mean([each for _, each in measured], axis=0)
-    texts = int(text_of.max()) + 1
-    by_text = float((np.bincount(text_of, weights=influence) ** 2).sum()) * texts / max(1, texts - 1)
-    by_size = float((influence**2).sum()) * rows / max(1.0, effective - 1)
+    spread = _spread_of(np.mean([each for _, each in measured], axis=0), text_of)
     smaller_sides = [int(min(indicator[:, c].sum(), (~indicator[:, c]).sum())) for c in defined]
     value = float(np.mean([auc for auc, _ in measured]))
-    spread = float(np.sqrt(max(by_text, by_size)))
     if not spread and 0 < value < 1:  # equal scores
         return value, value
     # Of few rows on one side the standard error is itself uncertain: Student's t, with their number.
     smaller = sum(smaller_sides) * effective / rows
     return wilson(value, spread, smaller, z=float(stats.t.ppf(0.975, max(1.0, smaller - 1))))
+
+
+def share_interval(values: npt.NDArray[Any], text_of: Rows) -> Interval:
+    """The 95 % interval of the mean of values from 0 to 1, one per row."""
+    mean = float(values.mean())
+    return wilson(mean, _spread_of((values - mean) / len(values), text_of), effective_rows(text_of))
+
+
+def _spread_of(influence: Floats, text_of: Rows) -> float:
+    """The standard error of a metric by each row's influence on it: the larger of two, as in `bootstrap`."""
+    of_text, sizes = np.bincount(text_of, weights=influence), np.bincount(text_of)
+    texts = int((sizes > 0).sum())
+    by_text = float((of_text**2).sum()) * texts / max(1, texts - 1)
+    by_size = float((influence**2).sum()) * len(influence) / max(1.0, effective_rows(text_of) - 1)
+    return float(np.sqrt(max(by_text, by_size)))
 
 
 def auc_influence(positive: npt.NDArray[np.bool_], scores: npt.NDArray[Any]) -> tuple[float, Floats]:

@@ -37,7 +37,7 @@ class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
     rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
     repeats: the metrics on several splits, of which the first is the head's own.
     forecast: what more labels would bring, where that was asked for and the rows are enough to tell.
-    certainty: of single labels, where rows were left to choose it.
+    certainty: where rows were left to choose it.
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
     choice: what was chosen by cross-validation, and why, of heads that do.

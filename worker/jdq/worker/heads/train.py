@@ -96,7 +96,7 @@ def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys
         "split_digest": split.digest,
         "rows": split.counts(),
         "thresholds": thresholds,
-        "certainty": None if targets.multi_label else _certainty(fitted, context),
+        "certainty": _certainty(fitted, context, thresholds),
         "metrics": measure(predictor, X, targets, split.rows(TEST), thresholds),
         "validation_metrics": measure(predictor, X, targets, validation, thresholds) or None,
         "intervals": _intervals(predictor, X, targets, split.rows(TEST), keys, thresholds),
@@ -120,16 +120,16 @@ def make_fit_context(
     )
 
 
-def _certainty(fitted: Fitted, context: FitContext) -> Certainty | None:
+def _certainty(fitted: Fitted, context: FitContext, thresholds: tuple[float, ...]) -> Certainty | None:
     """Chosen on rows that the predictor did not learn from: those of the cross-validation, or the validation part."""
     held = fitted.cross_fitted
     if held is not None:
-        return choose_certainty(held.codes, held.probabilities, held.keys)
+        return choose_certainty(held.codes, held.probabilities, held.keys, thresholds)
     if fitted.trained_rows is not None:
         return None
     rows = context.validation
     probabilities = probabilities_of(fitted.predictor, context.X, rows)
-    return choose_certainty(context.targets.codes[rows], probabilities, context.keys[rows])
+    return choose_certainty(context.targets.codes[rows], probabilities, context.keys[rows], thresholds)
 
 
 def _thresholds(predictor: Predictor, context: FitContext) -> tuple[float, ...]:

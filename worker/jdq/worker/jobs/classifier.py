@@ -64,7 +64,7 @@ class Classifier(Naming):
         """The same of texts that are not empty, tokenized once."""
         tokens = self.tokenize(texts)
         found = self.compute(tokens, texts)
-        labels = certain.answers(self.labels(found), found)
+        labels = self.labels(found, certain)
         for label, values, warnings in zip(labels, found.tolist(), self.warnings(tokens), strict=True):
             pairs = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
             unsure = certain.least_to_answer is not None and not label

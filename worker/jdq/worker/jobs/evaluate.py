@@ -1,7 +1,5 @@
 """Measuring a head or a fine-tuned model on a labelled dataset version."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec
@@ -39,7 +37,7 @@ def evaluate(
     thresholds = (*classifier.thresholds, *[2.0] * len(unknown)) if classifier.thresholds else ()
     metrics = metrics_of(true, probabilities, classes, thresholds)
     intervals = bootstrap(true, probabilities, keys=version.keys()[rows], thresholds=thresholds)
-    kept = _certain(classifier, true, probabilities, version.keys()[rows], requested)
+    kept = _certain(classifier, true, probabilities, version.keys()[rows], requested, thresholds)
     n_strange = sum(bool(labels_of - set(classifier.classes)) for labels_of in sets)
     strange = [f"{n_strange:,} rows have labels unknown to it: {', '.join(unknown[:8])}"] if unknown else []
     missing = len(labels) - len(rows)
@@ -56,7 +54,12 @@ def evaluate(
 
 
 def _certain(
-    classifier: Classifier, true: np.ndarray, probabilities: np.ndarray, keys: np.ndarray, requested: Requested
+    classifier: Classifier,
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    keys: np.ndarray,
+    requested: Requested,
+    thresholds: tuple[float, ...],
 ) -> dict[str, Any]:
     """Abstention and sets; empty where the classifier promises nothing and nothing was requested."""
     from jdq.worker.heads.conformal import certainty_of_rows
@@ -64,7 +67,7 @@ def _certain(
     if not requested and classifier.certainty is None:
         return {}
     levels = Requested(abstain_at=requested.abstain_at or LEVEL, sets=requested.sets or LEVEL)
-    measured = certainty_of_rows(true, probabilities, keys, classifier.certain(levels))
+    measured = certainty_of_rows(true, probabilities, keys, classifier.certain(levels), thresholds)
     return {"certain": {**msgspec.to_builtins(levels), **measured}}
 
 

@@ -1,7 +1,5 @@
 """Chunk 0 of an extraction: which texts the store lacks, in chunks of a bounded number of tokens."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,7 +165,7 @@ def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
     return rows[bounds[context.chunk - 1] : bounds[context.chunk]]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _stored_plan(files: JobFiles, job: str) -> tuple[np.ndarray, np.ndarray]:
     """The bounds and the rows. Their digests are checked once: of ten million rows in 0.1 s, for each chunk."""
     return files.get_array(job, "bounds"), files.get_array(job, "rows")

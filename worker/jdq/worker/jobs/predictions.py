@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SET, LABEL, PROBABILITY = "label_set", "predicted_label", "probability_"
 # Labels counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
+UNCONDITIONAL = Certain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +48,18 @@ class Naming:
 
     def certain(self, requested: Requested) -> Certain:
         """The probabilities of these levels. Raises NoCertainty, BadParameter."""
-        known = {"multi_label": self.multi_label, "certainty": self.certainty}
-        check_requested(requested, known, "the head or model")
+        check_requested(requested, {"certainty": self.certainty}, "the head or model")
         return certain(requested, self.certainty)
 
-    def labels(self, probabilities: np.ndarray) -> list[str]:
-        """The label of each row of (rows, classes)."""
+    def labels(self, probabilities: np.ndarray, certain: Certain = UNCONDITIONAL) -> list[str]:
+        """The label of each row of (rows, classes); "" of one that is not answered."""
         return predicted_labels(
             probabilities,
             self.classes,
             multi_label=self.multi_label,
             label_separator=self.label_separator,
             thresholds=self.thresholds,
+            least=certain.least_to_answer or 0.0,
         )
 
 
@@ -84,7 +85,7 @@ class Predictor:
 
     def cells(self, probabilities: np.ndarray) -> Iterator[tuple[str, ...]]:
         """The label of each row, "" of one that is not answered, after its set if sets were asked for."""
-        labels = self.certain.answers(self.naming.labels(probabilities), probabilities)
+        labels = self.naming.labels(probabilities, self.certain)
         sets = self.certain.sets(probabilities, self.naming.classes)
         return zip(labels, strict=True) if sets is None else zip(sets, labels, strict=True)
 

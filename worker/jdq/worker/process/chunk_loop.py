@@ -4,8 +4,6 @@ While one chunk is computed, the next is read and tokenized in one thread, and t
 in another. Where the device still waits for the next chunk, two are prepared at the same time.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import logging
 import os

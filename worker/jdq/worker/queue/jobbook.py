@@ -173,7 +173,7 @@ class JobBook(WorkerBook):
         return groups, sum(each.get("tokens", 0) for job in self.read(live) for each in job.live)
 
     def totals(self) -> dict[str, int]:
-        """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
+        """What the ledger has counted since it was created, over all jobs: see docs/explanation/queue.md."""
         found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
         return {name: int(value) for name, value in found.items()}
 

@@ -1,16 +1,16 @@
 """The section about abstention and sets of labels: what they promise, and what they keep on the test part."""
 
 import msgspec
-import numpy as np
 from markupsafe import Markup
 
 from jdq.worker.heads.certainty import Certainty, Requested
-from jdq.worker.heads.conformal import Certain, certain
+from jdq.worker.heads.conformal import Certain, certain, certainty_of_rows
+from jdq.worker.heads.fitted import row_keys
 from jdq.worker.report.sections import Section, plain_table
 from jdq.worker.report.subject import Subject
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
-COLUMNS = ("promised", "answered", "right of these", "right label in the set", "labels per set", "empty sets")
+COLUMNS = ("promised", "answered", "right of these", "right labels in the set", "labels per set", "empty sets")
 
 
 def certainty_section(subject: Subject) -> Section | None:
@@ -29,16 +29,8 @@ def certainty_section(subject: Subject) -> Section | None:
 
 
 def _row(subject: Subject, level: float, least: Certain) -> str:
-    probabilities, codes = subject.probabilities, subject.test_codes
-    answered = probabilities.max(axis=1) >= least.least_to_answer
-    right = (probabilities.argmax(axis=1) == codes)[answered]
-    sets = probabilities >= least.least_in_set
-    sizes = sets.sum(axis=1)
-    cells = (
-        f"{answered.mean():.1%}",
-        f"{right.mean():.1%}" if answered.any() else "-",
-        f"{sets[np.arange(len(codes)), codes].mean():.1%}",
-        f"{sizes.mean():.2f}",
-        f"{(sizes == 0).mean():.1%}",
-    )
+    codes, thresholds = subject.test_codes, tuple(subject.record.get("thresholds", ()))
+    kept = certainty_of_rows(codes, subject.probabilities, row_keys(len(codes)), least, thresholds)
+    shares = ["-" if kept[name] is None else f"{kept[name]:.1%}" for name in ("answered", "right", "covered")]
+    cells = (*shares, f"{kept['set_size']:.2f}", f"{kept['empty']:.1%}")
     return f"<tr><th scope=row>{level:.0%}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
