@@ -19,9 +19,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
@@ -41,14 +41,12 @@ from extract_ways import (  # the file beside this one
     sentence_transformer,
     variant,
 )
+from gpu_kernels import kernels_of
 from torch.nn.attention import current_flash_attention_impl
 
-from jdq.worker.encoder.attention import attend, flash_attention, varlen_kernel
+from jdq.worker.encoder.attention import varlen_kernel
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.forward_pool import Network
-from jdq.worker.encoder.fused import fused_kernels
-from jdq.worker.encoder.layout import layout_of
-from jdq.worker.encoder.linear import make_linear
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.shape import BartShape
 
@@ -196,51 +194,13 @@ def end_to_end(run: Run) -> None:
 def kernels(run: Run) -> None:
     """Each call of a layer at the size of a full pass, as written and as it could be."""
     for shape in run.shapes:
-        for name, call in _kernels_of(run, shape).items():
+        for name, call in kernels_of(
+            run.subject(shape), run.batch(shape, 512 if run.tiny else 131_072), run.device
+        ).items():
             try:
                 run.say("kernels", shape=shape, kernel=name, us=round(1e3 * run.ms(call), 1))
             except (RuntimeError, NotImplementedError) as error:
                 run.say("kernels", shape=shape, kernel=name, failed=str(error)[:200])
-
-
-def _kernels_of(run: Run, shape: str) -> dict[str, Callable[[], object]]:
-    subject, dtype = run.subject(shape), torch.bfloat16 if run.cuda else torch.float32
-    bart, batch = cast(PackedBart, subject.encoder.network).shape, run.batch(shape, 512 if run.tiny else 131_072)
-    d, f, rows = bart.dim, bart.ffn_dim, len(batch.ids)
-
-    def drawn(*size: int) -> torch.Tensor:
-        return torch.randn(*size, device=run.device, dtype=dtype)
-
-    x, residual, hidden = drawn(rows, d), drawn(rows, d), drawn(rows, f)
-    q, k, v = drawn(rows, 3, bart.heads, d // bart.heads).unbind(1)
-    gain, fc1, fc2, bias, qkv_weight = drawn(d), drawn(f, d) / 32, drawn(d, f) / 32, drawn(f), drawn(3 * d, d)
-    layout = layout_of(batch, run.device, varlen=varlen_kernel(run.device, dtype, d // bart.heads))
-    ways: dict[str, Callable[[], object]] = {
-        "qkv": lambda: F.linear(x, qkv_weight),
-        "fc1": lambda: F.linear(x, fc1, bias),
-        "fc1, then gelu": lambda: F.gelu(F.linear(x, fc1, bias)),
-        "fc1 with gelu in its epilogue (tanh)": lambda: torch._addmm_activation(bias, x, fc1.t(), use_gelu=True),
-        "fc2, then add": lambda: F.linear(hidden, fc2).add_(residual),
-        "fc2 with the residual in its epilogue": lambda: torch.addmm(residual, hidden, fc2.t()),
-        "add, then layer norm": lambda: F.layer_norm(x + residual, (d,), gain, gain),
-        "gelu": lambda: F.gelu(hidden),
-        "attention": lambda: attend(q, k, v, layout),
-    }
-    fused = fused_kernels(run.device)
-    if fused is not None:
-        options = {"activation": "", "precision": "float8", "device": run.device, "rows": rows}
-        product = make_linear(fc1.float(), bias.float(), **options)
-        second = make_linear(fc2.float(), gain.float(), input_activation="gelu", **options)
-        ways |= {
-            "attention, PyTorch's": lambda: attend(q, k, v, replace(layout, varlen=flash_attention)),
-            "norm of a sum, fused": lambda: fused.normed_sum(x, residual, gain, gain, 1e-5),
-            "gelu, fused": lambda: fused.gelu(hidden),
-            "rows to float8, fused": lambda: fused.float8_rows(x, activate=False),
-            "gelu and rows to float8, fused": lambda: fused.float8_rows(hidden, activate=True),
-            "fc1 in float8": lambda: product(x),
-            "gelu, then fc2 in float8": lambda: second(hidden),
-        }
-    return ways
 
 
 def memory(run: Run) -> None:
