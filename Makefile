@@ -42,7 +42,7 @@ arrows: $(STAMP)  ## Check which part imports which (import-linter).
 unit: $(TRITON)  ## Run the tests, in JOBS=2 processes.
 	$(BIN)/pytest -q -m "not compose" -n $(or $(JOBS),2) --dist loadfile
 
-mutants: $(STAMP)  ## Print mutation scores of seven folders. ROOM=store/jdq/store/spaces for one folder or file.
+mutants: $(STAMP)  ## Print mutation scores, folder by folder. ROOM=store/jdq/store/spaces for one folder or file.
 	$(BIN)/python -m tests.mutation.score $(ROOM)
 
 chaos: $(STAMP)  ## Kill workers and Redis at random while jobs run, and check every feature. FAULTS=300 for longer.

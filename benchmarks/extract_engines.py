@@ -48,7 +48,7 @@ def engines(encoder: Any, threads: int) -> dict[str, Run]:
 
 
 def open_vino(encoder: Any, threads: int) -> dict[str, Run]:
-    """In float32, in bfloat16, and with int8 weights and activations that are quantised as they come."""
+    """In float32, in bfloat16, and with int8 weights and activations that are quantized as they come."""
     import nncf  # type: ignore[import-not-found, unused-ignore]
     import openvino  # type: ignore[import-not-found, unused-ignore]
 
@@ -61,17 +61,17 @@ def open_vino(encoder: Any, threads: int) -> dict[str, Run]:
         call = core.compile_model(network, "CPU", settings)
         return lambda batch: call([batch[name].numpy() for name in INPUTS])[0]
 
-    quantised = nncf.compress_weights(model.clone(), mode=nncf.CompressWeightsMode.INT8_SYM)
+    quantized = nncf.compress_weights(model.clone(), mode=nncf.CompressWeightsMode.INT8_SYM)
     per_row = str(2**31)  # one group, so one scale, per row of activations
     return {
         "OpenVINO, float32": compiled(model, "f32"),
         "OpenVINO, bfloat16": compiled(model, "bf16"),
-        "OpenVINO, int8": compiled(quantised, "f32", DYNAMIC_QUANTIZATION_GROUP_SIZE=per_row),
+        "OpenVINO, int8": compiled(quantized, "f32", DYNAMIC_QUANTIZATION_GROUP_SIZE=per_row),
     }
 
 
 def onnx_runtime(encoder: Any, threads: int) -> dict[str, Run]:
-    """In float32, and with dynamic quantisation: a scale per output of the weights, one per batch of activations."""
+    """In float32, and with dynamic quantization: a scale per output of the weights, one per batch of activations."""
     import onnxruntime  # type: ignore[import-not-found, unused-ignore]
     from onnxruntime.quantization import (  # type: ignore[import-not-found, unused-ignore]
         QuantType,

@@ -43,10 +43,11 @@ from extract_ways import (  # the file beside this one
 )
 from torch.nn.attention import current_flash_attention_impl
 
-from jdq.worker.encoder.attention import attend, flash_attention, layout_of, varlen_kernel
+from jdq.worker.encoder.attention import attend, flash_attention, varlen_kernel
 from jdq.worker.encoder.batch import Batch, count_within, longest_first, pack
 from jdq.worker.encoder.forward_pool import Network
 from jdq.worker.encoder.fused import fused_kernels
+from jdq.worker.encoder.layout import layout_of
 from jdq.worker.encoder.linear import make_linear
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.shape import BartShape

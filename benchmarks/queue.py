@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parent.parent))  # the simulation of shares is among the tests
     from queue_costs import main
 
     main()

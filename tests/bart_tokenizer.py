@@ -4,8 +4,6 @@ The published one cannot ship with the project. This one has the same files, the
 tokens at the same ids, and fillers where it has too few words, as BART's own has.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from functools import cache

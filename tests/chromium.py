@@ -1,16 +1,15 @@
 """Pages in Chromium: nothing is cut at any width, and axe finds no violation."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (390, 768, 1200)
 # Elements whose right end is outside the window, unless the table around them scrolls.
 OUTSIDE = """() => [...document.querySelectorAll("body *")]
@@ -24,10 +23,11 @@ HIDDEN = """() => [...document.querySelectorAll("p,th,td,dd,h1,h2,span,.tile,.ti
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the PATH")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        program = CHROMIUM or playwright.chromium.executable_path
+        if not Path(program).exists():
+            pytest.skip("no Chromium: .venv/bin/playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
 

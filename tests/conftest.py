@@ -1,7 +1,5 @@
 """Fixtures that every part's tests share."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

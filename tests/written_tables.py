@@ -1,7 +1,5 @@
 """Tables as users have them, written by the tests themselves: postings of the demo, reviews, messages."""
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile

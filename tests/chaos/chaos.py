@@ -8,8 +8,6 @@ its process. Two owners submit extractions, one of them urgent ones; a fine-tune
 makes room.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import statistics

@@ -1,7 +1,5 @@
 """What is checked after the faults: that each job ended, once, with every feature right."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The faults that are done to a fleet, at random; a process that is paused and a worker that is sick recover."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

@@ -1,7 +1,5 @@
 """The stack that the faults are done to: its processes, jobs and server, and commands on it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """A short run of the chaos that `make chaos` does for longer."""
 
-from __future__ import annotations
-
 from tests.chaos.chaos import make_chaos
 
 

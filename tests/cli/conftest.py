@@ -1,7 +1,5 @@
 """The `jdq` command in this process, on a Redis and a store of the test's own; workers work on demand."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

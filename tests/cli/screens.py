@@ -1,7 +1,5 @@
 """Screens from fixed data, as a terminal shows them: ``python -m tests.cli.screens`` writes them to `screens/`."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +168,7 @@ class FixedBook:
     def jobs(self, *, since: float | None = None) -> list[Job]:
         return JOBS
 
-    def newest(self, *, since: float | None = None) -> Iterator[Job]:
+    def newest(self, *, since: float | None = None, start: int = 0, owner: str | None = None) -> Iterator[Job]:
         return iter(self.jobs(since=since))
 
     def job(self, job: str) -> Job:

@@ -1,7 +1,5 @@
 """A terminal for tests: what a program writes, as the emulator pyte shows it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -1,7 +1,5 @@
 """Jobs that have left Redis, as commands show them, and a history that is rebuilt."""
 
-from __future__ import annotations
-
 import pytest
 import redis
 

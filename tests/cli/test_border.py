@@ -1,7 +1,5 @@
 """Where errors become messages and exit codes: one line on stderr, no traceback, nothing on stdout."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from pathlib import Path

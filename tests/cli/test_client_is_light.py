@@ -1,7 +1,5 @@
 """The client starts fast: it imports no torch, no transformers, none of the workers' packages."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

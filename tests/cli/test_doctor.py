@@ -1,7 +1,5 @@
 """`jdq doctor`: each thing that is wrong is said with what to do, and the exit code says whether something fails."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import replace
@@ -36,7 +34,7 @@ def test_a_sound_installation_has_no_fault(jdq: CommandLine) -> None:
     assert found["jdq"] == found["store"] == found["packages"] == found["devices"] == found["precision auto"] == "ok"
     assert (found["gpu queue"], found["cpu queue"]) == ("warning", "warning")
     text = jdq.run("doctor").stdout
-    assert "1 datasets, 1 feature spaces" in text
+    assert "1 dataset, 1 feature space" in text
     assert "no worker serves it\n           try: jdq up" in text
     assert "bfloat16" in text or "float32" in text
 

@@ -1,7 +1,5 @@
 """`--dry-run` says what a table holds and what its extraction would cost, and changes nothing."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Exit codes: the same error ends every command and program with the same code."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`jdq submit find-duplicates` and `jdq similar`."""
 
-from __future__ import annotations
-
 import json
 
 from tests.cli.conftest import TABLE, CommandLine

@@ -1,7 +1,5 @@
 """`jdq submit find-label-errors`: what it reads, the table that it writes, and the report about it."""
 
-from __future__ import annotations
-
 import json
 
 from tests.cli.conftest import CommandLine

@@ -1,7 +1,5 @@
 """The help is the manual: complete, not truncated, and whatever the messages advise exists."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`hf:OWNER/NAME`: datasets of the Hugging Face hub. No hub can be reached: folders and the cache take its place."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

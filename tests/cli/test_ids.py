@@ -1,7 +1,5 @@
 """Ids on the command line: shortened to what is unique, `@last`, suggestions, and TAB completion."""
 
-from __future__ import annotations
-
 import pytest
 from click.shell_completion import ShellComplete
 

@@ -1,7 +1,5 @@
 """Commands about jobs: what they print of queued, running and ended jobs, and their exit codes."""
 
-from __future__ import annotations
-
 import re
 import time
 

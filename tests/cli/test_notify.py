@@ -1,7 +1,5 @@
 """--notify and its default in the configuration."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """Tables and times: plain in a pipe, coloured and never truncated on a terminal."""
 
-from __future__ import annotations
-
 import io
 import time
 

@@ -1,7 +1,5 @@
 """What a command may write is known before the job runs, and what the workers see before it is submitted."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Progress, rates and ETA of a job, from what its workers report."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median

@@ -1,7 +1,5 @@
 """What is printed of a result."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

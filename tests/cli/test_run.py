@@ -1,7 +1,5 @@
 """What `jdq run` does not do again, and what it does."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.cli.client import Client

@@ -1,7 +1,5 @@
 """Every screen at every width is as it was looked at and stored: nothing is lost, and no line is too wide."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.cli.screens import COMPARISON, JOBS, RUNNING, SCREENS, WIDTHS, WORKERS, path_of, screen, too_wide

@@ -1,7 +1,5 @@
 """`jdq predict`, `evaluate` and `report`: the same on this machine and, where the packages are missing, on workers."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

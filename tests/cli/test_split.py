@@ -1,7 +1,5 @@
 """The rows that are tested, as the user decides: a column, a test set, groups; and how much that choice matters."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Every command opens the store that the configuration names, here by `store` in config.toml."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What all kinds of jobs share: the printed id, dependencies, settings, and workers of other versions."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 
 from jdq.worker.queue.contract import PROTOCOL, Queue

@@ -1,16 +1,17 @@
 """`jdq submit auto`: its jobs, its forecast, and the fine-tune that it starts only where it was told to."""
 
-from __future__ import annotations
-
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from jdq.cli.client import Client
+from jdq.cli.submit.auto import best_of
 from jdq.store.trained import Models
 from jdq.worker.encoder.tiny import make_tiny_bart
-from jdq.worker.queue.contract import Extract
+from jdq.worker.queue.contract import Extract, FineTune, TrainHead
 from tests.cli.conftest import TABLE, CommandLine
 from tests.cli.test_short_jobs import work
 
@@ -50,6 +51,29 @@ def test_the_features_are_computed_and_the_head_waits_for_them(jdq: CommandLine)
 def test_a_table_without_labels_is_refused_before_any_job(jdq: CommandLine) -> None:
     found = jdq.run("submit", "auto", jdq.file("text\none\ntwo\n"), "--encoder", "hash:16", code=2)
     assert "label" in found.stderr and list(jdq.workplace.jobbook.jobs()) == []
+
+
+@pytest.mark.parametrize(("pays", "encoder"), [(True, "hash:16"), (True, None), (False, "hash:16"), (None, "hash:16")])
+def test_a_fine_tune_starts_only_if_it_was_asked_for_and_could_pay(
+    jdq: CommandLine, capsys: pytest.CaptureFixture[str], pays: bool | None, encoder: str | None
+) -> None:
+    job, _ = jdq.workplace.jobbook.create(TrainHead(dataset="d", version="v"))
+    forecast = {"labels": 1000, "with_labels": [0.9, 0.8, 1.0], "fine_tune": [0.8, 1.0], "pays": pays}
+    result = {"rows": {"train": 100}, **({} if pays is None else {"forecast": forecast})}
+    jdq.workplace.client.hset(f"jdq:job:{job}", "result", json.dumps(result))
+    started: list[FineTune] = []
+    assert best_of(Client(jdq.workplace.environment), jdq.workplace.jobbook.job(job), encoder, started.append) == job
+    assert [spec.options.encoder for spec in started] == (["hash:16"] if pays and encoder else [])
+    said = capsys.readouterr().err
+    assert said.startswith("no forecast: there" if pays is None else "forecast with 1,000 more labels: accuracy 0.900 ")
+
+
+def test_rows_without_a_label_are_named_once(jdq: CommandLine) -> None:
+    file = jdq.file(TABLE + "nothing,\n")
+    said = jdq.run("submit", "auto", file, "--encoder", "hash:16", "--missing-labels", "keep").stderr
+    assert [line for line in said.splitlines() if "label" in line and "warning" in line] == [
+        f"warning: {file}: row 41 without a label"
+    ]
 
 
 def test_the_forecast_is_told_and_no_fine_tune_starts_by_itself(jdq: CommandLine, workers: None) -> None:

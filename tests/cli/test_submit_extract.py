@@ -1,7 +1,5 @@
 """`jdq submit extract`: how it reads tables, and which encoders it takes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`jdq submit predict`: the table that it writes, and what it waits for."""
 
-from __future__ import annotations
-
 import csv
 import json
 

@@ -1,7 +1,5 @@
 """Tables on the command line: what was assumed is one line, and what an error suggests works when it is typed."""
 
-from __future__ import annotations
-
 import csv
 import shlex
 
@@ -10,7 +8,7 @@ import pytest
 from tests.cli.conftest import CommandLine
 
 MOST_STEPS = 4
-# What is in the file, what the user types after it, and the words that the commands suggested until one succeeds have.
+# The file, what the user types after its name, and what the commands suggested until one succeeds must contain.
 STATES: dict[str, tuple[str | bytes, str, str]] = {
     "no text column": ("a;b b;label\nx;a long sentence;1\nz;another;2\n", "--name n", "--text-column 'b b'"),
     "a wrong column": ("descr,label\nx,1\ny,2\n", "--text-column desc --priority low", "--text-column descr"),

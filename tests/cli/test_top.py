@@ -1,7 +1,5 @@
 """`jdq top`: keys, scrolling, reasons and history; into a pipe it prints once and ends."""
 
-from __future__ import annotations
-
 import subprocess
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """`jdq usage`: who used what, and what it costs."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

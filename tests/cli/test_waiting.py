@@ -1,7 +1,5 @@
 """Why a job waits, its place in the queue, and how long it is likely to take."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -14,7 +12,7 @@ from jdq.worker.queue.records import Job, Worker
 from tests.cli.conftest import CommandLine
 from tests.cli.screens import WORKERS
 from tests.cli.test_progress import JOB
-from tests.queue.conftest import SPEC
+from tests.queue.ledgers import SPEC
 
 QUEUED = replace(JOB, state=JobState.QUEUED, queue="cpu", started=None, counts={}, workers=[], live=[], chunks_leased=0)
 SEARCH = replace(JOB, id="train-head-search", counts={"trials_total": 8, "trials_done": 5}, chunks_leased=1)
@@ -84,12 +82,12 @@ def test_commands_say_why_a_job_waits(jdq: CommandLine) -> None:
 
 
 class Book(JobBook):
-    """A job book of these open jobs, two workers of the cpu queue, and what train-head jobs took."""
+    """A job book of these open jobs, workers of the cpu queue in these states, and what train-head jobs took."""
 
-    def __init__(self, *jobs: Job, totals: dict[str, int] | None = None, n_workers: int = 2) -> None:
+    def __init__(self, *jobs: Job, totals: dict[str, int] | None = None, states: str = "idle busy") -> None:
         self._jobs = jobs
         self._totals = {"run:train-head": 2, "run_ms:train-head": 240_000} if totals is None else totals
-        self._n_workers = n_workers
+        self._workers = [worker(state) for state in states.split()]
 
     def job(self, job: str) -> Job:
         return next(each for each in self._jobs if each.id == job)
@@ -101,7 +99,7 @@ class Book(JobBook):
         return self._totals
 
     def workers(self) -> list[Worker]:
-        return [worker(job=None), worker(job="x")][: self._n_workers]
+        return self._workers
 
 
 MINE = replace(QUEUED, id="mine", kind="train-head", spec=SPEC, created=100.0)
@@ -133,7 +131,9 @@ def test_the_estimate_of_a_job_that_runs_is_its_own() -> None:
 def test_a_time_that_is_not_known_is_not_made_up() -> None:
     text = "1 job ahead of mine on the cpu queue; when it starts is not known yet; no such job has ended yet"
     assert expected(Book(MINE, other("a"), totals={}), "mine") == text
-    assert expected(Book(MINE, n_workers=0), "mine") == "mine is next on the cpu queue; no cpu worker is running"
+    assert expected(Book(MINE, states=""), "mine") == "mine is next on the cpu queue; no cpu worker is running"
+    drained = "1 job ahead of mine on the cpu queue; all 2 cpu workers are drained or sick"
+    assert expected(Book(MINE, other("a"), states="drained sick"), "mine") == drained
     assert expected(Book(MINE), "mine") == "mine is next on the cpu queue; such a job takes about 2 min 00 s"
     assert expected(Book(replace(MINE, waits_for=["a", "b"])), "mine") == "mine starts after a, b"
 

@@ -1,7 +1,5 @@
 """`jdq watch` on a real terminal: the bar, the rate and the ETA are seen at every width, and Ctrl-C leaves the job."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

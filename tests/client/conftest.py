@@ -1,7 +1,5 @@
 """Clients of the Python API: in this process, and of a Redis whose workers work on request."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The Python API on a stack: jobs are submitted as the command line submits them, and results are arrays and frames."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The rows that a job from Python tests are decided as on the command line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

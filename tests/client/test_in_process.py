@@ -1,7 +1,5 @@
 """Jobs of `Client.local()`: the same plans and chunks as on workers, in this process and without Redis."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`--precision auto` is one setting of the installation: of the stack, of jobs in this process, and of estimators."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

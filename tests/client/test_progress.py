@@ -1,7 +1,5 @@
 """The progress of a job in a notebook, on a terminal, and in a pipe."""
 
-from __future__ import annotations
-
 import io
 import sys
 from types import ModuleType, SimpleNamespace

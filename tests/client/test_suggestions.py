@@ -1,7 +1,5 @@
 """Errors of the Python API suggest Python calls."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

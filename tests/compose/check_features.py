@@ -3,8 +3,6 @@
 The reference is Hugging Face's own encoder, one text at a time, at position 0.
 """
 
-from __future__ import annotations
-
 import random
 import sys
 

@@ -1,7 +1,5 @@
 """Images, a running stack, and data: made once for all tests of this folder, and taken away whatever happens."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import os

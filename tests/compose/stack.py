@@ -1,7 +1,5 @@
 """A compose project of a test's own, driven by the same commands that a user types."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

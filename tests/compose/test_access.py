@@ -1,7 +1,5 @@
 """What containers may do, and who reaches what."""
 
-from __future__ import annotations
-
 import json
 import os
 import urllib.error

@@ -1,7 +1,5 @@
 """An alert on the running stack: from the fault over exporter and Prometheus to the list of firing alerts."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

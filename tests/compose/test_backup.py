@@ -1,7 +1,5 @@
 """The documentation's backup, taken while a job runs, and restored where everything was lost."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +37,7 @@ def test_a_job_goes_on_from_a_backup_that_was_taken_while_it_ran(mortal: Stack, 
     mortal.typed(recipe("restore").replace("up -d", f"up -d --no-build {' '.join(SERVICES)}"), folder=tmp_path)
     restored = mortal.ask("status", job)
     assert 3 <= restored["chunks_done"] <= backed_up
-    result = mortal.succeeded(job, within_s=360)
+    result = mortal.succeeded(job, within_s=800)
     check_counts(result, SOME_ROWS)
     mortal.jdq("store", "verify")
     check_features(mortal, folder, "some")

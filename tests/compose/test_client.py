@@ -1,7 +1,5 @@
 """The client's container, which has no torch: it does all that the client does, and says what it cannot reach."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

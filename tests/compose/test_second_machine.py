@@ -1,7 +1,5 @@
 """Workers of a second machine: another compose project, on networks of its own, over TLS."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A store in a folder of the host: the host's own jdq, and two users of one group."""
 
-from __future__ import annotations
-
 import csv
 import os
 import secrets

@@ -1,7 +1,5 @@
 """`make upgrade` in the middle of a job, from a copy of the project with another version."""
 
-from __future__ import annotations
-
 import json
 import re
 import secrets
@@ -92,5 +90,5 @@ def test_an_upgrade_lets_chunks_finish_and_replaces_all_images(old: Stack, proje
     assert len(containers(old)) == 2
     status = old.ask("status", job)
     assert status["attempts"] == [], "no chunk was interrupted"
-    assert old.succeeded(job, within_s=360)["computed"] == SOME_ROWS - REPEATED
+    assert old.succeeded(job, within_s=800)["computed"] == SOME_ROWS - REPEATED
     assert "none was drained" in old.jdq("workers", "resume", "--all").stderr

@@ -1,7 +1,5 @@
 """The service `web`: its pages for who has a token, in a container without root rights, and work that they start."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import urllib.error

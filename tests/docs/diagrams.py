@@ -1,7 +1,5 @@
 """The diagrams of the documentation as SVG files: readers need no script from elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import hypot

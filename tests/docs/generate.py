@@ -4,8 +4,6 @@ The CLI reference from the help texts; in architecture.md a line per module from
 the rooms from import-linter's contracts.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

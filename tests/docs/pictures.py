@@ -4,8 +4,6 @@ Screens are SVG, from the fixed data of the golden screens, and a test compares 
 web` are photographs by Chromium, whose fonts differ between machines: they are made again only on request.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import re

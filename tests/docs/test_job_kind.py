@@ -1,7 +1,5 @@
 """The kind of job that docs/how-to/add-a-job-kind.md adds works, in a copy of the sources."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

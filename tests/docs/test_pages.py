@@ -1,7 +1,5 @@
 """The documentation says what the program does: generated parts are current, and what examples name exists."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import tomllib

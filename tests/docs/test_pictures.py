@@ -1,7 +1,5 @@
 """Pictures are of today's screens, and messages on the page of errors are the program's."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

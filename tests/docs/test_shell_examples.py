@@ -4,8 +4,6 @@ What installs, starts or copies is replaced by programs that succeed; `jdq up`, 
 from other machines are left out.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

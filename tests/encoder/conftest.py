@@ -1,7 +1,5 @@
 """Small models of many kinds, and the reference: Hugging Face's own encoder, one text at a time, without padding."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout
+from jdq.worker.encoder.layout import Layout
 
 
 class PlainFused:

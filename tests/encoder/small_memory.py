@@ -1,7 +1,5 @@
 """A network on a device that holds so many tokens, for tests of what happens when memory runs out."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager

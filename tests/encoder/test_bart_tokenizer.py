@@ -1,7 +1,5 @@
 """A vocabulary of BART's form and full size gives the ids that byte-level BPE defines, in every script."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Batches: longest texts first, packed one after another, within the budget and the kernels' limits."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from jdq.worker.encoder.batch import MOST_TEXTS, count_within, longest_first, pack

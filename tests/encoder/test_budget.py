@@ -1,7 +1,5 @@
 """Memory that runs out makes the next passes smaller, and loses nothing."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A name and its options reach the encoder that they are for, of either kind."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

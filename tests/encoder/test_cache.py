@@ -1,7 +1,5 @@
 """Encoders stay in memory between jobs, up to a bound, and until their files change."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """On a GPU: the same features, to the precision that was asked for. Skipped where there is none."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

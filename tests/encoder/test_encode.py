@@ -1,7 +1,5 @@
 """Encoding reports its progress, and never returns a number that is none."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from pathlib import Path

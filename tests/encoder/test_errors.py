@@ -1,7 +1,5 @@
 """Errors name the texts, the number of them and the next step."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.encoder.errors import NotFiniteFeatures, OutOfMemory

@@ -1,7 +1,5 @@
 """Without a GPU: every CUDA branch passes PyTorch's own checks of shapes, dtypes and devices, and its guards."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The feature space names the numbers: the same encoder elsewhere is the same, any change is another."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

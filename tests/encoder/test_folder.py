@@ -1,7 +1,5 @@
 """Files that are missing, damaged, unsafe or out of reach: an immediate error, with what to do next."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import socket

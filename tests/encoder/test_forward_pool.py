@@ -1,7 +1,5 @@
 """Forward passes side by side: ending together, as many as the work needs, and with the same result."""
 
-from __future__ import annotations
-
 import heapq
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`benchmarks/gpu.py` has ten minutes on somebody's GPU: each of its steps must work, which its dry run shows."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The encoder that hashes: known numbers, known space, and a refusal of names that it does not have."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The model hub, played by a server on this machine: what is asked of it, and what its answers mean."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """What an encoder's files allow: lengths, vocabularies and storage types, to the last token."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

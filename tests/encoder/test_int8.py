@@ -1,7 +1,5 @@
 """8-bit products: close to float32, independent of the batch, and refused where they cannot be that."""
 
-from __future__ import annotations
-
 from importlib import util
 from pathlib import Path
 

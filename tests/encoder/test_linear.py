@@ -1,7 +1,5 @@
 """Every kind of linear layer computes act(x W^T + b) and x W^T + b + residual, to its precision."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

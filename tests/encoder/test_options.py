@@ -1,7 +1,5 @@
 """What "auto" means, for every part that computes, and which names the options take."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

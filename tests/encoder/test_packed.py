@@ -1,7 +1,5 @@
 """The packed path gives Hugging Face's numbers, whatever else is in the batch and in whatever order."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from pathlib import Path

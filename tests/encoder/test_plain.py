@@ -1,7 +1,5 @@
 """The plain path gives position 0 of whatever `AutoModel` loads as a text encoder, and refuses what is none."""
 
-from __future__ import annotations
-
 from importlib import util
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Which pooling makes a feature: as requested, or as the folder was trained; and several from one pass."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from importlib import util

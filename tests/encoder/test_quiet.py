@@ -1,7 +1,5 @@
 """While jdq loads a model, transformers says nothing; afterwards it is as it was."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A device that cannot compute, or computes a single wrong number, is distinguished from one that works."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

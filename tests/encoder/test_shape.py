@@ -1,7 +1,5 @@
 """Only a folder that holds exactly the expected BART takes the packed path; all else is left to the plain one."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sizes that a config claims: absurd ones are refused before anything is built from them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the files say about an encoder before it is built: its tensors under any spelling, and its positions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

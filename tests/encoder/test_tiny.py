@@ -1,12 +1,11 @@
 """The tiny BART is small, reproducible, and its tokenizer works like the real one."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 from jdq.worker.encoder.loading import load_encoder
@@ -38,12 +37,24 @@ def test_the_special_tokens_have_the_ids_of_bart(folder: Path) -> None:
     assert tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]) == [0, 1, 2, 3, last]
 
 
-def test_its_sizes_follow_from_its_width_and_layers(folder: Path) -> None:
+def test_its_sizes_follow_from_its_width_and_layers(tmp_path: Path) -> None:
+    folder = make_tiny_bart(tmp_path, dim=32, layers=1)
     config = json.loads((folder / "config.json").read_text())
     for half in ("encoder", "decoder"):
         sizes = [config[f"{half}_{name}"] for name in ("layers", "attention_heads", "ffn_dim")]
         assert sizes == [1, 2, 128]
     assert (config["d_model"], config["architectures"]) == (32, ["BartModel"])
+
+
+def test_words_outweigh_layers_and_values_pass_through_rotations(tmp_path: Path) -> None:
+    weights = load_file(make_tiny_bart(tmp_path, dim=32, layers=1) / "model.safetensors")
+    layer = "encoder.layers.0"
+    assert weights["shared.weight"].std() == pytest.approx(1, rel=0.02)
+    assert weights[f"{layer}.fc1.weight"].std() == pytest.approx(0.3 / 32**0.5, rel=0.1)
+    assert weights["encoder.embed_positions.weight"].std() == pytest.approx(0.02, rel=0.05)
+    for name in ("v_proj", "out_proj"):
+        rotation = weights[f"{layer}.self_attn.{name}.weight"]
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(32), atol=1e-5)
 
 
 def test_its_features_see_the_words_of_a_text(folder: Path) -> None:

@@ -1,7 +1,5 @@
 """Tokens are those of the model's tokenizer, with special tokens' strings as plain text, truncated on the right."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor

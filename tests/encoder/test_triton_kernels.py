@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from jdq.worker.encoder.attention import layout_of
 from jdq.worker.encoder.batch import pack
+from jdq.worker.encoder.layout import layout_of
 from tests.encoder.conftest import random_tokens
 from tests.encoder.plain_fused import PlainFused
 
@@ -32,7 +32,8 @@ def assert_close(found: Tensor, expected: Tensor, near: float = 0.005) -> None:
 @pytest.mark.parametrize("dim", [48, 64, 1024])
 def test_the_norm_of_a_sum_is_layer_norms(dim: int) -> None:
     x, residual, gain, bias = drawn(5, dim), 3 * drawn(7, dim)[2:], 1 + drawn(dim) / 4, drawn(dim)
-    assert_close(*(each.normed_sum(x, residual, gain, bias, 1e-2) for each in (triton_kernels, PLAIN)))
+    found, expected = (each.normed_sum(x, residual, gain, bias, 1e-2) for each in (triton_kernels, PLAIN))
+    assert_close(found, expected)
     assert torch.equal(x, drawn(5, dim))
 
 
@@ -66,4 +67,5 @@ def test_attention_sees_each_texts_own_rows(head_dim: int) -> None:
     q, k, v = rows.unbind(1)
     for asking in (q, q.index_select(0, layout.firsts)):  # all rows, or each text's first
         # On a GPU the softmax's weights are rounded to bfloat16.
-        assert_close(*(each.attention(asking, k, v, layout) for each in (triton_kernels, PLAIN)), near=0.03)
+        found, expected = (each.attention(asking, k, v, layout) for each in (triton_kernels, PLAIN))
+        assert_close(found, expected, near=0.03)

@@ -1,7 +1,5 @@
 """Safetensors files are read without their library: each value exactly, and no file that does not match its header."""
 
-from __future__ import annotations
-
 import json
 import struct
 from pathlib import Path

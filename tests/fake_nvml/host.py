@@ -1,7 +1,5 @@
 """A host with these GPUs, for tests: what the fake NVML reads."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@
 lists the slices of a card in MIG mode, null for a slice that does not exist. It is read for each question.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

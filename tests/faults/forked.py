@@ -1,7 +1,5 @@
 """Child processes that start within a millisecond, so that two hundred of them can be killed in a test."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """A process that may open 64 files reads 200 shards."""
 
-from __future__ import annotations
-
 import resource
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A fork while other threads read and write: the child reads, too."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

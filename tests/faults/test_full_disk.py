@@ -1,7 +1,5 @@
 """No room: a clear error, a living process, no partial shard, and success once there is room again."""
 
-from __future__ import annotations
-
 import os
 import resource
 import subprocess

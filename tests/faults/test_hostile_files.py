@@ -1,7 +1,5 @@
 """No file is read that is not plainly a shard."""
 
-from __future__ import annotations
-
 import resource
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`kill -9` at random moments among racing writers: nothing acknowledged is lost, nothing is wrong."""
 
-from __future__ import annotations
-
 import os
 import random
 import time

@@ -1,7 +1,5 @@
 """A power cut: a file system that forgets what was not flushed, in the middle of a writer's work (root, Linux)."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import random

@@ -1,7 +1,5 @@
 """Any two of put, read, compact, gc and verify concurrently, and a copy of the store at any moment."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import random

@@ -1,7 +1,5 @@
 """What the system refuses for want of handles or maps is no damage; what it refuses for a file is."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

@@ -8,8 +8,6 @@ one reply of Redis in twenty is lost. With `FINE_TUNES_SLEEP`, a fine-tune is ST
 The clock of the scripts is wrong by the milliseconds in the key `test:clock-offset`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import random

@@ -1,7 +1,5 @@
 """A tiny BART and texts whose label is one of their words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path
@@ -199,7 +197,7 @@ def test_a_folder_without_the_decoder_that_its_classifier_uses_is_refused(tmp_pa
         load_classifier(tmp_path, ("a", "b"), multi_label=False, seed=0)
 
 
-def test_a_pooler_that_a_folder_lacks_is_initialised(tmp_path: Path) -> None:
+def test_a_pooler_that_a_folder_lacks_is_initialized(tmp_path: Path) -> None:
     from transformers import BertConfig, BertForMaskedLM
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}

@@ -1,7 +1,5 @@
 """Features with classes that a linear head can nearly tell apart, as the store would give them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The text keys of the tests of splits."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

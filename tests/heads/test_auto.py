@@ -1,7 +1,5 @@
 """The default head, against scikit-learn's regression and a cross-validation written out here."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -145,6 +143,11 @@ def test_the_best_weights_have_the_least_log_loss_and_a_useless_model_has_none(l
         assert log_loss(nearby[0] * one + nearby[1] * other, of_link, link) > least
     assert best_weights([one, -other], of_link, link)[1] == 0
     assert best_weights([one], of_link, link) == (1 / best_temperature(one, of_link, link),)
+    # A row that counts n times is like n rows.
+    counts = rng.integers(1, 9, 500)
+    repeated = [np.repeat(each, counts, axis=0) for each in (one, other, of_link)]
+    weighted = best_weights([one, other], of_link, link, counts.astype(float))
+    assert weighted == pytest.approx(best_weights(repeated[:2], repeated[2], link), rel=1e-4)
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])

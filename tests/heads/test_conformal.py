@@ -1,7 +1,5 @@
 """Abstention and sets of labels: the promised share is right, also where texts repeat."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One rule makes labels of probabilities, wherever they come from."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score

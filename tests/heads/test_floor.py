@@ -1,7 +1,5 @@
 """What needs no encoder, against scikit-learn's own pipeline."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Forecasts: the curve through given errors, and what a head's job records of it."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

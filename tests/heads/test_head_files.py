@@ -1,7 +1,5 @@
 """The format of a head's file, and what is refused, word for word."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What `auto` chooses from, against scikit-learn's regression and its support vector machine of TF-IDF."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

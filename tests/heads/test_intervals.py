@@ -1,7 +1,5 @@
 """Intervals against their definitions, scikit-learn, and the truth of simulated test parts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

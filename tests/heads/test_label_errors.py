@@ -1,7 +1,5 @@
 """Confident learning, compared with cleanlab, and probabilities of rows that a head did not learn from."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

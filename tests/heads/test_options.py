@@ -1,7 +1,5 @@
 """What the client knows of heads is what the installed packages have."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression

@@ -1,7 +1,5 @@
 """Estimators as bytes: what is written is read back, and nothing else is."""
 
-from __future__ import annotations
-
 import io
 import warnings
 import zipfile

@@ -1,7 +1,5 @@
 """What a trained head says about itself."""
 
-from __future__ import annotations
-
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version

@@ -1,7 +1,5 @@
 """The objective in blocks, against scikit-learn's formula and numerical differences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

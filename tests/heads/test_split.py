@@ -1,7 +1,5 @@
 """How rows are divided: by their text, each class in every part, equal texts on one side."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Splits that keep groups of rows together, and splits that somebody else decided."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

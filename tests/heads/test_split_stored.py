@@ -1,7 +1,5 @@
 """Stored splits: each comes back with all its fields, and a damaged one is refused."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The warnings of a split: repeated texts, texts of two labels, and classes that a part lacks."""
 
-from __future__ import annotations
-
 from jdq.worker.heads.split import (
     TRAIN,
     make_split,

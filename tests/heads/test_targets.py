@@ -1,7 +1,5 @@
 """Label sets, few-shot sampling and intervals."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Terms against scikit-learn's TfidfVectorizer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

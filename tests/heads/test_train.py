@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
@@ -60,7 +58,7 @@ def test_logreg_is_scikit_learns(kind: str, request: pytest.FixtureRequest) -> N
 
 
 def test_the_mlp_predicts_with_numpy_what_torch_trained(made: Any) -> None:
-    """The layers, with the standardisation folded into the first, against the net itself."""
+    """The layers, with the standardization folded into the first, against the net itself."""
     import torch
 
     from jdq.worker.heads import mlp

@@ -1,7 +1,5 @@
 """The trials of a search: a grid, or random ones within ranges."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """Labelled tables that a head can learn from features of `hash:DIM`, and jobs on them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Chunks whose work the test chooses, for the chunk loop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,13 +15,14 @@ SPEC = Extract(dataset="d", version="v", encoder="hash:8")
 
 @dataclass
 class Work:
-    """A chunk whose computation and publication the test chooses."""
+    """A chunk whose steps the test chooses."""
 
     computes: Callable[[HeldLease], None]
     publishes: Callable[[], Outcome]
+    prepares: Callable[[], None] = lambda: None
 
     def prepare(self) -> None:
-        pass
+        self.prepares()
 
     def compute(self, prepared: None, held: HeldLease) -> None:
         self.computes(held)

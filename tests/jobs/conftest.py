@@ -1,7 +1,5 @@
 """Jobs worked on in this process: the real ledger, store and work, without Celery's processes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Canary texts: a worker whose features differ is quarantined, and its chunk goes to another one."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The chunk loop: it does every chunk, and reports every end of one to the ledger."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging
@@ -112,6 +110,39 @@ def test_beside_the_last_chunk_of_a_job_no_other_job_s_chunk_is_leased(workplace
     run(workplace, long, computes)
     assert leased_beside == [0]
     assert workplace.jobbook.job(other).state is JobState.SUCCEEDED  # within the same time slice
+
+
+def test_where_the_device_waits_for_a_chunk_two_are_prepared_at_the_same_time(workplace: Workplace) -> None:
+    job, preparing, counts = planned(workplace, 12), set[int](), list[int]()
+
+    def work_for(lease: Lease) -> Work:
+        def slowly() -> None:
+            preparing.add(lease.chunk)
+            time.sleep(0.1)  # much longer than computing takes
+            counts.append(len(preparing))
+            preparing.remove(lease.chunk)
+
+        return Work(nothing, Outcome, slowly)
+
+    loop(workplace, job, work_for)
+    assert counts[0] == 1
+    assert max(counts) == 2
+    assert workplace.jobbook.job(job).state is JobState.SUCCEEDED
+
+
+def test_where_chunks_are_prepared_before_the_device_needs_them_one_is_leased_ahead(workplace: Workplace) -> None:
+    job, leased, prepared = planned(workplace, 4), list[int](), set[int]()
+
+    def computes(held: HeldLease) -> None:
+        until(lambda: held.lease.chunk + 1 in prepared or held.lease.chunk == 4, within_s=10, why="one is ahead")
+        time.sleep(0.3)  # until the loop knows
+        leased.append(workplace.jobbook.job(job).chunks_leased)
+
+    def work_for(lease: Lease) -> Work:
+        return Work(computes, Outcome, lambda: prepared.add(lease.chunk))
+
+    loop(workplace, job, work_for)
+    assert leased == [2, 2, 2, 1]
 
 
 @dataclass

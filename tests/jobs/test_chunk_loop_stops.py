@@ -1,7 +1,5 @@
 """A chunk whose work must stop: it gets time for its steps, and else its process ends."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One table of all heads and fine-tunes: what was measured on other rows is never silently beside the others."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Extraction: row i of the features is row i of the table, and a text is computed once."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import shutil
@@ -16,7 +14,8 @@ from jdq.worker.encoder.errors import NotFiniteFeatures
 from jdq.worker.encoder.hashing import HashedTexts, HashEncoder, hashed_feature
 from jdq.worker.encoder.loading import load_encoder
 from jdq.worker.encoder.tiny import make_tiny_bart
-from jdq.worker.jobs.plan import chunk_bounds, first_rows
+from jdq.worker.jobs.plan import chunk_bounds, first_rows, planned_rows
+from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.queue.contract import Extract, JobState
 from tests.jobs.conftest import Workplace
 
@@ -161,6 +160,16 @@ def test_chunks_hold_the_rows_in_order_within_their_bound(chunk_tokens: int) -> 
     for start, stop in itertools.pairwise(bounds):
         assert stop - start == 1 or tokens[start:stop].sum() <= chunk_tokens
     assert list(chunk_bounds(np.array([], dtype=np.int64), 10)) == [0]
+
+
+def test_a_plan_is_read_once_for_all_of_its_chunks(workplace: Workplace) -> None:
+    runtime, spec = workplace.runtime("cpu"), Extract(dataset="d", version="v", encoder="hash:8")
+    for name, array in (("rows", np.arange(10, 15)), ("bounds", np.array([0, 2, 5]))):
+        runtime.job_files.put_array("job", name, array)
+    first, second = (ChunkContext(job="job", chunk=chunk, spec=spec, runtime=runtime) for chunk in (1, 2))
+    assert planned_rows(first).tolist() == [10, 11]
+    shutil.rmtree(runtime.job_files.folder("job"))
+    assert planned_rows(second).tolist() == [12, 13, 14]
 
 
 def test_the_first_row_of_each_text_is_the_one_that_is_computed() -> None:

@@ -1,7 +1,5 @@
 """Jobs that list near-duplicates, the report about them, and the rows most similar to a text."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Jobs that list the rows whose label is probably wrong."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fine-tunes as jobs: they resume by themselves, save before they stop, and their models classify and extract."""
 
-from __future__ import annotations
-
 import csv
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A head that reads texts beside features: the same probabilities from every way that a text takes to it."""
 
-from __future__ import annotations
-
 import shutil
 from typing import Any
 

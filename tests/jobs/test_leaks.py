@@ -1,7 +1,5 @@
 """No test row that its encoder has learnt from, whatever the versions, columns, splits and fine-tunes before."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `--precision auto` means is settled once, not by who is alive when a plan runs."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

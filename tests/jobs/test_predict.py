@@ -1,7 +1,5 @@
 """Predictions: every row in order with its label, other columns kept, and only new texts computed."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The programs beside the workers, run as a container or the client runs them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Reports from the store: of a head with its learning curve, of the best of a dataset, of labelled rows only."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.store.errors import StoreError

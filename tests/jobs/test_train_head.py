@@ -1,7 +1,5 @@
 """Jobs that train heads: every kind, what they record, and labels that are missing, odd, or sets."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

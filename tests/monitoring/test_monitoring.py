@@ -1,7 +1,5 @@
 """Health and metrics, as they read a real ledger."""
 
-from __future__ import annotations
-
 import shutil
 from importlib.metadata import version
 from pathlib import Path

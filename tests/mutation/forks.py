@@ -1,7 +1,5 @@
 """Runs tests in forks of a pytest session that has collected them: a mutant costs its tests, and no imports."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

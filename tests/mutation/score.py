@@ -4,8 +4,6 @@ mutmut changes the sources one place at a time; the tests that run the changed f
 test notices survives. The survivors' diffs stay in .mutants/.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import difflib
@@ -35,22 +33,25 @@ PROJECT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "inside"
 # The folders that are scored, each with the tests nearest to it; of these a mutant runs those that reach it.
 ROOMS = {
+    "cli/jdq/cli/submit": ["tests/cli/test_submit*.py", "tests/cli/test_find_*.py", "tests/cli/test_split.py"],
+    "cli/jdq/cli/web": ["tests/web/test_[!b]*.py"],
+    "cli/jdq/client": ["tests/client"],
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
-        "tests/store/test_compaction.py",
-        "tests/store/test_counts.py",
-        "tests/store/test_features.py",
-        "tests/store/test_format.py",
-        "tests/store/test_garbage.py",
-        "tests/store/test_index.py",
-        "tests/store/test_reading.py",
-        "tests/store/test_space*.py",
-        "tests/store/test_verify.py",
+        f"tests/store/test_{name}.py"
+        for name in ["compaction", "counts", "features", "format", "garbage", "index", "reading", "space*", "verify"]
     ],
     "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],
     "worker/jdq/worker/heads": ["tests/heads"],
-    "worker/jdq/worker/process": ["tests/process", "tests/jobs/test_chunk_loop*.py", "tests/monitoring"],
+    "worker/jdq/worker/jobs": ["tests/jobs"],
+    "worker/jdq/worker/process": [
+        "tests/process",
+        "tests/jobs/test_chunk_loop*.py",
+        "tests/monitoring",
+        "tests/queue/test_archive.py",
+        "tests/queue/test_notices.py",
+    ],
     "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop*.py", "tests/cli/test_exit_codes.py"],
 }
 LEAST = 0.85
@@ -117,7 +118,7 @@ class Score:
     @property
     def share(self) -> float:
         """Killed mutants among those that change what the code does, 0.0 to 1.0."""
-        return self.killed / max(1, self.killed + len(self.survivors))
+        return self.killed / (self.killed + len(self.survivors)) if self.killed or self.survivors else 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:

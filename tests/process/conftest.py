@@ -1,7 +1,5 @@
 """A worker's heartbeat on a Redis of the tests' own, and what it sends."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

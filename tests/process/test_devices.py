@@ -1,7 +1,5 @@
 """Which device a worker computes on: the one it is given, the GPU it has leased, else the CPU."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which GPUs a worker may lease: JDQ_GPUS, CUDA_VISIBLE_DEVICES, MIG slices, other processes; with a fake NVML."""
 
-from __future__ import annotations
-
 import inspect
 import os
 from pathlib import Path

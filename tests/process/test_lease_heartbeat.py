@@ -1,7 +1,5 @@
 """The lease heartbeat: it renews what a process holds, stores its progress, and passes on the order to stop."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Iterator

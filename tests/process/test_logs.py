@@ -1,7 +1,5 @@
 """A worker's log lines name the worker, the job and the chunk, and those of a job reach all who ask for them."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

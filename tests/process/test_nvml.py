@@ -1,7 +1,5 @@
 """What the driver says about a GPU's use, from a fake NVML."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

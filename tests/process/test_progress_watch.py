@@ -1,7 +1,5 @@
 """The progress watch: what counts as a hang, and what does not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import pytest

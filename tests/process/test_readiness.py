@@ -1,7 +1,5 @@
 """A worker that cannot work says why and what to do before it takes a job."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess
@@ -95,7 +93,7 @@ def test_a_pytorch_that_is_missing_is_reported_elsewhere(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("version", "rocm"), [("hip = '7.0'", True), ("hip = None", False), ("", False)])
-def test_a_pytorch_for_amds_gpus_is_recognised(
+def test_a_pytorch_for_amds_gpus_is_recognized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, rocm: bool
 ) -> None:
     installed_torch(tmp_path, monkeypatch, version)

@@ -1,7 +1,5 @@
 """What a worker process keeps: it waits for a server that is away unless it is about to end, and opens things once."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import threading

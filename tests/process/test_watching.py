@@ -1,7 +1,5 @@
 """The threads of a worker's main process: the child watch, the self-test and the recovery, the heartbeats' ends."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The GPU of a worker: leased at its start, reported in its heartbeats, left when lost or used by others."""
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -1,7 +1,5 @@
 """The worker heartbeat: what it reports, how a worker stops, and the chunks that it returns."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

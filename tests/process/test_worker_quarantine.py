@@ -1,7 +1,5 @@
 """When a worker's heartbeat quarantines it, and when it recovers."""
 
-from __future__ import annotations
-
 import signal
 import time
 

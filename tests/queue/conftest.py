@@ -1,30 +1,21 @@
 """A Redis of the tests' own, ledgers on it, and a clock for its scripts that the test sets."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import pytest
 import redis
 
-from jdq.store.job_files import JobFiles
-from jdq.worker.config import read_config
-from jdq.worker.process import archiver
-from jdq.worker.process.archiver import Archiver
-from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue import scripts
-from jdq.worker.queue.contract import Queue, TrainHead
+from jdq.worker.queue.contract import Queue
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger
 from tests.queue.dropping_proxy import DroppingProxy
+from tests.queue.ledgers import OwnQueue
 from tests.redis_server import RedisServer
-
-SPEC = TrainHead(dataset="d", version="v")
 
 
 @pytest.fixture
@@ -45,42 +36,15 @@ def ledger_of(client: redis.Redis) -> Callable[..., Ledger]:
 
 
 @pytest.fixture
+def queue(client: redis.Redis, jobbook: JobBook, ledger_of: Callable[..., Ledger]) -> OwnQueue:
+    return OwnQueue(client, jobbook, ledger_of)
+
+
+@pytest.fixture
 def proxy(server: RedisServer, client: redis.Redis) -> DroppingProxy:
     """A proxy before the server, whose database is empty."""
     # Another path for each test, because kombu keeps connections by URL; a short one, because a socket's must be.
     return DroppingProxy(server.folder / f"{secrets.token_hex(4)}.sock", server.socket)
-
-
-Step = Callable[..., None]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> JobFiles:
-    """An empty store, for ended jobs."""
-    return JobFiles(tmp_path / "store")
-
-
-@pytest.fixture
-def book(client: redis.Redis, files: JobFiles) -> JobBook:
-    """The client's side, with that store."""
-    return JobBook(client, lambda: files)
-
-
-@pytest.fixture
-def step(server: RedisServer, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
-    """What a worker does for ended jobs at one look. days: how long they stay in Redis."""
-    monkeypatch.setattr(archiver, "SETTLE_MS", -2_000)
-    client.set("jdq:archives", 1)
-
-    def look(days: float = 30) -> None:
-        environment = {"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": server.url, "JDQ_KEEP_JOBS_DAYS": str(days)}
-        client.delete("jdq:archiver")
-        # What has just ended has ended before now.
-        for job in map(str, client.zrange("jdq:ended", 0, -1)):
-            client.zincrby("jdq:ended", -2_000, job)
-        Archiver(Runtime(read_config(environment), worker="w", queue="cpu")).step()
-
-    return look
 
 
 CLOCK = "test:clock"

@@ -1,6 +1,4 @@
-"""A proxy before Redis that drops replies: the server has run the command, and the client does not learn it."""
-
-from __future__ import annotations
+"""A proxy before Redis that drops replies: the server has run the command, and the client does not learn of it."""
 
 import contextlib
 import select

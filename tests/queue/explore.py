@@ -6,8 +6,6 @@ state the jobs must end by what the reclaimer's tickets make workers do. All of 
 explore.lua: a round trip per command would cost fifty times as much.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 import time
@@ -72,11 +70,11 @@ class Explorer:
         self.actions = self._actions("perform", msgspec.json.encode(action))
 
     def check_liveness(self) -> None:
-        """All jobs end from here, and do so. Raises Violated."""
+        """Ends all jobs from here. Raises Violated."""
         self.actions = self._actions("live")
 
     def expand(self, level: int) -> tuple[int, int]:
-        """Goes on from some states of a level; how many states are seen, and are left there. Raises Violated."""
+        """Explores some states of a level; how many are known, and are left in it. Raises Violated."""
         seen, left = self._ask("expand", level, BATCH)
         return seen, left
 

@@ -1,7 +1,5 @@
 """A Celery app with jdq's settings and one task, which runs until the test ends it: `-A tests.queue.holding_app`."""
 
-from __future__ import annotations
-
 from jdq.worker.config import read_config
 from jdq.worker.queue.celery_app import celery_app
 from tests.waiting import until

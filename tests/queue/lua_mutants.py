@@ -4,8 +4,6 @@
 its states.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

@@ -1,8 +1,7 @@
 """Ended jobs are saved in the store, leave Redis, and are found, retried and removed there as before."""
 
-from __future__ import annotations
-
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,16 +22,46 @@ from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.limits import LIMITS, LINES_KEPT
 from jdq.worker.queue.records import Job
 from jdq.worker.queue.scripts import FollowUpChunks
-from tests.queue.conftest import SPEC, Step
-from tests.queue.ledgers import DONE, LedgerOf, planned, taken
+from tests.queue.ledgers import DONE, SPEC, OwnQueue, taken
 from tests.redis_server import RedisServer
 
+Step = Callable[..., None]
 
-def ended(book: JobBook, ledger_of: LedgerOf, owner: str = "alice") -> str:
+
+@pytest.fixture
+def files(tmp_path: Path) -> JobFiles:
+    """An empty store, for ended jobs."""
+    return JobFiles(tmp_path / "store")
+
+
+@pytest.fixture
+def jobbook(client: redis.Redis, files: JobFiles) -> JobBook:
+    """The client's side, with that store."""
+    return JobBook(client, lambda: files)
+
+
+@pytest.fixture
+def step(server: RedisServer, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
+    """What a worker does for ended jobs at one look. days: how long they stay in Redis."""
+    monkeypatch.setattr(archiver, "SETTLE_MS", -2_000)
+    client.set("jdq:archives", 1)
+
+    def look(days: float = 30) -> None:
+        environment = {"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": server.url, "JDQ_KEEP_JOBS_DAYS": str(days)}
+        client.delete("jdq:archiver")
+        # What has just ended has ended before now.
+        for job in map(str, client.zrange("jdq:ended", 0, -1)):
+            client.zincrby("jdq:ended", -2_000, job)
+        Archiver(Runtime(read_config(environment), worker="w", queue="cpu")).step()
+
+    return look
+
+
+def ended(queue: OwnQueue, owner: str = "alice") -> str:
     """A job that has succeeded, with a result, an attempt in its log, and a log line."""
-    ledger, (job, _) = ledger_of("w"), book.create(SPEC, owner=owner)
+    ledger, job = queue.ledger("w"), queue.job(owner=owner)
     ledger.release(taken(ledger, job), "the worker is stopping")
-    book._client.xadd(lines_key(job), {"line": f"of {job}"})
+    queue.client.xadd(lines_key(job), {"line": f"of {job}"})
     ledger.commit(taken(ledger, job), Outcome(counts={"tokens": 7}, result={"head_id": job}))
     ledger.mark_idle(job)
     return job
@@ -42,104 +71,92 @@ def shown(job: Job) -> Job:
     return replace(job, read_at=0)
 
 
-def test_an_ended_job_is_found_in_the_store_exactly_as_it_was(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, files: JobFiles
-) -> None:
-    job, waiting = ended(book, ledger_of), book.create(SPEC)[0]
-    before = book.job(job)
+def test_an_ended_job_is_found_in_the_store_exactly_as_it_was(queue: OwnQueue, step: Step, files: JobFiles) -> None:
+    job, waiting = ended(queue), queue.job()
+    before = queue.jobbook.job(job)
     step()
-    assert shown(book.job(job)) == shown(before)
-    assert client.exists(f"jdq:job:{job}") == 1
-    assert client.exists(lines_key(job)) == 0
+    assert shown(queue.jobbook.job(job)) == shown(before)
+    assert queue.client.exists(f"jdq:job:{job}") == 1
+    assert queue.client.exists(lines_key(job)) == 0
     assert archived_lines(files, job) == [f"of {job}"]
     step(days=0)
-    assert client.keys(f"jdq:job:{job}*") == []
-    assert shown(book.job(job)) == shown(before)
-    assert [found.id for found in book.newest()] == book.ids() == [waiting, job]
-    assert [found.id for found in book.jobs()] == [waiting]
-    assert list(book.newest(since=book.job(waiting).created + 1)) == []
+    assert queue.client.keys(f"jdq:job:{job}*") == []
+    assert shown(queue.jobbook.job(job)) == shown(before)
+    assert [found.id for found in queue.jobbook.newest()] == queue.jobbook.ids() == [waiting, job]
+    assert [found.id for found in queue.jobbook.jobs()] == [waiting]
+    assert list(queue.jobbook.newest(since=queue.jobbook.job(waiting).created + 1)) == []
 
 
-def test_a_job_whose_end_is_not_saved_yet_stays_in_redis(
-    book: JobBook, ledger_of: LedgerOf, step: Step, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_is_not_saved_yet_stays_in_redis(
+    queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = ended(book, ledger_of)
+    job = ended(queue)
     monkeypatch.setattr(archiver, "SETTLE_MS", 60_000)
     step(days=0)
-    assert [found.id for found in book.jobs()] == [job]
+    assert [found.id for found in queue.jobbook.jobs()] == [job]
 
 
 def test_more_ended_jobs_than_redis_keeps_leave_it_the_oldest_first(
-    book: JobBook, ledger_of: LedgerOf, step: Step, monkeypatch: pytest.MonkeyPatch
+    queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [ended(book, ledger_of) for _ in range(4)]
+    jobs = [ended(queue) for _ in range(4)]
     monkeypatch.setattr(archiver, "LIMITS", msgspec.structs.replace(LIMITS, jobs_kept=3))
     step()
-    assert {job.id for job in book.jobs()} == {*jobs[1:]}
+    assert {job.id for job in queue.jobbook.jobs()} == {*jobs[1:]}
     step()
-    assert {job.id for job in book.jobs()} == {*jobs[1:]}
-    assert set(book.ids()) == {*jobs}
+    assert {job.id for job in queue.jobbook.jobs()} == {*jobs[1:]}
+    assert set(queue.jobbook.ids()) == {*jobs}
 
 
-def test_all_that_have_ended_are_saved_at_one_look(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_that_ended_are_saved_at_one_look(queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archiver, "BATCH", 2)
-    jobs = {ended(book, ledger_of) for _ in range(5)}
+    jobs = {ended(queue) for _ in range(5)}
     step(days=0)
-    assert client.zcard("jdq:unsaved") == 0
-    assert set(client.zrange("jdq:archived", 0, -1)) == jobs
+    assert queue.client.zcard("jdq:unsaved") == 0
+    assert set(queue.client.zrange("jdq:archived", 0, -1)) == jobs
 
 
 def test_a_short_job_leaves_the_history_when_its_client_has_the_output(
-    book: JobBook,
-    ledger_of: LedgerOf,
-    step: Step,
-    client: redis.Redis,
-    files: JobFiles,
-    monkeypatch: pytest.MonkeyPatch,
+    queue: OwnQueue, step: Step, files: JobFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archiver, "BATCH", 2)
-    ledger = ledger_of("w")
-    taken_away, kept, failed, cancelled, another = (book.create(Classify(head="h"))[0] for _ in range(5))
+    ledger = queue.ledger("w")
+    taken_away, kept, failed, cancelled, another = (queue.jobbook.create(Classify(head="h"))[0] for _ in range(5))
     files.put_array(kept, OUTPUT, np.zeros(1, np.uint8))
-    book.cancel(cancelled)
+    queue.jobbook.cancel(cancelled)
     for job in (taken_away, kept, another):
         ledger.commit(taken(ledger, job), DONE)
     ledger.fail(taken(ledger, failed), {"type": "E", "message": "m"})
     ledger.mark_idle(failed)
     step()
-    assert set(book.ids()) == {kept, failed}
+    assert set(queue.jobbook.ids()) == {kept, failed}
     assert sorted(files.jobs_with("job")) == sorted([kept, failed])
-    assert client.zcard("jdq:unsaved") == 0
+    assert queue.client.zcard("jdq:unsaved") == 0
 
 
-def test_only_one_worker_looks_at_a_time(book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis) -> None:
+def test_only_one_worker_looks_at_a_time(queue: OwnQueue, step: Step) -> None:
     step()
-    assert 0 < client.pttl("jdq:archiver") < 5_000
+    assert 0 < queue.client.pttl("jdq:archiver") < 5_000
     look = Archiver(Runtime(read_config({"JDQ_BROKER_URL": "redis://nowhere"}), worker="w", queue="cpu"))
-    look._runtime.ledger.client = client
-    ended(book, ledger_of)
+    look._runtime.ledger.client = queue.client
+    ended(queue)
     look.step()
-    assert client.zcard("jdq:unsaved") == 1
+    assert queue.client.zcard("jdq:unsaved") == 1
 
 
-def test_a_retried_job_comes_back_with_the_chunks_that_are_left(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, files: JobFiles
-) -> None:
-    ledger = ledger_of("w")
-    job = planned(book, ledger, 3)
+def test_a_retried_job_comes_back_with_the_chunks_that_are_left(queue: OwnQueue, step: Step, files: JobFiles) -> None:
+    ledger, job = queue.worked_on("w", 3)
     held, other = taken(ledger, job), taken(ledger, job)
-    client.xadd(lines_key(job), {"line": "before"})
+    queue.client.xadd(lines_key(job), {"line": "before"})
     ledger.commit(other, DONE)
     ledger.fail(held, {"type": "E", "message": "m"})
     ledger.mark_idle(job)
     step(days=0)
-    assert client.exists(f"jdq:job:{job}") == 0
+    assert queue.client.exists(f"jdq:job:{job}") == 0
 
-    assert [order.job for order in book.retry(job)] == [job]
-    assert client.zcard("jdq:archived") == client.zcard("jdq:ended") == 0
-    client.xadd(lines_key(job), {"line": "after"})
+    assert [order.job for order in queue.jobbook.retry(job)] == [job]
+    assert queue.client.zcard("jdq:archived") == queue.client.zcard("jdq:ended") == 0
+    queue.client.xadd(lines_key(job), {"line": "after"})
     leases = [taken(ledger, job), taken(ledger, job)]
     assert sorted(lease.chunk for lease in leases) == [held.chunk, 3]
     for lease in leases:
@@ -147,150 +164,161 @@ def test_a_retried_job_comes_back_with_the_chunks_that_are_left(
     ledger.mark_idle(job)
     step()
     step(days=0)
-    assert book.job(job).state is JobState.SUCCEEDED
-    assert book.job(job).log[0]["reason"] == "m"
+    assert queue.jobbook.job(job).state is JobState.SUCCEEDED
+    assert queue.jobbook.job(job).log[0]["reason"] == "m"
     assert archived_lines(files, job) == ["before", "after"]
     with pytest.raises(NotRetried, match="is succeeded"):
-        book.retry(job)
+        queue.jobbook.retry(job)
 
 
-def test_the_last_lines_are_kept(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, files: JobFiles
-) -> None:
-    job = ended(book, ledger_of)
+def test_the_last_lines_are_kept(queue: OwnQueue, step: Step, files: JobFiles) -> None:
+    job = ended(queue)
     for number in range(LINES_KEPT + 1):
-        client.xadd(lines_key(job), {"line": str(number)})
+        queue.client.xadd(lines_key(job), {"line": str(number)})
     step()
     assert archived_lines(files, job)[0] == "1"
     assert len(archived_lines(files, job)) == LINES_KEPT
 
 
-def test_a_new_job_may_wait_for_an_archived_one(book: JobBook, ledger_of: LedgerOf, step: Step) -> None:
-    job, failed, open_job = ended(book, ledger_of), book.create(SPEC)[0], book.create(SPEC)[0]
-    book.cancel(failed)
+def test_a_new_job_may_wait_for_an_archived_one(queue: OwnQueue, step: Step) -> None:
+    job, failed, open_job = ended(queue), queue.job(), queue.job()
+    queue.jobbook.cancel(failed)
     step(days=0)
-    assert book.job(book.create(SPEC, after=[job, open_job])[0]).waits_for == [open_job]
+    assert queue.jobbook.job(queue.job(after=[job, open_job])).waits_for == [open_job]
     with pytest.raises(DependencyEnded, match=failed):
-        book.create(SPEC, after=[failed])
+        queue.jobbook.create(SPEC, after=[failed])
     with pytest.raises(UnknownJob, match="nosuch"):
-        book.create(SPEC, after=["nosuch"])
+        queue.jobbook.create(SPEC, after=["nosuch"])
 
 
-def test_a_removed_job_is_gone_from_the_store_too(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, files: JobFiles
-) -> None:
-    jobs = [ended(book, ledger_of) for _ in range(3)]
+def test_a_removed_job_is_gone_from_the_store_too(queue: OwnQueue, step: Step, files: JobFiles) -> None:
+    jobs = [ended(queue) for _ in range(3)]
     step(days=0)
     files.put_result(jobs[0], {"kept": 1})
-    client.zrem("jdq:archived", jobs[1])  # as in a Redis that has lost its data
-    assert book.forget([*jobs[:2], "nosuch"]) == jobs[:2]
+    queue.client.zrem("jdq:archived", jobs[1])  # as in a Redis that has lost its data
+    assert queue.jobbook.forget([*jobs[:2], "nosuch"]) == jobs[:2]
     for job in jobs[:2]:
         assert (files.folder(job) / "job.json").exists() is False
         with pytest.raises(UnknownJob):
-            book.job(job)
+            queue.jobbook.job(job)
     assert files.get_result(jobs[0])["kept"] == 1
-    assert book.ids() == jobs[2:]
+    assert queue.jobbook.ids() == jobs[2:]
 
 
-def test_jobs_that_ended_before_a_moment_may_be_archived(book: JobBook, ledger_of: LedgerOf, step: Step) -> None:
-    job = ended(book, ledger_of, owner="bob")
+def test_an_owners_jobs_are_found_without_reading_those_of_others(queue: OwnQueue, step: Step) -> None:
+    alice, bob, archived = (ended(queue, owner=owner) for owner in ("alice", "bob", "bob"))
     step(days=0)
-    end = book.job(job).ended or 0
-    assert book.ended_before(end + 1) == [(job, "bob")]
-    assert book.ended_before(end - 0.001) == []
+    here = queue.jobbook.create(SPEC, owner="bob")[0]
+
+    def of_bob() -> set[str]:
+        return {job.id for job in queue.jobbook.newest(owner="bob")}
+
+    assert of_bob() == {bob, archived, here}
+    queue.client.hset("jdq:owners", mapping={bob: "alice", here: "alice"})
+    assert of_bob() == {archived}
+    queue.client.delete("jdq:owners")  # as an earlier version left it
+    assert of_bob() == {alice, bob, archived, here}
 
 
-def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, files: JobFiles
-) -> None:
-    jobs = [ended(book, ledger_of) for _ in range(3)]
-    before = [shown(job) for job in book.newest()]
+def test_the_owner_of_a_removed_job_is_forgotten(queue: OwnQueue, step: Step) -> None:
+    jobs = [ended(queue) for _ in range(2)]
+    step(days=0)
+    jobs.append(ended(queue))
+    assert queue.client.hlen("jdq:owners") == 3
+    queue.jobbook.forget(jobs)
+    assert queue.client.exists("jdq:owners") == 0
+
+
+def test_jobs_that_ended_before_a_moment_may_be_archived(queue: OwnQueue, step: Step) -> None:
+    job = ended(queue, owner="bob")
+    step(days=0)
+    end = queue.jobbook.job(job).ended or 0
+    assert queue.jobbook.ended_before(end + 1) == [(job, "bob")]
+    assert queue.jobbook.ended_before(end - 0.001) == []
+
+
+def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(queue: OwnQueue, step: Step, files: JobFiles) -> None:
+    jobs = [ended(queue) for _ in range(3)]
+    before = [shown(job) for job in queue.jobbook.newest()]
+    owners = queue.client.hgetall("jdq:owners")
     step()
-    client.flushdb()
-    kept = ended(book, ledger_of)
+    queue.client.flushdb()
+    kept = ended(queue)
     step()
     files.replace_json("damaged-job", RECORD, {"fields": 1})
-    assert book.recover() == 3
-    assert book.recover() == 0
-    assert [shown(job) for job in book.newest()][1:] == before
-    assert book.ids() == [kept, *reversed(jobs)]
+    assert queue.jobbook.recover() == 3
+    assert queue.jobbook.recover() == 0
+    assert [shown(job) for job in queue.jobbook.newest()][1:] == before
+    assert queue.jobbook.ids() == [kept, *reversed(jobs)]
+    assert queue.client.hgetall("jdq:owners") == {**owners, kept: "alice"}
 
 
-def test_jobs_that_ended_under_an_earlier_version_are_archived(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis
-) -> None:
-    job = ended(book, ledger_of)
-    client.delete("jdq:ended", "jdq:unsaved", "jdq:archives")
+def test_jobs_that_ended_under_an_earlier_version_are_archived(queue: OwnQueue, step: Step) -> None:
+    job = ended(queue)
+    queue.client.delete("jdq:ended", "jdq:unsaved", "jdq:archives")
     step()
     step(days=0)
-    assert (book.jobs(), book.ids()) == ([], [job])
+    assert (queue.jobbook.jobs(), queue.jobbook.ids()) == ([], [job])
 
 
-def test_a_job_with_unusable_entries_holds_up_no_other(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken, job = ended(book, ledger_of), ended(book, ledger_of)
-    client.delete(f"jdq:job:{broken}")
-    client.set(f"jdq:job:{broken}", "no hash")
+def test_unusable_entries_hold_up_no_other_job(queue: OwnQueue, step: Step, caplog: pytest.LogCaptureFixture) -> None:
+    broken, job = ended(queue), ended(queue)
+    queue.client.delete(f"jdq:job:{broken}")
+    queue.client.set(f"jdq:job:{broken}", "no hash")
     with caplog.at_level(logging.WARNING, "jdq"):
         step(days=0)
-    assert client.zrange("jdq:archived", 0, -1) == [job]
+    assert queue.client.zrange("jdq:archived", 0, -1) == [job]
     assert f"job {broken} is not archived: " in caplog.text
     assert "WRONGTYPE" in caplog.text
-    assert client.zcard("jdq:unsaved") == 0
+    assert queue.client.zcard("jdq:unsaved") == 0
 
 
-def test_a_job_that_broke_while_it_ran_is_archived_too(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis
-) -> None:
-    job = book.create(SPEC)[0]
-    client.hset(f"jdq:job:{job}:troubles", "0", "no JSON")
-    assert ledger_of("w").next(job) is None
+def test_a_job_that_broke_while_it_ran_is_archived_too(queue: OwnQueue, step: Step) -> None:
+    job = queue.job()
+    queue.client.hset(f"jdq:job:{job}:troubles", "0", "no JSON")
+    assert queue.ledger("w").next(job) is None
     step(days=0)
-    assert client.zrange("jdq:archived", 0, -1) == [job]
-    assert book.job(job).error
-    assert book.job(job).error.type == "BrokenJob"  # type: ignore[union-attr]
+    assert queue.client.zrange("jdq:archived", 0, -1) == [job]
+    assert queue.jobbook.job(job).error
+    assert queue.jobbook.job(job).error.type == "BrokenJob"  # type: ignore[union-attr]
 
 
 def test_a_store_that_is_away_is_reported_once_and_tried_again(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, tmp_path: Path, server: RedisServer,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    ended(book, ledger_of)
+    queue: OwnQueue, step: Step, tmp_path: Path, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended(queue)
     (tmp_path / "store").write_text("no folder")
     environment = {"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": server.url}
     look = Archiver(Runtime(read_config(environment), worker="w", queue="cpu"))
     with caplog.at_level(logging.WARNING, "jdq"):
         for _ in range(2):
-            client.delete("jdq:archiver")
+            queue.client.delete("jdq:archiver")
             look._try()
-    assert len([text for text in caplog.messages if text.startswith("ended jobs are not reported or archived: ")]) == 1
+    [said] = [text for text in caplog.messages if text.startswith("ended jobs are not reported or archived: ")]
+    assert str(tmp_path / "store") in said
     (tmp_path / "store").unlink()
-    client.delete("jdq:archiver")
+    queue.client.delete("jdq:archiver")
     look._try()
-    assert client.zcard("jdq:unsaved") == 0
+    assert queue.client.zcard("jdq:unsaved") == 0
 
 
 def test_the_log_lines_of_all_open_jobs_together_are_bounded(
-    book: JobBook, ledger_of: LedgerOf, step: Step, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    queue: OwnQueue, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archiver, "LINES_IN_ALL", 2 * LINES_KEPT)
-    jobs = [book.create(SPEC)[0] for _ in range(2)]
+    jobs = [queue.job() for _ in range(2)]
     for job in jobs:
         for number in range(LINES_KEPT):
-            client.xadd(lines_key(job), {"line": str(number)})
+            queue.client.xadd(lines_key(job), {"line": str(number)})
     step()
-    assert [client.xlen(lines_key(job)) for job in jobs] == [LINES_KEPT] * 2
-    book.create(SPEC)
+    assert [queue.client.xlen(lines_key(job)) for job in jobs] == [LINES_KEPT] * 2
+    queue.jobbook.create(SPEC)
     step()
-    assert [client.xlen(lines_key(job)) for job in jobs] == [2 * LINES_KEPT // 3] * 2
+    assert [queue.client.xlen(lines_key(job)) for job in jobs] == [2 * LINES_KEPT // 3] * 2
 
 
-def test_a_plan_that_ends_a_job_later_is_saved_once_it_has_ended(
-    book: JobBook, ledger_of: LedgerOf, step: Step, files: JobFiles
-) -> None:
-    ledger = ledger_of("w")
-    job = planned(book, ledger, 1)
+def test_a_plan_that_ends_a_job_later_is_saved_once_it_has_ended(queue: OwnQueue, step: Step, files: JobFiles) -> None:
+    ledger, job = queue.worked_on("w", 1)
     step()
     assert files.jobs_with(RECORD) == []
     ledger.commit(taken(ledger, job), Outcome(follow_up=FollowUpChunks(chunks=1, queue="cpu")))

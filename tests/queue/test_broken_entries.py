@@ -1,18 +1,15 @@
 """Entries that no script of this version wrote: they end their own job and concern no other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
 import redis
 
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
-from tests.queue.conftest import SPEC, Clock
-from tests.queue.ledgers import LedgerOf, planned, taken, watched
+from tests.queue.conftest import Clock
+from tests.queue.ledgers import OwnQueue, taken, watched
 
 Break = Callable[[redis.Redis, str], object]
 
@@ -31,58 +28,51 @@ BREAKS: dict[str, Break] = {
 
 @pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS)
 def test_a_broken_job_ends_with_its_reason_and_stops_reclaiming_for_no_other(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis, broken: Break
+    queue: OwnQueue, clock: Clock, broken: Break
 ) -> None:
-    ledger = ledger_of("a")
-    job, sound = planned(jobbook, ledger, 2), planned(jobbook, ledger, 2)
-    dependent, _ = jobbook.create(SPEC, after=[job])
+    ledger = queue.ledger("a")
+    job, sound = queue.planned(ledger, 2), queue.planned(ledger, 2)
+    dependent = queue.job(after=[job])
     taken(ledger, job)
     taken(ledger, sound)
-    broken(client, job)
-    assert watched(ledger_of("b"), clock, 60) >= 1
-    state, error = client.hmget(f"jdq:job:{job}", "state", "error")
+    broken(queue.client, job)
+    assert watched(queue.ledger("b"), clock, 60) >= 1
+    state, error = queue.client.hmget(f"jdq:job:{job}", "state", "error")
     assert (state, "BrokenJob" in str(error)) == ("failed", True)
     assert taken(ledger, sound).chunk == 1
     assert ledger.next(job) is None
-    assert not client.sismember("jdq:open", job)
-    assert jobbook.job(dependent).state is JobState.FAILED
-    assert not client.exists(f"jdq:job:{job}:dependents")
+    assert not queue.client.sismember("jdq:open", job)
+    assert queue.jobbook.job(dependent).state is JobState.FAILED
+    assert not queue.client.exists(f"jdq:job:{job}:dependents")
 
 
-def test_a_broken_urgent_job_does_not_keep_workers_from_others(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
-) -> None:
-    urgent, _ = jobbook.create(SPEC, priority="high")
-    job, _ = jobbook.create(SPEC)
-    client.set(f"jdq:job:{urgent}:returned", "text")
-    assert taken(ledger_of("a"), job).job == job
-    assert not client.sismember("jdq:open:cpu:3", urgent)
+def test_a_broken_urgent_job_does_not_keep_workers_from_others(queue: OwnQueue) -> None:
+    urgent = queue.job(priority="high")
+    job = queue.job()
+    queue.client.set(f"jdq:job:{urgent}:returned", "text")
+    assert taken(queue.ledger("a"), job).job == job
+    assert not queue.client.sismember("jdq:open:cpu:3", urgent)
 
 
-def test_a_job_whose_hash_is_something_else_is_left_alone(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
-) -> None:
-    ledger = ledger_of("a")
-    job, sound = planned(jobbook, ledger, 2), planned(jobbook, ledger, 2)
+def test_a_job_whose_hash_is_something_else_is_left_alone(queue: OwnQueue, clock: Clock) -> None:
+    ledger = queue.ledger("a")
+    job, sound = queue.planned(ledger, 2), queue.planned(ledger, 2)
     taken(ledger, sound)
-    client.delete(f"jdq:job:{job}")
-    client.set(f"jdq:job:{job}", "text")
+    queue.client.delete(f"jdq:job:{job}")
+    queue.client.set(f"jdq:job:{job}", "text")
     assert watched(ledger, clock, 60) == 1
-    assert not client.sismember("jdq:open", job)
+    assert not queue.client.sismember("jdq:open", job)
 
 
-def test_one_dependent_that_is_broken_keeps_no_other_from_its_start(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
-    dependents = [jobbook.create(SPEC, after=[job])[0] for _ in range(3)]
-    client.delete(f"jdq:job:{dependents[1]}:after")
-    client.set(f"jdq:job:{dependents[1]}:after", "text")
+def test_one_dependent_that_is_broken_keeps_no_other_from_its_start(queue: OwnQueue) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
+    dependents = [queue.job(after=[job]) for _ in range(3)]
+    queue.client.delete(f"jdq:job:{dependents[1]}:after")
+    queue.client.set(f"jdq:job:{dependents[1]}:after", "text")
     tickets = ledger.commit(taken(ledger, job), Outcome()).tickets
     assert sorted(order.job for order in tickets) == sorted([dependents[0], dependents[2]])
-    assert not client.exists(f"jdq:job:{job}:dependents")
-    assert jobbook.job(job).state is JobState.SUCCEEDED
+    assert not queue.client.exists(f"jdq:job:{job}:dependents")
+    assert queue.jobbook.job(job).state is JobState.SUCCEEDED
 
 
 REFUSED = [
@@ -95,10 +85,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("outcome", "why"), REFUSED)
 def test_an_outcome_that_cannot_be_counted_is_refused_before_anything_is_written(
-    jobbook: JobBook, ledger_of: LedgerOf, outcome: Outcome, why: str
+    queue: OwnQueue, outcome: Outcome, why: str
 ) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+    ledger, job = queue.ledger("a"), queue.job()
     lease = taken(ledger, job)
     with pytest.raises(redis.ResponseError, match=why):
         ledger.commit(lease, outcome)
@@ -107,13 +96,10 @@ def test_an_outcome_that_cannot_be_counted_is_refused_before_anything_is_written
 
 
 @pytest.mark.parametrize("field", ["count:n", "chunks_done", "chunks_total", "next"])
-def test_a_count_is_refused_where_the_jobs_own_is_no_number(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis, field: str
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_a_count_is_refused_where_the_jobs_own_is_no_number(queue: OwnQueue, field: str) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     lease = taken(ledger, job)
-    client.hset(f"jdq:job:{job}", field, "1.5")
+    queue.client.hset(f"jdq:job:{job}", field, "1.5")
     with pytest.raises(redis.ResponseError, match=field):
         ledger.commit(lease, Outcome(counts={"n": 1}))
-    assert client.hlen(f"jdq:job:{job}:holders") == 1
+    assert queue.client.hlen(f"jdq:job:{job}:holders") == 1

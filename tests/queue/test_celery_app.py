@@ -1,7 +1,5 @@
 """What Celery must do with our settings: with others it loses tickets, runs work twice, or takes more than one."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

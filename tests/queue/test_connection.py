@@ -1,7 +1,5 @@
 """The connection to Redis: how long it waits, and what it says when there is none."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Messages that cannot be understood are refused with the field, the reason and the next step."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

@@ -1,7 +1,5 @@
 """The border where errors become exit codes and messages."""
 
-from __future__ import annotations
-
 import kombu.exceptions
 import pytest
 import redis

@@ -1,7 +1,5 @@
 """Every interleaving of a few actions, and long random ones; `make explore` goes deeper."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

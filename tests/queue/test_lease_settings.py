@@ -1,7 +1,5 @@
 """The settings of leases."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.config import ConfigError, read_config

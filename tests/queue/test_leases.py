@@ -1,20 +1,15 @@
 """Leases: renewed while the work goes on, taken back and counted where a worker stops."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.jobbook import JobBook
-from tests.queue.conftest import SPEC, Clock
-from tests.queue.ledgers import DONE, LedgerOf, planned, taken, watched
+from tests.queue.conftest import Clock
+from tests.queue.ledgers import DONE, OwnQueue, taken, watched
 
 
-def test_an_expired_chunk_goes_to_the_front_and_its_late_commit_does_not_count(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    asleep, awake = ledger_of("asleep"), ledger_of("awake")
-    job = planned(jobbook, awake, 3)
+def test_an_expired_chunk_goes_to_the_front_and_its_late_commit_does_not_count(queue: OwnQueue, clock: Clock) -> None:
+    asleep, awake = queue.ledger("asleep"), queue.ledger("awake")
+    job = queue.planned(awake, 3)
     late = taken(asleep, job)
     assert watched(awake, clock, 59) == 0
     assert watched(awake, clock, 1) == 1
@@ -23,43 +18,34 @@ def test_an_expired_chunk_goes_to_the_front_and_its_late_commit_does_not_count(
     assert asleep.renew([(late, None)]) == ["lost"]
     assert asleep.commit(late, DONE).answer == "lost"
     assert awake.commit(again, DONE).answer == "done"
-    assert "asleep stopped sending heartbeats" in jobbook.job(job).log[0]["reason"]
+    assert "asleep stopped sending heartbeats" in queue.jobbook.job(job).log[0]["reason"]
 
 
-def test_renewals_keep_a_lease_for_as_long_as_the_work_takes(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_renewals_keep_a_lease_for_as_long_as_the_work_takes(queue: OwnQueue, clock: Clock) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     lease = taken(ledger, job)
     for _ in range(4):
-        assert watched(ledger_of("b"), clock, 55) == 0
+        assert watched(queue.ledger("b"), clock, 55) == 0
         assert ledger.renew([(lease, {"texts": 5})]) == ["ok"]
-    assert jobbook.job(job).live == [{"texts": 5}]
+    assert queue.jobbook.job(job).live == [{"texts": 5}]
     assert ledger.commit(lease, DONE).answer == "last"
 
 
-def test_a_chunk_whose_lease_is_lost_ten_times_fails_its_job_with_the_reason(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    ledger = ledger_of("victim")
-    job, _ = jobbook.create(SPEC)
+def test_a_chunk_whose_lease_is_lost_ten_times_fails_its_job_with_the_reason(queue: OwnQueue, clock: Clock) -> None:
+    ledger, job = queue.ledger("victim"), queue.job()
     for _ in range(10):
-        assert jobbook.job(job).state is not JobState.FAILED
+        assert queue.jobbook.job(job).state is not JobState.FAILED
         taken(ledger, job)
         assert watched(ledger, clock, 60) == 1
-    failed = jobbook.job(job)
+    failed = queue.jobbook.job(job)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
     assert "lost its worker 10 times" in failed.error.message
     assert "victim stopped sending heartbeats" in failed.error.message
 
 
-def test_lost_leases_of_a_training_that_gets_further_each_time_are_not_added_up(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_lost_leases_of_a_training_that_gets_further_each_time_are_not_added_up(queue: OwnQueue, clock: Clock) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     for step in range(10, 310, 10):
         lease = taken(ledger, job)
         ledger.renew([(lease, {"step": step})])
@@ -69,39 +55,35 @@ def test_lost_leases_of_a_training_that_gets_further_each_time_are_not_added_up(
     assert ledger.commit(lease, DONE).answer == "last"
 
 
-def test_lost_leases_that_get_no_further_than_before_are_added_up(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_lost_leases_that_get_no_further_than_before_are_added_up(queue: OwnQueue, clock: Clock) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     for step in (30, *range(20, 29)):
         lease = taken(ledger, job)
         ledger.renew([(lease, {"step": step})])
         assert watched(ledger, clock, 60) == 1
-    assert jobbook.job(job).state is JobState.FAILED
+    assert queue.jobbook.job(job).state is JobState.FAILED
 
 
-def test_faults_and_lost_leases_are_counted_apart(jobbook: JobBook, ledger_of: LedgerOf, clock: Clock) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_faults_and_lost_leases_are_counted_apart(queue: OwnQueue, clock: Clock) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     for _ in range(2):
         ledger.release_after_fault(taken(ledger, job), "OSError: a cable")
         clock.pass_s(8)
         taken(ledger, job)
         assert watched(ledger, clock, 60) == 1
-    assert jobbook.job(job).state is JobState.RUNNING
+    assert queue.jobbook.job(job).state is JobState.RUNNING
     ledger.release_after_fault(taken(ledger, job), "OSError: a cable")
-    failed = jobbook.job(job)
+    failed = queue.jobbook.job(job)
     assert failed.error is not None
     assert failed.error.message == "chunk 0 failed 3 times; the last time: OSError: a cable"
 
 
 @pytest.mark.parametrize("asleep_s", [31, 3600, -3600])
 def test_a_machine_that_slept_and_a_clock_that_was_set_cost_no_lease(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, asleep_s: float
+    queue: OwnQueue, clock: Clock, asleep_s: float
 ) -> None:
-    ledger, other = ledger_of("a"), ledger_of("b")
-    job, _ = jobbook.create(SPEC)
+    ledger, other = queue.ledger("a"), queue.ledger("b")
+    job = queue.job()
     lease = taken(ledger, job)
     clock.pass_s(asleep_s)
     assert other.reclaim_expired()[0] == 0
@@ -109,15 +91,14 @@ def test_a_machine_that_slept_and_a_clock_that_was_set_cost_no_lease(
     assert ledger.renew([(lease, None)]) == ["ok"]
     assert watched(other, clock, 55) == 0
     assert ledger.commit(lease, DONE).answer == "last"
-    assert jobbook.job(job).log == []
+    assert queue.jobbook.job(job).log == []
 
 
 @pytest.mark.parametrize("asleep_s", [31, 3600, -3600])
 def test_a_worker_that_did_not_wake_up_loses_its_chunk_one_lease_later(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, asleep_s: float
+    queue: OwnQueue, clock: Clock, asleep_s: float
 ) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+    ledger, job = queue.ledger("a"), queue.job()
     taken(ledger, job)
     clock.pass_s(asleep_s)
     assert ledger.reclaim_expired()[0] == 0
@@ -125,11 +106,8 @@ def test_a_worker_that_did_not_wake_up_loses_its_chunk_one_lease_later(
     assert watched(ledger, clock, 5) == 1
 
 
-def test_a_fault_is_tried_again_later_and_a_release_is_no_attempt(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_a_fault_is_tried_again_later_and_a_release_is_no_attempt(queue: OwnQueue, clock: Clock) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     for _ in range(20):
         ledger.release(taken(ledger, job), "told to stop")
     lease = taken(ledger, job)
@@ -139,6 +117,6 @@ def test_a_fault_is_tried_again_later_and_a_release_is_no_attempt(
     clock.pass_s(1)
     lease = taken(ledger, job)
     assert lease.attempt == 2
-    assert jobbook.job(job).chunks_delayed == 0
+    assert queue.jobbook.job(job).chunks_delayed == 0
     ledger.commit(lease, DONE)
     assert ledger.client.exists(f"jdq:job:{job}:troubles") == 0

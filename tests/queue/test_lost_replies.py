@@ -1,7 +1,5 @@
 """A reply that is lost on its way: the client repeats the call, and the repetition changes nothing."""
 
-from __future__ import annotations
-
 import pytest
 import redis
 
@@ -12,8 +10,8 @@ from jdq.worker.queue.contract import JobState
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from jdq.worker.queue.scripts import FollowUpChunks
-from tests.queue.conftest import SPEC
 from tests.queue.dropping_proxy import DroppingProxy
+from tests.queue.ledgers import SPEC
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Notices of ended jobs: to every URL of the job, again where one is refused, and without its secrets in the log."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading
@@ -10,14 +8,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-import redis
 
 from jdq.worker.process import notices
 from jdq.worker.process.notices import KEY, send_notices
-from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Outcome
-from tests.queue.conftest import SPEC
-from tests.queue.ledgers import LedgerOf, taken
+from tests.queue.ledgers import OwnQueue, taken
 
 apprise = pytest.importorskip("apprise", reason="needs jdq[notify]")
 
@@ -55,31 +50,26 @@ def receiver() -> Iterator[Receiver]:
     found.server.server_close()
 
 
-def test_who_submitted_the_job_learns_how_it_ended(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis, receiver: Receiver
-) -> None:
-    ledger = ledger_of("w")
-    job, _ = jobbook.create(SPEC, owner="alice", notify=[receiver.url, receiver.url])
-    other, _ = jobbook.create(SPEC)
-    send_notices(client, jobbook)
+def test_who_submitted_the_job_learns_how_it_ended(queue: OwnQueue, receiver: Receiver) -> None:
+    ledger, job = queue.ledger("w"), queue.job(owner="alice", notify=[receiver.url, receiver.url])
+    other = queue.job()
+    send_notices(queue.client, queue.jobbook)
     assert receiver.got == []
     for each in (job, other):
         ledger.commit(taken(ledger, each), Outcome(result={}))
-    send_notices(client, jobbook)
+    send_notices(queue.client, queue.jobbook)
     assert [(got["title"], got["type"]) for got in receiver.got] == [(f"{job} succeeded", "success")] * 2
     assert receiver.got[0]["message"] == f"train-head of dataset d, by alice\njdq status {job}"
-    send_notices(client, jobbook)
+    send_notices(queue.client, queue.jobbook)
     assert len(receiver.got) == 2
 
 
-def test_a_failure_says_why_and_how_long_it_took(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis, receiver: Receiver
-) -> None:
-    job, _ = jobbook.create(SPEC, notify=[receiver.url])
-    lease = taken(ledger_of("w"), job)
-    client.hincrby(f"jdq:job:{job}", "started", -190_000)
-    ledger_of("w").fail(lease, {"type": "E", "message": "no column"})
-    send_notices(client, jobbook)
+def test_a_failure_says_why_and_how_long_it_took(queue: OwnQueue, receiver: Receiver) -> None:
+    job = queue.job(notify=[receiver.url])
+    lease = taken(queue.ledger("w"), job)
+    queue.client.hincrby(f"jdq:job:{job}", "started", -190_000)
+    queue.ledger("w").fail(lease, {"type": "E", "message": "no column"})
+    send_notices(queue.client, queue.jobbook)
     [got] = receiver.got
     assert (got["title"], got["type"]) == (f"{job} failed", "failure")
     assert got["message"] == f"train-head of dataset d, by -, 3 min\nno column\njdq status {job}"
@@ -87,38 +77,40 @@ def test_a_failure_says_why_and_how_long_it_took(
 
 @pytest.mark.parametrize(("refuses", "taken_at_last", "attempts"), [(1, 1, 1), (2, 1, 2), (3, 0, 3)])
 def test_a_notice_that_is_refused_is_sent_again_twice(
-    jobbook: JobBook, client: redis.Redis, receiver: Receiver, caplog: pytest.LogCaptureFixture,
-    refuses: int, taken_at_last: int, attempts: int,
-) -> None:  # fmt: skip
-    job, _ = jobbook.create(SPEC, notify=[receiver.url])
+    queue: OwnQueue,
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+    refuses: int,
+    taken_at_last: int,
+    attempts: int,
+) -> None:
+    job = queue.job(notify=[receiver.url])
     receiver.refuses = refuses
-    jobbook.cancel(job)
+    queue.jobbook.cancel(job)
     with caplog.at_level(logging.WARNING, "jdq"):
         for _ in range(5):
-            send_notices(client, jobbook)
+            send_notices(queue.client, queue.jobbook)
     assert len(receiver.got) == taken_at_last
     ours = [record.getMessage() for record in caplog.records if record.name == notices.__name__]
     assert ours == [f"attempt {n} to send the notice of job {job} failed: json" for n in range(1, attempts + 1)]
 
 
-def test_a_job_that_was_retried_or_removed_meanwhile_has_not_ended(
-    jobbook: JobBook, client: redis.Redis, receiver: Receiver
-) -> None:
-    retried, removed = (jobbook.create(SPEC, notify=[receiver.url])[0] for _ in range(2))
+def test_a_job_that_was_retried_or_removed_meanwhile_has_not_ended(queue: OwnQueue, receiver: Receiver) -> None:
+    retried, removed = (queue.job(notify=[receiver.url]) for _ in range(2))
     for job in (retried, removed):
-        jobbook.cancel(job)
-    jobbook.retry(retried)
-    jobbook.forget([removed])
-    send_notices(client, jobbook)
-    assert (receiver.got, client.llen(KEY)) == ([], 0)
+        queue.jobbook.cancel(job)
+    queue.jobbook.retry(retried)
+    queue.jobbook.forget([removed])
+    send_notices(queue.client, queue.jobbook)
+    assert (receiver.got, queue.client.llen(KEY)) == ([], 0)
 
 
 def test_a_worker_without_apprise_leaves_the_notices_to_others(
-    jobbook: JobBook, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    queue: OwnQueue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(notices, "find_spec", lambda name: None)
-    jobbook.cancel(jobbook.create(SPEC, notify=["json://localhost"])[0])
+    queue.jobbook.cancel(queue.job(notify=["json://localhost"]))
     with caplog.at_level(logging.WARNING, "jdq"):
-        send_notices(client, jobbook)
-    assert client.llen(KEY) == 1
+        send_notices(queue.client, queue.jobbook)
+    assert queue.client.llen(KEY) == 1
     assert "try: pip install 'jdq[notify]'" in caplog.text

@@ -1,27 +1,22 @@
 """Jobs and workers of another version of jdq: they are listed as such, and hide no other."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 
 import msgspec
 import pytest
-import redis
 
 from jdq.worker.queue.contract import PROTOCOL, ContractError, JobState, Spec, Ticket, UnknownSpec
-from jdq.worker.queue.jobbook import JobBook
-from tests.queue.conftest import SPEC
-from tests.queue.ledgers import LedgerOf, taken
+from tests.queue.ledgers import SPEC, OwnQueue, taken
 
 NEWER = '{"spec": "jdq.train-head.v9", "dataset": "d", "version": "v", "wonder": 1}'
 
 
-def test_a_job_with_a_newer_specification_is_listed_with_its_dataset(jobbook: JobBook, client: redis.Redis) -> None:
-    job, _ = jobbook.create(SPEC)
-    other, _ = jobbook.create(SPEC)
-    client.hset(f"jdq:job:{job}", "spec", NEWER)
-    found = {each.id: each for each in jobbook.jobs()}
+def test_a_job_with_a_newer_specification_is_listed_with_its_dataset(queue: OwnQueue) -> None:
+    job = queue.job()
+    other = queue.job()
+    queue.client.hset(f"jdq:job:{job}", "spec", NEWER)
+    found = {each.id: each for each in queue.jobbook.jobs()}
     spec = found[job].spec
     assert isinstance(spec, UnknownSpec)
     assert (spec.dataset, spec.version, found[job].state) == ("d", "v", JobState.QUEUED)
@@ -29,12 +24,10 @@ def test_a_job_with_a_newer_specification_is_listed_with_its_dataset(jobbook: Jo
     assert found[other].spec == SPEC
 
 
-def test_a_worker_leases_a_job_of_a_newer_version_to_fail_it(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
-) -> None:
-    job, _ = jobbook.create(SPEC)
-    client.hset(f"jdq:job:{job}", "spec", NEWER)
-    lease = taken(ledger_of("a"), job)
+def test_a_worker_leases_a_job_of_a_newer_version_to_fail_it(queue: OwnQueue) -> None:
+    job = queue.job()
+    queue.client.hset(f"jdq:job:{job}", "spec", NEWER)
+    lease = taken(queue.ledger("a"), job)
     with pytest.raises(ContractError, match="made by a newer jdq"):
         _ = lease.spec
 
@@ -51,15 +44,15 @@ def test_a_worker_leases_a_job_of_a_newer_version_to_fail_it(
     ],
 )
 def test_a_job_with_entries_of_another_form_is_unreadable_and_hides_no_other(
-    jobbook: JobBook, client: redis.Redis, field: str, value: str | None
+    queue: OwnQueue, field: str, value: str | None
 ) -> None:
-    job, _ = jobbook.create(SPEC)
-    other, _ = jobbook.create(SPEC)
+    job = queue.job()
+    other = queue.job()
     if value is None:
-        client.hdel(f"jdq:job:{job}", field)
+        queue.client.hdel(f"jdq:job:{job}", field)
     else:
-        client.hset(f"jdq:job:{job}", field, value)
-    found = {each.id: each for each in jobbook.jobs()}
+        queue.client.hset(f"jdq:job:{job}", field, value)
+    found = {each.id: each for each in queue.jobbook.jobs()}
     assert (found[job].state, found[other].state) == (JobState.UNREADABLE, JobState.QUEUED)
     assert found[job].kind == "train-head"
     error = found[job].error
@@ -68,32 +61,28 @@ def test_a_job_with_entries_of_another_form_is_unreadable_and_hides_no_other(
 
 
 @pytest.mark.parametrize("part", ["holders", "live", "log", "after", "delayed"])
-def test_a_part_of_a_wrong_type_or_that_is_no_json_makes_one_job_unreadable(
-    jobbook: JobBook, client: redis.Redis, part: str
-) -> None:
-    job, _ = jobbook.create(SPEC)
-    jobbook.create(SPEC)
-    client.set(f"jdq:job:{job}:{part}", "text")
-    assert sorted(each.state for each in jobbook.jobs()) == ["queued", "unreadable"]
+def test_a_part_of_a_wrong_type_or_that_is_no_json_makes_one_job_unreadable(queue: OwnQueue, part: str) -> None:
+    job = queue.job()
+    queue.jobbook.create(SPEC)
+    queue.client.set(f"jdq:job:{job}:{part}", "text")
+    assert sorted(each.state for each in queue.jobbook.jobs()) == ["queued", "unreadable"]
 
 
-def test_a_hash_of_a_wrong_type_makes_one_job_unreadable(jobbook: JobBook, client: redis.Redis) -> None:
-    job, _ = jobbook.create(SPEC)
-    jobbook.create(SPEC)
-    client.delete(f"jdq:job:{job}")
-    client.set(f"jdq:job:{job}", "text")
-    assert sorted(each.state for each in jobbook.jobs()) == ["queued", "unreadable"]
+def test_a_hash_of_a_wrong_type_makes_one_job_unreadable(queue: OwnQueue) -> None:
+    job = queue.job()
+    queue.jobbook.create(SPEC)
+    queue.client.delete(f"jdq:job:{job}")
+    queue.client.set(f"jdq:job:{job}", "text")
+    assert sorted(each.state for each in queue.jobbook.jobs()) == ["queued", "unreadable"]
 
 
-def test_a_worker_of_another_version_is_listed_with_what_it_says(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
-) -> None:
-    ledger_of("new").heartbeat({"queue": "cpu", "host": "h", "version": "9.0", "protocol": 9, "wonder": [1]})
-    ledger_of("old").heartbeat({"queue": "cpu", "host": "h", "pid": 3, "device": "cpu", "started": 0})
-    ledger_of("strange").heartbeat({"queue": 7})
-    client.hset("jdq:workers", "no json", b"\xff\xfe")
-    client.zadd("jdq:workers:seen", {"no json": 10**15})
-    found = {worker.name: (worker.version, worker.protocol, worker.state) for worker in jobbook.workers()}
+def test_a_worker_of_another_version_is_listed_with_what_it_says(queue: OwnQueue) -> None:
+    queue.ledger("new").heartbeat({"queue": "cpu", "host": "h", "version": "9.0", "protocol": 9, "wonder": [1]})
+    queue.ledger("old").heartbeat({"queue": "cpu", "host": "h", "pid": 3, "device": "cpu", "started": 0})
+    queue.ledger("strange").heartbeat({"queue": 7})
+    queue.client.hset("jdq:workers", "no json", b"\xff\xfe")
+    queue.client.zadd("jdq:workers:seen", {"no json": 10**15})
+    found = {worker.name: (worker.version, worker.protocol, worker.state) for worker in queue.jobbook.workers()}
     assert found == {
         "new": ("9.0", 9, "idle"),
         "old": ("-", 0, "idle"),

@@ -1,7 +1,5 @@
 """An urgent job takes the device of a fine-tune of low priority, which is asked to save a checkpoint and stop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -12,8 +10,8 @@ from jdq.worker.queue.contract import FineTune, Spec
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Lease, Ledger
 from jdq.worker.queue.scripts import Quotas, Verdict
-from tests.queue.conftest import SPEC, Clock
-from tests.queue.ledgers import DESCRIPTION, taken
+from tests.queue.conftest import Clock
+from tests.queue.ledgers import DESCRIPTION, SPEC, OwnQueue, taken
 
 FINE_TUNE = FineTune(dataset="d", version="v", options=FineTuneOptions(encoder="e"))
 Worker = Callable[..., Ledger]
@@ -46,64 +44,62 @@ def urgent(jobbook: JobBook, owner: str = "bob", after: tuple[str, ...] = ()) ->
 
 
 def test_a_low_fine_tune_makes_room_and_is_resumed_when_the_urgent_job_has_ended(
-    jobbook: JobBook, worker: Worker
+    queue: OwnQueue, worker: Worker
 ) -> None:
     ledger = worker("w")
-    lease = fine_tune(jobbook, ledger)
+    lease = fine_tune(queue.jobbook, ledger)
     assert verdict(ledger, lease) == "ok"
-    job = urgent(jobbook)
+    job = urgent(queue.jobbook)
     assert verdict(ledger, lease) == "preempt"
     [order] = ledger.release(lease, "it made room for an urgent job")
     assert order.job == lease.job
     assert taken(ledger, lease.job).job == job
-    jobbook.cancel(job)
+    queue.jobbook.cancel(job)
     again = taken(ledger, lease.job)
     assert (again.job, again.attempt) == (lease.job, 1)
     assert verdict(ledger, again) == "ok"
 
 
 @pytest.mark.parametrize("priority", ["normal", "high"])
-def test_no_other_priority_makes_room(jobbook: JobBook, worker: Worker, priority: str) -> None:
+def test_no_other_priority_makes_room(queue: OwnQueue, worker: Worker, priority: str) -> None:
     ledger = worker("w")
-    lease = fine_tune(jobbook, ledger, priority)
-    urgent(jobbook)
+    lease = fine_tune(queue.jobbook, ledger, priority)
+    urgent(queue.jobbook)
     assert verdict(ledger, lease) == "ok"
 
 
-def test_no_other_kind_makes_room_because_its_chunks_are_short(
-    jobbook: JobBook, client: redis.Redis, clock: Clock
-) -> None:
-    ledger = Ledger(client, worker="w", queue="cpu", lease_s=60, reclaim_s=0)
+def test_no_other_kind_makes_room_because_its_chunks_are_short(queue: OwnQueue, clock: Clock) -> None:
+    ledger = Ledger(queue.client, worker="w", queue="cpu", lease_s=60, reclaim_s=0)
     ledger.heartbeat(DESCRIPTION)
-    lease = fine_tune(jobbook, ledger, spec=SPEC)
-    jobbook.create(SPEC, priority="high")
+    lease = fine_tune(queue.jobbook, ledger, spec=SPEC)
+    queue.jobbook.create(SPEC, priority="high")
     assert verdict(ledger, lease) == "ok"
 
 
-def test_none_makes_room_for_a_job_that_is_not_urgent_or_not_ready(jobbook: JobBook, worker: Worker) -> None:
+def test_none_makes_room_for_a_job_that_is_not_urgent_or_not_ready(queue: OwnQueue, worker: Worker) -> None:
     ledger = worker("w")
-    lease = fine_tune(jobbook, ledger)
-    other = jobbook.create(FINE_TUNE, owner="bob")[0]
-    urgent(jobbook, after=(other,))
+    lease = fine_tune(queue.jobbook, ledger)
+    other = queue.jobbook.create(FINE_TUNE, owner="bob")[0]
+    urgent(queue.jobbook, after=(other,))
     assert verdict(ledger, lease) == "ok"
 
 
-def test_none_makes_room_beside_an_idle_worker(jobbook: JobBook, worker: Worker) -> None:
+def test_none_makes_room_beside_an_idle_worker(queue: OwnQueue, worker: Worker) -> None:
     ledger, other = worker("w"), worker("other")
-    lease = fine_tune(jobbook, ledger)
-    urgent(jobbook)
+    lease = fine_tune(queue.jobbook, ledger)
+    urgent(queue.jobbook)
     assert verdict(ledger, lease) == "ok"
-    fine_tune(jobbook, other, "normal")  # takes the urgent one
-    urgent(jobbook)
+    fine_tune(queue.jobbook, other, "normal")  # takes the urgent one
+    urgent(queue.jobbook)
     assert verdict(ledger, lease) == "preempt"
 
 
 def test_one_makes_room_for_one_chunk_and_another_if_it_takes_too_long(
-    jobbook: JobBook, worker: Worker, clock: Clock
+    queue: OwnQueue, worker: Worker, clock: Clock
 ) -> None:
     ledgers = [worker("a"), worker("b")]
-    leases = [fine_tune(jobbook, ledger) for ledger in ledgers]
-    urgent(jobbook)
+    leases = [fine_tune(queue.jobbook, ledger) for ledger in ledgers]
+    urgent(queue.jobbook)
     assert [verdict(*each) for each in zip(ledgers, leases, strict=True)] == ["preempt", "ok"]
     clock.pass_s(59)
     for ledger in ledgers:
@@ -113,29 +109,29 @@ def test_one_makes_room_for_one_chunk_and_another_if_it_takes_too_long(
     assert verdict(ledgers[1], leases[1]) == "preempt"
 
 
-def test_the_next_urgent_job_asks_again(jobbook: JobBook, worker: Worker) -> None:
+def test_the_next_urgent_job_asks_again(queue: OwnQueue, worker: Worker) -> None:
     ledgers = [worker("a"), worker("b")]
-    leases = [fine_tune(jobbook, ledger) for ledger in ledgers]
+    leases = [fine_tune(queue.jobbook, ledger) for ledger in ledgers]
     for ledger, lease in zip(ledgers, leases, strict=True):
-        job = urgent(jobbook)
+        job = urgent(queue.jobbook)
         assert verdict(ledger, lease) == "preempt"
         ledger.release(lease, "room")
         assert taken(ledger, lease.job).job == job
 
 
-def test_none_makes_room_for_an_owner_who_has_reached_a_quota(jobbook: JobBook, worker: Worker) -> None:
+def test_none_makes_room_for_an_owner_who_has_reached_a_quota(queue: OwnQueue, worker: Worker) -> None:
     ledger, other = worker("w", 1), worker("other", 1)
-    lease = fine_tune(jobbook, ledger)
-    taken(other, jobbook.create(FINE_TUNE, owner="bob")[0])
-    urgent(jobbook, owner="bob")
+    lease = fine_tune(queue.jobbook, ledger)
+    taken(other, queue.jobbook.create(FINE_TUNE, owner="bob")[0])
+    urgent(queue.jobbook, owner="bob")
     assert verdict(ledger, lease) == "ok"
-    urgent(jobbook, owner="carol")
+    urgent(queue.jobbook, owner="carol")
     assert verdict(ledger, lease) == "preempt"
 
 
-def test_a_worker_that_stops_says_so_also_beside_an_urgent_job(jobbook: JobBook, worker: Worker) -> None:
+def test_a_worker_that_stops_says_so_also_beside_an_urgent_job(queue: OwnQueue, worker: Worker) -> None:
     ledger = worker("w")
-    lease = fine_tune(jobbook, ledger)
-    urgent(jobbook)
+    lease = fine_tune(queue.jobbook, ledger)
+    urgent(queue.jobbook)
     ledger.drain()
     assert verdict(ledger, lease) == "drain"

@@ -1,21 +1,18 @@
 """Which workers are quarantined for their chunks' failures, and which work again."""
 
-from __future__ import annotations
-
 import os
 
 from jdq.worker.queue.contract import JobState
-from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Outcome
-from tests.queue.conftest import SPEC, Clock
-from tests.queue.ledgers import DESCRIPTION, LedgerOf, alive, fault, planned, taken
+from tests.queue.conftest import Clock
+from tests.queue.ledgers import DESCRIPTION, OwnQueue, alive, fault, taken
 
 
 def test_a_worker_that_fails_three_chunks_in_a_row_is_quarantined_and_gets_nothing(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+    queue: OwnQueue, clock: Clock
 ) -> None:
-    bad, good = ledger_of("bad"), ledger_of("good")
-    job = planned(jobbook, good, 5)
+    bad, good = queue.ledger("bad"), queue.ledger("good")
+    job = queue.planned(good, 5)
     alive(bad, good)
     for _ in range(3):
         fault(bad, taken(bad, job))
@@ -23,21 +20,20 @@ def test_a_worker_that_fails_three_chunks_in_a_row_is_quarantined_and_gets_nothi
     assert bad.mark_idle(job) == []
     assert bad.heartbeat(DESCRIPTION) == "RuntimeError: no CUDA"
     assert good.heartbeat(DESCRIPTION) == ""
-    worker = jobbook.workers()[0]
+    worker = queue.jobbook.workers()[0]
     assert (worker.name, worker.state, worker.reason) == ("bad", "sick", "RuntimeError: no CUDA")
     good.mark_idle(job)
     clock.pass_s(2)
     assert [order.count for order in good.reclaim_expired()[1]] == [1]
     for _ in range(5):
         good.commit(taken(good, job), Outcome())
-    assert jobbook.job(job).state is JobState.SUCCEEDED
+    assert queue.jobbook.job(job).state is JobState.SUCCEEDED
 
 
 def test_a_success_between_faults_and_a_chunk_that_fails_everywhere_quarantine_nobody(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
+    queue: OwnQueue, clock: Clock
 ) -> None:
-    ledger = ledger_of("a")
-    job = planned(jobbook, ledger, 5)
+    ledger, job = queue.worked_on("a", 5)
     for _ in range(2):
         fault(ledger, taken(ledger, job))
     ledger.commit(taken(ledger, job), Outcome())
@@ -48,9 +44,8 @@ def test_a_success_between_faults_and_a_chunk_that_fails_everywhere_quarantine_n
     assert ledger.heartbeat(DESCRIPTION) == ""
 
 
-def test_a_quarantined_worker_that_recovers_works_again(jobbook: JobBook, ledger_of: LedgerOf) -> None:
-    ledger = ledger_of("a")
-    job = planned(jobbook, ledger, 5)
+def test_a_quarantined_worker_that_recovers_works_again(queue: OwnQueue) -> None:
+    ledger, job = queue.worked_on("a", 5)
     ledger.quarantine("the canary differs")
     assert ledger.heartbeat(DESCRIPTION) == "the canary differs"
     assert ledger.next(job) is None
@@ -59,11 +54,9 @@ def test_a_quarantined_worker_that_recovers_works_again(jobbook: JobBook, ledger
     assert taken(ledger, job).chunk == 1
 
 
-def test_a_worker_whose_processes_die_at_three_chunks_in_a_row_is_quarantined(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock
-) -> None:
-    bad = ledger_of("bad")
-    jobs = [jobbook.create(SPEC)[0] for _ in range(3)]
+def test_a_worker_whose_processes_die_at_three_chunks_in_a_row_is_quarantined(queue: OwnQueue, clock: Clock) -> None:
+    bad = queue.ledger("bad")
+    jobs = [queue.job() for _ in range(3)]
     for job in jobs:
         assert bad.heartbeat(DESCRIPTION) == ""
         taken(bad, job)
@@ -73,9 +66,8 @@ def test_a_worker_whose_processes_die_at_three_chunks_in_a_row_is_quarantined(
     assert bad.heartbeat(DESCRIPTION) == "killed by SIGSEGV"
 
 
-def test_a_chunk_that_kills_again_and_again_quarantines_nobody(jobbook: JobBook, ledger_of: LedgerOf) -> None:
-    ledger = ledger_of("a")
-    job = planned(jobbook, ledger, 1)
+def test_a_chunk_that_kills_again_and_again_quarantines_nobody(queue: OwnQueue) -> None:
+    ledger, job = queue.worked_on("a", 1)
     for _ in range(6):
         lease = taken(ledger, job)
         ledger.renew([(lease, {"texts_alone": 8})])

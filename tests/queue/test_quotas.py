@@ -1,7 +1,5 @@
 """Quotas: how many workers of a queue an owner has at the same time, and how many of them for fine-tunes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +11,8 @@ from jdq.worker.queue.contract import FineTune, Queue, Spec
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
 from jdq.worker.queue.scripts import Quotas
-from tests.queue.conftest import CLOCK, SPEC, Clock
-from tests.queue.ledgers import taken
+from tests.queue.conftest import CLOCK, Clock
+from tests.queue.ledgers import SPEC, OwnQueue, taken
 
 FINE_TUNE = FineTune(dataset="d", version="v", options=FineTuneOptions(encoder="e"))
 WorkerOf = Callable[..., Ledger]
@@ -36,39 +34,39 @@ TWO = Quotas(devices={"alice": 2, "*": 1})
 
 
 def test_an_owner_has_no_more_devices_than_the_quota_and_those_without_one_that_of_all_others(
-    jobbook: JobBook, worker_of: WorkerOf
+    queue: OwnQueue, worker_of: WorkerOf
 ) -> None:
     for owner, most in (("alice", 2), ("bob", 1), ("carl", 1)):
-        jobs = [jobbook.create(SPEC, owner=owner)[0] for _ in range(3)]
+        jobs = [queue.job(owner=owner) for _ in range(3)]
         leased = [worker_of(f"{owner}{number}", TWO).next(job) for number, job in enumerate(jobs)]
         assert [lease is not None for lease in leased] == [True] * most + [False] * (3 - most)
 
 
-def test_a_job_that_is_held_back_says_why_until_it_is_leased(jobbook: JobBook, worker_of: WorkerOf) -> None:
-    first, second = (jobbook.create(SPEC, owner="bob")[0] for _ in range(2))
+def test_a_job_that_is_held_back_says_why_until_it_is_leased(queue: OwnQueue, worker_of: WorkerOf) -> None:
+    first, second = (queue.job(owner="bob") for _ in range(2))
     a, b = worker_of("a", TWO), worker_of("b", TWO)
     lease = taken(a, first)
     assert b.next(second) is None
-    assert state_text(jobbook.job(second)) == "queued (bob has 1 of 1 devices)"
+    assert state_text(queue.jobbook.job(second)) == "queued (bob has 1 of 1 devices)"
     a.commit(lease, Outcome())
     taken(a, second)
-    assert (jobbook.job(second).held_back, state_text(jobbook.job(second))) == (None, "running")
+    assert (queue.jobbook.job(second).held_back, state_text(queue.jobbook.job(second))) == (None, "running")
 
 
-def test_a_retried_job_is_not_held_back_before_a_worker_has_asked(jobbook: JobBook, worker_of: WorkerOf) -> None:
-    first, second = (jobbook.create(SPEC, owner="bob")[0] for _ in range(2))
+def test_a_retried_job_is_not_held_back_before_a_worker_has_asked(queue: OwnQueue, worker_of: WorkerOf) -> None:
+    first, second = (queue.job(owner="bob") for _ in range(2))
     taken(worker_of("a", TWO), first)
     worker_of("b", TWO).next(second)
-    jobbook.cancel(second)
-    assert state_text(jobbook.job(second)) == "cancelled"
-    jobbook.retry(second)
-    assert state_text(jobbook.job(second)) == "queued"
+    queue.jobbook.cancel(second)
+    assert state_text(queue.jobbook.job(second)) == "cancelled"
+    queue.jobbook.retry(second)
+    assert state_text(queue.jobbook.job(second)) == "queued"
 
 
 def test_the_worker_that_makes_room_orders_a_ticket_for_a_job_that_was_held_back(
-    jobbook: JobBook, worker_of: WorkerOf
+    queue: OwnQueue, worker_of: WorkerOf
 ) -> None:
-    first, second, third = (jobbook.create(SPEC, owner="bob")[0] for _ in range(3))
+    first, second, third = (queue.job(owner="bob") for _ in range(3))
     a, b = worker_of("a", TWO), worker_of("b", TWO)
     lease = taken(a, first)
     assert b.next(third) is None
@@ -80,11 +78,11 @@ def test_the_worker_that_makes_room_orders_a_ticket_for_a_job_that_was_held_back
 
 
 def test_a_worker_that_is_gone_or_of_another_queue_does_not_count(
-    jobbook: JobBook, worker_of: WorkerOf, clock: Clock
+    queue: OwnQueue, worker_of: WorkerOf, clock: Clock
 ) -> None:
-    tuning, _ = jobbook.create(FINE_TUNE, owner="bob")
+    tuning, _ = queue.jobbook.create(FINE_TUNE, owner="bob")
     taken(worker_of("gpu", TWO, "gpu"), tuning)
-    first, second = (jobbook.create(SPEC, owner="bob")[0] for _ in range(2))
+    first, second = (queue.job(owner="bob") for _ in range(2))
     taken(worker_of("a", TWO), first)
     clock.pass_s(14)
     assert worker_of("b", TWO).next(second) is None
@@ -92,28 +90,28 @@ def test_a_worker_that_is_gone_or_of_another_queue_does_not_count(
     taken(worker_of("b", TWO), second)
 
 
-def test_an_owner_s_fine_tunes_have_a_quota_of_their_own(jobbook: JobBook, worker_of: WorkerOf) -> None:
+def test_an_owner_s_fine_tunes_have_a_quota_of_their_own(queue: OwnQueue, worker_of: WorkerOf) -> None:
     one = Quotas(fine_tunes={"*": 1})
-    first, second = (jobbook.create(FINE_TUNE, owner="bob")[0] for _ in range(2))
-    other, _ = jobbook.create(FINE_TUNE, owner="alice")
+    first, second = (queue.jobbook.create(FINE_TUNE, owner="bob")[0] for _ in range(2))
+    other, _ = queue.jobbook.create(FINE_TUNE, owner="alice")
     taken(worker_of("a", one, "gpu"), first)
     assert taken(worker_of("b", one, "gpu"), second).job == other  # she has had less
     assert worker_of("c", one, "gpu").next(second) is None
-    assert state_text(jobbook.job(second)) == "queued (bob has 1 of 1 fine-tunes)"
+    assert state_text(queue.jobbook.job(second)) == "queued (bob has 1 of 1 fine-tunes)"
 
 
-def test_fine_tunes_do_not_hold_back_other_jobs(jobbook: JobBook, worker_of: WorkerOf, client: redis.Redis) -> None:
+def test_fine_tunes_do_not_hold_back_other_jobs(queue: OwnQueue, worker_of: WorkerOf) -> None:
     one = Quotas(fine_tunes={"*": 1})
-    taken(worker_of("a", one, "gpu"), jobbook.create(FINE_TUNE, owner="bob")[0])
-    job, _ = jobbook.create(SPEC, owner="bob")
-    client.hset(f"jdq:job:{job}", "queue", "gpu")
+    taken(worker_of("a", one, "gpu"), queue.jobbook.create(FINE_TUNE, owner="bob")[0])
+    job = queue.job(owner="bob")
+    queue.client.hset(f"jdq:job:{job}", "queue", "gpu")
     taken(worker_of("b", one, "gpu"), job)
 
 
-def test_an_owner_at_the_quota_holds_up_no_one_who_has_had_more(jobbook: JobBook, worker_of: WorkerOf) -> None:
+def test_an_owner_at_the_quota_holds_up_no_one_who_has_had_more(queue: OwnQueue, worker_of: WorkerOf) -> None:
     a, b, c = (worker_of(name, Quotas(devices={"bob": 1})) for name in "abc")
-    bob = [jobbook.create(SPEC, owner="bob")[0] for _ in range(2)]
-    rich = [jobbook.create(SPEC, owner="rich")[0] for _ in range(2)]
+    bob = [queue.job(owner="bob") for _ in range(2)]
+    rich = [queue.job(owner="rich") for _ in range(2)]
     assert taken(a, bob[0]).job == bob[0]
     assert taken(b, rich[0]).job == rich[0]
     assert taken(c, rich[1]).job == rich[1]

@@ -1,7 +1,5 @@
 """The Redis user that the documentation gives a person: it can do all that jdq needs, and nothing else."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from jdq.worker.queue.celery_app import celery_app
 from jdq.worker.queue.connection import checked, connect
 from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.tickets import send_tickets
-from tests.queue.conftest import SPEC
+from tests.queue.ledgers import SPEC
 from tests.redis_server import RedisServer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "redis-users.md").read_text(encoding="utf-8")

@@ -1,7 +1,5 @@
 """Servers of the user's own: what is said about them, and what is never shown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Tickets and the transport that carries them."""
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

@@ -1,17 +1,14 @@
 """What the ledger knows of a worker: each change concerns this worker and all of its entries."""
 
-from __future__ import annotations
-
 import os
 import time
 
 import pytest
 import redis
 
-from jdq.worker.queue.jobbook import JobBook
 from jdq.worker.queue.ledger import Ledger, Outcome
-from tests.queue.conftest import SPEC, Clock
-from tests.queue.ledgers import LedgerOf, planned, taken
+from tests.queue.conftest import Clock
+from tests.queue.ledgers import LedgerOf, OwnQueue, taken
 
 HASHES = ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens")
 
@@ -65,14 +62,11 @@ def test_a_worker_that_deregisters_leaves_nothing_behind(both: tuple[Ledger, Led
     assert entries(client, "b") == ALL
 
 
-def test_a_worker_that_is_quarantined_is_listed_with_the_reason_and_takes_nothing(
-    jobbook: JobBook, ledger_of: LedgerOf
-) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_a_worker_that_is_quarantined_is_listed_with_the_reason_and_takes_nothing(queue: OwnQueue) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     ledger.quarantine("its numbers are wrong")
     assert ledger.heartbeat({"queue": "cpu"}) == "its numbers are wrong"
-    [worker] = jobbook.workers()
+    [worker] = queue.jobbook.workers()
     assert (worker.state, worker.reason) == ("sick", "its numbers are wrong")
     assert ledger.next(job) is None
     assert ledger.mark_idle(job) == []
@@ -80,38 +74,34 @@ def test_a_worker_that_is_quarantined_is_listed_with_the_reason_and_takes_nothin
     assert taken(ledger, job).job == job
 
 
-def test_the_time_of_a_quarantine_is_in_milliseconds(ledger_of: LedgerOf, client: redis.Redis) -> None:
-    ledger_of("a").quarantine("r")
-    text = client.hget("jdq:workers:sick", "a") or ""
+def test_the_time_of_a_quarantine_is_in_milliseconds(queue: OwnQueue) -> None:
+    queue.ledger("a").quarantine("r")
+    text = queue.client.hget("jdq:workers:sick", "a") or ""
     assert abs(int(str(text).partition('"since":')[2].partition(",")[0]) - 1000 * time.time()) < 60_000
 
 
-def test_a_worker_is_told_to_stop_at_its_next_renewal(jobbook: JobBook, ledger_of: LedgerOf) -> None:
-    ledger, other = ledger_of("a"), ledger_of("b")
+def test_a_worker_is_told_to_stop_at_its_next_renewal(queue: OwnQueue) -> None:
+    ledger, other = queue.ledger("a"), queue.ledger("b")
     leases = []
     for worker in (ledger, other):
-        job, _ = jobbook.create(SPEC)
+        job = queue.job()
         leases.append(taken(worker, job))
     ledger.drain()
     assert ledger.renew([(leases[0], None)]) == ["drain"]
     assert other.renew([(leases[1], None)]) == ["ok"]
 
 
-def test_a_worker_that_is_not_ready_counts_for_no_queue(
-    jobbook: JobBook, ledger_of: LedgerOf, client: redis.Redis
-) -> None:
-    ledger = ledger_of("a")
+def test_a_worker_that_is_not_ready_counts_for_no_queue(queue: OwnQueue) -> None:
+    ledger = queue.ledger("a")
     ledger.heartbeat({"queue": "cpu"}, ready=False)
-    assert client.hget("jdq:workers:queue", "a") == ""
+    assert queue.client.hget("jdq:workers:queue", "a") == ""
     ledger.heartbeat({"queue": "cpu"})
-    assert client.hget("jdq:workers:queue", "a") == "cpu"
+    assert queue.client.hget("jdq:workers:queue", "a") == "cpu"
 
 
-def test_a_process_that_works_on_a_chunk_that_its_worker_lost_is_stray(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
-) -> None:
-    ledger, other = ledger_of("a"), ledger_of("b")
-    job, _ = jobbook.create(SPEC)
+def test_a_process_that_works_on_a_chunk_that_its_worker_lost_is_stray(queue: OwnQueue, clock: Clock) -> None:
+    ledger, other = queue.ledger("a"), queue.ledger("b")
+    job = queue.job()
     assert not ledger.is_busy()
     assert not ledger.has_stray_process()
     lease = taken(ledger, job)
@@ -124,41 +114,37 @@ def test_a_process_that_works_on_a_chunk_that_its_worker_lost_is_stray(
     assert not other.has_stray_process()
 
 
-def test_the_delay_after_a_fault_doubles_up_to_a_minute(
-    jobbook: JobBook, ledger_of: LedgerOf, clock: Clock, client: redis.Redis
-) -> None:
-    ledger = ledger_of("a")
+def test_the_delay_after_a_fault_doubles_up_to_a_minute(queue: OwnQueue, clock: Clock) -> None:
+    ledger = queue.ledger("a")
     delays = []
     for attempts in (0, 1, 5, 6, 9):
-        job, _ = jobbook.create(SPEC)
+        job = queue.job()
         if attempts:
             trouble = f'{{"attempts":{attempts},"fault":0,"expired":{attempts},"death":0,"workers":{{}},"rows":[]}}'
-            client.hset(f"jdq:job:{job}:troubles", "0", trouble)
+            queue.client.hset(f"jdq:job:{job}:troubles", "0", trouble)
         ledger.recover()
         lease = taken(ledger, job)
         assert lease.attempt == attempts + 1
         ledger.release_after_fault(lease, "OSError")
-        delays.append(client.zscore(f"jdq:job:{job}:delayed", "0") or 0)
-    now = int(client.get("test:clock") or 0)
+        delays.append(queue.client.zscore(f"jdq:job:{job}:delayed", "0") or 0)
+    now = int(queue.client.get("test:clock") or 0)
     assert [delay - now for delay in delays] == [1000, 2000, 32_000, 60_000, 60_000]
 
 
-def test_the_end_of_another_process_of_the_worker_concerns_no_chunk(jobbook: JobBook, ledger_of: LedgerOf) -> None:
-    ledger = ledger_of("a")
-    job, _ = jobbook.create(SPEC)
+def test_the_end_of_another_process_of_the_worker_concerns_no_chunk(queue: OwnQueue) -> None:
+    ledger, job = queue.ledger("a"), queue.job()
     lease = taken(ledger, job)
     assert ledger.end_process(os.getpid() + 1, "killed by SIGKILL") == (0, [])
     assert ledger.renew([(lease, None)]) == ["ok"]
 
 
-def test_what_a_chunk_does_not_report_stays_as_it_was(jobbook: JobBook, ledger_of: LedgerOf) -> None:
-    ledger = ledger_of("a")
-    job = planned(jobbook, ledger, 2)
+def test_what_a_chunk_does_not_report_stays_as_it_was(queue: OwnQueue) -> None:
+    ledger, job = queue.worked_on("a", 2)
     first, second = taken(ledger, job), taken(ledger, job)
     ledger.renew([(first, {"texts": 5})])
     ledger.renew([(first, None)])
     ledger.renew([(first, {})])
-    assert jobbook.job(job).live == [{"texts": 5}]
+    assert queue.jobbook.job(job).live == [{"texts": 5}]
     ledger.commit(first, Outcome(result={"path": "x"}))
     ledger.commit(second, Outcome())
-    assert jobbook.job(job).result == {"path": "x"}
+    assert queue.jobbook.job(job).result == {"path": "x"}

@@ -1,7 +1,5 @@
 """The page in Chromium: nothing is cut on a phone, a tablet and a desktop, light and dark, and axe finds no fault."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Paired tests against scipy, and against bootstrap resamples measured by scikit-learn."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

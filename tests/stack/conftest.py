@@ -1,7 +1,5 @@
 """A real local stack: the command, the supervisor, the server, and Celery workers as processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

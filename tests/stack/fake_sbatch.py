@@ -4,8 +4,6 @@ Runs the script as Slurm does. When the file `near-limit` appears in the folder 
 batch shell; what still runs when the seconds of --signal are over is killed. Writes the script's exit code to `exit`.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """A worker that is stopped while Redis is away."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Wrong input is rejected immediately, with the file, the rows and the next command; nothing is left behind."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

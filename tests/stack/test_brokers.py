@@ -1,7 +1,5 @@
 """A Redis of the user's own: with a password, over TLS, and a prompt error where it does not answer."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import socket

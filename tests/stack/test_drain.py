@@ -1,7 +1,5 @@
 """`jdq workers drain`: a worker finishes its chunk, takes no other, and stays so until it is resumed."""
 
-from __future__ import annotations
-
 import os
 import signal
 from pathlib import Path

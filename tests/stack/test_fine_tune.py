@@ -1,7 +1,5 @@
 """Fine-tunes, searches and predictions by real processes: killed, stopped, and end to end from the command line."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

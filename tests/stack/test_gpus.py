@@ -1,7 +1,5 @@
 """Each gpu worker leases its own GPU; tested with a fake NVML, which lists GPUs that do not exist."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`jdq up` and `jdq down`: harmless twice, no process left, and a clear error when something does not start."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -92,11 +90,11 @@ def test_up_changes_the_number_of_workers_and_running_chunks_continue(stack: Sta
     before = pids(stack)
     job = submitted(stack, tmp_path, "table", [f"text {n} [slow]" for n in range(300)])
     until(lambda: stack.json("status", job)["workers"])
-    assert "up: 1 gpu and 3 cpu workers" in stack.run("up", "--cpu-workers", "3").stderr
+    assert "up: 1 gpu worker, 3 cpu workers" in stack.run("up", "--cpu-workers", "3").stderr
     more = pids(stack)
     assert set(more) == {"redis", "gpu-1", "cpu-1", "cpu-2", "cpu-3"}
     assert {name: more[name] for name in before} == before
-    assert "already running: 1 gpu and 3 cpu workers" in stack.run("up").stderr
+    assert "already running: 1 gpu worker, 3 cpu workers" in stack.run("up").stderr
     stack.run("watch", job)
     assert stack.json("status", job)["attempts"] == []
     stack.run("up", "--cpu-workers", "1")

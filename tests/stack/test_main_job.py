@@ -1,7 +1,5 @@
 """The main job, with real processes, a full-size tokenizer and real texts: a CSV, features, a head, a prediction."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """`jdq worker`, started by anything: here by a fake sbatch, as the documentation says."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -67,3 +65,11 @@ def test_the_command_becomes_the_celery_worker(
     assert program == command[0] == sys.executable
     assert command[command.index("-Q") :][:4] == ends
     assert ("-E" in command) == bool(events)
+
+
+def test_a_wrong_setting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execv", lambda program, command: pytest.fail("Celery starts"))
+    result = CliRunner().invoke(cli, ["worker", "gpu"], env={"JDQ_GPUS": "first"})
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("jdq: JDQ_GPUS is 'first'; it must be ")

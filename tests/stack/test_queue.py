@@ -1,7 +1,5 @@
 """The queue with real processes: cancel, retry, stop, poison, priority, logs."""
 
-from __future__ import annotations
-
 import os
 import signal
 from pathlib import Path

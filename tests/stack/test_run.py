@@ -1,7 +1,5 @@
 """`jdq run`: one command from a table to a report, by the ordinary jobs; interrupted, it continues."""
 
-from __future__ import annotations
-
 import csv
 import signal
 import subprocess

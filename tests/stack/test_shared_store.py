@@ -1,7 +1,5 @@
 """Two users of one group share a store: each can work on what the other has made."""
 
-from __future__ import annotations
-
 import os
 import stat
 import subprocess

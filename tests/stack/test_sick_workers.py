@@ -1,7 +1,5 @@
 """A worker whose device does not compute, beside a good one: it takes nothing, says why, and comes back by itself."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

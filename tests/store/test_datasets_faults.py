@@ -20,38 +20,6 @@ def content(store: Path) -> list[str]:
     return sorted(str(path.relative_to(store)) for path in store.rglob("*") if path.is_file())
 
 
-def flip(path: Path, rng: random.Random) -> None:
-    data = bytearray(path.read_bytes())
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    path.write_bytes(data)
-
-
-def test_no_flipped_bit_is_read_silently(tmp_path: Path, store: Path) -> None:
-    sound = Datasets(store).import_table(write(tmp_path, 3000))
-    expected = (sound.texts(), sound.labels().tolist(), sound.keys().tobytes(), sound.n_bytes().tolist(), sound.classes)
-    rng = random.Random(0)
-    noticed = 0
-    for name in ["table.parquet"] * 60 + ["keys.npy", "n_bytes.npy", "dataset.json"] * 20:
-        path = sound.path / name
-        whole = path.read_bytes()
-        flip(path, rng)
-        try:
-            found = DatasetVersion(sound.path)
-            read = (
-                found.texts(),
-                found.labels().tolist(),
-                found.keys().tobytes(),
-                found.n_bytes().tolist(),
-                found.classes,
-            )
-        except (DamagedDataset, StoreFormatError):
-            noticed += 1
-        else:
-            assert read == expected, name
-        path.write_bytes(whole)
-    assert noticed > 100
-
-
 def test_no_changed_byte_of_the_record_is_read_silently(tmp_path: Path, store: Path) -> None:
     sound = Datasets(store).import_table(write(tmp_path, 30))
     path = sound.path / "dataset.json"
@@ -94,7 +62,7 @@ def test_only_the_row_groups_that_are_needed_are_read(
     assert again.texts([2048, 9999]) == [texts[2048], texts[9999]]
     with pytest.raises(DamagedDataset, match=r"table\.parquet"):
         again.texts(slice(0, 1))
-    assert again.verify() == ["table.parquet has changed since it was written"]
+    assert again.verify() == ["table.parquet: it has changed since it was written"]
 
 
 def test_a_version_of_a_newer_format_is_refused(tmp_path: Path, store: Path) -> None:

@@ -30,7 +30,7 @@ def test_keys_that_share_a_half_are_distinguished() -> None:
     keys[:, 7] = [1, 1, 1, 2, 2, 3]
     keys[:, 15] = [5, 6, 7, 5, 6, 5]
     part = segment.build({"a": keys[::-1].copy()})
-    np.testing.assert_array_equal(part.rows(segment.find(part, keys)), [5, 4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(part.places(segment.find(part, keys))[1], [5, 4, 3, 2, 1, 0])
     other = keys.copy()
     other[:, 15] = 9
     assert (segment.find(part, other) == -1).all()
@@ -40,17 +40,17 @@ def test_keys_sort_as_their_bytes_do() -> None:
     keys = text_keys(sentences(200))
     part = segment.build({"a": keys})
     order = sorted(range(200), key=lambda row: bytes(keys[row]))
-    np.testing.assert_array_equal(part.rows(np.arange(200)), order)
+    np.testing.assert_array_equal(part.places(np.arange(200))[1], order)
 
 
 def test_an_entry_of_a_removed_shard_does_not_hide_one_of_an_existing_shard() -> None:
     keys = text_keys(sentences(10))
     part = segment.build({"a": keys, "b": keys, "c": keys[:5].copy()})
-    high, low = part.columns.high[::3], part.columns.low[::3]
+    high, low = part.entries[0, ::3], part.entries[1, ::3]
     for living in range(2):
         mask = np.arange(3) == living
         entries = part.find(np.sort(high), low[np.argsort(high)], mask)
-        assert (part.shard_numbers(entries) == living).all()
+        assert (part.places(entries)[0] == living).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -66,8 +66,8 @@ def test_merged_segments_say_what_their_shards_hold(shards: list[list[int]], dat
     expected = {row for name in living for row in shards[int(name)]}
     assert set(np.flatnonzero(entries >= 0).tolist()) == expected
     for row in expected:
-        shard = merged.shards[int(merged.shard_numbers(entries[[row]])[0])]
-        assert shards[int(shard)][int(merged.rows(entries[[row]])[0])] == row
+        [[number], [place]] = merged.places(entries[[row]])
+        assert shards[int(merged.shards[number])][place] == row
 
 
 def test_a_merge_by_ranges_of_keys_is_a_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_merge_by_ranges_of_keys_is_a_merge(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(segment, "RANGE_ENTRIES", 7)
     for merged in (segment.merge(parts, living), segment.write(tmp_path, parts, living)):
         assert merged is not None
-        np.testing.assert_array_equal(np.stack(merged.columns), np.stack(whole.columns))
+        np.testing.assert_array_equal(merged.entries, whole.entries)
         assert merged.shards == whole.shards
         assert merged.sizes().tolist() == [50, 50, 50, 1]
 
@@ -121,7 +121,7 @@ def test_a_segments_file_is_read_back_and_each_of_its_bytes_is_checked(tmp_path:
     (path,) = segment.paths(tmp_path)
     read = segment.read(path)
     assert read is not None
-    np.testing.assert_array_equal(np.stack(read.columns), np.stack(part.columns))
+    np.testing.assert_array_equal(read.entries, part.entries)
     sound = path.read_bytes()
     for position in range(len(sound)):
         path.write_bytes(sound[:position] + bytes([sound[position] ^ 4]) + sound[position + 1 :])
@@ -138,9 +138,9 @@ def test_what_is_no_segment_is_none(tmp_path: Path, content: bytes) -> None:
 
 def test_many_small_puts_leave_few_segments(tmp_path: Path) -> None:
     space = open_store(tmp_path).space(fake_space())
-    space.missing(text_keys(["x"]))
     for start in range(100):
         put_texts(space, sentences(1, start))
+        space.missing(text_keys(["x"]))
     files = segment.paths(space.path / "index")
     assert 0 < len(files) <= 8
     fresh = Space(space.path)
@@ -204,9 +204,10 @@ def test_segments_are_merged_until_each_is_over_twice_as_long_as_all_shorter_one
     tmp_path: Path, added: list[int], kept: list[int]
 ) -> None:
     index = Index("x", tmp_path / "shards", tmp_path / "index")
-    index.refresh()
     for number, rows in enumerate(added):
-        index.add(f"{number:032x}", text_keys(sentences(rows, 1000 * number)))
+        name = f"{number:032x}"
+        index._attach(segment.build({name: text_keys(sentences(rows, 1000 * number))}), [name])
+        index._tidy()
     assert sorted(map(len, index._parts), reverse=True) == kept
     assert index.sizes().tolist() == added
 

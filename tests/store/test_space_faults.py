@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 
 from jdq.store import Space, open_store
-from jdq.store.errors import CannotWrite, DamagedShard, MissingFeatures, StoreFormatError
+from jdq.store.errors import CannotRead, CannotWrite, DamagedShard, MissingFeatures, StoreFormatError
 from jdq.store.keys import text_keys
-from jdq.store.spaces import segment
+from jdq.store.maintenance.verify import verify
+from jdq.store.spaces import mapped_shard, segment
+from jdq.store.spaces.mapped_shard import open_shard
+from jdq.store.spaces.mmap_file import MappedFiles
+from jdq.store.spaces.validator import layout_of
 from tests.store.damage import flip
 from tests.store.fake_features import fake_features, fake_space, put_texts, sentences
 
@@ -57,6 +62,15 @@ def test_a_space_whose_shards_never_stay_is_to_be_read_again(space: Space, monke
         space.read(text_keys(TEXTS))
 
 
+def test_a_process_that_has_a_shard_open_notices_that_it_was_written_to(space: Space) -> None:
+    path = space.shard_path(put_texts(space, TEXTS))
+    space.read(text_keys(TEXTS))
+    flip(path, layout_of(path).offsets["features"] + 11)
+    with pytest.raises(MissingFeatures, match=f"shard {path.stem} is damaged: /features has digest"):
+        space.read(text_keys(TEXTS))
+    assert not verify(open_store(space.path.parents[1])).sound
+
+
 def foreign_shard(space: Space) -> Path:
     """A shard of another feature space in the place of this one's."""
     other = open_store(space.path.parents[1]).space(fake_space(weights="f" * 32))
@@ -90,3 +104,46 @@ def test_a_put_that_fails_names_the_file_and_the_reason(space: Space, monkeypatc
     with pytest.raises(CannotWrite, match="No space left on device") as caught:
         put_texts(space, TEXTS)
     assert (caught.value.path.parent, caught.value.path.suffix) == (space.shards, ".h5")
+
+
+def test_a_shard_of_another_space_or_of_other_keys_is_damage(space: Space, tmp_path: Path) -> None:
+    other = open_store(tmp_path / "store").space(fake_space(weights="f" * 32))
+    name = put_texts(other, sentences(5))
+    foreign, misnamed = space.shard_path(name), other.shard_path("a" * 32)
+    for path in (foreign, misnamed):
+        path.write_bytes(other.shard_path(name).read_bytes())
+    with pytest.raises(DamagedShard, match=f"belongs to feature space {other.digest}, not {space.digest}") as raised:
+        open_shard(foreign, space=space.digest)
+    assert raised.value.path == foreign
+    with pytest.raises(DamagedShard, match=f"its keys have the digest {name}, not its name") as raised:
+        open_shard(misnamed, space=other.digest)
+    assert raised.value.path == misnamed
+    assert open_shard(other.shard_path(name), space=other.digest).header.rows == 5
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, DamagedShard), (errno.ENOMEM, CannotRead)])
+def test_a_shard_that_cannot_be_mapped_is_named(
+    space: Space, number: int, kind: type[DamagedShard | CannotRead], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = space.shard_path(put_texts(space, sentences(5)))
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(MappedFiles, "add", refuse)
+    with pytest.raises(kind, match=os.strerror(number)) as raised:
+        open_shard(path)
+    assert str(path) in str(raised.value)
+
+
+def test_a_bad_block_of_an_array_is_named(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = space.shard_path(put_texts(space, sentences(5000)))
+    shard = open_shard(path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(mapped_shard, "read_blocks", refuse)
+    with pytest.raises(DamagedShard, match="it cannot be read: Input/output error") as raised:
+        shard.check()
+    assert raised.value.path == path

@@ -46,6 +46,28 @@ def test_every_slice_has_its_rows(space: Space, order: list[int]) -> None:
         np.testing.assert_array_equal(np.concatenate(list(rows.blocks(block))), expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "lengths", "copied"), [(15, [15, 5] * 3, False), (160, [20] * 3, False), (168, [60], True)]
+)
+def test_a_block_ends_where_its_shard_does_unless_that_is_near(
+    space: Space, size: int, lengths: list[int], copied: bool
+) -> None:
+    blocks = list(rows_of(space, TEXTS).blocks(size))
+    assert [len(block) for block in blocks] == lengths
+    assert {block.flags.writeable for block in blocks} == {copied}
+
+
+def test_rows_are_read_ahead_run_by_run_unless_the_runs_are_many(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[np.ndarray] = []
+    monkeypatch.setattr("jdq.store.spaces.rows.read_soon", asked.append)
+    monkeypatch.setattr("jdq.store.spaces.rows.LONGEST_ADVICE", 9)
+    rows_of(space, TEXTS).read_soon(15, 45)
+    assert [len(run) for run in asked] == [5, 20, 5]
+    rows_of(space, TEXTS[::2]).read_soon(10, 19)
+    rows_of(space, TEXTS[::2]).read_soon(10, 20)
+    np.testing.assert_array_equal(np.concatenate(asked), fake_features([*TEXTS[15:45], *TEXTS[20:38:2]]))
+
+
 @pytest.mark.parametrize("damaged", [0, 1, 2])
 def test_no_row_of_a_damaged_shard_is_read_in_any_way(space: Space, damaged: int) -> None:
     keys = text_keys(TEXTS)

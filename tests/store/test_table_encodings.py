@@ -25,7 +25,13 @@ def test_bytes_that_are_not_utf_8_name_byte_and_line_and_how_they_would_read(fai
 
 
 def test_one_latin_letter_suggests_the_common_encoding(failing: Failing) -> None:
-    assert failing("text,label\ncafé,1\n".encode("latin-1")).endswith("--encoding cp1252")
+    message = failing("text,label\ncafé,1\n".encode("latin-1"))
+    assert "line 2 has e9 2c 31\n  as cp1252 it reads: 'café,1'\n" in message and message.endswith("--encoding cp1252")
+
+
+def test_of_a_long_word_the_letters_near_the_bad_byte_are_shown(failing: Failing) -> None:
+    message = failing(f"text,label\n{'x' * 40}café,1\n".encode("latin-1"))
+    assert "  as cp1252 it reads: 'xxxxxxxxxcafé,1'" in message
 
 
 def test_a_wrong_encoding_that_was_given_names_the_byte(failing: Failing) -> None:

@@ -114,7 +114,7 @@ def test_verify_names_damaged_datasets_and_their_missing_files(tmp_path: Path) -
     (other.path / "dataset.json").write_text("{}")
     shutil.rmtree(third.path / "imports")
     facts = {Path(found.path).parent.name: found.fact for found in verify(store).findings}
-    assert facts["posts"] == "keys.npy has changed since it was written"
+    assert facts["posts"] == "keys.npy: it has changed since it was written"
     assert "dataset.json" in facts["other"]
     assert verify(store, quick=True).datasets == 2
 

@@ -1,7 +1,5 @@
 """The pages on a Redis and a store of the test's own, as Alice sees them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,10 +1,9 @@
 """Nobody sees a page without a token, and no other site can make a browser send, load, frame or leak anything."""
 
-from __future__ import annotations
-
 import pytest
 from starlette.testclient import TestClient
 
+from jdq.cli.web.access import LARGEST_FORM
 from jdq.cli.web.app import ACTIONS, PAGES, application
 from tests.web.conftest import HERE, OWNERS, TOKEN, Browser
 
@@ -60,8 +59,16 @@ def test_a_wrong_token_opens_nothing(stranger: Browser) -> None:
 
 
 def test_logging_out_takes_the_cookie_back(browser: Browser) -> None:
-    assert browser.post("/logout").status_code == 303
+    answer = browser.post("/logout")
+    assert answer.status_code == 303
+    for part in ("Max-Age=0", "HttpOnly", "SameSite=strict"):
+        assert part in answer.headers["set-cookie"]
     browser.get("/jobs", status=401)
+
+
+def test_a_request_without_a_form_is_answered_as_any_other(browser: Browser) -> None:
+    assert browser.client.head("/jobs").status_code == 200
+    assert browser.client.delete("/jobs", headers=HERE).status_code == 405  # it has no length
 
 
 @pytest.mark.parametrize(
@@ -89,8 +96,12 @@ def test_a_browser_that_sends_only_the_origin_can_use_the_forms(stranger: Browse
 
 
 def test_an_endless_form_is_refused(stranger: Browser) -> None:
-    assert stranger.post("/login", token="x" * 70_000).status_code == 413
-    parts = stranger.client.post("/login", content=iter([b"token=", b"x"]), headers={"sec-fetch-site": "same-origin"})
+    too_long = stranger.post("/login", token="x" * 70_000)
+    assert (too_long.status_code, too_long.text) == (413, "too long")
+    assert (
+        stranger.client.post("/login", content=b"token=" + b"x" * (LARGEST_FORM - 6), headers=HERE).status_code == 401
+    )
+    parts = stranger.client.post("/login", content=iter([b"token=", b"x"]), headers=HERE)
     assert parts.status_code == 413
 
 

@@ -1,7 +1,5 @@
 """The pages in Chromium: they fit a phone and a desktop, light and dark, axe finds no violation, and they follow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

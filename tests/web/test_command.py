@@ -1,7 +1,5 @@
 """`jdq web`: its tokens, and the server that it starts."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

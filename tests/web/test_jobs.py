@@ -1,7 +1,5 @@
 """The pages of jobs: the list, a job, its buttons, and how an open page follows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Generator
 from contextlib import closing
@@ -19,6 +17,7 @@ from jdq.worker.queue.contract import Extract, TrainHead
 from jdq.worker.queue.jobbook import JobBook
 from tests.cli.conftest import CommandLine
 from tests.jobs.conftest import Workplace
+from tests.queue.ledgers import taken
 from tests.web.conftest import HERE, OWNERS, TOKEN, Browser
 
 EXTRACT = Extract(dataset="postings", version="v1", encoder="hash:16")
@@ -41,6 +40,7 @@ def test_jobs_are_listed_newest_first_a_page_at_a_time(browser: Browser, workpla
     made = [workplace.jobbook.create(EXTRACT)[0] for _ in range(PAGE + 3)]
     first = browser.get("/jobs")
     assert len(listed(first)) == PAGE
+    assert "<title>Jobs - jdq</title>" in first
     assert "Newer" not in first
     [older] = re.findall(r'href="([^"]+)">Older', first)
     second = browser.get("/jobs" + older.replace("&amp;", "&"))
@@ -109,10 +109,17 @@ def test_the_page_of_a_job_shows_state_reasons_result_and_log(browser: Browser, 
     assert "Retry" not in page
 
 
-def test_a_running_job_shows_how_much_is_done(browser: Browser, workplace: Workplace) -> None:
-    job, _ = workplace.jobbook.create(EXTRACT)
+def test_a_running_job_shows_how_much_is_done_and_by_whom(browser: Browser, workplace: Workplace) -> None:
+    job, _ = workplace.jobbook.create(EXTRACT, owner="bob")
     workplace.client.hset(f"jdq:job:{job}", mapping={"count:texts_total": 12, "count:texts_done": 3})
+    ledger = workplace.runtime("cpu").ledger
+    ledger.renew([(taken(ledger, job), {"eta_s": 90})])
     page = browser.get(f"/jobs/{job}")
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert {"kind": "extract", "dataset": "postings v1", "owner": "bob", "encoder": "hash:16"}.items() <= facts.items()
+    assert (facts["running on"], facts["ETA"]) == ("worker-cpu", "90 s")
+    assert "submitted" in facts
+    assert "version" not in facts
     assert re.search(r'<progress value="3" max="12"', page)
     assert "3/12 texts" in browser.get("/jobs")
 
@@ -123,7 +130,9 @@ def test_a_job_can_be_cancelled_and_retried(browser: Browser, workplace: Workpla
     answer = browser.post(f"/jobs/{job}/cancel")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{job}")
     assert workplace.jobbook.job(job).state == "cancelled"
-    assert "has ended already" in browser.post(f"/jobs/{job}/cancel").text
+    refused = browser.post(f"/jobs/{job}/cancel").text
+    assert "has ended already" in refused
+    assert "Log out alice" in refused
     assert browser.post(f"/jobs/{job}/retry").status_code == 303
     assert workplace.jobbook.job(job).state == "queued"
     again = browser.post(f"/jobs/{job}/retry")
@@ -149,6 +158,7 @@ def test_usage_is_shown_by_owner_or_another_name_and_with_a_price_where_there_is
     for owner, tokens in (("alice", 1_000), ("bob", 2_000), ("bob", 3_000)):
         job, _ = workplace.jobbook.create(EXTRACT, owner=owner)
         workplace.client.hset(f"jdq:job:{job}", mapping={"count:tokens": tokens, "count:device_ms": 3_600 * tokens})
+    workplace.client.zincrby("jdq:jobs", -2 * 86_400_000, job)  # two days ago
     priced = {**workplace.environment, "JDQ_DEVICE_HOUR_PRICE": "2"}
     with TestClient(application(priced, OWNERS), follow_redirects=False) as client:
         browser = Browser(client)
@@ -156,7 +166,7 @@ def test_usage_is_shown_by_owner_or_another_name_and_with_a_price_where_there_is
         by_owner, by_kind = browser.get("/usage"), browser.get("/usage?by=kind&since=1d")
         assert rows(by_owner) == ["owner jobs device time texts tokens price", "bob 2 5 h 00 min 0 5,000 10.00",
                                   "alice 1 60 min 00 s 0 1,000 2.00"]  # fmt: skip
-        assert rows(by_kind)[1].startswith("extract 3 ")
+        assert rows(by_kind)[1].startswith("extract 2 ")
         assert "<option selected>1d" in by_kind
         assert rows(browser.get("/usage?by=<script>&since=x")) == rows(by_owner)
 

@@ -1,7 +1,5 @@
 """The first page: what runs, the workers with their GPUs, and the queues over the last hour."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

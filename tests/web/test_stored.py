@@ -1,7 +1,5 @@
 """The pages of the store, and what is started from them."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -44,16 +42,21 @@ def test_datasets_and_spaces_are_listed(browser: Browser, jdq: CommandLine) -> N
 def test_a_head_is_listed_shown_and_compared(browser: Browser, jdq: CommandLine) -> None:
     jdq.extracted()
     head = jdq.trained("--head", "logreg", "--param", "C=0.5")
-    assert f'<a href="/trained/{head}">{head}</a>' in browser.get("/trained")
+    listing = browser.get("/trained")
+    assert f'<a href="/trained/{head}">{head}</a>' in listing
+    assert "<title>Heads and models - jdq</title>" in listing
     page = browser.get(f"/trained/{head}")
-    metrics = Heads(jdq.workplace.store.root).record(head)["metrics"]
-    assert f"accuracy {metrics['accuracy']:.3f}" in " ".join(rows(page))
+    record = Heads(jdq.workplace.store.root).record(head)
+    low, high = record["intervals"]["accuracy"]
+    assert f"accuracy {record['metrics']['accuracy']:.3f} {low:.3f} to {high:.3f}" in " ".join(rows(page))
     assert re.search(r"a \d\.\d{3} \d\.\d{3} \d\.\d{3} \d+", " ".join(rows(page)))
     for fact in ("hash:16", "C=0.5", "label column", "logreg", 'href="/datasets/table"'):
         assert fact in page
     compared = browser.get("/datasets/table")
     assert any(row.startswith(f"logreg {head}") and " hash:16 " in row for row in rows(compared))
     assert any(row.startswith("tf-idf floor") for row in rows(compared))
+    assert "/trained/floor" not in compared
+    assert ">head or fine-tune<" in compared
 
 
 @pytest.fixture
@@ -84,7 +87,7 @@ def test_a_comparison_is_sorted_and_filtered_and_marks_what_is_not_comparable(
     assert '<th scope="col" aria-sort="descending"><a href="?sort=seed&amp;with=">seed' in downwards
     assert order(browser.get("/datasets/table?with=c%3D10")) == [strong]
     assert {*order(browser.get("/datasets/table?with=LOGREG&sort=-time"))} == {weak, strong}
-    assert order(browser.get("/datasets/table?sort=reused"))  # what has none is last
+    assert order(browser.get("/datasets/table?sort=vs%20best"))[-1] == other  # it has none
     assert order(browser.get("/datasets/table?sort=nothing")) == order(page)
     assert ">price<" not in page
     with TestClient(

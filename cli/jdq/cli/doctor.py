@@ -16,7 +16,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.jobs.machine import gpus
-from jdq.cli.output import json_option, print_json, say, size
+from jdq.cli.output import counted, json_option, print_json, say, size
 from jdq.worker.queue.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def local_server(embedded: bool, installed: Callable[[str], str | None]) -> Iter
 
 def devices(measured: Callable[[], Sequence[tuple[Gpu, str]]], torch: str | None) -> Iterator[Finding]:
     """What workers compute on. measured: the GPUs of this host, and how much of each is used."""
-    cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
+    available = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    cores = counted(len(available), "CPU core")
     try:
         found = measured()
     except BadRequest as error:
@@ -153,7 +154,7 @@ def _store(client: Client) -> Iterator[Finding]:
     except (StoreError, OSError) as error:
         yield Finding(about="store", level="fault", text=f"{root} cannot be used: {error}")
         return
-    text = f"{root}: {datasets} datasets, {spaces} feature spaces"
+    text = f"{root}: {counted(datasets, 'dataset')}, {counted(spaces, 'feature space')}"
     if damaged:
         todo = "jdq store verify --repair"
         yield Finding(about="store", level="fault", text=f"{text}; {damaged[0]}", todo=todo)

@@ -1,7 +1,5 @@
 """Ids on the command line: shortened to what is unique, `@last`, and completed with TAB."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

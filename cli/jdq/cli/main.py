@@ -1,7 +1,5 @@
 """The `jdq` command: its commands by section, and the border where errors become messages and exit codes."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping, Sequence

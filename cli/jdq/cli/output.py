@@ -1,7 +1,5 @@
 """How results are printed: stdout holds only the result, messages go to stderr."""
 
-from __future__ import annotations
-
 import datetime
 import sys
 import time

@@ -1,7 +1,5 @@
 """Paths that the user names: what this process may write, and what the workers see."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

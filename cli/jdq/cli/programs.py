@@ -1,7 +1,5 @@
 """Running a program of the workers in a process of its own: the client itself imports no torch."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Sequence

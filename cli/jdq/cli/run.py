@@ -71,7 +71,7 @@ def run(
     options = read_options(table)
     version = import_file(client, data, name=None, options=options)
     _check_label_column(version, options, Path(data[0]))
-    check_classes(client, version, None, None)
+    check_classes(version, None, None)
     new = _import_new(client, to_predict, version, table) if to_predict else None
     folder = _made(output or Path(f"{version.name}-results"))
     try:

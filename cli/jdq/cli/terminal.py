@@ -1,7 +1,5 @@
 """How tables and texts look on a terminal: no character is lost and no line is wider, however narrow it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size

@@ -1,6 +1,6 @@
 """Jobs worked on in this process, by the same plans and chunks as on workers: a job book without Redis.
 
-There are no leases, because there is one worker, and no retries: a fault of this machine is the caller's to see.
+There are no leases, because there is one worker, and no retries: a fault of this machine reaches the caller.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class InProcessJobs(JobBook):
         """This."""
         return precision
 
-    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
-        """The same jobs, from the one at `start` on."""
+    def newest(self, *, since: float | None = None, start: int = 0, owner: str | None = None) -> Iterator[Job]:
+        """The same jobs, from the one at `start` on: all have one owner."""
         return islice(self.jobs(since=since), start, None)
 
     def _archived(self, ids: Sequence[str]) -> list[Job]:

@@ -1,7 +1,5 @@
 """The input of the estimators: a list, an array or a column of texts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -12,7 +12,6 @@ from jdq.store.spaces.batches import Batch, BatchPlan, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jdq.store.datasets import DatasetVersion
     from jdq.store.spaces.feature_space import Space
@@ -27,8 +26,8 @@ class ExtractedDataset:
         self.version = version
         self.space = space
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _reopen, (self.version.path, self.space.path)
+    def __reduce__(self) -> tuple[type[ExtractedDataset], tuple[DatasetVersion, Space]]:
+        return ExtractedDataset, (self.version, self.space)
 
     def __len__(self) -> int:
         return self.version.n_rows
@@ -60,11 +59,3 @@ class ExtractedDataset:
     def texts(self) -> list[str]:
         """The texts of all rows, in memory."""
         return self.version.texts()
-
-
-def _reopen(version: Path, space: Path) -> ExtractedDataset:
-    """Unpickle in a data loader's worker process, which opens the files itself."""
-    from jdq.store.datasets import DatasetVersion
-    from jdq.store.spaces.feature_space import Space
-
-    return ExtractedDataset(DatasetVersion(version), Space(space))

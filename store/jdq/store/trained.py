@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from jdq.store.errors import CannotWrite, StoreError, did_you_mean
+from jdq.store.errors import CannotWrite, StoreError, did_you_mean, read_each
 from jdq.store.files.digests import UNSET, UnreadableFile, check_digest, check_folder, digest_of, read_json, set_digest
 from jdq.store.files.publish import publish, remove
 from jdq.store.job_files import JOB
@@ -65,12 +65,9 @@ class TrainedStore(ABC):
 
     def ids(self) -> list[str]:
         """The ids of all, the newest first."""
-        times = []
-        for path in self._folder.glob(f"*{self.suffix}"):
-            job = path.name.removesuffix(self.suffix)
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                times += [(-path.stat().st_mtime, job)] if JOB.fullmatch(job) else []
-        return [job for _, job in sorted(times)]
+        jobs = (path.name.removesuffix(self.suffix) for path in self._folder.glob(f"*{self.suffix}"))
+        found, _ = read_each(filter(JOB.fullmatch, jobs), lambda job: self.place(job).stat().st_mtime)
+        return sorted(found, key=lambda job: (-found[job], job))
 
     def has(self, job: str) -> bool:
         """Whether one of this id exists."""

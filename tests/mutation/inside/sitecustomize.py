@@ -1,7 +1,5 @@
 """Run by Python at the start of each process that a test starts: it, too, runs the mutant."""
 
-from __future__ import annotations
-
 import os
 from importlib.machinery import SourceFileLoader
 from pathlib import Path

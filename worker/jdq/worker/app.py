@@ -3,8 +3,6 @@
 The environment is read when this module is imported, because this is a worker's entry point.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The configuration: the environment and config.toml, read once at a process's entry."""
 
-from __future__ import annotations
-
 import difflib
 import getpass
 import hashlib

@@ -1,7 +1,5 @@
 """The only Celery task: decode the wake-up message (ticket) and work on its job."""
 
-from __future__ import annotations
-
 import os
 import signal
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The live view of one job: a bar with percentage and ETA, and below it the job's state, counts and rates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from rich.console import Console, RenderableType

@@ -1,7 +1,5 @@
 """The live screen of `jdq top`: what it shows, and what each key does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 

@@ -85,9 +85,9 @@ def jobs(
     if mine and owner is not None:
         raise click.UsageError("--mine and --owner exclude each other")
     client = Client()
-    wanted = (state, client.config.user if mine else owner, kind)
-    known = client.jobbook.newest(since=time_of(since, "--since") if since else None)
-    listed = list(islice((job for job in known if matches(job, *wanted)), limit))
+    owner = client.config.user if mine else owner
+    known = client.jobbook.newest(since=time_of(since, "--since") if since else None, owner=owner)
+    listed = list(islice((job for job in known if matches(job, state, owner, kind)), limit))
     _list(explained(client.jobbook, listed), as_json)
 
 

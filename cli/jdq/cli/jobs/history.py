@@ -1,7 +1,5 @@
 """`jdq jobs rm`, `prune`, `jdq recover`: remove ended jobs from the history, or rebuild it from the store."""
 
-from __future__ import annotations
-
 import datetime
 import re
 import time

@@ -1,7 +1,5 @@
 """Single keys from the terminal, without Enter."""
 
-from __future__ import annotations
-
 import os
 import select
 import sys

@@ -25,7 +25,7 @@ def explained(book: JobBook, jobs: Sequence[Job]) -> list[Job]:
 
 
 def with_reasons(jobs: Sequence[Job], workers: Sequence[Worker], busy_with: Iterable[Job]) -> list[Job]:
-    """The same from what has been read. busy_with: the jobs that the workers are busy with."""
+    """As `explained`, from what has been read already. busy_with: the jobs that the workers are busy with."""
     by_id = {job.id: job for job in busy_with}
     return [replace(job, held_back=_reason(job, workers, by_id)) if _waits(job) else job for job in jobs]
 
@@ -69,10 +69,11 @@ def expected(book: JobBook, id: str) -> str:
     ahead = [other for other in book.open_jobs() if other.id != id and _goes_before(other, job)]
     before = f"{counted(len(ahead), 'job')} ahead of {id}" if ahead else f"{id} is next"
     place = f"{before} on the {job.queue} queue"
-    devices = len(_living(job.queue, book.workers()))
+    workers = book.workers()
+    devices = sum(worker.state not in ("sick", "drained") for worker in _living(job.queue, workers))
     left = [_left_s(other, totals) for other in ahead]
     if not devices:
-        return f"{place}; no {job.queue} worker is running"
+        return f"{place}; {_reason(job, workers, {})}"
     starts = None if None in left else sum(filter(None, left)) / devices
     takes = _usual_s(job, totals)
     start = "when it starts is not known yet" if starts is None else f"it starts in about {duration(starts)}"

@@ -10,7 +10,7 @@ import click
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.ids import WORKER
-from jdq.cli.output import json_option, moment, print_json, print_table, say
+from jdq.cli.output import counted, json_option, moment, print_json, print_table, say
 from jdq.worker.queue.exit_codes import plain
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     state, done = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
     if done == "started" and state.message:
         say(f"{state.message}, which the supervisor that ended had left running", err=True)
-    running = f"{state.gpu_workers} gpu and {state.cpu_workers} cpu workers, logs in {client.config.logs}"
+    workers = f"{counted(state.gpu_workers, 'gpu worker')}, {counted(state.cpu_workers, 'cpu worker')}"
+    running = f"{workers}, logs in {client.config.logs}"
     say(f"{'already running' if done == 'running' else 'up'}: {running}", err=True)
     for worker in client.jobbook.workers():
         if worker.queue == "gpu" and worker.device == "cpu":

@@ -1,7 +1,5 @@
 """Starting and stopping the local stack from a command."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import subprocess

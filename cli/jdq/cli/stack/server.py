@@ -1,7 +1,5 @@
 """The embedded Redis-compatible server: its program and command line."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

@@ -1,7 +1,5 @@
 """`jdq config`: the settings of this installation, and where each comes from."""
 
-from __future__ import annotations
-
 import os
 import re
 from typing import Any

@@ -3,8 +3,6 @@
 Run as ``python -m jdq.cli.stack.supervisor --gpu-workers N --cpu-workers N`` by `jdq up`.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time
@@ -157,7 +155,7 @@ class Supervisor:
         for child in self._children:
             if not child.exited:
                 continue
-            ended = child.process
+            ended = child.id
             if child.restart_when_due():
                 self._write(self._phase)
             if ended and ended.pid not in self._released:
@@ -166,7 +164,7 @@ class Supervisor:
 
     def _release(self, child: Child, what: Literal["drain", "expired"], reason: str) -> None:
         """Returns the chunks that an ended worker still holds, so that another takes them now."""
-        pid = child.process.pid if child.process else None
+        pid = child.id.pid if child.id else None
         if child.name == SERVER or pid is None:
             return
         try:

@@ -1,12 +1,11 @@
 """`jdq worker`: one worker in the foreground, and the options of Celery that every worker has."""
 
-from __future__ import annotations
-
 import os
 import sys
 
 import click
 
+from jdq.worker.config import read_config
 from jdq.worker.queue.contract import QUEUES
 
 
@@ -34,5 +33,6 @@ def worker(queue: str, name: str | None, task_events: bool) -> None:
     \b
     jdq worker gpu --name gpu-1
     """
+    read_config()  # in Celery, a wrong setting would be the last line of a traceback
     command = worker_command(queue, name or f"{queue}-{os.getpid()}", task_events=task_events)
     os.execv(command[0], command)

@@ -1,7 +1,5 @@
 """`jdq submit`: check the input, create the job, print its id."""
 
-from __future__ import annotations
-
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module

@@ -105,7 +105,7 @@ def auto_spec(
 
     Raises NoLabels, and the errors of `head_spec`.
     """
-    check_classes(client, version, label_column, label_separator)
+    check_classes(version, label_column, label_separator)
     first = [*made_by(client, encoder, "fine-tune"), *after]
     submitted(client, extraction(client, encoder, None, version), after=first, priority=priority)
     options = head_options_of((), label_separator, {}, searching=False)

@@ -1,7 +1,5 @@
 """What the client can check before a job exists: the workers would find it only minutes later."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -195,8 +195,16 @@ def files_or_dataset(client: Client, data: Sequence[str], *, name: str | None, o
     return import_file(client, data, name=name, options=options)
 
 
-def check_classes(client: Client, version: DatasetVersion, column: str | None, label_separator: str | None) -> None:
-    """Raises NoLabels where the column has fewer than two classes; warns of rows without a label."""
+def check_classes(
+    version: DatasetVersion,
+    column: str | None,
+    label_separator: str | None,
+    note: Callable[[str], object] | None = None,
+) -> None:
+    """Raises NoLabels where the column has fewer than two classes.
+
+    Tells `note` of rows without a label in another column than the dataset's own, of which its import has warned.
+    """
     from jdq.store.datasets import NoLabels
     from jdq.worker.heads.options import labels_in
 
@@ -209,8 +217,8 @@ def check_classes(client: Client, version: DatasetVersion, column: str | None, l
         version.check_labels(column)  # names the other columns, where every row has a label
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
-    if missing and label_separator is None:
-        client.note(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped")
+    if note and missing and label_separator is None and column not in (None, version.label_column):
+        note(f"warning: {missing:,} of {len(labels):,} rows have no label and are skipped")
 
 
 def label_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -75,7 +75,7 @@ def label_errors_spec(
     from jdq.worker.queue.contract import FindLabelErrors
 
     extracted, extracted_space, after = features_of(client, dataset, version, space)
-    check_classes(client, extracted, label_column, label_separator)
+    check_classes(extracted, label_column, label_separator, client.note)
     spec = FindLabelErrors(
         dataset=extracted.name,
         version=extracted.version,

@@ -94,7 +94,7 @@ def fine_tune_spec(
     """The job. Raises NoLabels, and the errors of `split_of`."""
     from jdq.worker.queue.contract import FineTune
 
-    check_classes(client, version, label_column, options.label_separator)
+    check_classes(version, label_column, options.label_separator, client.note)
     split = split_of(client, division, version, label_column)
     return FineTune(
         dataset=version.name, version=version.version, options=options, label_column=label_column, split=split

@@ -39,7 +39,7 @@ def head_spec(
 
     check_classifiers(client.config, search.heads if search else [options.head])
     extracted, extracted_space, after = features_of(client, dataset, version, space)
-    check_classes(client, extracted, label_column, options.label_separator)
+    check_classes(extracted, label_column, options.label_separator, client.note)
     split = split_of(client, division, extracted, label_column)
     if repeats < 1:
         raise BadRequest(f"--repeats must be at least 1, not {repeats}")

@@ -1,7 +1,5 @@
 """`jdq submit train-head`: train a head on stored features, or search for the best one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

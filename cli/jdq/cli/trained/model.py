@@ -1,7 +1,5 @@
 """`jdq model`: a tiny encoder for trials."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """Who may see the pages: tokens, the cookie that carries one, and what keeps other sites out."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What the buttons of the pages do: the same as the commands, in the name of who pressed them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 

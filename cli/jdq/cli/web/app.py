@@ -1,7 +1,5 @@
 """The application: which address shows which page, live, and the border where errors become pages."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """`jdq web`: serve the pages."""
 
-from __future__ import annotations
-
 import os
 import socket
 

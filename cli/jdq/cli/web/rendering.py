@@ -1,7 +1,5 @@
 """Pages from templates, and the style and script that all of them share."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,6 @@ from jdq.store.datasets.importing import (
     VERSION_DIGITS,
     AfterBlock,
     import_into,
-    import_name,
     publish_folder,
     put_import,
     temporary_folder,
@@ -33,11 +33,6 @@ from jdq.store.datasets.version import DatasetVersion
 from jdq.store.errors import StoreError, read_each
 from jdq.store.files.publish import remove, sync
 from jdq.store.table import TableOptions, open_table, table_name
-
-# Inside the class, `list` is its method.
-Versions = list[DatasetVersion]
-Damages = dict[Path, StoreError]
-Names = list[str]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The digits of an import record's name.
@@ -87,40 +82,29 @@ class Datasets:
 
         Raises UnknownDataset, InvalidName, DamagedDataset.
         """
-        folders = list(self._versions(check_name(name)))
-        if not folders:
-            raise UnknownDataset(name, self.names())
-        if version is None:
-            return DatasetVersion(max(folders, key=_last_import))
-        matches = [folder for folder in folders if folder.name.startswith(check_version(version))]
-        if len(matches) != 1:
-            raise UnknownDataset(f"{name} {version}", [f"{name} {folder.name}" for folder in sorted(folders)])
-        return DatasetVersion(matches[0])
+        return DatasetVersion(max(self._chosen(name, version), key=_last_import))
 
-    def names(self) -> Names:
+    def names(self) -> builtins.list[str]:
         """The names of all datasets, sorted."""
         if not self._folder.is_dir():
             return []
         names = (path.name for path in self._folder.iterdir())
         return sorted(name for name in names if name[0] != "." and any(self._versions(name)))
 
-    def list(self) -> Versions:
+    def list(self) -> builtins.list[DatasetVersion]:
         """All readable versions by name, newest first within a name; `damaged` has the others."""
         return list(self._opened()[0].values())
 
-    def damaged(self) -> Damages:
+    def damaged(self) -> dict[Path, StoreError]:
         """Why versions cannot be opened, by folder: they are damaged, or of a newer format."""
         return self._opened()[1]
 
-    def remove(self, name: str, version: str | None = None) -> Names:
+    def remove(self, name: str, version: str | None = None) -> builtins.list[str]:
         """Remove one version, or all of a dataset; returns which. Features stay in their spaces.
 
         Raises UnknownDataset, InvalidName.
         """
-        wanted = "" if version is None else check_version(version)
-        folders = [folder for folder in self._versions(check_name(name)) if folder.name.startswith(wanted)]
-        if not folders or (version is not None and len(folders) > 1):
-            raise UnknownDataset(f"{name} {wanted}".strip(), self.names())
+        folders = self._chosen(name, version)
         for folder in folders:
             with contextlib.suppress(FileNotFoundError):  # someone else has removed it
                 remove(folder, trash_in=self._folder)
@@ -129,20 +113,30 @@ class Datasets:
             sync(self._folder)
         return [folder.name for folder in folders]
 
+    def _chosen(self, name: str, version: str | None) -> builtins.list[Path]:
+        """The folder of the only version that begins with `version`, or of all versions."""
+        folders = sorted(self._versions(check_name(name)))
+        if not folders:
+            raise UnknownDataset(name, self.names())
+        chosen = [
+            folder for folder in folders if folder.name.startswith("" if version is None else check_version(version))
+        ]
+        if version is not None and len(chosen) != 1:
+            raise UnknownDataset(f"{name} {version}", [f"{name} {folder.name}" for folder in folders])
+        return chosen
+
     def _versions(self, name: str) -> Iterator[Path]:
         if (folder := self._folder / name).is_dir():
             yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
-    def _opened(self) -> tuple[dict[Path, DatasetVersion], Damages]:
+    def _opened(self) -> tuple[dict[Path, DatasetVersion], dict[Path, StoreError]]:
         folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
         return read_each(itertools.chain.from_iterable(folders), DatasetVersion, gone=(RemovedDataset,))
 
     def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
-        """`source`, dated later than every import of this name."""
-        newest = max((_last_import(folder) for folder in self._versions(name)), default="")
-        if import_name(source.imported_at) > newest:
-            return source
-        last = EPOCH + timedelta(microseconds=int(newest[:MICROSECONDS]))
+        """`source`, dated now, and later than every import of this name."""
+        newest = max(map(_last_import, self._versions(name)), default="")
+        last = EPOCH + timedelta(microseconds=int(newest[:MICROSECONDS] or 0))
         return msgspec.structs.replace(source, imported_at=now_after(last))
 
     def _note_import(self, version: DatasetVersion, source: ImportRecord) -> None:

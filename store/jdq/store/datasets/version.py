@@ -33,7 +33,7 @@ from jdq.store.datasets.records import (
 )
 from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.errors import StoreError, read_each
-from jdq.store.files.digests import file_digest, read_array, read_json, to_json
+from jdq.store.files.digests import UnreadableFile, check_file, read_array, read_json, to_json
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -69,7 +69,9 @@ class DatasetVersion:
         self.label_column = record.label_column  # None for an unlabelled table
         # Rows of each label of the label column, by label; empty where unlabelled.
         self.classes = record.classes
-        self._arrays: dict[str, np.ndarray] = {}
+
+    def __reduce__(self) -> tuple[type[DatasetVersion], tuple[Path]]:
+        return DatasetVersion, (self.path,)
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
@@ -173,7 +175,7 @@ class DatasetVersion:
     def verify(self) -> list[str]:
         """Read every byte of the table; one sentence for each damaged file."""
         facts = {name: self._fault_of(name) for name in self.record.files}
-        return [f"{name} {fact}" for name, fact in facts.items() if fact]
+        return [f"{name}: {fact}" for name, fact in facts.items() if fact]
 
     def unreadable(self) -> dict[Path, StoreError]:
         """The files of `imports/`, `spaces/` and `splits/` that cannot be read, and why."""
@@ -199,22 +201,20 @@ class DatasetVersion:
         return table
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
-        if name not in self._arrays:
-            if fact := self._fault_of(name):
-                raise fault(self.path, f"{name} {fact}")
-            array = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-            if array.shape != shape or array.dtype != dtype:
-                raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
-            self._arrays[name] = array
-        return self._arrays[name]
+        if fact := self._fault_of(name):
+            raise fault(self.path, f"{name}: {fact}")
+        array: np.ndarray = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+        if array.shape != shape or array.dtype != dtype:
+            raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+        return array
 
     def _fault_of(self, name: str) -> str:
         """What is wrong with one of the table's files, or ""."""
         try:
-            same = file_digest(self.path / name) == self.record.files[name].blake2b
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        return "" if same else "has changed since it was written"
+            check_file(self.path / name, self.record.files[name].blake2b)
+        except UnreadableFile as error:
+            return error.fact
+        return ""
 
     def _check_column(self, column: str) -> None:
         if column not in self.columns:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from jdq.store.datasets import DatasetVersion, RemovedDataset
 from jdq.store.datasets.names import is_passing
@@ -102,10 +102,7 @@ def summarize_dataset(store: Store, version: DatasetVersion) -> DatasetSummary:
 
 def summarize_space(store: Store, space: Space) -> SpaceSummary:
     """One feature space. Its encoder has the name that the last job used, if a dataset has recorded one."""
-    sizes = []
-    for name in space.shard_names():
-        with contextlib.suppress(FileNotFoundError):  # gc removes it
-            sizes.append(space.shard_path(name).stat().st_size)
+    shards, _ = read_each(map(space.shard_path, space.shard_names()), Path.stat)
     records = [
         record for version in store.datasets.list() for record in version.spaces() if record.space == space.digest
     ]
@@ -115,8 +112,8 @@ def summarize_space(store: Store, space: Space) -> SpaceSummary:
         encoder=newest.encoder if newest else space.definition.architecture,
         dim=space.definition.dim,
         rows=count_rows(space),
-        shards=len(sizes),
-        size_bytes=sum(sizes),
+        shards=len(shards),
+        size_bytes=sum(status.st_size for status in shards.values()),
     )
 
 

@@ -115,8 +115,9 @@ class _Segments:
 
     def __init__(self, folder: Path, quick: bool) -> None:
         paths = segment.paths(folder / "index")
-        self._sound = [part for part in map(segment.read, paths) if part is not None]
-        sound = {part.path for part in self._sound}
+        read = [part for part in map(segment.read, paths) if part is not None]
+        sound = {part.path for part in read}
+        self._sound = [(part, {name: number for number, name in enumerate(part.shards)}) for part in read]
         self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
         counts = read_each([folder / "index" / "counts.json"], partial(read_json, kind=dict))[1]
         self._faults |= {path: _fact(error) for path, error in counts.items()}
@@ -124,10 +125,10 @@ class _Segments:
 
     def compare(self, name: str, keys: Keys) -> None:
         """Note each segment that has not exactly these keys for the shard."""
-        for part in self._sound if not self._quick else []:
-            if name in part.shards and part.path is not None:
-                entries = segment.find(part, keys, shard=name)
-                if (entries < 0).any() or not np.array_equal(part.rows(entries), np.arange(len(keys))):
+        for part, numbers in self._sound if not self._quick else []:
+            if name in numbers and part.path is not None:
+                entries = segment.find(part, keys, shard=numbers[name])
+                if (entries < 0).any() or not np.array_equal(part.places(entries)[1], np.arange(len(keys))):
                     self._faults[part.path] = f"its entries are not the keys of shard {name}"
 
     def findings(self, repair: bool) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,6 @@ from jdq.store.keys import KEY_BYTES, Keys, places_by_owner, repeats
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import array_forms
 
 # Large enough that a million rows are a few dozen files, small enough that one fits in memory a few times over.
@@ -30,10 +30,10 @@ class CompactReport:
     """What was merged into what. `gc` removes the merged shards when the new ones are old enough."""
 
     space: str
-    merged: tuple[str, ...] = ()
-    published: tuple[str, ...] = ()
+    merged: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
     rows: int = 0
-    damaged: tuple[str, ...] = ()
+    damaged: list[str] = field(default_factory=list)
 
 
 def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TARGET_BYTES) -> CompactReport:
@@ -49,22 +49,16 @@ def compact(space: Space, *, order: Iterable[Keys] = (), target_bytes: int = TAR
     row_bytes = sum(form.size_bytes for form in array_forms(1, space.definition).values())
     shard_rows = min(target_bytes / row_bytes, MOST_ROWS)
     small = (sizes > 0) & (sizes * 2 < shard_rows)
-    work = _Compaction(space, small, (sizes > 0) & ~small, max(int(shard_rows), 1))
+    report = CompactReport(space=space.digest)
+    work = _Compaction(space, report, small, (sizes > 0) & ~small, max(int(shard_rows), 1))
     if np.count_nonzero(small) > 1:
-        for keys in order:
+        for keys in itertools.chain(order, map(work.keys_of, np.flatnonzero(small).tolist())):
             work.take(keys)
-        for number in np.flatnonzero(small).tolist():
-            work.take_all(number)
         work.publish()
-    merged = tuple(sorted(work.merged.difference(work.published)))
-    keep_owned(space, owned, merged)
-    return CompactReport(
-        space=space.digest,
-        merged=merged,
-        published=tuple(work.published),
-        rows=work.rows,
-        damaged=tuple(sorted(set(space.index.unreadable()))),
-    )
+    report.merged = sorted(work.merged.difference(report.published))
+    report.damaged = sorted(space.index.unreadable())
+    keep_owned(space, owned, report.merged)
+    return report
 
 
 @dataclass(slots=True)
@@ -72,14 +66,13 @@ class _Compaction:
     """Collects keys of the small shards, and publishes the rows of as many at a time as a new shard has."""
 
     space: Space
+    report: CompactReport
     # By number in the index.
     small: Mask
     large: Mask
     shard_rows: int
     waiting: Keys = field(default_factory=lambda: np.zeros((0, KEY_BYTES), dtype=np.uint8))
     merged: set[str] = field(default_factory=set)
-    published: list[str] = field(default_factory=list)
-    rows: int = 0
 
     def take(self, keys: Keys) -> None:
         """Take those of the keys that are in a small shard and in no large one, each once."""
@@ -90,24 +83,25 @@ class _Compaction:
             large = index.alive()
             large[: len(self.large)] &= self.large
             block = block[index.locate(block, large)[0] < 0]
-            waiting = np.concatenate([self.waiting, block[self._locate_small(block)[0] >= 0]])
+            waiting = np.concatenate([self.waiting, block[index.locate(block, self.small)[0] >= 0]])
             self.waiting = waiting[~repeats(waiting)]
             while len(self.waiting) >= self.shard_rows:
                 self.publish()
 
-    def take_all(self, number: int) -> None:
-        """Take what is left of a small shard."""
+    def keys_of(self, number: int) -> Keys:
+        """The keys of a small shard; none if it is gone or damaged."""
         try:
-            self.take(self.space.examine(number).keys)
+            return self.space.examine(number).keys
         except FileNotFoundError:
-            return
+            pass
         except DamagedShard as damage:
             self._forget(number, damage)
+        return self.waiting[:0]
 
     def publish(self) -> None:
         """Put the rows of the keys that have waited longest."""
         keys, self.waiting = self.waiting[: self.shard_rows], self.waiting[self.shard_rows :]
-        owners, rows = self._locate_small(keys)
+        owners, rows = self.space.index.locate(keys, self.small)
         definition = self.space.definition
         features = np.empty((len(keys), definition.dim), dtype=definition.storage_dtype)
         n_tokens = np.empty(len(keys), dtype=np.uint32)
@@ -127,12 +121,9 @@ class _Compaction:
             self.merged.add(shard.path.stem)
         if kept.any():
             put = self.space.put(keys[kept], features[kept], n_tokens[kept], producer=_merged_producer(producers))
-            self.published.append(put)
-            self.rows += int(np.count_nonzero(kept))
-
-    def _locate_small(self, keys: Keys) -> tuple[Positions, Positions]:
-        index = self.space.index
-        return index.locate(keys, np.pad(self.small, (0, len(index.names) - len(self.small))))
+            self.space.index.refresh()
+            self.report.published.append(put)
+            self.report.rows += int(np.count_nonzero(kept))
 
     def _forget(self, number: int, damage: DamagedShard) -> None:
         self.small[number] = False

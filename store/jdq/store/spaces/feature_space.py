@@ -20,7 +20,7 @@ from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows
 from jdq.store.spaces.segment import Positions
-from jdq.store.spaces.shard import Features, ShardImage, Tokens, encode_shard
+from jdq.store.spaces.shard import Features, Tokens, encode_shard
 
 # How often a read or a put is repeated because others replaced files meanwhile. Each attempt sees all that was
 # published before it, so a third one needs two compactions within milliseconds.
@@ -62,10 +62,8 @@ class Space:
         """
         key_rows = checked_keys(keys)
         rows, tokens = self._checked_rows(key_rows, np.asarray(features), np.asarray(n_tokens))
-        image = encode_shard(self.definition, key_rows, rows, tokens, producer=producer)
-        name = image.header.keys_digest
-        self._publish(self.shard_path(name), image)
-        self.index.add(name, key_rows)
+        name, pieces = encode_shard(self.definition, key_rows, rows, tokens, producer=producer)
+        self._publish(self.shard_path(name), pieces)
         return name
 
     def missing(self, keys: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -145,10 +143,10 @@ class Space:
             raise NotFinite(tuple(np.flatnonzero(~finite).tolist()), dtype)
         return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
 
-    def _publish(self, path: Path, image: ShardImage) -> None:
+    def _publish(self, path: Path, pieces: Sequence[bytes | memoryview]) -> None:
         for _ in range(ATTEMPTS):
             try:
-                if publish(path, image.pieces()):
+                if publish(path, pieces):
                     return
             except OSError as error:
                 raise CannotWrite.by(error, path) from error

@@ -49,18 +49,15 @@ class Index:
         self._indexed: set[str] = set()
         self._parts: list[Segment] = []
         self._unreadable: dict[str, tuple[Identity | None, str]] = {}
-        self._fresh = False
         self._lock = fork_lock()
 
     def locate(self, keys: Keys, among: Mask | None = None) -> tuple[Positions, Positions]:
         """For each key, the number of a shard that has it (-1 for none), and the row there; as of the last `refresh`.
 
-        `among`: only in the shards whose numbers are true there.
+        `among`: only in the shards whose numbers are true there; it may end before the last.
         """
         with self._lock:
-            if not self._fresh:
-                self.refresh()
-            alive = self.alive() if among is None else among
+            alive = self.alive() if among is None else np.pad(among, (0, len(self.names) - len(among)))
             high, low = halves(keys)
             shards, rows = np.full(len(keys), -1), np.full(len(keys), -1)
             # Sorted look-ups share cache lines: among ten million keys they are many times as fast.
@@ -68,7 +65,8 @@ class Index:
             for part in self._parts:
                 entries = part.find(high[todo], low[todo], alive[part.numbers])
                 hits, todo, entries = todo[entries >= 0], todo[entries < 0], entries[entries >= 0]
-                shards[hits], rows[hits] = part.numbers[part.shard_numbers(entries)], part.rows(entries)
+                owners, rows[hits] = part.places(entries)
+                shards[hits] = part.numbers[owners]
             return shards, rows
 
     def alive(self) -> Mask:
@@ -95,7 +93,7 @@ class Index:
                 if len(high):
                     # Entries of one key are adjacent.
                     firsts = np.flatnonzero((np.diff(high) != 0) | (np.diff(low) != 0)) + 1
-                    owners = np.maximum.reduceat(rank[segment.shard_numbers(where)], np.append(0, firsts))
+                    owners = np.maximum.reduceat(rank[segment.places(where)[0]], np.append(0, firsts))
                     owned[mine] += np.bincount(owners, minlength=len(mine))[rank]
             return owned
 
@@ -104,7 +102,6 @@ class Index:
         with self._lock:
             existing = shard_names(self._shards)
             self._indexed &= existing
-            self._fresh = True
             self._unreadable = {
                 name: (identity, fact)
                 for name, (identity, fact) in self._unreadable.items()
@@ -113,13 +110,6 @@ class Index:
             if new := existing - self._indexed - self._unreadable.keys():
                 self._read_cache(new)
                 self._read_shards(new - self._indexed)
-                self._tidy()
-
-    def add(self, name: str, keys: Keys) -> None:
-        """Add a shard that this process has just published."""
-        with self._lock:
-            if self._fresh and name not in self._indexed:
-                self._attach(segment.build({name: keys}), [name])
                 self._tidy()
 
     def forget(self, damage: DamagedShard, identity: Identity | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from jdq.store.errors import DamagedShard
@@ -15,6 +16,7 @@ from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens
 from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 
+@dataclass(eq=False)
 class MappedShard:
     """One shard's rows, mapped. It keeps no file handle, and stays readable when the file is removed.
 
@@ -22,15 +24,16 @@ class MappedShard:
     the page cache later are not detected. `first_row` is the position of its features in those of `MappedFiles`.
     """
 
-    def __init__(
-        self, path: Path, layout: ShardLayout, memory: Bytes, first_row: int, identity: tuple[int, int]
-    ) -> None:
-        self.path = path
-        self.first_row = first_row
-        self.header: ShardHeader = layout.header
-        self.identity = identity
-        self._layout = layout
-        self._memory = memory
+    path: Path
+    layout: ShardLayout
+    memory: Bytes
+    first_row: int
+    identity: tuple[int, int]
+
+    @property
+    def header(self) -> ShardHeader:
+        """Its attributes."""
+        return self.layout.header
 
     @cached_property
     def keys(self) -> Keys:
@@ -50,18 +53,18 @@ class MappedShard:
     @property
     def size_bytes(self) -> int:
         """The size of the file."""
-        return len(self._memory)
+        return len(self.memory)
 
     def check(self) -> None:
         """Compare every array with its digest. Raises DamagedShard for the first that differs."""
         _ = self.keys, self.n_tokens, self.features
 
     def _array(self, name: str) -> Column:
-        form, start = self._layout.forms[name], self._layout.offsets[name]
+        form, start = self.layout.forms[name], self.layout.offsets[name]
         written = getattr(self.header, f"{name}_digest")
         if (digest := digest_of_blocks(self._blocks(start, form.size_bytes), fast=name != "keys")) != written:
             raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
-        array = self._memory[start : start + form.size_bytes].view(form.dtype).reshape(form.shape)
+        array = self.memory[start : start + form.size_bytes].view(form.dtype).reshape(form.shape)
         # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
         return array if array.flags.aligned else array.copy()
 
@@ -74,7 +77,7 @@ class MappedShard:
                     return
         except FileNotFoundError:
             pass  # removed meanwhile: its bytes are still mapped
-        yield self._memory[start : start + size].data
+        yield self.memory[start : start + size].data
 
 
 def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | None = None) -> MappedShard:

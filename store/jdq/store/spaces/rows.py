@@ -31,8 +31,8 @@ class FeatureRows:
         self._unchecked = set(range(len(shards)))
         self.shape: tuple[int, int] = (len(rows), mapped.shape[1])
         self.dtype = mapped.dtype
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        self._run_starts = np.concatenate([np.zeros(min(len(rows), 1), dtype=np.int64), breaks])
+        # Where adjacent rows end.
+        self._run_ends = np.append(np.flatnonzero(np.diff(rows) != 1) + 1, len(rows))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -46,9 +46,7 @@ class FeatureRows:
         if isinstance(which, slice):
             start, stop, step = which.indices(len(self))
             if step == 1 and start < stop and stop <= self._run_end(start):
-                first = int(self._rows[start])
-                self._check(self._rows[start : start + 1])
-                return self._mapped[first : first + stop - start]
+                return self._view(start, stop)
             return self._gather(self._rows[which])
         return self._gather(self._rows[np.asarray(which, dtype=np.int64)])
 
@@ -65,17 +63,18 @@ class FeatureRows:
         """
         start = 0
         while start < len(self):
-            stop = min(start + rows, len(self))
-            end = self._run_end(start)
+            end, stop = self._run_end(start), min(start + rows, len(self))
             # A view of a few rows costs more in calls than the copy that it saves.
-            if end < stop and end - start >= rows // 8:
-                stop = end
-            yield self[start:stop]
+            if end < stop and end - start < rows // 8:
+                yield self._gather(self._rows[start:stop])
+            else:
+                stop = min(stop, end)
+                yield self._view(start, stop)
             start = stop
 
     def read_soon(self, start: int, stop: int) -> None:
         """Ask the system to read rows from `start` to `stop` in the background."""
-        first, last = np.searchsorted(self._run_starts, (start, stop))
+        first, last = self._run_ends.searchsorted((start, stop))
         if last - first > LONGEST_ADVICE:
             return  # for scattered rows the calls would take longer than they save
         while start < stop:
@@ -86,8 +85,12 @@ class FeatureRows:
 
     def _run_end(self, start: int) -> int:
         """The end of the adjacent rows from row `start` on."""
-        run = int(np.searchsorted(self._run_starts, start, side="right"))
-        return len(self) if run == len(self._run_starts) else int(self._run_starts[run])
+        return int(self._run_ends[self._run_ends.searchsorted(start, side="right")])
+
+    def _view(self, start: int, stop: int) -> Features:
+        first = int(self._rows[start])
+        self._check(self._rows[start : start + 1])
+        return self._mapped[first : first + stop - start]
 
     def _gather(self, rows: Positions) -> Features:
         self._check(rows)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import msgspec
 import numpy as np
@@ -32,6 +32,9 @@ RANGE_ENTRIES = 1 << 21
 
 Numbers = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
+# (3, n), ascending by the first row: the high and the low half of a key, and where its row is, which is the number of
+# the shard times 2^32, plus the row. A key that is in several shards has several entries.
+Entries = npt.NDArray[np.uint64]
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,51 +46,37 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     shards: list[str]
 
 
-class Columns(NamedTuple):
-    """Entries in ascending order of their keys' high halves; `where` is the number of a shard times 2^32, plus the row.
-
-    An entry is a key and where its row is; there are several for a key in several shards.
-    """
-
-    high: Numbers
-    low: Numbers
-    where: Numbers
-
-
 @dataclass(slots=True, kw_only=True)
 class Segment:
-    """The entries of `shards`, as `where` numbers them. `path`: its file, if any.
+    """The entries of `shards`, numbered by their places there. `path`: its file, if any.
 
     `numbers`: what the index calls these shards.
     """
 
     shards: list[str]
-    columns: Columns
+    entries: Entries
     path: Path | None = None
     numbers: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
-        return len(self.columns.where)
+        return len(self.entries[2])
 
-    def shard_numbers(self, entries: Positions | slice) -> Positions:
-        """The number of each entry's shard."""
-        return shard_numbers(self.columns.where[entries])
-
-    def rows(self, entries: Positions | slice) -> Positions:
-        """The row in its shard of each entry."""
-        return (self.columns.where[entries] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    def places(self, which: Positions | slice) -> tuple[Positions, Positions]:
+        """The number of each entry's shard, and its row there."""
+        return places(self.entries[2][which])
 
     def find(self, high: Numbers, low: Numbers, alive: npt.NDArray[np.bool_]) -> Positions:
         """For each key, in ascending order of `high`, an entry whose shard (by its number here) is alive, or -1."""
-        at = np.searchsorted(self.columns.high, high)
+        highs, lows = self.entries[:2]
+        at = np.searchsorted(highs, high)
         matches = np.full(len(high), -1, dtype=np.int64)
         pending = np.flatnonzero(at < len(self))
         # More than one iteration only where a key is in several shards, or where keys share a half.
         while len(pending):
             entries = at[pending]
-            same = self.columns.high[entries] == high[pending]
+            same = highs[entries] == high[pending]
             pending, entries = pending[same], entries[same]
-            hit = (self.columns.low[entries] == low[pending]) & alive[self.shard_numbers(entries)]
+            hit = (lows[entries] == low[pending]) & alive[self.places(entries)[0]]
             matches[pending[hit]] = entries[hit]
             pending = pending[~hit]
             at[pending] += 1
@@ -98,33 +87,33 @@ class Segment:
         """The number of entries of each shard in `shards`."""
         sizes = np.zeros(len(self.shards), dtype=np.int64)
         for start in range(0, len(self), RANGE_ENTRIES):
-            sizes += np.bincount(self.shard_numbers(slice(start, start + RANGE_ENTRIES)), minlength=len(self.shards))
+            sizes += np.bincount(self.places(slice(start, start + RANGE_ENTRIES))[0], minlength=len(self.shards))
         return sizes
 
 
-def shard_numbers(where: Numbers) -> Positions:
-    """The number of each entry's shard."""
-    return (where >> np.uint64(32)).astype(np.int64)
+def places(where: Numbers) -> tuple[Positions, Positions]:
+    """The number of each entry's shard, and its row there."""
+    return (where >> np.uint64(32)).astype(np.int64), (where & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def build(shards: Mapping[str, Keys]) -> Segment:
     """The segment of these shards' keys."""
     where = [np.uint64(number << 32) + np.arange(len(keys), dtype="u8") for number, keys in enumerate(shards.values())]
-    columns = Columns(*halves(np.concatenate(list(shards.values()))), np.concatenate(where))
-    return Segment(shards=list(shards), columns=_sorted(columns))
+    entries = np.stack([*halves(np.concatenate(list(shards.values()))), np.concatenate(where)])
+    return Segment(shards=list(shards), entries=_sorted(entries))
 
 
-def find(part: Segment, keys: Keys, *, shard: str | None = None) -> Positions:
-    """For each key, in any order, its entry in the segment (for `shard`, or for any), or -1."""
+def find(part: Segment, keys: Keys, *, shard: int | None = None) -> Positions:
+    """For each key, in any order, its entry in the segment (for the shard of this number, or for any), or -1."""
     high, low = halves(keys)
     order = np.argsort(high)
     entries = np.empty(len(keys), dtype=np.int64)
-    alive = np.array([shard in (None, name) for name in part.shards])
-    entries[order] = part.find(high[order], low[order], alive)
+    numbers = np.arange(len(part.shards))
+    entries[order] = part.find(high[order], low[order], (numbers == shard) | (shard is None))
     return entries
 
 
-def merged(segments: Sequence[Segment], numbers: Sequence[Positions]) -> Iterator[Columns]:
+def merged(segments: Sequence[Segment], numbers: Sequence[Positions]) -> Iterator[Entries]:
     """The entries of all segments, merged by key, a range of keys at a time: memory is bounded.
 
     `numbers[i]` are the new numbers of the i-th segment's shards, or -1 for those whose entries are left out.
@@ -132,27 +121,23 @@ def merged(segments: Sequence[Segment], numbers: Sequence[Positions]) -> Iterato
     ranges = max(-(-sum(map(len, segments)) // RANGE_ENTRIES), 1)
     # Keys are digests, so equal ranges hold about equally many.
     bounds = np.array([(number << 64) // ranges for number in range(1, ranges)], dtype=np.uint64)
-    ends = [[0, *np.searchsorted(part.columns.high, bounds).tolist(), len(part)] for part in segments]
-    for places in zip(*(itertools.pairwise(end) for end in ends), strict=True):
+    ends = [[0, *np.searchsorted(part.entries[0], bounds).tolist(), len(part)] for part in segments]
+    for pieces in zip(*(itertools.pairwise(end) for end in ends), strict=True):
+        kept = [_kept(*each) for each in zip(segments, numbers, pieces, strict=True)]
         # Stable sorting of runs that are already sorted is a merge.
-        yield _sorted(_joined([_renumbered(*each) for each in zip(segments, numbers, places, strict=True)]))
+        yield _sorted(np.concatenate(kept, axis=1))
 
 
-def _renumbered(part: Segment, numbers: Positions, bounds: tuple[int, int]) -> Columns:
-    piece = slice(*bounds)
-    owners = numbers[part.shard_numbers(piece)]
-    kept = owners >= 0
-    where = (owners[kept].astype(np.uint64) << np.uint64(32)) + part.rows(piece)[kept].astype(np.uint64)
-    return Columns(part.columns.high[piece][kept], part.columns.low[piece][kept], where)
+def _kept(part: Segment, numbers: Positions, bounds: tuple[int, int]) -> Entries:
+    entries = part.entries[:, slice(*bounds)]
+    shards, rows = places(entries[2])
+    kept = numbers[shards] >= 0
+    where = (numbers[shards[kept]] << 32) + rows[kept]
+    return np.stack([entries[0][kept], entries[1][kept], where.astype(np.uint64)])
 
 
-def _joined(pieces: Sequence[Columns]) -> Columns:
-    return Columns(*map(np.concatenate, zip(*pieces, strict=True)))
-
-
-def _sorted(columns: Columns) -> Columns:
-    order = np.argsort(columns.high, kind="stable")
-    return Columns(*(column[order] for column in columns))
+def _sorted(entries: Entries) -> Entries:
+    return entries.take(np.argsort(entries[0], kind="stable"), axis=1)
 
 
 def plan_merge(segments: Sequence[Segment], alive: Collection[str]) -> tuple[list[str], list[Positions]]:
@@ -171,7 +156,7 @@ def plan_merge(segments: Sequence[Segment], alive: Collection[str]) -> tuple[lis
 def merge(segments: Sequence[Segment], alive: Collection[str]) -> Segment:
     """One segment in memory of the entries that these have for the shards in `alive`, each shard once."""
     shards, numbers = plan_merge(segments, alive)
-    return Segment(shards=shards, columns=_joined(list(merged(segments, numbers))))
+    return Segment(shards=shards, entries=np.concatenate(list(merged(segments, numbers)), axis=1))
 
 
 def write(folder: Path, segments: Sequence[Segment], alive: Collection[str]) -> Segment | None:
@@ -188,7 +173,7 @@ def write(folder: Path, segments: Sequence[Segment], alive: Collection[str]) -> 
             for number, column in enumerate(piece):
                 file.seek(start + (number * entries + done) * 8)
                 file.write(column.data.cast("B"))
-            done += len(piece.where)
+            done += piece.shape[1]
         file.flush()
         digest = digest_of_blocks(read_blocks(file.fileno(), start, entries * ENTRY_BYTES), fast=True)
         file.seek(0)
@@ -240,5 +225,5 @@ def _read(fd: int, size: int, path: Path) -> Segment | None:
     if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
         return None
     with open(fd, "rb", closefd=False) as file:
-        columns = np.asarray(np.memmap(file, np.uint64, "r", start, (3, header.entries)))
-    return Segment(shards=header.shards, columns=Columns(*columns), path=path)
+        entries = np.asarray(np.memmap(file, np.uint64, "r", start, (3, header.entries)))
+    return Segment(shards=header.shards, entries=entries, path=path)

@@ -6,7 +6,6 @@ import math
 import mmap
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -61,32 +60,6 @@ class _Image(mmap.mmap):
         self.end = size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardImage:
-    """What a shard's file will have; its name is the digest of its keys."""
-
-    header: ShardHeader
-    columns: Mapping[str, Column]
-
-    def pieces(self) -> list[bytes | memoryview]:
-        """The bytes of the file: HDF5 makes the metadata, between which the arrays are put without a copy."""
-        import h5py
-
-        rows_bytes = sum(array.nbytes for array in self.columns.values())
-        with _Image(-1, rows_bytes + LARGEST_METADATA) as image:
-            # Older tools read such files, and no flag in them says that they are open.
-            with h5py.File(image, "w", libver=("v108", "v110"), **ALIGNMENT) as h5:
-                offsets = {name: _declare(h5.id, name, array) for name, array in self.columns.items()}
-                for name, value in (msgspec.to_builtins(self.header) | {"header_digest": self.header.digest()}).items():
-                    _write_attribute(h5, name, value)
-            at = 0
-            pieces: list[bytes | memoryview] = []
-            for name in sorted(offsets, key=offsets.__getitem__):
-                pieces += [image[at : offsets[name]], self.columns[name].data.cast("B")]
-                at = offsets[name] + self.columns[name].nbytes
-            return [*pieces, image[at : image.end]]
-
-
 class ArrayForm(NamedTuple):
     """The shape and the type of an array of a shard."""
 
@@ -109,8 +82,8 @@ def array_forms(rows: int, space: FeatureSpace) -> dict[str, ArrayForm]:
 
 def encode_shard(
     space: FeatureSpace, keys: Keys, features: Features, n_tokens: Tokens, *, producer: Mapping[str, str]
-) -> ShardImage:
-    """The shard of these rows, in the given order. The arrays are contiguous, of the space's shapes and types."""
+) -> tuple[str, list[bytes | memoryview]]:
+    """The name and the bytes of a shard of these rows: contiguous arrays of the space's shapes and types."""
     columns: dict[str, Column] = {"features": features, "keys": keys, "n_tokens": n_tokens}
     header = ShardHeader(
         format=FORMAT,
@@ -124,7 +97,26 @@ def encode_shard(
         n_tokens_digest=digest_of_blocks([n_tokens.data], fast=True),
         producer=msgspec.json.encode(dict(producer), order="sorted").decode(),
     )
-    return ShardImage(header=header, columns=columns)
+    return header.keys_digest, _pieces(header, columns)
+
+
+def _pieces(header: ShardHeader, columns: Mapping[str, Column]) -> list[bytes | memoryview]:
+    """A shard's file: HDF5 makes the metadata, between which the arrays are put without a copy."""
+    import h5py
+
+    rows_bytes = sum(array.nbytes for array in columns.values())
+    with _Image(-1, rows_bytes + LARGEST_METADATA) as image:
+        # Older tools read such files, and no flag in them says that they are open.
+        with h5py.File(image, "w", libver=("v108", "v110"), **ALIGNMENT) as h5:
+            offsets = {name: _declare(h5.id, name, array) for name, array in columns.items()}
+            for name, value in (msgspec.to_builtins(header) | {"header_digest": header.digest()}).items():
+                _write_attribute(h5, name, value)
+        at = 0
+        pieces: list[bytes | memoryview] = []
+        for name in sorted(offsets, key=offsets.__getitem__):
+            pieces += [image[at : offsets[name]], columns[name].data.cast("B")]
+            at = offsets[name] + columns[name].nbytes
+        return [*pieces, image[at : image.end]]
 
 
 def _declare(file: Any, name: str, array: Column) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import string
 import unicodedata
 
 from jdq.store.table.options import TableError
@@ -10,6 +11,8 @@ from jdq.store.table.source import READ_BYTES, Source
 
 SAMPLE_BYTES = 1 << 18
 BEFORE_BYTES = 1 << 10
+WORD_BYTES = 12  # of the word before it are shown, too
+_LETTERS = string.ascii_letters.encode()
 # UTF-32 before UTF-16: the little-endian marks begin with the same two bytes.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -63,12 +66,14 @@ def unmarked_encoding(source: Source) -> str | None:
 
 def undecodable(source: Source, encoding: str) -> TableError:
     """The error for a file that is not in `encoding`: byte, line, and how likely encodings would read the bytes."""
-    position, line, raw, around = _first_undecodable(source, encoding)
+    position, line, before, after = _first_undecodable(source, encoding)
+    raw = after.splitlines()[0] if line else after[:40]
     where = f"byte {position}" + (f", line {line}" if line else "")
     fact = f"{source.path} is not {encoding.upper()}: {where} has {raw[:8].hex(' ')}"
     if wide := unmarked_encoding(source):
         return source.error(fact, "--encoding", wide)
-    readings = _readings(raw, around)
+    word = before[len(before.rstrip(_LETTERS)) :][-WORD_BYTES:] if line else b""
+    readings = _readings(word + raw, before + after)
     if not readings:
         return TableError(f"{fact}; no other encoding fits either: is it a text file?")
     shown = "".join(f"\n  as {name} it reads: {text!r}" for name, text in readings)
@@ -87,7 +92,7 @@ def _known(encoding: str) -> str | None:
 
 
 def _first_undecodable(source: Source, encoding: str) -> tuple[int, int | None, bytes, bytes]:
-    """Byte offset, line (None for encodings of several bytes per character), the bytes from there, and those around."""
+    """Byte offset, line (None for encodings of several bytes per character), the bytes before it, those from there."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset = lines = 0
     with source.open() as stream:
@@ -98,10 +103,9 @@ def _first_undecodable(source: Source, encoding: str) -> tuple[int, int | None, 
             except UnicodeDecodeError as error:
                 data, start = error.object, error.start
                 line = None if encoding.startswith(("utf-16", "utf-32")) else lines + _line_ends(data[:start]) + 1
-                raw = data[start:] + stream.read(SAMPLE_BYTES)
                 # Few bytes before it: what was read so far is mostly ASCII, which looks like every encoding.
-                around = data[max(start - BEFORE_BYTES, 0) : start] + raw
-                return offset - pending + start, line, raw.splitlines()[0] if line else raw[:40], around
+                before = data[max(start - BEFORE_BYTES, 0) : start]
+                return offset - pending + start, line, before, data[start:] + stream.read(SAMPLE_BYTES)
             lines += _line_ends(block)
             offset += len(block)
     return offset, None, b"", b""

@@ -60,14 +60,15 @@ class Encoder:
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
             raise TokenizerMismatch(f"the tokenizer finds no token in the text at position {empty}")
         features = np.empty((len(tokens), len(self.identity.poolings) * self.dim), dtype=np.float32)
+        bad: list[int] = []
         with open_forward_pool(self.network, len(tokens), len(tokens.ids)) as pool:
             for batch, states in self._passes(tokens, pool):
-                features[batch.indices] = states.numpy()
+                features[batch.indices] = rows = states.numpy()
+                bad += batch.indices[~np.isfinite(rows).all(axis=1)].tolist()
                 if after_batch is not None:
                     after_batch(len(batch.indices), len(batch.ids))
-        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        if len(bad):
-            raise NotFiniteFeatures(bad.tolist(), self.identity.precision)
+        if bad:
+            raise NotFiniteFeatures(sorted(bad), self.identity.precision)
         return features
 
     def _passes(self, tokens: Tokens, pool: ForwardPool) -> Iterator[tuple[Batch, Tensor]]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from jdq.worker.encoder.attention import Layout
+from jdq.worker.encoder.layout import Layout
 
-TILE_QUERIES = 64  # of the attention: rows of a text that one block of threads takes
 LEAST_CAPABILITY = (8, 0)  # of Triton's compiler
 LOG = logging.getLogger(__name__)
 

@@ -99,18 +99,18 @@ class Int8Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: str, *, rows: int) -> None:
         self._scale = weight.abs().amax(1).clamp_(min=LEAST_SCALE) / INT8_LARGEST
-        quantised = (weight / self._scale[:, None]).round_().to(torch.int8)
-        self._weight = torch.ops.onednn.qlinear_prepack(quantised, [rows, weight.shape[1]])
+        quantized = (weight / self._scale[:, None]).round_().to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(quantized, [rows, weight.shape[1]])
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
         self._bias = bias
         self._activation = torch.ops.aten.gelu_ if activation == "gelu" else torch.relu_
         self._product = torch.ops.onednn.qlinear_pointwise
-        self.size_bytes = quantised.nbytes + bias.nbytes
+        self.size_bytes = quantized.nbytes + bias.nbytes
 
     def __call__(self, x: Tensor) -> Tensor:
-        quantised, scale = _to_int8(x)
+        quantized, scale = _to_int8(x)
         y: Tensor = self._product(
-            *(quantised, 1.0, INT8_ZERO, self._weight, self._scale, self._zeros),
+            *(quantized, 1.0, INT8_ZERO, self._weight, self._scale, self._zeros),
             *(None, 1.0, 0, torch.float32, "none", [], ""),
         )
         return torch.addcmul(self._bias, y, scale, out=y)
@@ -132,19 +132,19 @@ class Float8Linear:
     def __init__(
         self, weight: Tensor, bias: Tensor, activation: str, input_activation: str, fused: FusedKernels | None
     ) -> None:
-        quantised, self._weight_scale = _to_float8(weight.to(torch.bfloat16))
-        self._weight = quantised.t()  # the product wants the second factor by columns
+        quantized, self._weight_scale = _to_float8(weight.to(torch.bfloat16))
+        self._weight = quantized.t()  # the product wants the second factor by columns
         self._weight_scale = self._weight_scale.t().contiguous()
         self._bias = bias.to(torch.bfloat16)
         self._activate = _activation(activation, fused)
         self._input_activation = input_activation
         self._fused = fused
-        self.size_bytes = quantised.nbytes + self._bias.nbytes
+        self.size_bytes = quantized.nbytes + self._bias.nbytes
 
     def __call__(self, x: Tensor) -> Tensor:
-        quantised, scale = self._quantised(x)
+        quantized, scale = self._quantized(x)
         return torch._scaled_mm(
-            quantised,
+            quantized,
             self._weight,
             scale_a=scale,
             scale_b=self._weight_scale,
@@ -153,7 +153,7 @@ class Float8Linear:
             use_fast_accum=True,  # the sums of a product stay below those that lose by it; the load checks the cosine
         )
 
-    def _quantised(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self._fused is None or self._input_activation == "relu":
             x = _activation(self._input_activation, None)(x)
         if self._fused is None:
@@ -233,16 +233,16 @@ def _seconds(precision: str) -> float:
 
 def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as unsigned 8-bit integers and their scales (rows, 1): the largest value of each row becomes 255 or 1."""
-    quantised, scale = torch.empty(x.shape, dtype=torch.uint8), x.new_empty(len(x), 1)
+    quantized, scale = torch.empty(x.shape, dtype=torch.uint8), x.new_empty(len(x), 1)
     count = max(1, NUMBERS_IN_CACHE // x.shape[1])
     held = x.new_empty(min(count, len(x)), x.shape[1])
-    for rows, into, scales in zip(*(torch.split(each, count) for each in (x, quantised, scale)), strict=True):
+    for rows, into, scales in zip(*(torch.split(each, count) for each in (x, quantized, scale)), strict=True):
         part = torch.abs(rows, out=held[: len(rows)])
         torch.amax(part, 1, keepdim=True, out=scales).clamp_(min=LEAST_SCALE).div_(INT8_LARGEST)
         torch.div(rows, scales, out=part).add_(INT8_ZERO + 0.5)  # rounded down, so half more rounds to the nearest
         with np.errstate(invalid="ignore"):  # the scale of a row that is not finite makes its results that, too
             np.copyto(into.numpy(), part.numpy(), casting="unsafe")  # in a quarter of the time of PyTorch's copy_
-    return quantised, scale
+    return quantized, scale
 
 
 def _to_float8(x: Tensor) -> tuple[Tensor, Tensor]:

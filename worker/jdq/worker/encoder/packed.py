@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.attention import Layout, attend, layout_of, place, text_means, varlen_kernel
+from jdq.worker.encoder.attention import attend, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.fused import fused_kernels
+from jdq.worker.encoder.layout import Layout, layout_of, place
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.shape import POSITION_OFFSET, BartShape
@@ -76,7 +77,8 @@ class PackedBart:
 
     def pooled(self, batch: Batch) -> Tensor:
         """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""
-        with torch.inference_mode(), torch.cuda.device_of(self._tokens):  # Triton starts kernels on the current device
+        # Triton starts kernels on the current device.
+        with torch.inference_mode(), torch.cuda.device_of(self._tokens):  # type: ignore[no-untyped-call]
             layout = layout_of(batch, self.device, varlen=self._varlen)
             x = self._embed(batch)
             for layer in self._layers:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from jdq.worker.encoder.attention import place
 from jdq.worker.encoder.batch import Batch
 from jdq.worker.encoder.budget import CPU_INT8_TOKENS
 from jdq.worker.encoder.errors import DamagedEncoder, UnsafeWeights, UnsupportedEncoder
+from jdq.worker.encoder.layout import place
 from jdq.worker.encoder.linear import Int8Linear, dtype_of
 from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.quiet import quiet_transformers
@@ -37,9 +37,9 @@ class PlainEncoder:
         self._pad_id = pad_id
         self._poolings = tuple(poolings)
         self.device = device
-        quantised = [module for module in network.modules() if isinstance(module, _Int8Module)]
+        quantized = [module for module in network.modules() if isinstance(module, _Int8Module)]
         self.size_bytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
-        self.size_bytes += sum(module.size_bytes for module in quantised)
+        self.size_bytes += sum(module.size_bytes for module in quantized)
 
     def pooled(self, batch: Batch) -> Tensor:
         """(texts, poolings x dim), on the device, in the order of the batch: the poolings are side by side."""

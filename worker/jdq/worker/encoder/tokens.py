@@ -5,7 +5,8 @@ right.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,10 @@ class TextTokenizer:
         self.highest_id: int = _highest_plain_id(tokenizer)
         limit = getattr(tokenizer, "model_max_length", None)
         self.limit: int | None = int(limit) if limit is not None and limit < NO_LIMIT else None
-        self._unknown_id: int | None = tokenizer.unk_token_id
+        self._unknown_id: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else -1
         self._encode = _Fast(tokenizer) if getattr(tokenizer, "is_fast", False) else _Slow(tokenizer)
         self._head, self._tail = _frame(self._encode)
-        if len(self._head) + len(self._tail) == 0 and not self._encode(["a"], True)[0]:
+        if len(self._head) + len(self._tail) == 0 and not any(self._encode(["a"], True)):
             raise TokenizerMismatch("the tokenizer finds no token in the text 'a'")
 
     @property
@@ -63,25 +64,32 @@ class TextTokenizer:
 
     def tokenize(self, texts: Sequence[str], max_length: int) -> Tokens:
         """Ids of the texts in order, each of at most `max_length` tokens with its special tokens."""
-        encoded = [np.asarray(ids, dtype=np.int32) for ids in self._encode(texts, True)]
-        n_tokens = np.array([len(ids) for ids in encoded], dtype=np.uint32)
-        n_unknown = np.zeros(len(encoded), dtype=np.uint32)
-        if self._unknown_id is not None:
-            n_unknown[:] = [int((ids == self._unknown_id).sum()) for ids in encoded]
-        kept = [self._truncated(ids, max_length) for ids in encoded]
+        flat, counts = array("i"), array("q")
+        for text_ids in self._encode(texts, True):
+            flat.fromlist(text_ids)
+            counts.append(len(text_ids))
+        # Arrays of all texts from here on: this thread would keep the one that starts forward passes waiting.
+        ids, n_tokens = np.array(flat, dtype=np.int32), np.array(counts, dtype=np.int64)
+        owners = np.searchsorted(np.cumsum(n_tokens), np.flatnonzero(ids == self._unknown_id), side="right")
         return Tokens(
-            ids=np.concatenate(kept) if kept else np.empty(0, dtype=np.int32),
-            lengths=np.array([len(ids) for ids in kept], dtype=np.int64),
-            n_tokens=n_tokens,
-            n_unknown=n_unknown,
+            ids=self._truncated(ids, n_tokens, max_length),
+            lengths=np.minimum(n_tokens, max_length),
+            n_tokens=n_tokens.astype(np.uint32),
+            n_unknown=np.bincount(owners, minlength=len(n_tokens)).astype(np.uint32),
         )
 
-    def _truncated(self, ids: npt.NDArray[np.int32], max_length: int) -> npt.NDArray[np.int32]:
-        """Without the last tokens of the text itself; its special tokens stay, as with `truncation=True`."""
-        if len(ids) <= max_length:
+    def _truncated(
+        self, ids: npt.NDArray[np.int32], n_tokens: npt.NDArray[np.int64], max_length: int
+    ) -> npt.NDArray[np.int32]:
+        """Without the last tokens of the texts themselves; their special tokens stay, as with `truncation=True`."""
+        if not (long := n_tokens > max_length).any():
             return ids
-        kept = max_length - len(self._tail)
-        return np.concatenate([ids[:kept], np.asarray(self._tail, dtype=np.int32)])
+        positions = np.arange(len(ids)) - np.repeat(np.cumsum(n_tokens) - n_tokens, n_tokens)
+        kept = ids[positions < max_length]
+        ends = np.cumsum(np.minimum(n_tokens, max_length))[long]
+        for back, special in enumerate(reversed(self._tail), start=1):
+            kept[ends - back] = special
+        return kept
 
     @property
     def least_length(self) -> int:
@@ -120,8 +128,8 @@ class _Fast:
         self.behaviour: str = self._backend.to_str()
         self._backend.encode_special_tokens = True  # "</s>" in a text is five characters, not the end of it
 
-    def __call__(self, texts: Sequence[str], special: bool) -> list[list[int]]:
-        return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=special)]
+    def __call__(self, texts: Sequence[str], special: bool) -> Iterable[list[int]]:
+        return (e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=special))
 
 
 class _Slow:

@@ -7,17 +7,14 @@ float32; GELU is the tanh formula, exact to 0.0005, as in `FusedGeluLinear`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from jdq.worker.encoder.fused import TILE_QUERIES
-
-if TYPE_CHECKING:
-    from jdq.worker.encoder.attention import Layout
+from jdq.worker.encoder.layout import TILE_QUERIES, Layout
 
 FLOAT8_LARGEST = tl.constexpr(448.0)
 LEAST_LARGEST = tl.constexpr(1e-9)  # for rows of zeros
@@ -70,16 +67,16 @@ def gelu(x: Tensor) -> Tensor:
 def float8_rows(x: Tensor, *, activate: bool = False) -> tuple[Tensor, Tensor]:
     """Rows, or their GELU, as float8 and their scales (rows, 1): each row's largest value becomes float8's largest."""
     rows, dim = x.shape
-    quantised = x.new_empty(rows, dim, dtype=torch.float8_e4m3fn)
+    quantized = x.new_empty(rows, dim, dtype=torch.float8_e4m3fn)
     scale = x.new_empty(rows, 1, dtype=torch.float32)
     _float8_rows[(rows,)](
-        *(x, quantised, scale),
+        *(x, quantized, scale),
         DIM=dim,
         BLOCK=triton.next_power_of_2(dim),
         ACTIVATE=activate,
         num_warps=4 if dim > 2_048 else 2,
     )
-    return quantised, scale
+    return quantized, scale
 
 
 @triton.jit(do_not_specialize=["n_tiles"])
@@ -153,7 +150,7 @@ def _gelu(x_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _float8_rows(x_ptr, quantised_ptr, scale_ptr, DIM: tl.constexpr, BLOCK: tl.constexpr, ACTIVATE: tl.constexpr):
+def _float8_rows(x_ptr, quantized_ptr, scale_ptr, DIM: tl.constexpr, BLOCK: tl.constexpr, ACTIVATE: tl.constexpr):
     columns = tl.arange(0, BLOCK)
     there = columns < DIM
     row = tl.program_id(0).to(tl.int64)
@@ -162,7 +159,7 @@ def _float8_rows(x_ptr, quantised_ptr, scale_ptr, DIM: tl.constexpr, BLOCK: tl.c
         x = _gelu_of(x)
     scale = tl.maximum(tl.max(tl.abs(x), 0), LEAST_LARGEST) / FLOAT8_LARGEST
     tl.store(scale_ptr + row, scale)
-    tl.store(quantised_ptr + row * DIM + columns, (x * (1.0 / scale)).to(tl.float8e4nv), mask=there)
+    tl.store(quantized_ptr + row * DIM + columns, (x * (1.0 / scale)).to(tl.float8e4nv), mask=there)
 
 
 @triton.jit

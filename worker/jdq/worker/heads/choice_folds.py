@@ -49,7 +49,7 @@ class ChoiceFolds:
 
     @property
     def weights(self) -> npt.NDArray[np.float64] | None:
-        """Of the known rows, by class weight: what is weighted in training is so in what is chosen."""
+        """Weights of the known rows, by class: what is weighted in training is weighted in the choice, too."""
         if self.context.targets.multi_label:
             return None
         weights = row_weights(self.context)

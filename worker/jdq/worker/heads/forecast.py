@@ -65,7 +65,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 def with_forecast(
     head: TrainedHead, X: Features, y: Labels, split: Split, options: HeadOptions, *, keys: Keys, check: Check
 ) -> TrainedHead:
-    """The head, whose record has the forecast. Arguments as those that it was trained by in `train_head`."""
+    """The head, whose record has the forecast. Arguments: those of the `train_head` that made it."""
     targets, test = read_targets(y, label_separator=options.label_separator), split.rows(TEST)
     context = make_fit_context(X, targets, split, options, keys, check)
     made = forecast(context, test, probabilities_of(head.predictor, X, test), head.record.thresholds)

@@ -115,7 +115,7 @@ def _loss(context: FitContext) -> nn.Module:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Features and targets of one part; standardised batch by batch, so that there is no second copy."""
+    """Features and targets of one part; standardized batch by batch, so that there is no second copy."""
 
     X: torch.Tensor
     y: torch.Tensor
@@ -190,7 +190,7 @@ class _Training:
 
 
 def _as_layers(net: nn.Sequential, mean: npt.NDArray[Any], std: npt.NDArray[Any], link: str) -> LayersPredictor:
-    """The net as numpy layers, with the standardisation folded into the first."""
+    """The net as numpy layers, with the standardization folded into the first."""
     linears = [module for module in net if isinstance(module, nn.Linear)]
     layers = [(m.weight.detach().double().numpy().T, m.bias.detach().double().numpy()) for m in linears]
     weights, bias = layers[0]

@@ -16,12 +16,12 @@ HEADS = {
     TFIDF: "a linear support vector machine on the TF-IDF of the texts: words, pairs of words and characters",
     HYBRID: "the weighted sum of linear and tf-idf",
     "logreg": "logistic regression (L2); out of core beyond the memory bound",
-    "linear-svm": "linear support vector machine, standardised features",
-    "svm": "support vector machine with an RBF kernel, standardised features",
+    "linear-svm": "linear support vector machine, standardized features",
+    "svm": "support vector machine with an RBF kernel, standardized features",
     "mlp": "a small neural net: Adam on the cross-entropy, early stopping on the validation part",
     "knn": "nearest neighbours by cosine distance",
     "hist-gbm": "gradient boosted trees on binned features",
-    "random-forest": "a forest of randomised trees",
+    "random-forest": "a forest of randomized trees",
     "dummy": "always the most frequent class: the baseline for any other head",
 }
 

@@ -66,7 +66,7 @@ def in_blocks(compute: Callable[..., Float32], predictor: Predictor, X: Features
 class LayersPredictor:
     """Layers with ReLU between them, then softmax (one class per row) or sigmoid (label sets).
 
-    One layer is a linear head (logreg, linear-svm); any standardisation of the features is folded into the first.
+    One layer is a linear head (logreg, linear-svm); any standardization of the features is folded into the first.
     layers: pairs of weights (in, out) and bias (out,), float32.
     """
 

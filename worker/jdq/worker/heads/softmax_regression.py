@@ -35,7 +35,7 @@ class Solution:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Objective:
-    """The mean loss of the rows plus |W|^2 / (2 C rows); the intercept is not penalised.
+    """The mean loss of the rows plus |W|^2 / (2 C rows); the intercept is not penalized.
 
     codes: (rows,) class numbers for the softmax, or (rows, labels) bool for independent sigmoids. mean, std: (dim,);
     the features are centred by one and divided by the other. The same as

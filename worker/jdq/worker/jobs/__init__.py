@@ -1,7 +1,5 @@
 """What each kind of job does with a chunk, and the registry of kinds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from jdq.worker.process.chunk_work import ChunkContext, ChunkWork, S

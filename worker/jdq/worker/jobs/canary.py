@@ -5,8 +5,6 @@ holds for the feature space from then on, also after all workers were restarted:
 believed, which may be the one that computes wrong numbers.
 """
 
-from __future__ import annotations
-
 import math
 import time
 

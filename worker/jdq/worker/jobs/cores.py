@@ -1,7 +1,5 @@
 """How many threads a head's training uses: a small problem is slower on many, and much slower on busy cores."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What the features of a head cost: one extraction serves many heads, so it is reported apart from their training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from jdq.worker.process.runtime import Runtime

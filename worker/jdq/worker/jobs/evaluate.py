@@ -1,7 +1,5 @@
 """Measuring a head or a fine-tuned model on a labelled dataset version."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """Finding near-duplicates by the cosine similarity of stored features: one chunk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

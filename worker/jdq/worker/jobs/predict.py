@@ -57,7 +57,7 @@ def predict_work(context: ChunkContext[Predict]) -> ChunkWork[Any, Any]:
 
 
 def extraction(context: ChunkContext[Predict], head: str) -> ChunkContext[Extract]:
-    """The extraction that makes the rows' features exactly as those were made that the head was trained on.
+    """The extraction that computes the rows' features exactly as those on which the head was trained.
 
     Raises UnknownTrained, UnknownSpace.
     """

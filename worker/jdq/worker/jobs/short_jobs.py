@@ -1,7 +1,5 @@
 """Short jobs, for which a client waits: one chunk, whose output is bytes, with a head or model that stays loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The rows of a dataset version that are most similar to a text, by stored features."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from jdq.store.datasets import DatasetVersion

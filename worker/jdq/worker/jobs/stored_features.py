@@ -1,7 +1,5 @@
 """Features of texts in this process, without a job: read from the store, after computing those that it lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Tables of jobs: `runs/<job>/<name>.csv`, written under another name, read back, and described by their digest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The store may be slow or away, so this is no part of the worker heartbeat. Two w
 the same files.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 

@@ -1,7 +1,5 @@
 """The child watch: a thread of a worker's main process that sees a working process die, and tells the ledger why."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading
@@ -14,7 +12,7 @@ LIKELY_CAUSES = {
     "SIGKILL": " (out of memory?)",
     "SIGBUS": " (a mapped file was truncated, or its disk failed: jdq store verify)",
 }
-STOPPED = signal.SIGTERM.value  # what a process exits with that a stopping Celery has sent SIGTERM
+STOPPED = signal.SIGTERM.value  # the exit code of a process to which a stopping Celery has sent SIGTERM
 INTERVAL_S = 0.05  # a look costs one system call for each child
 
 

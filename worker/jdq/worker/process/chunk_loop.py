@@ -1,16 +1,15 @@
 """A worker's time on one job: lease chunks, work on them, commit them, until none is left or the time slice ends.
 
-Three chunks are in flight at the same time, so that the device never waits: while one is computed, the next is read and
-tokenized in one thread, and the previous one is written and committed in another.
+While one chunk is computed, the next is read and tokenized in one thread, and the previous one is written and committed
+in another. Where the device still waits for the next chunk, two are prepared at the same time.
 """
-
-from __future__ import annotations
 
 import faulthandler
 import logging
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Publish = Callable[[], Outcome]
 
+# Chunks leased ahead once the device has waited for one. Not before: another worker could take them, and an urgent job
+# waits for them. A chunk that the device waited for takes it less time than its preparation.
+MOST_AHEAD = 2
+
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
@@ -44,11 +47,6 @@ class _Chunk:
     def suspect(self) -> bool:
         """Whether it was tried before: it may be what killed its worker."""
         return self.held.lease.attempt > 1
-
-    @property
-    def leases_ahead(self) -> bool:
-        """Whether the next chunk is leased beside it: not another job's, which would wait for all of a fine-tune."""
-        return self.held.lease.more and not self.suspect
 
 
 class ChunkLoop:
@@ -83,10 +81,12 @@ class ChunkLoop:
             ignores_stop=self._end_unstoppable,
         )
         self._draining = False
+        self._most_ahead = 1
+        self._leases_ahead = False
 
     def run(self) -> None:
         """Works until no chunk is left to take, this worker must stop, or the time slice ends."""
-        with self._heartbeat, ThreadPoolExecutor(2, thread_name_prefix="chunk") as threads:
+        with self._heartbeat, ThreadPoolExecutor(MOST_AHEAD + 1, thread_name_prefix="chunk") as threads:
             self._run(threads)
         self._send(self._ledger.mark_idle(self._job))
 
@@ -97,33 +97,44 @@ class ChunkLoop:
 
     def _run(self, threads: ThreadPoolExecutor) -> None:
         publishing: Future[None] | None = None
-        chunk = self._take()
-        while chunk:
+        ahead: deque[Future[_Chunk | None]] = deque()
+        while chunk := self._next(ahead):
             # A suspect chunk runs by itself, so that it takes no other down with it.
             if publishing and chunk.suspect:
                 publishing.result()
-            ahead = threads.submit(self._take_in_time) if chunk.leases_ahead else None
+            while len(ahead) < self._most_ahead and self._leases_ahead and (held := self._lease()):
+                ahead.append(threads.submit(self._prepared, held))
             publish = self._step(chunk.held, chunk.compute)
             if publishing:
                 publishing.result()
             publishing = threads.submit(self._publish, chunk.held, publish) if publish else None
             if publishing and chunk.suspect:
                 publishing.result()
-            chunk = ahead.result() if ahead else self._take_in_time()
         if publishing:
             publishing.result()
 
-    def _take_in_time(self) -> _Chunk | None:
-        """The next chunk, within the time slice."""
-        return self._take() if time.monotonic() < self._ends else None
-
-    def _take(self) -> _Chunk | None:
-        """Leases chunks until one is prepared; None when there is none to take."""
-        while not self._draining and (lease := self._ledger.next(self._job)):
-            held = self._heartbeat.hold(lease)
-            if chunk := self._step(held, partial(self._prepare, held)):
+    def _next(self, ahead: deque[Future[_Chunk | None]]) -> _Chunk | None:
+        """The first of the chunks ahead that could be prepared, or a new one; None when there is none to take."""
+        while ahead:
+            if not ahead[0].done():
+                self._most_ahead = MOST_AHEAD
+            if chunk := ahead.popleft().result():
+                return chunk
+        while held := self._lease():
+            if chunk := self._prepared(held):
                 return chunk
         return None
+
+    def _lease(self) -> HeldLease | None:
+        """A lease on the next chunk, unless there is none, this worker must stop, or the time slice has ended."""
+        if self._draining or time.monotonic() >= self._ends or (lease := self._ledger.next(self._job)) is None:
+            return None
+        # Beside a job's last chunk it would be one of another job, which would wait for all of a fine-tune.
+        self._leases_ahead = lease.more and lease.attempt == 1
+        return self._heartbeat.hold(lease)
+
+    def _prepared(self, held: HeldLease) -> _Chunk | None:
+        return self._step(held, lambda: self._prepare(held))
 
     def _prepare(self, held: HeldLease) -> _Chunk:
         work = self._work_for(held.lease)

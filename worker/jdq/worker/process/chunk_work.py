@@ -1,7 +1,5 @@
 """The contract of a chunk's work: what each kind of job implements, and what the chunk loop runs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 

@@ -1,7 +1,5 @@
 """Which device a worker computes on."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

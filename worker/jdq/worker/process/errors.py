@@ -1,7 +1,5 @@
 """Errors in the user's input: another attempt would fail in the same way, so they fail the job immediately."""
 
-from __future__ import annotations
-
 from jdq.store.errors import CannotWrite, StoreError
 from jdq.worker.encoder.errors import EncoderError
 from jdq.worker.finetune.errors import FineTuneError
@@ -22,7 +20,7 @@ class WorkerSick(Exception):
 
 
 class NothingFinite(WorkerSick):
-    """No text of the chunk has a finite feature. The attempt counts: another worker tells whether it is the texts."""
+    """No text of the chunk has a finite feature. The attempt counts: the texts may be the cause."""
 
 
 # A few under the same roots are the machine's: a full disk may have space again in a minute.

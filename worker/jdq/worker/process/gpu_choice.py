@@ -1,7 +1,5 @@
 """Which GPUs of this host a worker may lease, and which of them have enough memory free."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 
 import psutil

@@ -4,8 +4,6 @@ They go to stderr, as text or as JSON; a job's lines also go to a stream in Redi
 all workers, wherever they run.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import logging.handlers

@@ -1,7 +1,5 @@
 """Notices of ended jobs to the URLs that the jobs name: mail, Slack, Teams, ntfy and what else apprise reaches."""
 
-from __future__ import annotations
-
 import logging
 from importlib.util import find_spec
 from typing import Any

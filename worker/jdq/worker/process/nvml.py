@@ -1,7 +1,5 @@
 """The GPUs of this host, and who uses them, as NVIDIA's driver reports them (NVML), without touching CUDA."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """The progress watch: whether the work of a process still goes on, or hangs in a kernel that never returns."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

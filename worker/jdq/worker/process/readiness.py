@@ -1,7 +1,5 @@
 """What a worker needs before it takes work: a writable store and the machine-learning packages."""
 
-from __future__ import annotations
-
 import logging
 import os
 import runpy

@@ -1,7 +1,5 @@
 """What a worker process keeps between tickets: configuration, connections, store, loaded encoders."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from functools import cache, cached_property

@@ -1,6 +1,4 @@
-"""The self-test of a worker's device, in a process of its own: a device that hangs or crashes takes nothing with it."""
-
-from __future__ import annotations
+"""The self-test of a worker's device, in a process of its own: it may hang or crash."""
 
 import logging
 import subprocess

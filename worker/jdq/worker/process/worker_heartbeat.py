@@ -3,8 +3,6 @@
 It runs beside the process that does the work, so that a worker that is busy for hours still sends heartbeats.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -4,8 +4,6 @@
 Of a BART this needs transformers, of other encoders torch, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Asks the ledger, not Celery, because a worker whose process is busy for hours renews its lease there all the same.
 """
 
-from __future__ import annotations
-
 import click
 
 from jdq.worker.config import read_config

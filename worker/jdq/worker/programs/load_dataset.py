@@ -3,8 +3,6 @@
 ``python -m jdq.worker.programs.load_dataset NAME[:CONFIG]`` prints the paths of its Arrow files as JSON.
 """
 
-from __future__ import annotations
-
 import click
 import msgspec
 

@@ -1,7 +1,5 @@
 """The metrics that the Prometheus exporter makes of the ledger: see docs/reference/metrics.md."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args

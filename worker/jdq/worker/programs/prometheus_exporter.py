@@ -5,8 +5,6 @@ Every scrape reads the ledger, so exporters have no state, and any number of the
 jobs that have not ended, and reads what the ledger has counted of the others.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Tests whether a device computes: ``python -m jdq.worker.programs.self_test cuda``."""
 
-from __future__ import annotations
-
 import click
 
 from jdq.worker.encoder.self_test import DeviceFault, check_device

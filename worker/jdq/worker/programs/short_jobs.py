@@ -4,8 +4,6 @@ Reads a line ``{"job": ID, "spec": {...}}`` for each, and prints a line when its
 beside its texts.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The size of the store's folder, measured in the background: listing all of its files may take minutes."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import threading

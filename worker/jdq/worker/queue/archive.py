@@ -104,6 +104,7 @@ def restore_history(client: redis.Redis, files: JobFiles) -> int:
     jobs = [job for id in lost if (job := archived_job(files, id))]
     if jobs:
         client.zadd("jdq:archived", {job.id: round(job.created * 1000) for job in jobs})
+        client.hset("jdq:owners", mapping={job.id: job.owner for job in jobs})
     return len(jobs)
 
 

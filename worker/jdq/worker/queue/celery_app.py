@@ -1,7 +1,5 @@
 """Celery settings: it carries the wake-up messages (tickets) and owns the processes. See docs/explanation/queue.md."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from celery import Celery

@@ -1,7 +1,5 @@
 """The connection to Redis, with errors that name the server and the next step."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit, urlunsplit

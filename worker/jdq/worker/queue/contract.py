@@ -4,8 +4,6 @@ Both are frozen, typed and versioned, and refuse unknown fields: an old worker m
 asks for. They travel as JSON and carry names and numbers, never texts or features.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import ClassVar, Literal, TypeAlias, get_args
 
@@ -23,7 +21,7 @@ NOBODY = "-"  # the owner of a job that an earlier version of jdq created
 
 
 # Of these messages. A worker refuses fields that it does not know, so any change of them is a new number. A client
-# submits nothing while a worker with another number lives; workers before 1 do not say theirs.
+# submits nothing while a worker with another number lives; workers older than 1 do not report theirs.
 PROTOCOL = 1
 
 

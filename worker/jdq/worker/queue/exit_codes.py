@@ -1,7 +1,5 @@
 """Exit codes of the client and of the programs that it runs, and the border where errors become one of them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -122,10 +122,16 @@ class JobBook(WorkerBook):
         """The ids of all jobs, newest first, or of those submitted since then, including those that have left Redis."""
         return [job for _, job in self._by_time(since)]
 
-    def newest(self, *, since: float | None = None, start: int = 0) -> Iterator[Job]:
-        """The jobs of `ids`, from the one at `start` on, read while they are taken."""
+    def newest(self, *, since: float | None = None, start: int = 0, owner: str | None = None) -> Iterator[Job]:
+        """The jobs of `ids`, from the one at `start` on, read while they are taken.
+
+        owner: without those that are listed as another owner's. Earlier versions did not list owners.
+        """
         ids = (job for _, job in islice(self._by_time(since), start, None))
         while page := list(islice(ids, _PAGE)):
+            if owner is not None:
+                owners = self._client.hmget("jdq:owners", page)
+                page = [job for job, listed in zip(page, owners, strict=True) if listed in (None, owner)]
             found = {job.id: job for job in self.read(page)}
             found |= {job.id: job for job in self._archived([job for job in page if job not in found])}
             yield from (found[job] for job in page if job in found)
@@ -173,7 +179,7 @@ class JobBook(WorkerBook):
         return groups, sum(each.get("tokens", 0) for job in self.read(live) for each in job.live)
 
     def totals(self) -> dict[str, int]:
-        """What the ledger has counted since it exists, over all jobs: see docs/explanation/queue.md."""
+        """What the ledger has counted since it was created, over all jobs: see docs/explanation/queue.md."""
         found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
         return {name: int(value) for name, value in found.items()}
 

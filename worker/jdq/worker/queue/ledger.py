@@ -1,7 +1,5 @@
 """The workers' side of the ledger: lease a chunk, renew the lease, commit the chunk or release it."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import time

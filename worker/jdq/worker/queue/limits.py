@@ -1,7 +1,5 @@
 """The ledger's constants: Python reads them here, and every Lua script sees them as the table `limits`."""
 
-from __future__ import annotations
-
 import msgspec
 
 from jdq.worker.queue.contract import NOBODY, QUEUES, Queue

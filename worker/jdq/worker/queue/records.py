@@ -1,7 +1,5 @@
 """Jobs and workers as the ledger has them, read from their entries in Redis."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 

@@ -6,8 +6,6 @@ Its argument is a struct of this file; the script reads the same field names fro
 absent there. JSON that a script only stores is passed as text, so that Lua does not decode and change it.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar, Literal, TypeVar

@@ -1,7 +1,5 @@
 """Sends wake-up messages (tickets) over Celery."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import islice
 

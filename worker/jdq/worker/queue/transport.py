@@ -1,7 +1,5 @@
 """kombu's Redis transport, except that what is no message is dropped: it would end the worker's main process."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The client's side of the ledger: read the workers, drain them, and end those that are gone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 
@@ -55,7 +53,7 @@ class WorkerBook:
         self._client.hset("jdq:workers:drained", mapping=dict.fromkeys(workers, DRAINED))
 
     def resume(self, workers: Sequence[str]) -> list[str]:
-        """The workers take chunks again; the names of those that were drained."""
+        """Lets the workers take chunks again; returns the names of those that were drained."""
         drained = self.drained()
         resumed = [name for name in workers if name in drained]
         if resumed:

@@ -115,7 +115,7 @@ def details_of(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def encoder_of(record: dict[str, Any]) -> str:
-    """The encoder that a head's features are of, or that a fine-tune started from, as the user named it."""
+    """The encoder of a head's features, or the one that a fine-tune started from, as the user named it."""
     encoder: str = record["origin"].get("encoder") or record["options"]["encoder"]
     return encoder
 

@@ -1,7 +1,5 @@
 """What a classifier was measured on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -19,5 +19,6 @@ for _, name in ipairs({'time_limit_ms', 'notify'}) do
 end
 if #args.after > 0 then redis.call('HSET', key(id), 'wanted_after', cjson.encode(args.after)) end
 redis.call('ZADD', 'jdq:jobs', now, id)
+redis.call('HSET', 'jdq:owners', id, args.owner)
 for _, other in ipairs(waits) do wait_for_job(id, other) end
 return {'created', tickets()}

@@ -19,6 +19,9 @@ end
 
 local removed = {}
 for _, id in ipairs(args.jobs) do
-  if forget(id) then removed[#removed + 1] = id end
+  if forget(id) then
+    removed[#removed + 1] = id
+    if not args.archive then redis.call('HDEL', 'jdq:owners', id) end
+  end
 end
 return removed
