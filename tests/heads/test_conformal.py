@@ -94,6 +94,7 @@ def test_repeats_of_few_texts_are_worth_few_rows() -> None:
     assert often is not None
     assert (often.rows, often.texts) == (600, 12.0)
     assert often.least_in_set(0.95) == once.least_in_set(0.95) == 0.0
+    assert often.answers == once.answers
 
 
 def test_the_rows_of_a_text_are_in_its_sets_together_so_the_share_is_the_nearest() -> None:
@@ -157,6 +158,17 @@ def test_what_was_promised_is_measured_with_intervals_over_texts() -> None:
     found = certainty_of_rows(codes, probabilities, row_keys(4), Certain(least_to_answer=2.0, least_in_set=0.0))
     assert (found["answered"], found["right"], found["right_interval"]) == (0.0, None, None)
     assert (found["covered"], found["set_size"]) == (0.75, 2.0)
+
+
+def test_rows_of_one_text_make_every_interval_wider() -> None:
+    codes, probabilities, _ = drawn(np.random.default_rng(7), 200)
+    least = Certain(least_to_answer=0.4, least_in_set=0.2)
+    once, often = (
+        certainty_of_rows(codes, probabilities, row_keys(200)[of], least)
+        for of in (np.arange(200), np.arange(200) % 20)
+    )
+    for name in ("answered_interval", "right_interval", "covered_interval"):
+        assert often[name][1] - often[name][0] > 1.5 * (once[name][1] - once[name][0])
 
 
 @pytest.mark.parametrize("head", ["auto", "logreg", "knn"])
