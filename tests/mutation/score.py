@@ -35,7 +35,6 @@ INSIDE = Path(__file__).parent / "inside"
 ROOMS = {
     "cli/jdq/cli/submit": ["tests/cli/test_submit*.py", "tests/cli/test_find_*.py", "tests/cli/test_split.py"],
     "cli/jdq/cli/web": ["tests/web/test_[!b]*.py"],
-    "cli/jdq/client": ["tests/client"],
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
         f"tests/store/test_{name}.py"
