@@ -18,8 +18,8 @@ needs_compose = pytest.mark.skipif(COMPOSE is None, reason="neither docker compo
 def test_up_keeps_the_number_of_workers(tmp_path: Path) -> None:
     gpu, cpu = "compose.yaml:compose.override.yaml", "compose.yaml:docker/compose.cpu.yaml"
     for files, settings, replicas in (
-        (gpu, {}, {"gpu-worker": "1", "cpu-worker": "1"}),
-        (gpu, {"JDQ_GPU_WORKERS": "4"}, {"gpu-worker": "4", "cpu-worker": "1"}),
+        (gpu, {}, {"gpu-worker": "1", "cpu-worker": "2"}),
+        (gpu, {"JDQ_GPU_WORKERS": "4"}, {"gpu-worker": "4", "cpu-worker": "2"}),
         (cpu, {"JDQ_GPU_WORKERS": "0", "JDQ_CPU_WORKERS": "3"}, {"gpu-worker": "0", "cpu-worker": "3"}),
     ):
         services = workers(files, settings, tmp_path)
