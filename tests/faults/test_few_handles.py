@@ -16,7 +16,7 @@ def test_two_hundred_shards_are_read_with_sixty_four_handles(tmp_path: Path) -> 
     for start in range(0, 2000, 10):
         put_texts(space, sentences(10, start))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    open_already = 1 + max(int(file.name) for file in Path("/dev/fd").iterdir())  # by the tests that ran in this process
+    open_already = 1 + max(int(file.name) for file in Path("/dev/fd").iterdir())  # by other tests in this process
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_already + 64, before[1]))
     try:
         reader = Space(space.path)
