@@ -124,7 +124,7 @@ def test_a_store_of_another_owner_is_said_with_what_to_do(images: None, tmp_path
 def test_metrics_and_flower_answer_and_flower_asks_for_a_password(stack: Stack) -> None:
     status, metrics = get(address(stack, "metrics", 9108) + "/metrics")
     assert status == 200
-    assert 'jdq_workers{queue="cpu",state="idle"} 1.0' in metrics
+    assert 'jdq_workers{queue="cpu",state="idle"} 2.0' in metrics
     flower = address(stack, "flower", 5555)
     until(lambda: get(f"{flower}/healthcheck")[0] == 200, within_s=60, why="Flower answers")
     assert get(f"{flower}/workers")[0] == 401

@@ -82,7 +82,7 @@ def test_an_upgrade_lets_chunks_finish_and_replaces_all_images(old: Stack, proje
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     shown = done.stdout.splitlines()
     assert f"jdq, version {NEW}" in shown
-    assert len([line for line in shown if line.endswith(f"@upgraded-host {NEW}")]) == 3
+    assert len([line for line in shown if line.endswith(f"@upgraded-host {NEW}")]) == 4
     for name in IMAGES:
         same = [json.loads(docker("image", "inspect", f"jdq-{name}:{tag}"))[0]["Id"] for tag in (TAG, NEW)]
         assert same[0] == same[1]
