@@ -24,6 +24,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Kernels:
     def put(gelu: Callable[[Tensor], Tensor]) -> ModuleType:
         module = ModuleType("triton_kernels")
         module.gelu = gelu  # type: ignore[attr-defined]
+        module.CANNOT_RUN = (RuntimeError,)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "jdq.worker.encoder.triton_kernels", module)
         monkeypatch.setattr("jdq.worker.encoder.triton_kernels", module, raising=False)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
@@ -53,3 +54,14 @@ def test_where_triton_does_not_run_the_reason_is_logged(kernels: Kernels, caplog
     with caplog.at_level(logging.WARNING):
         assert CHOOSE("cuda:0") is None
     assert "Failed to find C compiler" in caplog.text
+
+
+def test_a_pytorch_without_triton_has_none(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernels(lambda x: x)
+    monkeypatch.delattr("jdq.worker.encoder.triton_kernels")
+    monkeypatch.setitem(sys.modules, "jdq.worker.encoder.triton_kernels", None)
+    with caplog.at_level(logging.WARNING):
+        assert CHOOSE("cuda:0") is None
+    assert "Triton does not run" in caplog.text

@@ -48,7 +48,7 @@ ROOMS = {
         "tests/process",
         "tests/jobs/test_chunk_loop*.py",
         "tests/monitoring",
-        "tests/queue/test_archive.py",
+        "tests/queue/archive",
         "tests/queue/test_notices.py",
     ],
     "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop*.py", "tests/cli/test_exit_codes.py"],

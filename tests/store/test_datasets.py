@@ -45,6 +45,7 @@ def test_row_i_is_row_i_of_the_file(datasets: Datasets, tmp_path: Path) -> None:
     assert version.texts() == texts
     assert version.labels().tolist() == [f"class {i % 3}" for i in range(5000)]
     assert np.array_equal(version.keys(), text_keys(texts))
+    assert version.keys() is version.keys()  # read and checked once
     assert version.n_bytes().tolist() == [len(text.encode()) for text in texts]
     assert version.n_texts == len(set(texts))
     assert version.classes == {"class 0": 1667, "class 1": 1667, "class 2": 1666}

@@ -69,6 +69,7 @@ class DatasetVersion:
         self.label_column = record.label_column  # None for an unlabelled table
         # Rows of each label of the label column, by label; empty where unlabelled.
         self.classes = record.classes
+        self._arrays: dict[str, np.ndarray] = {}
 
     def __reduce__(self) -> tuple[type[DatasetVersion], tuple[Path]]:
         return DatasetVersion, (self.path,)
@@ -201,12 +202,14 @@ class DatasetVersion:
         return table
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
-        if fact := self._fault_of(name):
-            raise fault(self.path, f"{name}: {fact}")
-        array: np.ndarray = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-        if array.shape != shape or array.dtype != dtype:
-            raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
-        return array
+        if name not in self._arrays:  # every chunk of a job asks for them
+            if fact := self._fault_of(name):
+                raise fault(self.path, f"{name}: {fact}")
+            array = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+            if array.shape != shape or array.dtype != dtype:
+                raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def _fault_of(self, name: str) -> str:
         """What is wrong with one of the table's files, or ""."""

@@ -41,9 +41,16 @@ def fused_kernels(device: str) -> FusedKernels | None:
         return None
     try:
         from jdq.worker.encoder import triton_kernels
-
+    except ImportError as error:
+        _warn(device, error)
+        return None
+    try:
         triton_kernels.gelu(torch.zeros(16, dtype=torch.bfloat16, device=device))
-    except Exception as error:  # noqa: BLE001 whatever stops a compiler from running, PyTorch's kernels do the same
-        LOG.warning("no fused kernels on %s, the encoder is slower: Triton does not run (%s)", device, error)
+    except triton_kernels.CANNOT_RUN as error:
+        _warn(device, error)
         return None
     return triton_kernels
+
+
+def _warn(device: str, error: Exception) -> None:
+    LOG.warning("no fused kernels on %s, the encoder is slower: Triton does not run (%s)", device, error)

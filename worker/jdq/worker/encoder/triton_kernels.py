@@ -7,15 +7,19 @@ float32; GELU is the tanh formula, exact to 0.0005, as in `FusedGeluLinear`.
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton import TritonError
 
 from jdq.worker.encoder.layout import TILE_QUERIES, Layout
 
+# What starting a kernel raises where the compiler does not know the GPU, or where it or the C compiler does not run.
+CANNOT_RUN = (TritonError, RuntimeError, OSError, subprocess.SubprocessError)
 FLOAT8_LARGEST = tl.constexpr(448.0)
 LEAST_LARGEST = tl.constexpr(1e-9)  # for rows of zeros
 LOG2_E = 1.4426950408889634

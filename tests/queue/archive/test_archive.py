@@ -1,14 +1,8 @@
 """Ended jobs are saved in the store, leave Redis, and are found, retried and removed there as before."""
 
-import logging
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-
 import msgspec
 import numpy as np
 import pytest
-import redis
 
 from jdq.store.job_files import JobFiles
 from jdq.worker.config import read_config
@@ -17,58 +11,12 @@ from jdq.worker.process.archiver import Archiver
 from jdq.worker.process.runtime import Runtime
 from jdq.worker.queue.archive import LINES, RECORD, archived_lines, lines_key
 from jdq.worker.queue.contract import OUTPUT, Classify, JobState
-from jdq.worker.queue.jobbook import DependencyEnded, JobBook, NotRetried, UnknownJob
+from jdq.worker.queue.jobbook import DependencyEnded, NotRetried, UnknownJob
 from jdq.worker.queue.ledger import Outcome
 from jdq.worker.queue.limits import LIMITS, LINES_KEPT
-from jdq.worker.queue.records import Job
 from jdq.worker.queue.scripts import FollowUpChunks
+from tests.queue.archive.conftest import Step, ended, shown
 from tests.queue.ledgers import DONE, SPEC, OwnQueue, taken
-from tests.redis_server import RedisServer
-
-Step = Callable[..., None]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> JobFiles:
-    """An empty store, for ended jobs."""
-    return JobFiles(tmp_path / "store")
-
-
-@pytest.fixture
-def jobbook(client: redis.Redis, files: JobFiles) -> JobBook:
-    """The client's side, with that store."""
-    return JobBook(client, lambda: files)
-
-
-@pytest.fixture
-def step(server: RedisServer, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
-    """What a worker does for ended jobs at one look. days: how long they stay in Redis."""
-    monkeypatch.setattr(archiver, "SETTLE_MS", -2_000)
-    client.set("jdq:archives", 1)
-
-    def look(days: float = 30) -> None:
-        environment = {"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": server.url, "JDQ_KEEP_JOBS_DAYS": str(days)}
-        client.delete("jdq:archiver")
-        # What has just ended has ended before now.
-        for job in map(str, client.zrange("jdq:ended", 0, -1)):
-            client.zincrby("jdq:ended", -2_000, job)
-        Archiver(Runtime(read_config(environment), worker="w", queue="cpu")).step()
-
-    return look
-
-
-def ended(queue: OwnQueue, owner: str = "alice") -> str:
-    """A job that has succeeded, with a result, an attempt in its log, and a log line."""
-    ledger, job = queue.ledger("w"), queue.job(owner=owner)
-    ledger.release(taken(ledger, job), "the worker is stopping")
-    queue.client.xadd(lines_key(job), {"line": f"of {job}"})
-    ledger.commit(taken(ledger, job), Outcome(counts={"tokens": 7}, result={"head_id": job}))
-    ledger.mark_idle(job)
-    return job
-
-
-def shown(job: Job) -> Job:
-    return replace(job, read_at=0)
 
 
 def test_an_ended_job_is_found_in_the_store_exactly_as_it_was(queue: OwnQueue, step: Step, files: JobFiles) -> None:
@@ -251,55 +199,6 @@ def test_the_history_of_a_redis_that_lost_its_data_is_rebuilt(queue: OwnQueue, s
     assert [shown(job) for job in queue.jobbook.newest()][1:] == before
     assert queue.jobbook.ids() == [kept, *reversed(jobs)]
     assert queue.client.hgetall("jdq:owners") == {**owners, kept: "alice"}
-
-
-def test_jobs_that_ended_under_an_earlier_version_are_archived(queue: OwnQueue, step: Step) -> None:
-    job = ended(queue)
-    queue.client.delete("jdq:ended", "jdq:unsaved", "jdq:archives")
-    step()
-    step(days=0)
-    assert (queue.jobbook.jobs(), queue.jobbook.ids()) == ([], [job])
-
-
-def test_unusable_entries_hold_up_no_other_job(queue: OwnQueue, step: Step, caplog: pytest.LogCaptureFixture) -> None:
-    broken, job = ended(queue), ended(queue)
-    queue.client.delete(f"jdq:job:{broken}")
-    queue.client.set(f"jdq:job:{broken}", "no hash")
-    with caplog.at_level(logging.WARNING, "jdq"):
-        step(days=0)
-    assert queue.client.zrange("jdq:archived", 0, -1) == [job]
-    assert f"job {broken} is not archived: " in caplog.text
-    assert "WRONGTYPE" in caplog.text
-    assert queue.client.zcard("jdq:unsaved") == 0
-
-
-def test_a_job_that_broke_while_it_ran_is_archived_too(queue: OwnQueue, step: Step) -> None:
-    job = queue.job()
-    queue.client.hset(f"jdq:job:{job}:troubles", "0", "no JSON")
-    assert queue.ledger("w").next(job) is None
-    step(days=0)
-    assert queue.client.zrange("jdq:archived", 0, -1) == [job]
-    assert queue.jobbook.job(job).error
-    assert queue.jobbook.job(job).error.type == "BrokenJob"  # type: ignore[union-attr]
-
-
-def test_a_store_that_is_away_is_reported_once_and_tried_again(
-    queue: OwnQueue, step: Step, tmp_path: Path, server: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    ended(queue)
-    (tmp_path / "store").write_text("no folder")
-    environment = {"JDQ_HOME": str(tmp_path), "JDQ_BROKER_URL": server.url}
-    look = Archiver(Runtime(read_config(environment), worker="w", queue="cpu"))
-    with caplog.at_level(logging.WARNING, "jdq"):
-        for _ in range(2):
-            queue.client.delete("jdq:archiver")
-            look._try()
-    [said] = [text for text in caplog.messages if text.startswith("ended jobs are not reported or archived: ")]
-    assert str(tmp_path / "store") in said
-    (tmp_path / "store").unlink()
-    queue.client.delete("jdq:archiver")
-    look._try()
-    assert queue.client.zcard("jdq:unsaved") == 0
 
 
 def test_the_log_lines_of_all_open_jobs_together_are_bounded(
