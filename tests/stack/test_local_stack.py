@@ -39,6 +39,7 @@ def test_up_twice_is_harmless_and_down_leaves_nothing_running(stack: Stack) -> N
     assert {(w["name"].split("@")[0], w["queue"], w["state"]) for w in workers} == {
         ("gpu-1", "gpu", "idle"),
         ("cpu-1", "cpu", "idle"),
+        ("cpu-2", "cpu", "idle"),
     }
     assert "already running" in stack.run("up").stderr
     assert [w["pid"] for w in stack.json("workers")] == [w["pid"] for w in workers]
@@ -69,7 +70,7 @@ def test_up_takes_over_what_a_killed_supervisor_left_and_running_chunks_continue
     kill_supervisor(stack)
     psutil.Process(before["cpu-1"]).kill()
     said = stack.run("up", "--gpu-workers", "2").stderr
-    assert "took over redis, gpu-1, gpu-2, which" in said
+    assert "took over redis, gpu-1, gpu-2, cpu-2, which" in said
     after = pids(stack)
     assert {name for name in before if before[name] != after[name]} == {"cpu-1"}
     stack.run("watch", job)
@@ -79,7 +80,7 @@ def test_up_takes_over_what_a_killed_supervisor_left_and_running_chunks_continue
     until(lambda: pids(stack)["gpu-1"] != after["gpu-1"], why="the new supervisor restarts what it took over")
     kill_supervisor(stack)
     stack.run("up", "--gpu-workers", "1")
-    assert set(pids(stack)) == {"redis", "gpu-1", "cpu-1"}
+    assert set(pids(stack)) == {"redis", "gpu-1", "cpu-1", "cpu-2"}
     assert after["gpu-2"] not in [process.pid for process in processes_of(stack)]
     stack.run("down")
     assert processes_of(stack) == []
@@ -98,7 +99,7 @@ def test_up_changes_the_number_of_workers_and_running_chunks_continue(stack: Sta
     stack.run("watch", job)
     assert stack.json("status", job)["attempts"] == []
     stack.run("up", "--cpu-workers", "1")
-    assert pids(stack) == before
+    assert pids(stack) == {name: pid for name, pid in before.items() if name != "cpu-2"}
     assert not {more["cpu-2"], more["cpu-3"]} & {process.pid for process in processes_of(stack)}
     stack.run("down")
     assert processes_of(stack) == []
@@ -112,7 +113,7 @@ def test_a_server_that_was_left_without_its_socket_is_replaced_and_its_jobs_are_
     job = submitted(stack, tmp_path, "table", ["a text", "another"])
     kill_supervisor(stack)
     Path((stack.home / "run" / "socket").read_text()).unlink()
-    assert "took over cpu-1, which" in stack.run("up", "--gpu-workers", "0").stderr
+    assert "took over cpu-1, cpu-2, which" in stack.run("up", "--gpu-workers", "0").stderr
     assert pids(stack)["redis"] != before["redis"]
     assert stack.json("status", job)["state"] in ("queued", "running")
 

@@ -27,13 +27,15 @@ from jdq.worker.config import Config
 from jdq.worker.queue.connection import connect
 from jdq.worker.queue.jobbook import JobBook
 
+GPU_WORKERS, CPU_WORKERS = 1, 2  # so that the plan of an extraction need not wait for a head
+
 
 def bring_up(
     config: Config, *, gpu_workers: int | None = None, cpu_workers: int | None = None
 ) -> tuple[StackState, Literal["started", "scaled", "running"]]:
     """Starts the stack, or changes the number of its workers, and waits until every worker has registered.
 
-    None is one worker, or as many as are running. Raises StackError with the reason when it does not start.
+    None is the default, or as many as are running. Raises StackError with the reason when it does not start.
     """
     if not config.embedded:
         raise StackError(
@@ -43,7 +45,10 @@ def bring_up(
     config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
         make_private(folder)  # before the lock and the log that are there
-    wanted = (1 if gpu_workers is None else gpu_workers, 1 if cpu_workers is None else cpu_workers)
+    wanted = (
+        GPU_WORKERS if gpu_workers is None else gpu_workers,
+        CPU_WORKERS if cpu_workers is None else cpu_workers,
+    )
     with one_at_a_time(config.run_folder):
         process = None if is_locked(config.run_folder) else _start(config, *wanted)
     state = _await_ready(config, process)
