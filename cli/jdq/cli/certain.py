@@ -1,4 +1,4 @@
-"""The options by which a prediction says how certain it is."""
+"""The options of predictions that give only certain labels, or sets of labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def certain_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def requested(abstain_at: float | None, sets: float | None) -> Requested:
-    """The levels. Raises BadParameter."""
+    """The requested shares. Raises BadParameter."""
     from jdq.worker.heads.certainty import Requested, place_of
 
     for level in (abstain_at, sets):

@@ -39,7 +39,7 @@ LEAST_FREE, FEW_FREE = GIB, 10 * GIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line. level: ok, warning, or fault, with which something does not work. todo: the next step."""
+    """One line. level: ok, warning, or fault if something does not work. todo: the next step."""
 
     about: str
     level: Literal["ok", "warning", "fault"]
@@ -67,7 +67,7 @@ def doctor(as_json: bool) -> None:
 
 
 def examine(client: Client) -> Iterator[Finding]:
-    """All findings; one that cannot be made is a fault of its own, and a wrong configuration ends the list."""
+    """All findings; a check that cannot be made is itself a fault, and a wrong configuration ends the list."""
     from jdq.store.errors import StoreError
     from jdq.worker.config import ConfigError
 
@@ -163,7 +163,7 @@ def _store(client: Client) -> Iterator[Finding]:
 
 
 def disk(path: Path, free_bytes: Callable[[Path], int]) -> Iterator[Finding]:
-    """Whether there is room for features. The path, or the folder that it will be in."""
+    """Whether there is room for features at the path, or in the folder in which it will be created."""
     place = next(each for each in (path, *path.absolute().parents) if each.exists())
     free = free_bytes(place)
     level: Literal["ok", "warning", "fault"] = "fault" if free < LEAST_FREE else "warning" if free < FEW_FREE else "ok"

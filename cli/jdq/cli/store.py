@@ -45,7 +45,7 @@ def store() -> None:
 def list_(everything: bool, as_json: bool) -> None:
     """List datasets and feature spaces.
 
-    Per feature space, a dataset's features are "complete", or the number of missing rows is given.
+    For each feature space, a dataset is "complete", or the number of missing rows is given.
     """
     from jdq.store.maintenance.listing import list_store
 
@@ -74,7 +74,7 @@ def list_(everything: bool, as_json: bool) -> None:
 def show(name: str, version: str | None, as_json: bool) -> None:
     """Show a dataset version or a feature space.
 
-    A feature space is named by its digest, or the first digits of it.
+    Name a feature space by its digest, or the first digits of it.
     """
     from jdq.store.datasets import UnknownDataset
     from jdq.store.errors import UnknownSpace
@@ -141,7 +141,7 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
 def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: bool) -> None:
     """Remove leftovers and replaced shards.
 
-    Leftovers are the partial files of writers that died. Compaction replaces small shards by large ones.
+    Leftovers are the partial files of writers that died. Compaction replaces small shards with large ones.
     """
     from jdq.store.maintenance.garbage import collect_garbage
 

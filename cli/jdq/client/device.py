@@ -1,4 +1,4 @@
-"""Which device this process computes on, where it is no worker that has leased one."""
+"""Which device this process computes on, if it is not a worker, which leases one."""
 
 from __future__ import annotations
 

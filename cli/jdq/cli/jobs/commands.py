@@ -92,7 +92,7 @@ def jobs(
 
 
 def matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
-    """Whether the job has all of these that are given."""
+    """Whether the job matches all criteria that are given."""
     return state in (None, job.state) and owner in (None, job.owner) and kind in (None, job.kind)
 
 
@@ -117,7 +117,7 @@ def _list(listed: list[Job], as_json: bool) -> None:
     if as_json:
         print_json([describe_job(job) for job in listed])
         return
-    owners = len({job.owner for job in listed}) > 1  # on a machine of one's own, the column says nothing
+    owners = len({job.owner for job in listed}) > 1  # the column is useless if all jobs have the same owner
     rows = [
         [
             job.id,

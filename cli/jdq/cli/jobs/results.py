@@ -97,7 +97,7 @@ def print_head(record: dict[str, Any]) -> None:
 
 
 def forecast_lines(record: dict[str, Any]) -> list[str]:
-    """What more labels or a fine-tune would bring to a head; empty where its job was not asked, or could not tell."""
+    """What more labels or a fine-tune would bring to a head; empty if the job has no forecast."""
     if (forecast := record.get("forecast")) is None:
         return []
     value, low, high = forecast["with_labels"]

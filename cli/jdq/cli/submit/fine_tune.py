@@ -71,7 +71,7 @@ def fine_tune(
 ) -> None:
     """Train the whole network on a file or dataset.
 
-    The best epoch is kept, as a plain Hugging Face folder: see `jdq models`. When a worker dies or stops, training
+    The best epoch is kept, as a plain Hugging Face folder: see `jdq models`. If a worker dies or is stopped, training
     resumes from the last checkpoint.
 
     \b

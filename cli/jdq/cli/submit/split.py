@@ -70,7 +70,7 @@ def split_of(client: Client, division: Division, version: DatasetVersion, label_
 
 
 def _test_set(client: Client, test: str, version: DatasetVersion, label_column: str | None) -> DatasetVersion:
-    """The dataset of this name, or the file, read by the columns of the version that it is to test."""
+    """The dataset of this name, or the file, read with the columns of the version to be tested."""
     from jdq.store.datasets.names import EVALUATED, name_from
     from jdq.store.table import TableOptions, table_name
 
@@ -87,9 +87,9 @@ def _test_set(client: Client, test: str, version: DatasetVersion, label_column: 
 def test_features(
     client: Client, split: SplitOptions, version: DatasetVersion, space: str | None, after: list[str]
 ) -> Extract | None:
-    """The extraction of the split's test set in the feature space; None where no feature is missing.
+    """The extraction of the split's test set in the feature space; None if no feature is missing.
 
-    after: the running extraction of the version, where the space is not known yet.
+    after: the running extraction of the version, if the space is not known yet.
     """
     from jdq.worker.queue.contract import Extract
 

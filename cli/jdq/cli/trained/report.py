@@ -61,7 +61,7 @@ def write_report(client: Client, job: str, output: Path) -> None:
 
 
 def report_spec(store: Store, job: str) -> Report:
-    """The job that writes the page. Raises NoResult where the job has left neither head, model nor table."""
+    """The job that writes the page. Raises NoResult if the job has left neither a head nor a model nor a table."""
     from jdq.store.job_files import JobFiles
     from jdq.store.trained import Heads, Models
     from jdq.worker.queue.contract import Report

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: bool) -> None:
     """Find the rows most similar to TEXT.
 
-    By the cosine of the features, compared with all rows of the dataset; only TEXT is encoded. Computes on this
+    Compares the features of all rows of the dataset by cosine; only TEXT is encoded. Computes on this
     machine, without Redis, if torch is installed, else on the workers.
 
     \b
@@ -50,7 +50,7 @@ def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: 
 
 
 def extracted_last(client: Client) -> DatasetVersion:
-    """The dataset version that was extracted last, by the store's records, which it names. Raises BadRequest."""
+    """The dataset version that was extracted last, by the store's records; notes which. Raises BadRequest."""
     from jdq.store.datasets.names import is_passing
 
     versions = [each for each in client.store.datasets.list() if not is_passing(each.name) and each.spaces()]

@@ -1,4 +1,4 @@
-"""The application: which address shows which page, live, and the border where errors become pages."""
+"""The application: which address shows which page, live updates, and the border where errors become pages."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,9 +20,9 @@ from jdq.cli.web import actions, jobs, overview, rendering, stored
 from jdq.cli.web.access import Door, Guard, token_digest
 from jdq.worker.queue.exit_codes import ExitCode, code_of, message_of
 
-REFRESH_S = 2.0  # how often a page that is open is made again
+REFRESH_S = 2.0  # how often an open page is rendered again
 STATUS = {ExitCode.BAD_INPUT: 400, ExitCode.UNKNOWN: 404, ExitCode.NO_STACK: 503}
-# Its styles are inside it. In a sandbox it has neither scripts nor forms, and no part in the reader's login.
+# A report has inline styles. In a sandbox it can use neither scripts nor forms nor the reader's login.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 
 Values: TypeAlias = dict[str, Any]
@@ -56,7 +56,8 @@ def application(
 ) -> Starlette:
     """The pages of the stack that the environment configures. owners: by their token's digest.
 
-    refresh_s: how often an open page is made again. ending: whether the server ends, so that open pages are closed.
+    refresh_s: how often an open page is rendered again. ending: whether the server is stopping, so that open pages are
+    closed.
     """
     client = Client(environment)
     door = Door(owners, f"jdq-{token_digest(client.config.broker_url)[:8]}")
@@ -114,7 +115,7 @@ def _page(
 
 
 async def _events(part: Callable[[], str], *, refresh_s: float, ending: Callable[[], bool]) -> AsyncIterator[str]:
-    """The page's changing part, each time that it differs; a comment in between shows whether anyone still listens."""
+    """The page's live part, whenever it has changed; comments in between show whether anyone still listens."""
     sent = ""
     while not ending():
         now = await run_in_threadpool(part)
@@ -155,7 +156,7 @@ def _report(client: Client) -> Endpoint:
 
 
 def _shown(template: str, values: Callable[[], Values]) -> tuple[int, str, Values]:
-    """Status, template and values of a page, or of what the user is to know in its place. A fault passes through."""
+    """Status, template and values of a page, or of an error page in its place. A fault passes through."""
     try:
         return 200, template, values()
     except Exception as error:

@@ -23,8 +23,8 @@ from jdq.cli.programs import require_worker_packages
 def web(host: str, port: int, new_token: str | None) -> None:
     """Serve pages about jobs, workers and results.
 
-    Who has a token of JDQ_WEB_TOKENS may log in, and acts as its owner. Without that setting, the command prints an
-    address with a token for you, which is valid until it ends.
+    Anyone with a token of JDQ_WEB_TOKENS may log in, and acts as its owner. Without that setting, the command prints an
+    address with a token for you, which is valid until the command ends.
 
     \b
     jdq web
