@@ -59,12 +59,12 @@ def test_datasets_are_compared_in_the_last_feature_space_that_both_have(jdq: Com
     apart = jdq.submit("extract", jdq.file(TABLE + "one more,a\n", "apart.csv"), "--encoder", "hash:32")
     assert jdq.workplace.worked(apart).state == "succeeded"
     refused = jdq.run("submit", "find-duplicates", "apart", "--against", "other", code=2).stderr
-    assert "apart and other have features in no common feature space" in refused
+    assert "apart and other have no features in the same feature space" in refused
     assert "try: jdq submit extract FILE --name other --encoder hash:32" in refused
 
 
 def test_the_most_similar_rows_are_printed(jdq: CommandLine) -> None:
-    assert "no dataset was extracted yet" in jdq.run("similar", "a text", code=2).stderr
+    assert "no dataset has been extracted yet" in jdq.run("similar", "a text", code=2).stderr
     jdq.extracted(name="older.csv")
     jdq.extracted(REPEATED)
     assert jdq.run("similar", "a text", "-k", "1").stderr.startswith("dataset table ")

@@ -150,7 +150,7 @@ def test_what_cannot_be_is_an_error_before_there_is_a_job(remote: Client) -> Non
         remote.predict(TEXTS)
     with pytest.raises(StoreError, match="no head has the id 'nope'"):
         remote.predict(TEXTS, head="nope")
-    with pytest.raises(BadRequest, match="no dataset was extracted yet"):
+    with pytest.raises(BadRequest, match="no dataset has been extracted yet"):
         remote.train_head()
     with pytest.raises(UnknownJob):
         remote.job("nope")

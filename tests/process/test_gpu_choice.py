@@ -96,19 +96,19 @@ def test_a_worker_may_lease_the_gpus_that_are_chosen_and_visible(
 @pytest.mark.parametrize(
     ("gpus", "environment", "reason"),
     [
-        (FOUR, {"JDQ_GPUS": "0,7"}, "JDQ_GPUS=0,7: 7 names no GPU or several; .*3 NVIDIA H100 GPU-dddddddd-0000"),
-        (ALIKE, {"JDQ_GPUS": "GPU-a"}, "GPU-a names no GPU or several"),
-        (MIXED, {"JDQ_GPUS": "MIG-x"}, "MIG-x names no GPU"),
+        (FOUR, {"JDQ_GPUS": "0,7"}, "JDQ_GPUS=0,7: 7 matches no GPU or several; .*3 NVIDIA H100 GPU-dddddddd-0000"),
+        (ALIKE, {"JDQ_GPUS": "GPU-a"}, "GPU-a matches no GPU or several"),
+        (MIXED, {"JDQ_GPUS": "MIG-x"}, "MIG-x matches no GPU"),
         (
             FOUR,
             {"CUDA_VISIBLE_DEVICES": ""},
-            "no GPU of this host is jdq's with CUDA_VISIBLE_DEVICES=; .*JDQ_GPUS=none",
+            "jdq may use no GPU of this host with CUDA_VISIBLE_DEVICES=; .*JDQ_GPUS=none",
         ),
         (FOUR, {"JDQ_GPUS": "0", "CUDA_VISIBLE_DEVICES": "1"}, "with CUDA_VISIBLE_DEVICES=1"),
-        (FOUR, {"JDQ_DEVICE": "cuda", "JDQ_GPUS": "none"}, "no GPU of this host is jdq's; it has"),
+        (FOUR, {"JDQ_DEVICE": "cuda", "JDQ_GPUS": "none"}, "jdq may use no GPU of this host; it has"),
         (FOUR, {"JDQ_DEVICE": "cuda:2", "JDQ_GPUS": "0,1"}, "JDQ_DEVICE=cuda:2: jdq may use 2 GPUs"),
         (DIFFERENT, {"CUDA_VISIBLE_DEVICES": "1"}, "another order.*\n  try: CUDA_DEVICE_ORDER=PCI_BUS_ID"),
-        ([], {}, "no GPU of this host is jdq's; it has: none"),
+        ([], {}, "jdq may use no GPU of this host; it has: none"),
     ],
 )
 def test_a_choice_of_no_gpu_is_a_reason_and_not_a_worker_on_the_cpu(

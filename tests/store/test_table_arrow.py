@@ -40,7 +40,7 @@ def test_class_labels_of_a_hugging_face_data_set_are_imported_as_their_names(tmp
     version = Datasets(tmp_path / "store").import_table(file, options=TableOptions(missing_labels="keep"))
     assert list(version.labels(missing="keep")) == ["pos", "", "neg", ""]
     assert version.source.warnings == (
-        f"{file}: column 'label' has numbers of classes, which are imported as their names: neg, pos",
+        f"{file}: column 'label' has class numbers, which are imported as the classes' names: neg, pos",
         f"{file}: rows 2, 4 without a label",
         f"{file}: 2 classes of one row, which a split cannot divide: 'neg', 'pos'",
     )

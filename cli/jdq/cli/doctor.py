@@ -86,7 +86,7 @@ def examine(client: Client) -> Iterator[Finding]:
     yield from _store(client)
     yield from disk(client.config.store, lambda path: shutil.disk_usage(path).free)
     yield from _queue(client)
-    settled = client.automatic_precision() or "not settled yet: the first extraction chooses it by the workers' devices"
+    settled = client.automatic_precision() or "not decided yet: the first extraction decides it by the workers' devices"
     yield Finding(about="precision auto", level="ok", text=settled)
 
 
@@ -145,7 +145,7 @@ def _store(client: Client) -> Iterator[Finding]:
         return
     if not os.access(root, os.W_OK | os.X_OK):
         todo = f"chown -R {os.getuid()} {root}"
-        yield Finding(about="store", level="fault", text=f"{root} is not writable for this user", todo=todo)
+        yield Finding(about="store", level="fault", text=f"{root} is not writable by this user", todo=todo)
         return
     try:
         opened = client.existing_store

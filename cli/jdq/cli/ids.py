@@ -63,7 +63,7 @@ def whole_id(value: str, known: Sequence[str], kind: str) -> str:
     """The id among those known, newest first, that the value stands for; the value itself if there is none."""
     if value == LAST:
         if not known:
-            raise BadRequest(f"there is no {kind} yet, so none is {LAST}")
+            raise BadRequest(f"{LAST}: there is no {kind} yet")
         return known[0]
     if value in known or not value:
         return value

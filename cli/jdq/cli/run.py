@@ -78,7 +78,7 @@ def run(
         _bring_up(client)
         jobs = _run_jobs(client, version, new, encoder)
     except KeyboardInterrupt:
-        say("  to continue all of it: the same jdq run", err=True)
+        say("  to continue all of it: repeat the same jdq run", err=True)
         raise
     comparison = _write(client, folder, jobs)
     write_report(client, jobs.head.id, folder / "report.html")

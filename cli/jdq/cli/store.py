@@ -60,7 +60,7 @@ def list_(everything: bool, as_json: bool) -> None:
         print_table(SPACE_COLUMNS, list(map(space_row, summary.spaces)))
     if summary.left_out:
         tables = counted(summary.left_out, "table")
-        say(f"{tables} imported only for predictions left out; to list all: jdq store ls --all", err=True)
+        say(f"{tables} imported only for predictions not listed; to list all: jdq store ls --all", err=True)
     elif not summary.datasets and not summary.spaces:
         say(f"the store {summary.root} is empty", err=True)
     for damage in summary.damaged:
@@ -135,7 +135,7 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Minimum age of removed files: readers and copies may still need newer ones.",
+    help="Minimum age of files to remove: readers and copies may still need newer ones.",
 )
 @json_option
 def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: bool) -> None:
@@ -157,7 +157,7 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
     for fact in report.unreadable:
         say(fact, err=True)
     verb = "would remove" if dry_run else "removed"
-    say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
+    say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too recent, or still needed", err=True)
 
 
 @store.command()

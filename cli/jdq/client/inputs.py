@@ -71,7 +71,7 @@ def imported(
 def _name_of(label: Columns) -> str | None:
     if label is None or isinstance(label, str):
         return label
-    raise BadRequest("labels are given for a list of texts; of a table, label is the name of a column")
+    raise BadRequest("a list of labels needs a list of texts; for a table, label is the name of a column")
 
 
 def _listed(texts: Sequence[Any], label: Columns) -> tuple[pd.DataFrame, str | None]:

@@ -112,7 +112,7 @@ class Job(Generic[R]):
         pause_s = FIRST_WAIT_S
         while not record.state.ended:
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"job {self.id} is {record.state}; it goes on")
+                raise TimeoutError(f"job {self.id} is {record.state}; it continues")
             time.sleep(pause_s)
             pause_s = min(LONGEST_WAIT_S, 1.5 * pause_s)
             record = self._record()

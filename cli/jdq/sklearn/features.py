@@ -65,7 +65,7 @@ class TextFeatures(TransformerMixin, BaseEstimator):
         texts = checked_texts(X)
         encoding = _Encoding(self)
         if encoding.definition.digest != self.space_:
-            raise EncoderChanged("the encoder's files or settings are not those that fit saw\n  try: fit again")
+            raise EncoderChanged("the encoder's files or settings have changed since fit\n  try: fit again")
         return encoding.features(texts)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:

@@ -51,9 +51,9 @@ NAMES: dict[str, Callable[[Job], str]] = {
 
 
 @click.command()
-@click.option("--by", type=click.Choice([*NAMES]), default="owner", show_default=True, help="What to add up by.")
+@click.option("--by", type=click.Choice([*NAMES]), default="owner", show_default=True, help="What to group by.")
 @click.option(
-    "--since", metavar="TIME", default="30d", show_default=True, help="Jobs submitted since a date or an age."
+    "--since", metavar="TIME", default="30d", show_default=True, help="Only jobs since TIME, as for `jdq jobs`."
 )
 @json_option
 def usage(by: str, since: str, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def watch_job(client: Client, job_id: str, *, as_json: bool = False) -> Job:
     try:
         return _watched(client, job_id, as_json=as_json)
     except KeyboardInterrupt:
-        said = f"job {job_id} goes on\n  to come back: jdq watch {job_id}\n  to end it: jdq cancel {job_id}"
+        said = f"job {job_id} continues\n  to watch it again: jdq watch {job_id}\n  to end it: jdq cancel {job_id}"
         say(f"\n{said}", err=True)  # after the terminal's ^C
         raise
 

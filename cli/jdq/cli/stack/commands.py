@@ -20,8 +20,8 @@ COUNT = click.IntRange(min=0)
 
 
 @click.command()
-@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as they run]")
-@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or as they run]")
+@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or the current number]")
+@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or the current number]")
 def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     """Start Redis and workers here, or change the number of workers.
 
@@ -35,7 +35,7 @@ def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     client = Client()
     state, done = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
     if done == "started" and state.message:
-        say(f"{state.message}, which the supervisor that ended had left running", err=True)
+        say(f"{state.message}, taken over from a supervisor that had died", err=True)
     workers = f"{counted(state.gpu_workers, 'gpu worker')}, {counted(state.cpu_workers, 'cpu worker')}"
     running = f"{workers}, logs in {client.config.logs}"
     say(f"{'already running' if done == 'running' else 'up'}: {running}", err=True)

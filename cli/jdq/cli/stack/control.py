@@ -108,11 +108,11 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
         if state and state.phase == "ready":
             return state
         if state and state.phase == "failed":
-            raise StackError(f"the stack does not start: {state.message}")
+            raise StackError(f"the stack did not start: {state.message}")
         if process and process.poll() is not None and not is_locked(config.run_folder):
             raise StackError(f"the supervisor ended immediately; see {config.logs / 'supervisor.log'}")
         time.sleep(0.05)
-    raise StackError(f"the stack does not become ready; see {config.logs}\n  try: jdq down, then jdq up")
+    raise StackError(f"the stack did not become ready; see {config.logs}\n  try: jdq down, then jdq up")
 
 
 def _end_leftovers(config: Config) -> bool:

@@ -133,7 +133,7 @@ class Supervisor:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._stopping and not ready():  # type: ignore[operator]
             if child.exited:
-                raise StackError(f"{child.name} does not start; its log {child.log} ends:\n{child.last_lines()}")
+                raise StackError(f"{child.name} did not start; its log {child.log} ends:\n{child.last_lines()}")
             if time.monotonic() > deadline:
                 raise StackError(f"{child.name} does not answer after {START_TIMEOUT_S:g} s; see its log {child.log}")
             time.sleep(0.1)
@@ -148,7 +148,7 @@ class Supervisor:
             if self._written:
                 # The log may be on the same disk.
                 with suppress(OSError):
-                    click.echo(f"supervisor: {error}; it goes on, and tries again", err=True)
+                    click.echo(f"supervisor: {error}; it continues, and will try again", err=True)
             self._written = False
 
     def _watch(self) -> None:

@@ -50,7 +50,7 @@ LEAST_STEPS, MOST_EPOCHS = 1000, 20
     type=click.Choice(["no", "auto"]),
     default="no",
     show_default=True,
-    help="Fine-tune the encoder, too: `auto` waits for the head, and does so if the forecast says that it could pay.",
+    help="Fine-tune the encoder, too: `auto` does so after the head, if the forecast says that it could pay off.",
 )
 @split_options
 @job_options
@@ -145,5 +145,5 @@ def _better(client: Client, head: str, model: str) -> str:
     picked, test = pick(client.store, head, model)
     if test is not None:
         span = f"{test.difference:+.3f} ({test.low:+.3f} to {test.high:+.3f}), p = {test.p_value:.2g}"
-        client.note(f"macro-F1 of the fine-tune less the head's: {span}")
+        client.note(f"macro-F1 of the fine-tune minus that of the head: {span}")
     return picked

@@ -45,11 +45,11 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     "text_column": click.option(
         "--text-column",
         multiple=True,
-        help="Column with the texts; several are joined.  [default: `text`, else the only column with a usual name,"
-        " such as `description`, else the only one that is not the label]",
+        help="Column with the texts; may be repeated to join several.  [default: `text`, else the only column "
+        "with a common name, such as `description`, else the only one that is not the label]",
     ),
     "encoding": click.option(
-        "--encoding", help="Character encoding.  [default: UTF-8, or UTF-16 with a byte order mark]"
+        "--encoding", help="Character encoding.  [default: UTF-8, or UTF-16 with a byte-order mark]"
     ),
     "delimiter": click.option(
         "--delimiter", "--separator", "delimiter", help="Column delimiter.  [default: detected in the first line]"
@@ -78,7 +78,7 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
 _LABELS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     "label_column": click.option(
         "--label-column",
-        help="Column with the labels.  [default: `label`, else the only column with a usual name, such as `category`]",
+        help="Column with the labels.  [default: `label`, else the only column with a common name, such as `category`]",
     ),
     "missing_labels": click.option(
         "--missing-labels",
@@ -145,7 +145,7 @@ def imported(
     options: TableOptions,
     note: Callable[[str], object],
 ) -> DatasetVersion:
-    """The files as a dataset version; assumptions and warnings go to `note`. Raises TableError; then nothing is stored."""
+    """The files as a dataset version; assumptions and warnings go to `note`. Raises TableError."""
     from jdq.store.datasets import name_from
     from jdq.store.table import table_name
 

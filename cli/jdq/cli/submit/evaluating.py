@@ -104,7 +104,7 @@ def _print_certain(certain: dict[str, Any]) -> None:
         if certain[name] is not None
     ]
     print_table(["certainty", "share", "95 % interval"], rows)
-    say(f"labels per set: {certain['set_size']:.2f} in the mean; {certain['empty']:.1%} of the sets are empty")
+    say(f"labels per set: {certain['set_size']:.2f} on average; {certain['empty']:.1%} of the sets are empty")
 
 
 def _span(interval: list[float] | None) -> str:

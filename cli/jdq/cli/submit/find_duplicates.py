@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @click.argument("dataset", type=DATASET, required=False)
 @click.option("--against", type=DATASET, metavar="OTHER", help="Compare with the rows of another dataset.")
 @click.option("--across-split", is_flag=True, help="Compare the test part with the rest of the dataset.")
-@click.option("--label-column", help="Label column whose split is meant.  [default: the dataset's own]")
+@click.option("--label-column", help="Label column whose split is used.  [default: the dataset's own]")
 @click.option(
     "--least",
     type=click.FloatRange(-1, 1),
     metavar="COSINE",
-    help="Least similarity.  [default: 95 % of the way from any two texts to equal ones]",
+    help="Minimum similarity.  [default: 95 % of the way from that of any two texts to 1]",
 )
 @click.option(
     "--version", type=VERSION, metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]"
@@ -98,10 +98,10 @@ def _in_common(client: Client, version: DatasetVersion, other: DatasetVersion) -
         for each, theirs in spaces:
             if made.space in theirs:
                 if each.version != other.version:
-                    client.note(f"the newest version of {other.name} lacks features; this is {each.version}")
+                    client.note(f"the newest version of {other.name} lacks features; using {each.version}")
                 return made.space, each
     encoder = next((f" --encoder {made.encoder}" for made in version.spaces()), "")
     raise BadRequest(
-        f"{version.name} and {other.name} have features in no common feature space\n"
+        f"{version.name} and {other.name} have no features in the same feature space\n"
         f"  try: jdq submit extract FILE --name {other.name}{encoder}"
     )

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     type=float,
     default=300,
     show_default=True,
-    help="Seconds between checkpoints, besides the one after each epoch.",
+    help="Seconds between checkpoints, in addition to those after each epoch.",
 )
 @split_options
 @job_options

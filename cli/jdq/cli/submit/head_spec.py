@@ -128,7 +128,7 @@ def features_of(
         return _extracted_before(client, dataset, version, ended=skipped)
     if skipped:
         last = skipped[0]
-        client.note(f"the last extraction, {last.id}, {last.state}; the features are those of {job.id}")
+        client.note(f"the last extraction, {last.id}, {last.state}; using the features of {job.id}")
     extracted = client.store.datasets.get(job.spec.dataset, job.spec.version)
     if digest or job.state == JobState.SUCCEEDED:
         return extracted, digest or (job.result["space"] if job.result else None), []
@@ -151,11 +151,11 @@ def _extracted_before(
     if dataset is None and ended:
         dataset = ended[0].spec.dataset
     if dataset is None:
-        raise BadRequest("no dataset was extracted yet\n  try: jdq submit extract data.csv")
+        raise BadRequest("no dataset has been extracted yet\n  try: jdq submit extract data.csv")
     extracted = client.store.datasets.get(dataset, version)
     if extracted.spaces():
         if failed:
-            client.note(f"{failed}; the features are those of {extracted.spaces()[0].encoder} in the store")
+            client.note(f"{failed}; using the features of {extracted.spaces()[0].encoder} in the store")
         return extracted, extracted.spaces()[0].space, []
     if failed:
         raise BadRequest(f"{failed}\n  try: jdq status {ended[0].id}")

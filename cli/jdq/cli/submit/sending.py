@@ -51,7 +51,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--priority",
         type=click.Choice(["high", "normal", "low"]),
-        help="Priority of the job's chunks.  [default: normal; of a search low]",
+        help="Priority of the job's chunks.  [default: normal; low for a search]",
     )
     @click.option(
         "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."
@@ -61,7 +61,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         "time_limit_s",
         metavar="TIME",
         callback=lambda _context, _option, text: text and seconds_of(text, "--time-limit"),
-        help="Fail the job if it has not ended so long (30m, 2h, 1d) after its start.",
+        help="Maximum run time (30m, 2h, 1d), after which the job fails.",
     )
     @click.option(
         "--notify",
@@ -87,7 +87,7 @@ def check_right(config: Config) -> None:
     """Raises BadRequest if this user may not submit urgent jobs."""
     if not config.may_be_urgent:
         raise BadRequest(
-            f"--priority high is for {config.high_priority} (JDQ_HIGH_PRIORITY), and you are {config.user}\n"
+            f"--priority high is reserved for {config.high_priority} (JDQ_HIGH_PRIORITY), and you are {config.user}\n"
             "  try: --priority normal"
         )
 
@@ -172,7 +172,7 @@ def watched(client: Client, job: str) -> Job:
 
 
 def made_by(client: Client, wanted: str, kind: str) -> list[str]:
-    """The job that is making this head or model; none if none is queued or running. Raises BadRequest if it has failed."""
+    """The job that is making this head or model; empty if none is under way. Raises BadRequest if it has failed."""
     from jdq.worker.queue.contract import JobState
     from jdq.worker.queue.jobbook import UnknownJob
 

@@ -36,7 +36,7 @@ def split_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds --split-column, --group-column and --test; the command gets them as `division`."""
 
     @click.option("--split-column", metavar="C", help="Column with each row's part: train, validation or test.")
-    @click.option("--group-column", metavar="C", help="Column whose equal values stay in one part, such as a company.")
+    @click.option("--group-column", metavar="C", help="Column of groups that stay in one part, such as companies.")
     @click.option("--test", type=FILE_OR_DATASET, metavar="FILE|DATASET", help="Labelled table to measure on.")
     @functools.wraps(command)
     def with_division(

@@ -55,7 +55,7 @@ def extracted_last(client: Client) -> DatasetVersion:
 
     versions = [each for each in client.store.datasets.list() if not is_passing(each.name) and each.spaces()]
     if not versions:
-        raise BadRequest("no dataset was extracted yet\n  try: jdq submit extract data.csv")
+        raise BadRequest("no dataset has been extracted yet\n  try: jdq submit extract data.csv")
     last = max(versions, key=lambda version: version.spaces()[0].recorded_at)
     client.note(f"dataset {last.name} {last.version}")
     return last

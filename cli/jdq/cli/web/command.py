@@ -11,7 +11,7 @@ from jdq.cli.programs import require_worker_packages
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

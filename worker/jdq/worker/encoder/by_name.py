@@ -59,7 +59,7 @@ def poolings_of(name: str, requested: Sequence[str]) -> ChosenPoolings:
     if name.startswith(PREFIX):
         if set(requested) - {AUTO, CLS}:
             raise UnsupportedEncoder(f"{name} has no tokens to average\n  try: --pooling cls")
-        return ChosenPoolings(names=(CLS,), reason="the only one of this encoder")
+        return ChosenPoolings(names=(CLS,), reason="this encoder's only pooling")
     from jdq.worker.encoder.folder import find_folder
 
     return choose_poolings(find_folder(name), requested)

@@ -40,7 +40,7 @@ class NotFiniteFeatures(EncoderError):
         self.positions = tuple(positions)
         some = ", ".join(str(position) for position in self.positions[:5])
         super().__init__(
-            f"{len(self.positions)} features are not finite, of the texts at positions {some}"
+            f"{len(self.positions)} features are not finite: those of the texts at positions {some}"
             f"{', ...' if len(self.positions) > 5 else ''} (computed in {precision})\n"
             "  the weights are damaged, or their values too large for this precision: try --precision float32"
         )

@@ -206,9 +206,9 @@ def _why(candidates: list[Candidate], linear: _Linear | None, folds: ChoiceFolds
         return TOO_FEW
     if len(candidates) > 1:
         losses = ", ".join(f"{each.kind} {each.log_loss:.3f}" for each in candidates)
-        return f"the least log loss in {folds.described} ({losses})"
+        return f"the lowest log loss in {folds.described} ({losses})"
     if linear is not None and len(linear.choice.path) > 1:
-        return f"the least log loss in {folds.described}"
+        return f"the lowest log loss in {folds.described}"
     return f"requested; calibrated by {folds.described}"
 
 

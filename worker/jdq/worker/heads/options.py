@@ -92,7 +92,7 @@ def check_head(name: str, allowed: Iterable[str] = ()) -> str:
     if "." in name:
         raise UnknownHead(
             f"the classifier {name} is not allowed on these workers\n"
-            "  try: ask the administrator to name it in the worker's list of allowed classifiers"
+            "  try: ask the administrator to add it to JDQ_CLASSIFIERS"
         )
     raise UnknownHead(f"no head {name!r}; there are: {', '.join(HEADS)}")
 

@@ -82,7 +82,7 @@ def learnt_notes(store: Store, head: str | None, model: str | None, keys: npt.ND
     except UnknownLearning as error:
         return [f"it is not known whether it has learnt from these texts: {error}"]
     known = int(np.isin(short_keys(keys), learnt).sum())
-    note = f"{known:,} of {len(keys):,} rows have a text that it has learnt from, so it looks too good"
+    note = f"{known:,} of {len(keys):,} rows have texts from which it has learnt, so scores are too good"
     return [note] if known else []
 
 

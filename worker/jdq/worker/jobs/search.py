@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TRIALS, STARTED = "trials", "started"
 MORE_TRIALS = 200  # after the grid, as long as there is time
-TIME_IS_UP = "the time of the search was up"
+TIME_IS_UP = "the search was out of time"
 
 
 def search_work(context: ChunkContext[TrainHead], search: HeadSearch) -> SearchPlan | TrialWork | RefitWork:

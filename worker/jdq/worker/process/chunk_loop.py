@@ -210,7 +210,7 @@ class ChunkLoop:
             os._exit(1)  # what could not be reported expires
 
     def _retry(self, held: HeldLease, error: Exception) -> None:
-        log.exception("a fault; the chunk will be tried again")
+        log.exception("a fault; the chunk will be retried")
         reason = "".join(traceback.format_exception_only(error)).strip()
         self._tell(lambda: self._ledger.release_after_fault(held.lease, reason))
 

@@ -43,7 +43,7 @@ def _chosen(present: list[Gpu], names: str) -> list[Gpu]:
     chosen = []
     for name in () if names == "none" else names.split(","):
         if not (named := _named(present, name)):
-            raise NotReady(f"JDQ_GPUS={names}: {name} names no GPU or several; this host has: {_listed(present)}")
+            raise NotReady(f"JDQ_GPUS={names}: {name} matches no GPU or several; this host has: {_listed(present)}")
         chosen += named
     return chosen
 
@@ -70,7 +70,7 @@ def _visible(present: list[Gpu], chosen: list[Gpu], environment: Mapping[str, st
         usable = [gpu for gpu in shown if gpu in chosen]
     if not usable:
         hidden = "" if value is None else f" with CUDA_VISIBLE_DEVICES={value}"
-        raise NotReady(f"no GPU of this host is jdq's{hidden}; it has: {_listed(present)}{ON_THE_CPU}")
+        raise NotReady(f"jdq may use no GPU of this host{hidden}; it has: {_listed(present)}{ON_THE_CPU}")
     return usable
 
 

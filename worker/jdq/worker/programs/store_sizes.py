@@ -37,7 +37,7 @@ class StoreSizes(Collector):
         if self._sizes:
             used, free = self._sizes
             yield GaugeMetricFamily("jdq_store_bytes", "Bytes that the store's files occupy.", value=used)
-            yield GaugeMetricFamily("jdq_store_free_bytes", "Bytes that are free beside the store.", value=free)
+            yield GaugeMetricFamily("jdq_store_free_bytes", "Bytes that are free on the store's disk.", value=free)
 
     def _run(self) -> None:
         while True:

@@ -135,7 +135,7 @@ class FindLabelErrors(_Spec, frozen=True, kw_only=True, tag="jdq.find-label-erro
 
 
 class FindDuplicates(_Spec, frozen=True, kw_only=True, tag="jdq.find-duplicates.v1"):
-    """List the rows of a dataset version whose text is nearly that of an earlier row: one chunk.
+    """List the rows of a dataset version whose text nearly equals that of an earlier row: one chunk.
 
     against: instead of an earlier row, a row of this dataset version. across_split: instead, for rows of the test part,
     a row of the other parts of the label column's split.
