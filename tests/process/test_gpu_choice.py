@@ -10,7 +10,7 @@ import pytest
 from jdq.worker.config import ConfigError, read_config
 from jdq.worker.process import gpu_choice, nvml
 from jdq.worker.process.devices import Gpu
-from jdq.worker.process.gpu_choice import Room, reported_use, usable_gpus
+from jdq.worker.process.gpu_choice import MemoryLeft, reported_use, usable_gpus
 from jdq.worker.process.readiness import NotReady
 from jdq.worker.queue.records import GpuUse
 from tests.fake_nvml import pynvml as fake
@@ -171,7 +171,7 @@ def gpu(uuid: str) -> Gpu:
 
 
 def shortage(min_free_gib: float, *, held: bool, own: set[int] | None = None, uuid: str = A) -> str:
-    return Room(min_free_gib, own=lambda: own or set()).shortage(gpu(uuid), held=held)
+    return MemoryLeft(min_free_gib, own=lambda: own or set()).shortage(gpu(uuid), held=held)
 
 
 def test_a_gpu_of_which_others_leave_too_little_is_left_to_them(host: Path) -> None:
@@ -192,8 +192,8 @@ def test_a_worker_s_own_memory_counts_as_free_while_it_holds_the_gpu(host: Path)
 
 def test_own_processes_are_the_worker_and_its_descendants(host: Path) -> None:
     write_host(host, [card("a", free_gib=10, processes={str(os.getpid()): 60})])
-    assert Room(70).shortage(gpu(A), held=True) == ""
-    assert "leave 70.0 GiB" in Room(71).shortage(gpu(A), held=True)
+    assert MemoryLeft(70).shortage(gpu(A), held=True) == ""
+    assert "leave 70.0 GiB" in MemoryLeft(71).shortage(gpu(A), held=True)
 
 
 def test_a_slice_is_asked_for_its_own_memory_and_a_lost_gpu_is_left(host: Path) -> None:

@@ -147,10 +147,10 @@ class Client:
         """
         from jdq.worker.queue.contract import NOBODY
 
-        found, user = self.job(job), self.config.user
-        if found.owner not in (user, NOBODY) and not force:
-            raise BadRequest(f"job {job} is owned by {found.owner}, and you are {user}\n  try: jdq {command} --force")
-        return found
+        record, user = self.job(job), self.config.user
+        if record.owner not in (user, NOBODY) and not force:
+            raise BadRequest(f"job {job} is owned by {record.owner}, and you are {user}\n  try: jdq {command} --force")
+        return record
 
     def note(self, text: str) -> None:
         """Tells the user what was assumed, or what may be wrong."""

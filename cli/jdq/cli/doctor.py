@@ -120,14 +120,14 @@ def devices(measured: Callable[[], Sequence[tuple[Gpu, str]]], torch: str | None
     available = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = counted(len(available), "CPU core")
     try:
-        found = measured()
+        uses = measured()
     except BadRequest as error:
         yield Finding(about="devices", level="fault", text=str(error), todo="nvidia-smi, or JDQ_DEVICE=cpu")
         return
-    if not found:
+    if not uses:
         yield Finding(about="devices", level="ok", text=f"no NVIDIA GPU; {cores}")
         return
-    text = "; ".join(f"GPU {gpu.index} {gpu.name}: {use}" for gpu, use in found)
+    text = "; ".join(f"GPU {gpu.index} {gpu.name}: {use}" for gpu, use in uses)
     if torch is not None and torch.endswith("+cpu"):
         text += f", but PyTorch {torch} is built for CPUs"
         todo = "pip install --force-reinstall torch, or JDQ_DEVICE=cpu"

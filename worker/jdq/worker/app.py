@@ -51,7 +51,7 @@ def _register(sender: Any, **_: Any) -> None:
         check_readiness(config)
         check_server(config)
         # Not at the top: Flower imports this module where nvidia-ml-py is not installed.
-        from jdq.worker.process.gpu_choice import Room, reported_use, usable_gpus
+        from jdq.worker.process.gpu_choice import MemoryLeft, reported_use, usable_gpus
 
         usable = usable_gpus(config, os.environ) if queues[0] == "gpu" else []
     except NotReady as error:
@@ -62,7 +62,7 @@ def _register(sender: Any, **_: Any) -> None:
     Archiver(runtime).start()
     _heartbeats.append(heartbeat)
     if usable:
-        show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage, reported_use))
+        show_only(heartbeat.lease_gpu(usable, MemoryLeft(config.gpu_min_free_gib).shortage, reported_use))
     if (device := device_of(config, queues[0])) != "cpu":
         heartbeat.test_device(device)
 

@@ -42,15 +42,15 @@ class Board:
         self._selected: str | None = None
         self._top = 0  # the first job on the screen
         self._page = 10
-        self._asked: str | None = None  # the job whose cancellation is to be confirmed
+        self._to_confirm: str | None = None  # the job whose cancellation is to be confirmed
         self._log: list[str] | None = None
 
     def press(self, key: str) -> None:
         """Handles a key; others do nothing."""
-        asked, self._asked = self._asked, None
-        if asked is not None:
+        job, self._to_confirm = self._to_confirm, None
+        if job is not None:
             if key == "y":
-                self._cancel(asked)
+                self._cancel(job)
         elif self._log is not None:
             self._log = None
         elif key in ("q", "escape"):
@@ -59,7 +59,7 @@ class Board:
             names = list(ORDERS)
             self._order = names[(names.index(self._order) + 1) % len(names)]
         elif key == "c":
-            self._asked = self._selected
+            self._to_confirm = self._selected
         elif key == "l" and self._selected is not None:
             self._log = [plain(line) for text in self._logs(self._selected) for line in text.split("\n")]
         else:
@@ -129,9 +129,9 @@ class Board:
         foot = wrapped(Text(plain_lines(reason_of(selected)), style="red"), width) if selected else []
         if selected and len(foot) > most:
             foot[most - 1 :] = [Text(f"full reason: jdq status {selected.id}", style="red")]
-        if self._asked is not None:
-            owner = next((f" of {job.owner}" for job in jobs if job.id == self._asked and job.owner != NOBODY), "")
-            return [*foot, *wrapped(Text(f"cancel {self._asked}{plain(owner)}? y/n", style="bold"), width)]
+        if self._to_confirm is not None:
+            owner = next((f" of {job.owner}" for job in jobs if job.id == self._to_confirm and job.owner != NOBODY), "")
+            return [*foot, *wrapped(Text(f"cancel {self._to_confirm}{plain(owner)}? y/n", style="bold"), width)]
         if self.problem is not None:
             return [*foot, *wrapped(Text(plain(self.problem), style="bold red"), width)]
         of = f"{len(jobs):,} jobs by {self._order}"

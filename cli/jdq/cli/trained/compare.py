@@ -13,7 +13,7 @@ from jdq.cli.ids import DATASET, VERSION
 from jdq.cli.jobs.tables import Target, target_options, write_table
 from jdq.cli.output import duration, fits, json_option, print_bands, print_json, print_table, say
 from jdq.cli.paths import STDOUT
-from jdq.worker.report.comparison import FLOOR
+from jdq.worker.report.comparison import BASELINE
 from jdq.worker.report.comparison_row import METRICS, price_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def compare(
         say(f"warning: {fault}", err=True)
     if as_json:
         fields = asdict(comparison)
-        del fields["rows"], fields["floor"]
+        del fields["rows"], fields["baselines"]
         print_json({**fields, "lines": [flat(row, hour_price) for row in comparison.lines]})
     elif to is not None or as_csv:
         write_comparison(comparison, to or Target(path=STDOUT), hour_price)
@@ -102,7 +102,7 @@ def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
     about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}{rule}"
     say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, hour_price, marked=False)
-    if not comparison.floor:
+    if not comparison.baselines:
         columns = ["--version", setting.dataset_version, "--label-column", setting.label_column]
         sets = ["--multi-label"] if setting.multi_label else []
         command = shlex.join(["jdq", "submit", "train-head", comparison.dataset, *columns, *sets])
@@ -129,7 +129,7 @@ def _print_rows(rows: list[ComparisonRow], hour_price: float, *, marked: bool) -
         return
     print_bands(SCORES, [line for lines in scores for line in lines])
     say("")
-    names = [row.name if row.id == FLOOR else row.id for row in rows]
+    names = [row.name if row.id == BASELINE else row.id for row in rows]
     print_bands(["", *headings], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
 
 

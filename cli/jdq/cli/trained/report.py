@@ -72,5 +72,5 @@ def report_spec(store: Store, job: str) -> Report:
     if Models(store.root).has(job):
         origin = Models(store.root).record(job)["origin"]
         return Report(model=job, dataset=origin["dataset"], version=origin["dataset_version"])
-    found = JobFiles(store.root).get_result(job)
-    return Report(table=job, dataset=found["dataset"], version=found["version"])
+    result = JobFiles(store.root).get_result(job)
+    return Report(table=job, dataset=result["dataset"], version=result["version"])

@@ -41,12 +41,12 @@ def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: 
     digest = client.store.open_space(space).digest if space else None
     with short_jobs(client) as compute:
         spec = Similar(dataset=version.name, version=version.version, space=digest, k=k)
-        found: list[dict[str, Any]] = json.loads(compute(spec, [text]))
+        similar_rows: list[dict[str, Any]] = json.loads(compute(spec, [text]))
     if as_json:
-        print_json(found)
+        print_json(similar_rows)
         return
-    columns = [name for name in ("similarity", "row", "label", "text") if name in found[0]]
-    print_table(columns, [[_cell(row[name]) for name in columns] for row in found])
+    columns = [name for name in ("similarity", "row", "label", "text") if name in similar_rows[0]]
+    print_table(columns, [[_cell(row[name]) for name in columns] for row in similar_rows])
 
 
 def extracted_last(client: Client) -> DatasetVersion:

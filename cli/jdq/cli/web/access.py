@@ -39,7 +39,7 @@ def token_digest(token: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Sessions:
     """owners: by their token's digest. cookie: its name, one per stack, because all ports of a host share cookies."""
 
     owners: Mapping[str, str]
@@ -49,7 +49,7 @@ class Door:
         """Whose token this is."""
         return self.owners.get(token_digest(token))
 
-    def let_in(self, request: Request, form: Mapping[str, str]) -> Response | None:
+    def log_in(self, request: Request, form: Mapping[str, str]) -> Response | None:
         """Sets the cookie and continues to the requested page; None for a token that nobody has."""
         token, page = form.get("token", "").strip(), form.get("page", "/")
         if self.owner(token) is None:
@@ -61,7 +61,7 @@ class Door:
         answer.set_cookie(self.cookie, token, COOKIE_S, secure=secure, httponly=True, samesite="strict")
         return answer
 
-    def let_out(self) -> Response:
+    def log_out(self) -> Response:
         """Deletes the cookie."""
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(self.cookie, httponly=True, samesite="strict")
@@ -71,9 +71,9 @@ class Door:
 class Guard:
     """Lets requests through to the pages: only from people with a token, and none that another site caused."""
 
-    def __init__(self, app: ASGIApp, *, door: Door, login: Callable[[Request], Response]) -> None:
+    def __init__(self, app: ASGIApp, *, sessions: Sessions, login: Callable[[Request], Response]) -> None:
         """`login` makes the answer to a request without a token."""
-        self._app, self._door, self._login = app, door, login
+        self._app, self._sessions, self._login = app, sessions, login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -97,7 +97,7 @@ class Guard:
                 return PlainTextResponse("this form was not sent from a page of jdq web", 403)
             if "transfer-encoding" in request.headers or int(request.headers.get("content-length", 0)) > LARGEST_FORM:
                 return PlainTextResponse("too long", 413)
-        request.state.owner = self._door.owner(request.cookies.get(self._door.cookie, ""))
+        request.state.owner = self._sessions.owner(request.cookies.get(self._sessions.cookie, ""))
         if request.state.owner is None and request.url.path not in PUBLIC:
             return self._login(request)
         return None

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.web import actions, jobs, overview, rendering, stored
-from jdq.cli.web.access import Door, Guard, token_digest
+from jdq.cli.web.access import Guard, Sessions, token_digest
 from jdq.worker.queue.exit_codes import ExitCode, code_of, message_of
 
 REFRESH_S = 2.0  # how often an open page is rendered again
@@ -60,15 +60,15 @@ def application(
     closed.
     """
     client = Client(environment)
-    door = Door(owners, f"jdq-{token_digest(client.config.broker_url)[:8]}")
+    sessions = Sessions(owners, f"jdq-{token_digest(client.config.broker_url)[:8]}")
     notes: dict[str, list[str]] = defaultdict(list)
     events = partial(_events, refresh_s=refresh_s, ending=ending)
     routes = [Route(path, _page(client, template, values, notes, events)) for path, template, values in PAGES]
     routes += [Route(path, _action(environment, act, notes), methods=["POST"]) for path, act in ACTIONS]
     routes += [
         Route("/jobs/{job}/report", _report(client)),
-        Route("/login", _login(door), methods=["GET", "POST"]),
-        Route("/logout", _logout(door), methods=["POST"]),
+        Route("/login", _login(sessions), methods=["GET", "POST"]),
+        Route("/logout", _logout(sessions), methods=["POST"]),
         Route("/style.css", _text(rendering.style(), "text/css")),
         Route("/page.js", _text(rendering.script(), "text/javascript")),
     ]
@@ -82,7 +82,7 @@ def application(
         observer.stop()
         client.close()
 
-    guard = Middleware(Guard, door=door, login=_login_page)
+    guard = Middleware(Guard, sessions=sessions, login=_login_page)
     application = Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
     application.state.observer = observer
     return application
@@ -171,23 +171,23 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _login_page(request: Request, *, wrong: bool = False, page: str | None = None) -> Response:
-    asked = str(request.url.replace(scheme="", netloc="")) if page is None else page
-    return HTMLResponse(rendering.page("login.html", page=asked, wrong=wrong), 401)
+    requested = str(request.url.replace(scheme="", netloc="")) if page is None else page
+    return HTMLResponse(rendering.page("login.html", page=requested, wrong=wrong), 401)
 
 
-def _login(door: Door) -> Endpoint:
+def _login(sessions: Sessions) -> Endpoint:
     async def answer(request: Request) -> Response:
         if request.method == "POST":
             form = await _form(request)
-            return door.let_in(request, form) or _login_page(request, wrong=True, page=form.get("page", "/"))
+            return sessions.log_in(request, form) or _login_page(request, wrong=True, page=form.get("page", "/"))
         return Response(status_code=204) if request.state.owner else _login_page(request, page="/")
 
     return answer
 
 
-def _logout(door: Door) -> Endpoint:
+def _logout(sessions: Sessions) -> Endpoint:
     async def answer(_: Request) -> Response:
-        return door.let_out()
+        return sessions.log_out()
 
     return answer
 

@@ -14,7 +14,7 @@ from jdq.store.maintenance.listing import list_store
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.options import BEST_BY, HEADS
 from jdq.worker.heads.options import METRICS as SEARCHED_BY
-from jdq.worker.report.comparison import FLOOR, NothingToCompare, compare_dataset
+from jdq.worker.report.comparison import BASELINE, NothingToCompare, compare_dataset
 from jdq.worker.report.comparison_row import METRICS, details_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _sorted(lines: list[ComparisonRow], sort: str, hour_price: float) -> list[Co
 def _cells(line: ComparisonRow, hour_price: float) -> dict[str, Any]:
     values, below, *_ = score_lines(line, marked=not line.comparable)
     return {
-        "link": "" if line.id == FLOOR else f"/trained/{line.id}",
+        "link": "" if line.id == BASELINE else f"/trained/{line.id}",
         "name": values[0],
         "below": " ".join(filter(None, (below[0].strip(), line.why))),
         "scores": list(zip(values[1:], below[1:], strict=True)),

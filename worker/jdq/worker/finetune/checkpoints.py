@@ -19,7 +19,7 @@ PREFIX = "checkpoint-"
 UNREAD = "training_args.bin"
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
+class Elapsed(msgspec.Struct, frozen=True, kw_only=True):
     """What a training has taken up to a checkpoint. resumed: how often it went on from an earlier one."""
 
     training_time_s: float
@@ -30,18 +30,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a complete checkpoint holds: size in bytes and blake2b-128 of each file. Older ones have no digests."""
 
     sizes: dict[str, int]
-    spent: Spent = msgspec.field(name="facts")
+    elapsed: Elapsed = msgspec.field(name="facts")
     digests: dict[str, str] = {}
 
 
-def write_manifest(checkpoint: Path, spent: Spent) -> None:
+def write_manifest(checkpoint: Path, elapsed: Elapsed) -> None:
     """Flushes every file of the checkpoint, then declares it complete."""
     (checkpoint / UNREAD).unlink(missing_ok=True)
     flush_files(checkpoint)
     sizes = {path.name: path.stat().st_size for path in sorted(checkpoint.iterdir()) if path.is_file()}
     sizes.pop(MANIFEST, None)
     digests = {name: file_digest(checkpoint / name) for name in sizes}
-    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, spent=spent, digests=digests)))
+    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, elapsed=elapsed, digests=digests)))
     sync(checkpoint.parent)
 
 

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from jdq.worker.finetune.batches import ByLength
-from jdq.worker.finetune.checkpoints import PREFIX, Spent, write_manifest
+from jdq.worker.finetune.checkpoints import PREFIX, Elapsed, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 from jdq.worker.finetune.progress import Progress, Report
 from jdq.worker.heads.options import BEST_BY
@@ -25,15 +25,15 @@ _EVALUATED = {"eval_loss": "loss", "eval_accuracy": "accuracy", f"eval_{BEST_BY}
 class Watch(TrainerCallback):
     """Reports progress and completes checkpoints; what `report` raises ends the training.
 
-    spent: what earlier processes took, up to the checkpoint that this one resumes from.
+    elapsed: what earlier processes took, up to the checkpoint that this one resumes from.
     """
 
-    def __init__(self, report: Report, order: ByLength, *, every_s: float, spent: Spent) -> None:
+    def __init__(self, report: Report, order: ByLength, *, every_s: float, elapsed: Elapsed) -> None:
         self._report = report
         self._order = order
         self._every_s = every_s
-        self._resumed = spent.resumed
-        self._started = time.perf_counter() - spent.training_time_s
+        self._resumed = elapsed.resumed
+        self._started = time.perf_counter() - elapsed.training_time_s
         self._saved = time.perf_counter()
         self._first: tuple[int, float] | None = None
         self._loss: float | None = None
@@ -41,9 +41,9 @@ class Watch(TrainerCallback):
         self._stopping: StopAfterCheckpoint | None = None
 
     @property
-    def spent(self) -> Spent:
+    def elapsed(self) -> Elapsed:
         """What all processes took up to now."""
-        return Spent(training_time_s=time.perf_counter() - self._started, resumed=self._resumed)
+        return Elapsed(training_time_s=time.perf_counter() - self._started, resumed=self._resumed)
 
     def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         self._order.epoch = int((state.epoch or 0.0) + 1e-6)
@@ -84,7 +84,7 @@ class Watch(TrainerCallback):
             self._stopping = stop
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.spent)
+        write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.elapsed)
         # Only now: the Trainer would delete the last complete checkpoint while this one may still get lost.
         rotate_checkpoints(args.output_dir, KEPT, best_model_checkpoint=state.best_model_checkpoint)
         self._saved = time.perf_counter()

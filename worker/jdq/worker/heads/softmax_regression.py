@@ -225,7 +225,7 @@ def minimise(
         if largest <= tol:
             raise StopIteration
 
-    found = minimize(
+    minimum = minimize(
         value_and_gradient,
         coordinates.inside(start),
         jac=True,
@@ -239,5 +239,5 @@ def minimise(
             "maxcor": MEMORY,
         },
     )
-    W, b = coordinates.outside(found.x)
-    return Solution(coefficients=W.T, intercepts=b, iterations=int(found.nit))
+    W, b = coordinates.outside(minimum.x)
+    return Solution(coefficients=W.T, intercepts=b, iterations=int(minimum.nit))

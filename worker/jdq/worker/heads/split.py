@@ -110,7 +110,7 @@ def make_split(
     unit_part = _part_at(position, test, validation)
     strata = group_strata(row_strata(targets), unit_of, len(position))
     for units in by_stratum(strata, np.argsort(position, kind="stable")):
-        unit_part[units] = _mended(unit_part[units], validation)
+        unit_part[units] = _repaired(unit_part[units], validation)
     return _checked(targets, unit_part[unit_of], text_of, seed=seed, test=test, validation=validation)
 
 
@@ -173,7 +173,7 @@ def _part_at(position: npt.NDArray[np.float64], test: float, validation: float) 
     return parts
 
 
-def _mended(part: npt.NDArray[np.uint8], validation: float) -> npt.NDArray[np.uint8]:
+def _repaired(part: npt.NDArray[np.uint8], validation: float) -> npt.NDArray[np.uint8]:
     """The parts of one class's units, given by ascending position, with those filled that must not be empty."""
     part = part.copy()
     if len(part) == 1:

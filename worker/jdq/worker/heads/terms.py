@@ -77,7 +77,7 @@ def learn_terms(texts: Sequence[str], *, most: int, kinds: Sequence[str] = tuple
     """
     learnt = [_vocabulary(kind, texts, most // len(kinds)) for kind in kinds]
     terms = Terms(vocabularies=tuple(vocabulary for vocabulary, _ in learnt if vocabulary.terms))
-    return terms, sum(found for _, found in learnt) / len(texts)
+    return terms, sum(n for _, n in learnt) / len(texts)
 
 
 def _vocabulary(analyzer: str, texts: Sequence[str], most: int) -> tuple[Vocabulary, int]:

@@ -63,9 +63,9 @@ class Classifier(Naming):
     def _answers(self, texts: Sequence[str], certain: Certain) -> Iterator[dict[str, Any]]:
         """The same of texts that are not empty, tokenized once."""
         tokens = self.tokenize(texts)
-        found = self.compute(tokens, texts)
-        labels = self.labels(found, certain)
-        for label, values, warnings in zip(labels, found.tolist(), self.warnings(tokens), strict=True):
+        probabilities = self.compute(tokens, texts)
+        labels = self.labels(probabilities, certain)
+        for label, values, warnings in zip(labels, probabilities.tolist(), self.warnings(tokens), strict=True):
             pairs = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
             unsure = certain.least_to_answer is not None and not label
             yield {

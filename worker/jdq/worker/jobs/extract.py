@@ -27,7 +27,7 @@ from jdq.worker.queue.ledger import Outcome
 log = logging.getLogger(__name__)
 
 # So many texts, none of which has a finite feature, are a fault of the worker, until another one finds the same.
-SICK_TEXTS = 4
+SUSPICIOUS_TEXTS = 4
 
 
 class EncoderChanged(EncoderError):
@@ -234,7 +234,7 @@ def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], objec
             features = chunk.encoder.encode(chunk.tokens, after_batch=timed(held))
         except NotFiniteFeatures as error:
             is_sound()
-            if len(error.positions) == n_texts >= SICK_TEXTS and held.lease.attempt == 1:
+            if len(error.positions) == n_texts >= SUSPICIOUS_TEXTS and held.lease.attempt == 1:
                 raise NothingFinite(f"no finite feature for any of {n_texts} texts") from error
             bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]
             log.warning("no finite feature for %s", _rows(bad))

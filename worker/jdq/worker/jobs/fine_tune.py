@@ -11,7 +11,7 @@ import msgspec
 from jdq.store.trained import Models
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, learnt_in, measurable
-from jdq.worker.jobs.tested import put_floor, put_tested
+from jdq.worker.jobs.tested import put_baselines, put_tested
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
@@ -61,7 +61,7 @@ class FineTuneWork:
 
             return read_fine_tune_record(models.path(self.context.job))
         record = self._train(models, *prepared, held)
-        self._put_floor(record, prepared[0], held)
+        self._put_baselines(record, prepared[0], held)
         return record
 
     def publish(self, record: FineTuneRecord) -> Outcome:
@@ -118,9 +118,9 @@ class FineTuneWork:
             # This worker is stopping, or makes room.
             raise stop.__cause__ or stop from None
 
-    def _put_floor(self, record: FineTuneRecord, data: LabelledRows, held: HeldLease) -> None:
+    def _put_baselines(self, record: FineTuneRecord, data: LabelledRows, held: HeldLease) -> None:
         spec, files = self.context.spec, self.context.runtime.job_files
-        put_floor(
+        put_baselines(
             files,
             spec.dataset,
             test_setting_of(msgspec.to_builtins(record)),

@@ -85,8 +85,8 @@ def labelled_rows(
     if unlabelled.all():
         raise NoLabels(f"no row of {version.name} has a label in column {column!r}")
     keys = np.concatenate([each.keys() for each in versions])[rows]
-    found = _Rows(versions=tuple(versions), column=column, rows=rows, labels=labels[rows], keys=keys)
-    data = _given(found, split, label_separator) if split.given else _stored(found, split, label_separator, name)
+    labelled = _Rows(versions=tuple(versions), column=column, rows=rows, labels=labels[rows], keys=keys)
+    data = _given(labelled, split, label_separator) if split.given else _stored(labelled, split, label_separator, name)
     if n_without := int(unlabelled.sum()):
         what = "are left out" if label_separator is None else "have the empty set of labels"
         said = f"{n_without} of {len(labels)} rows have no label in column {column!r} and {what}"
@@ -132,40 +132,40 @@ def _labels(version: DatasetVersion, column: str) -> npt.NDArray[np.str_]:
     return version.labels(column if column in version.columns else label_column(version, None), missing="keep")
 
 
-def _given(found: _Rows, options: SplitOptions, label_separator: str | None) -> LabelledRows:
+def _given(labelled: _Rows, options: SplitOptions, label_separator: str | None) -> LabelledRows:
     """The split that a column or a test set decides. Texts of a later part are left out of an earlier one."""
     from jdq.worker.heads.split import TEST, TRAIN, split_as_given
 
     if options.column is None:
-        parts = np.where(found.rows >= found.versions[0].n_rows, TEST, TRAIN).astype(np.uint8)
+        parts = np.where(labelled.rows >= labelled.versions[0].n_rows, TEST, TRAIN).astype(np.uint8)
     else:
-        cells = found.versions[0].cells(options.column)
-        named = np.array(parts_of_cells(cells, options.column), dtype=np.int8)[found.rows]
-        found, parts = found.only(named >= 0), named[named >= 0].astype(np.uint8)
-    split, kept = split_as_given(found.labels, found.keys, parts, label_separator=label_separator)
+        cells = labelled.versions[0].cells(options.column)
+        named = np.array(parts_of_cells(cells, options.column), dtype=np.int8)[labelled.rows]
+        labelled, parts = labelled.only(named >= 0), named[named >= 0].astype(np.uint8)
+    split, kept = split_as_given(labelled.labels, labelled.keys, parts, label_separator=label_separator)
     if left_out := int((~kept).sum()):
         said = f"{left_out} rows are left out because their text is also in a later part (test after validation)"
         split = dataclasses.replace(split, warnings=(said, *split.warnings))
-    return found.only(kept).divided(split)
+    return labelled.only(kept).divided(split)
 
 
-def _stored(found: _Rows, options: SplitOptions, label_separator: str | None, name: str | None) -> LabelledRows:
+def _stored(labelled: _Rows, options: SplitOptions, label_separator: str | None, name: str | None) -> LabelledRows:
     """The one split of this label column: made by the first job that needs it, then kept.
 
     It does not depend on a job's seed: all heads and fine-tunes are measured on the same rows.
     """
     from jdq.worker.heads.split import Split, make_split
 
-    version, column = found.versions[0], found.column
+    version, column = labelled.versions[0], labelled.column
     groups = None
     if options.group_column is not None:
-        groups = np.char.strip(np.array(version.cells(options.group_column), dtype=np.str_)[found.rows])
+        groups = np.char.strip(np.array(version.cells(options.group_column), dtype=np.str_)[labelled.rows])
     name = name or split_name(label_separator, options)
     stored = version.get_split(column, name=name)
     if stored is None:
-        made = make_split(found.labels, found.keys, label_separator=label_separator, groups=groups)
-        stored = version.put_split(column, _OfTable(made, found.rows, version.n_rows), name=name)
-    return found.divided(Split.from_json(stored.parts[found.rows], stored.fields), groups)
+        made = make_split(labelled.labels, labelled.keys, label_separator=label_separator, groups=groups)
+        stored = version.put_split(column, _OfTable(made, labelled.rows, version.n_rows), name=name)
+    return labelled.divided(Split.from_json(stored.parts[labelled.rows], stored.fields), groups)
 
 
 def split_name(label_separator: str | None, options: SplitOptions = DEFAULT) -> str:

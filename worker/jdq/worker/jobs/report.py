@@ -20,7 +20,7 @@ from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.queue.contract import WITH_PAGE, FindLabelErrors
-from jdq.worker.report.comparison import FLOOR, compare_dataset
+from jdq.worker.report.comparison import BASELINE, compare_dataset
 from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
 
@@ -180,7 +180,7 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
     mine = test_setting_of(record)
     return [
         Compared(
-            name=line.name if line.id == FLOOR else f"{line.name} {line.id.rpartition('-')[2]}",
+            name=line.name if line.id == BASELINE else f"{line.name} {line.id.rpartition('-')[2]}",
             details=line.details,
             why=difference(line.setting, mine),
             kind="fine-tune" if line.name == "fine-tune" else "head",

@@ -208,7 +208,7 @@ class RefitWork:
                 check=lambda done, total: held.report(step=done, steps=total),
             )
             head = training.repeated(head, best_options(self.context.spec.options, head), held)
-            training.measure_floor(head, held)
+            training.measure_baselines(head, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:

@@ -15,7 +15,7 @@ from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, measurable, unlearnt
-from jdq.worker.jobs.tested import put_floor, put_tested
+from jdq.worker.jobs.tested import put_baselines, put_tested
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -108,9 +108,9 @@ class TrainingData:
             check=lambda done, total: held.report(step=done, steps=total),
         )
 
-    def measure_floor(self, head: TrainedHead, held: HeldLease) -> None:
+    def measure_baselines(self, head: TrainedHead, held: HeldLease) -> None:
         """Measures what needs no encoder on the head's test rows."""
-        put_floor(
+        put_baselines(
             self.context.runtime.job_files,
             self.context.spec.dataset,
             test_setting_of(msgspec.to_builtins(head.record)),
@@ -195,7 +195,7 @@ class TrainHeadWork:
             )
             head = training.repeated(head, self.context.spec.options, held)
             head = training.forecast(head, held)
-            training.measure_floor(head, held)
+            training.measure_baselines(head, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:

@@ -83,8 +83,8 @@ class Archiver(threading.Thread):
 
     def _is_over(self, job: str) -> bool:
         """Whether the job is a short one whose client has taken the output away: then nobody wants to see it again."""
-        found = self._runtime.jobbook.read([job])
-        if not found or not isinstance(found[0].spec, ShortJob) or found[0].state == JobState.FAILED:
+        jobs = self._runtime.jobbook.read([job])
+        if not jobs or not isinstance(jobs[0].spec, ShortJob) or jobs[0].state == JobState.FAILED:
             return False
         return not (self._runtime.job_files.folder(job) / f"{OUTPUT}.npy").exists()
 

@@ -114,7 +114,7 @@ def reported_use(gpu: Gpu) -> GpuUse | None:
         return None
 
 
-class Room:
+class MemoryLeft:
     """How much of a GPU's memory others leave to a worker, compared with `JDQ_GPU_MIN_FREE_GIB`."""
 
     def __init__(self, min_free_gib: float, *, own: Callable[[], set[int]] | None = None) -> None:

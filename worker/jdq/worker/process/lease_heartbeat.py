@@ -66,7 +66,7 @@ class HeldLease:
         self.live: dict[str, Any] = {}
         self.in_work = False
         self._stopping = False
-        self._told_at = 0.0
+        self._verdict_at = 0.0
         self._checked_at: float | None = None
         self._longest_gap_s = 0.0
         self._since = time.monotonic()
@@ -90,7 +90,7 @@ class HeldLease:
     def tell(self, verdict: Verdict) -> None:
         """Sets the ledger's verdict, which the next check acts upon; none withdraws an order to stop."""
         if self.verdict == "ok":
-            self._told_at = time.monotonic()
+            self._verdict_at = time.monotonic()
         if verdict != "ok":
             self.verdict = verdict
 
@@ -99,7 +99,7 @@ class HeldLease:
         """Whether a thread works on the chunk although it must stop, and has not looked for much longer than usual."""
         if self.verdict == "ok" or not self.in_work or self._stopping:
             return False
-        return time.monotonic() - self._told_at > max(STOP_S, STOP_GAPS * self._longest_gap_s)
+        return time.monotonic() - self._verdict_at > max(STOP_S, STOP_GAPS * self._longest_gap_s)
 
     @contextmanager
     def working(self) -> Iterator[None]:

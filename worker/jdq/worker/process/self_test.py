@@ -56,9 +56,9 @@ class SelfTest:
     def wait(self) -> str:
         """The finding of a test that is made now."""
         self.begin()
-        while (found := self.finding()) is None:
+        while (finding := self.finding()) is None:
             time.sleep(0.05)
-        return found
+        return finding
 
 
 class Recovery:
@@ -79,12 +79,12 @@ class Recovery:
             if time.monotonic() > self._due + LONGEST_PAUSE_S:
                 self._pause_s = FIRST_PAUSE_S
             self._test.begin()
-        found = self._test.finding()
-        if found is None:
+        finding = self._test.finding()
+        if finding is None:
             return
-        if found == "" and self._recover():
+        if finding == "" and self._recover():
             log.warning("the device passed its self-test; this worker takes work again")
-        elif found:
-            log.error("%s; tested again in %g s", found, self._pause_s)
+        elif finding:
+            log.error("%s; tested again in %g s", finding, self._pause_s)
         self._due = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

@@ -120,9 +120,9 @@ class WorkerHeartbeat(threading.Thread):
         """Quarantines this worker if its device does not compute; waits for the self-test."""
         test = SelfTest(device)
         self._recovery = Recovery(test, self._recover)
-        if found := test.wait():
-            log.error("%s; this worker takes no work", found)
-            while not self._try(lambda: self._runtime.ledger.quarantine(found)):
+        if fault := test.wait():
+            log.error("%s; this worker takes no work", fault)
+            while not self._try(lambda: self._runtime.ledger.quarantine(fault)):
                 time.sleep(self._runtime.config.heartbeat_s)
 
     def child_died(self, pid: int, reason: str) -> None:

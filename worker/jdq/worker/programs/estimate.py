@@ -108,8 +108,8 @@ def _missing(store: Store, digests: Sequence[str], keys: npt.NDArray[np.uint8]) 
 def _histogram(counts: npt.NDArray[np.uint32]) -> list[tuple[int, int]]:
     """(upper bound, number of texts), the bounds doubling from 16."""
     bounds = 16 << np.arange(28)
-    found = np.bincount(np.searchsorted(bounds, counts), minlength=1)
-    return list(zip(bounds[: len(found)].tolist(), found.tolist(), strict=True))
+    numbers = np.bincount(np.searchsorted(bounds, counts), minlength=1)
+    return list(zip(bounds[: len(numbers)].tolist(), numbers.tolist(), strict=True))
 
 
 def _installation(config: Config) -> tuple[list[Job], list[str]]:
@@ -151,13 +151,13 @@ def _cost(tokens: int, tokens_per_s: float | None, devices: int, device_hour_pri
 @exit_on_error()
 def main(version: Path, spec: str) -> None:
     """Print the estimate as JSON; null where describing the encoder takes torch, which is not installed."""
-    found = None
+    result = None
     try:
-        found = estimate(DatasetVersion(version), msgspec.json.decode(spec, type=Extract), read_config())
+        result = estimate(DatasetVersion(version), msgspec.json.decode(spec, type=Extract), read_config())
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-    click.echo(msgspec.json.encode(found))
+    click.echo(msgspec.json.encode(result))
 
 
 if __name__ == "__main__":

@@ -59,32 +59,32 @@ def chunks_by_state(groups: Iterable[OpenJobs]) -> Metric:
     return family
 
 
-def totals(found: Mapping[str, int]) -> Iterator[Metric]:
+def totals(counts: Mapping[str, int]) -> Iterator[Metric]:
     """Counters and summaries of all that the ledger has counted."""
     for name, total, per_one, text in _TOTALS:
-        yield CounterMetricFamily(name, text, value=found.get(total, 0) / per_one)
+        yield CounterMetricFamily(name, text, value=counts.get(total, 0) / per_one)
     ended = CounterMetricFamily("jdq_jobs_ended", "Jobs that ended, by kind and state.", labels=["kind", "state"])
     # From 0 on, because Prometheus sees no increase in a series that begins with 1.
     known = {(spec.kind, state): 0 for spec in get_args(Spec) for state in ("succeeded", "failed", "cancelled")}
-    for labels, number in (known | {(kind, state): n for (kind, state), n in _by_labels(found, "ended")}).items():
+    for labels, number in (known | {(kind, state): n for (kind, state), n in _by_labels(counts, "ended")}).items():
         ended.add_metric(labels, number)
     yield ended
     failures = CounterMetricFamily(
         "jdq_chunk_failures", "Attempts at a chunk that ended without a commit, by cause.", labels=["cause"]
     )
     for cause in _CAUSES:
-        failures.add_metric([cause], found.get(f"attempts:{cause}", 0))
+        failures.add_metric([cause], counts.get(f"attempts:{cause}", 0))
     yield failures
     for name, time, text in _TIMES:
         summary = SummaryMetricFamily(name, text, labels=["kind"])
-        for (kind,), number in _by_labels(found, time):
-            summary.add_metric([kind], number, found.get(f"{time}_ms:{kind}", 0) / 1000)
+        for (kind,), number in _by_labels(counts, time):
+            summary.add_metric([kind], number, counts.get(f"{time}_ms:{kind}", 0) / 1000)
         yield summary
 
 
-def _by_labels(found: Mapping[str, int], total: str) -> Iterator[tuple[list[str], int]]:
+def _by_labels(counts: Mapping[str, int], total: str) -> Iterator[tuple[list[str], int]]:
     """The labels and the number of each of the ledger's totals of this name."""
-    for name, number in sorted(found.items()):
+    for name, number in sorted(counts.items()):
         first, *labels = name.split(":")
         if first == total:
             yield labels, number

@@ -79,9 +79,11 @@ def unreachable(config: Config, error: redis.RedisError) -> BrokerUnreachable:
 def server_warnings(client: redis.Redis) -> Iterator[str]:
     """What makes the server a bad place for the ledger. Raises BrokerUnreachable for one that is too old."""
     info = client.info()
-    found = str(info["redis_version"])
-    if tuple(map(int, found.split(".")[:2])) < OLDEST:
-        raise BrokerUnreachable(f"the Redis server is version {found}; jdq needs {'.'.join(map(str, OLDEST))} or newer")
+    running = str(info["redis_version"])
+    if tuple(map(int, running.split(".")[:2])) < OLDEST:
+        raise BrokerUnreachable(
+            f"the Redis server is version {running}; jdq needs {'.'.join(map(str, OLDEST))} or newer"
+        )
     if info.get("maxmemory_policy") != "noeviction":
         yield f"the Redis server may evict jobs: its maxmemory-policy is {info.get('maxmemory_policy')}, not noeviction"
     if not info.get("aof_enabled"):

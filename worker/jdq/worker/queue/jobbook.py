@@ -109,10 +109,10 @@ class JobBook(WorkerBook):
 
     def job(self, job: str) -> Job:
         """The job; raises UnknownJob."""
-        found = self.read([job]) or self._archived([job])
-        if not found:
+        jobs = self.read([job]) or self._archived([job])
+        if not jobs:
             raise UnknownJob(job)
-        return found[0]
+        return jobs[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
         """The jobs in Redis, newest first, or those of them submitted since then (seconds since 1970)."""
@@ -132,9 +132,9 @@ class JobBook(WorkerBook):
             if owner is not None:
                 owners = self._client.hmget("jdq:owners", page)
                 page = [job for job, listed in zip(page, owners, strict=True) if listed in (None, owner)]
-            found = {job.id: job for job in self.read(page)}
-            found |= {job.id: job for job in self._archived([job for job in page if job not in found])}
-            yield from (found[job] for job in page if job in found)
+            jobs = {job.id: job for job in self.read(page)}
+            jobs |= {job.id: job for job in self._archived([job for job in page if job not in jobs])}
+            yield from (jobs[job] for job in page if job in jobs)
 
     def _by_time(self, since: float | None) -> Iterator[tuple[float, str]]:
         """When each job was submitted, in milliseconds, and its id; newest first."""
@@ -152,13 +152,13 @@ class JobBook(WorkerBook):
     def open_jobs(self) -> list[Job]:
         """The jobs that have not ended, those that wait for others included. Reads no job that has ended."""
         ids: set[str] = set()
-        found: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
-        while found:
-            ids |= found
+        jobs: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
+        while jobs:
+            ids |= jobs
             pipe = self._client.pipeline(transaction=False)
-            for job in found:
+            for job in jobs:
                 pipe.smembers(f"jdq:job:{job}:dependents")
-            found = set().union(*pipe.execute()) - ids
+            jobs = set().union(*pipe.execute()) - ids
         return self.read(sorted(ids))
 
     def survey(self) -> tuple[list[OpenJobs], int]:
@@ -169,19 +169,19 @@ class JobBook(WorkerBook):
         groups: list[OpenJobs] = []
         live: list[str] = []
         known: set[str] = set()
-        found: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
-        while found:
-            known |= found
-            parts = [call(self._client, Survey(batch), Surveyed) for batch in _batches(sorted(found))]
+        jobs: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
+        while jobs:
+            known |= jobs
+            parts = [call(self._client, Survey(batch), Surveyed) for batch in _batches(sorted(jobs))]
             groups += [group for part in parts for group in part.groups]
             live += [job for part in parts for job in part.live]
-            found = {job for part in parts for job in part.dependents} - known
+            jobs = {job for part in parts for job in part.dependents} - known
         return groups, sum(each.get("tokens", 0) for job in self.read(live) for each in job.live)
 
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it was created, over all jobs: see docs/explanation/queue.md."""
-        found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
-        return {name: int(value) for name, value in found.items()}
+        totals: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
+        return {name: int(value) for name, value in totals.items()}
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
         """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already.
@@ -239,8 +239,8 @@ class JobBook(WorkerBook):
 
     def precision(self) -> str | None:
         """What `auto` means in this installation; None before it was settled."""
-        found: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
-        return found
+        precision: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
+        return precision
 
     def settle_precision(self, precision: str) -> str:
         """What `auto` means in this installation: this, unless it was settled before."""
