@@ -1,4 +1,4 @@
-"""Kinds of settings: what each may be, and how an error says it."""
+"""Kinds of settings: which values each accepts, and how an error describes them."""
 
 from typing import Annotated
 

@@ -17,7 +17,7 @@ _PHASES = {"tokenize": "tokenizing", "evaluate": "evaluating", "save": "saving"}
 class Progress:
     """Texts and tokens of a job, including chunks in flight. Rates are per second of computing, on all its devices.
 
-    steps: of a training, or the trials of a search. epoch, loss: of a fine-tune. None where unknown.
+    steps: of a training, or the trials of a search. epoch, loss: of a fine-tune. None if unknown.
     """
 
     texts_done: int

@@ -47,7 +47,7 @@ class NotFiniteFeatures(EncoderError):
 
 
 class OutOfMemory(RuntimeError):
-    """Memory ran out for a single text: the machine's fault, not the user's, so no EncoderError."""
+    """Memory ran out for a single text: the machine's fault, not the user's, so this is not an EncoderError."""
 
     def __init__(self, position: int, n_tokens: int, device: str) -> None:
         super().__init__(f"out of memory on {device} for the single text at position {position} ({n_tokens} tokens)")

@@ -1,6 +1,4 @@
-"""From texts to token ids, as a feature is defined: strings of special tokens are plain text; truncation is on the
-right.
-"""
+"""From texts to token ids, as features need them: strings of special tokens are plain text; truncated on the right."""
 
 from __future__ import annotations
 
@@ -68,7 +66,7 @@ class TextTokenizer:
         for text_ids in self._encode(texts, True):
             flat.fromlist(text_ids)
             counts.append(len(text_ids))
-        # Arrays of all texts from here on: this thread would keep the one that starts forward passes waiting.
+        # From here on all texts are in one array, or this thread would keep the one waiting that starts forward passes.
         ids, n_tokens = np.array(flat, dtype=np.int32), np.array(counts, dtype=np.int64)
         owners = np.searchsorted(np.cumsum(n_tokens), np.flatnonzero(ids == self._unknown_id), side="right")
         return Tokens(
@@ -98,7 +96,7 @@ class TextTokenizer:
 
 
 def load_tokenizer(folder: Path) -> TextTokenizer:
-    """The tokenizer of a model's folder. Raises TokenizerMismatch where its files are missing or unreadable."""
+    """The tokenizer of a model's folder. Raises TokenizerMismatch if its files are missing or unreadable."""
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in FILES):

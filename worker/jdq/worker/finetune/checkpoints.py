@@ -15,12 +15,12 @@ from jdq.worker.finetune.flush import flush_files
 
 MANIFEST = "jdq-seal.json"
 PREFIX = "checkpoint-"
-# A pickle of the arguments that nothing here reads.
+# A pickle of the arguments, which nothing here reads.
 UNREAD = "training_args.bin"
 
 
 class Elapsed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training has taken up to a checkpoint. resumed: how often it went on from an earlier one."""
+    """How long training has taken up to a checkpoint. resumed: how often it continued from an earlier one."""
 
     training_time_s: float
     resumed: int
@@ -47,7 +47,7 @@ def write_manifest(checkpoint: Path, elapsed: Elapsed) -> None:
 
 def read_manifest(checkpoint: Path) -> Manifest:
     """The manifest of a complete checkpoint. Raises OSError, MsgspecError."""
-    # Not strict, because earlier versions counted in floats.
+    # Not strict, because earlier versions wrote floats.
     return msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest, strict=False)
 
 

@@ -28,7 +28,7 @@ FINE_LOGGING_STEPS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """What a training reports of itself. history: one entry per epoch."""
+    """What a training reports about itself. history: one entry per epoch."""
 
     best_step: int
     steps: int
@@ -59,9 +59,9 @@ def train(
     device: str,
     report: Report,
 ) -> Trained:
-    """Trains `model` in place, from the last complete checkpoint in `folder` on; it ends as the best epoch's.
+    """Trains `model` in place, from the last complete checkpoint in `folder` on; the result is the best epoch's.
 
-    Without validation rows it ends as the last epoch's. Raises TooLittleMemory, and whatever `report` raises.
+    Without validation rows it is the last epoch's. Raises TooLittleMemory, and whatever `report` raises.
     """
     checkpoint = last_complete(folder)
     elapsed = _resumed(checkpoint) if checkpoint else Elapsed(training_time_s=0.0, resumed=0)
@@ -131,7 +131,7 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
 
 
 def _logits_only(logits: Any, _labels: Any) -> Any:
-    # BART also returns its encoder's states; kept for every row they would fill the memory.
+    # BART also returns its encoder's states, which would fill the memory if they were kept for every row.
     return logits[0] if isinstance(logits, tuple) else logits
 
 

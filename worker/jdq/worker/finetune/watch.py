@@ -1,4 +1,4 @@
-"""The Trainer's callback: progress after every step, checkpoints by the clock and on request, their manifests."""
+"""The Trainer's callback: progress after every step, checkpoints at intervals and on request, and their manifests."""
 
 import logging
 import time
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 # Lines about steps per training: a job keeps 2,000 lines of all kinds.
 LOG_LINES = 100
-KEPT = 2  # checkpoints: the newest, and the best or the one before
+KEPT = 2  # checkpoints: the newest, and the best or the previous one
 _EVALUATED = {"eval_loss": "loss", "eval_accuracy": "accuracy", f"eval_{BEST_BY}": BEST_BY}
 
 
 class Watch(TrainerCallback):
     """Reports progress and completes checkpoints; what `report` raises ends the training.
 
-    elapsed: what earlier processes took, up to the checkpoint that this one resumes from.
+    elapsed: the time of earlier processes, up to the checkpoint from which this one resumes.
     """
 
     def __init__(self, report: Report, order: ByLength, *, every_s: float, elapsed: Elapsed) -> None:
@@ -42,7 +42,7 @@ class Watch(TrainerCallback):
 
     @property
     def elapsed(self) -> Elapsed:
-        """What all processes took up to now."""
+        """The time of all processes until now."""
         return Elapsed(training_time_s=time.perf_counter() - self._started, resumed=self._resumed)
 
     def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
@@ -72,7 +72,7 @@ class Watch(TrainerCallback):
         except StopAfterCheckpoint as stop:
             self._stopping = stop
         due = self._stopping is not None or time.perf_counter() - self._saved > self._every_s
-        # The last step of an epoch is saved after its evaluation, which a resumed training would not make up for.
+        # The last step of an epoch is saved after its evaluation, which a resumed training would not repeat.
         if due and state.global_step % (state.max_steps // int(state.num_train_epochs)):
             control.should_save = True
 
@@ -85,7 +85,7 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.elapsed)
-        # Only now: the Trainer would delete the last complete checkpoint while this one may still get lost.
+        # Only now, because the Trainer would delete the last complete checkpoint while this one could still be lost.
         rotate_checkpoints(args.output_dir, KEPT, best_model_checkpoint=state.best_model_checkpoint)
         self._saved = time.perf_counter()
         if self._stopping is not None:

@@ -37,7 +37,7 @@ class Baseline:
 def measured_baselines(
     texts: Callable[[Rows], Sequence[str]], targets: Targets, split: Split, keys: npt.NDArray[np.uint8], check: Check
 ) -> list[Baseline]:
-    """Both, measured on the test part; no TF-IDF where no word is in two texts.
+    """Both, measured on the test part; no TF-IDF if no word is in two texts.
 
     They choose nothing, so they are trained on all other rows. texts: of the given rows, which ascend.
     """

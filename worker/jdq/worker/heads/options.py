@@ -44,10 +44,10 @@ _PARAMETERS = {
     " n_jobs oob_score random_state verbose warm_start",
     "dummy": "constant random_state strategy",
 }
-CHOOSING = ("auto", LINEAR, TFIDF, HYBRID)  # they cross-validate, and so learn from the validation rows, too
+CHOOSING = ("auto", LINEAR, TFIDF, HYBRID)  # they cross-validate, so they learn from the validation rows, too
 _OWN_SCALE = (*CHOOSING, "mlp")
 PARAMETERS = {head: names.split() + ["scale"] * (head not in _OWN_SCALE) for head, names in _PARAMETERS.items()}
-# Values that no head takes otherwise; the estimators check the others.
+# Types that every head requires of these parameters; the estimators check the others.
 _WHOLE_NUMBERS = ("n_neighbors", "n_estimators", "hidden", "layers", "batch_size", "max_epochs", "patience")
 _NUMBERS = ("C", "tol", "learning_rate")
 

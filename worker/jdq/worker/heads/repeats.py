@@ -1,4 +1,4 @@
-"""How much a head's metrics vary with the split: trained and measured again on splits by other seeds."""
+"""How much a head's metrics vary with the split: it is trained and measured again on splits with other seeds."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

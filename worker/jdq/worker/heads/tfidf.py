@@ -1,4 +1,4 @@
-"""The TF-IDF model: a linear support vector machine on the terms of texts. An encoder must be worth more than this."""
+"""The TF-IDF model: a linear support vector machine on the terms of texts. An encoder must outperform it."""
 
 from dataclasses import dataclass
 

@@ -22,7 +22,7 @@ from jdq.worker.queue.contract import FindDuplicates
 from jdq.worker.queue.ledger import Outcome
 
 COLUMNS = ("row", "text", "other_row", "other_text", "similarity")
-# Of the way from how similar any two texts are to equal texts.
+# As a share of the way from the similarity of any two texts to that of equal ones.
 NEAR = 0.95
 
 
@@ -46,7 +46,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """Two sides in a feature space. others: None where each row is compared with the earlier ones."""
+    """Two sides in a feature space. others: None if each row is compared with the earlier ones."""
 
     space: SpaceRecord
     rows: Side
@@ -56,7 +56,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Duplicates:
-    """Each row's most similar other, and how similar they are. typical: any two texts. least: what counts as near."""
+    """Each row's most similar other row, with the similarity. typical: of any two texts. least: what counts as near."""
 
     compared: Compared
     places: npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ class FindDuplicatesWork:
         return Compared(space=record, rows=rows, others=others, missing=missing)
 
     def compute(self, compared: Compared, held: HeldLease) -> Duplicates:
-        """Finds the most similar other of each row."""
+        """Finds the most similar other row of each row."""
         rows, others = compared.rows.features, (compared.others or compared.rows).features
         with threads_for(4 * rows.shape[0] * rows.shape[1]):
             typical = typical_similarity(others)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jdq.worker.heads.labels import Targets
 
 COLUMNS = ("row", "text", "given_label", "suggested_label", "part", "score", "suggested_probability")
-# Pairs of a given and a suggested label in the result; there can be one per pair of classes.
+# At most this many pairs of given and suggested labels in the result; there can be one per pair of classes.
 MOST_PAIRS = 50
 
 
@@ -61,7 +61,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class FindLabelErrorsWork:
-    """Trains heads on folds of the labelled rows, and compares each row's label with what the others suggest."""
+    """Trains heads on folds of the labelled rows, and compares each row's label with what the other rows suggest."""
 
     context: ChunkContext[FindLabelErrors]
 
@@ -81,7 +81,7 @@ class FindLabelErrorsWork:
         return Labelled(data=data, targets=targets, features=features, space=record)
 
     def compute(self, labelled: Labelled, held: HeldLease) -> Judged:
-        """Computes each row's probabilities by heads without it, and picks the suspects."""
+        """Computes each row's probabilities by heads that did not learn from it, and finds the suspects."""
         from jdq.worker.heads.fitted import FitContext
         from jdq.worker.heads.held_out import held_out_probabilities
         from jdq.worker.heads.label_errors import find_suspects
@@ -133,7 +133,7 @@ class FindLabelErrorsWork:
 
 
 def _records(judged: Judged, label_separator: str | None) -> Iterator[tuple[str, ...]]:
-    """A record of the table for each suspect, the likeliest error first."""
+    """A record of the table for each suspect, the most likely error first."""
     data, suspects = judged.labelled.data, judged.suspects
     ascending = np.sort(suspects.rows)
     texts = dict(zip(ascending.tolist(), data.texts(ascending), strict=True))

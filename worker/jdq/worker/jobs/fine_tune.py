@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jdq.worker.finetune.record import FineTuneRecord
 
 CHECKPOINTS = "checkpoints"
-# In the model's own file, too long for the ledger.
+# These are in the model's own file, and too long for the ledger.
 LONG_FIELDS = ("history", "step_losses", "certainty")
 
 
@@ -39,7 +39,7 @@ class FineTuneWork:
     context: ChunkContext[FineTune]
 
     def prepare(self) -> tuple[LabelledRows, int | None]:
-        """The labels with their split, and how many test rows the encoder has learnt from before."""
+        """The labels with their split, and the number of test rows from which the encoder has already learnt."""
         spec, runtime = self.context.spec, self.context.runtime
         data = labelled_rows(
             runtime.version(spec.dataset, spec.version),
@@ -53,7 +53,7 @@ class FineTuneWork:
     def compute(self, prepared: tuple[LabelledRows, int | None], held: HeldLease) -> FineTuneRecord:
         """Trains, and saves a checkpoint first if this worker must stop.
 
-        If a worker died between publishing the model and its commit, nothing is left to train.
+        If a worker died between publishing the model and committing the chunk, nothing is left to train.
         """
         models = Models(self.context.runtime.store.root)
         if models.has(self.context.job):
@@ -65,7 +65,7 @@ class FineTuneWork:
         return record
 
     def publish(self, record: FineTuneRecord) -> Outcome:
-        """The model is published already; its record is the result."""
+        """The model is already published; its record is the result."""
         result: dict[str, Any] = {"model_id": self.context.job, **msgspec.to_builtins(record)}
         cost = fine_tune_cost(result)
         return Outcome(

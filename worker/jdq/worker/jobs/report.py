@@ -43,7 +43,7 @@ def page_of(store: Store, job: str, device: str = "cpu") -> str:
     """
     from jdq.worker.report.page import render
 
-    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
+    # Readers can do nothing about the warnings of libraries (a missing glyph, UMAP's use of one thread).
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -164,7 +164,7 @@ def _learning_curve(head: TrainedHead, features: Features, data: LabelledRows) -
 
 
 def _last_features(store: Store, data: LabelledRows, record: dict[str, Any]) -> FeatureRows | None:
-    """The features of the last extraction, for the map; None where the dataset has none."""
+    """The features of the last extraction, for the map; None if the dataset has none."""
     origin = record["origin"]
     spaces = store.datasets.get(origin["dataset"], origin["dataset_version"]).spaces()
     try:

@@ -39,7 +39,7 @@ def put_tested(
 def put_baselines(
     files: JobFiles, dataset: str, setting: TestSetting, data: LabelledRows, label_separator: str | None, check: Check
 ) -> None:
-    """Measures what needs no encoder on these test rows, unless a job before did."""
+    """Measures the baselines on these test rows, unless an earlier job has done so."""
     from jdq.worker.heads.baselines import measured_baselines
     from jdq.worker.heads.labels import read_targets
     from jdq.worker.heads.split import TEST

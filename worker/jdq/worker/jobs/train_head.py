@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingData:
-    """Features, labels and split of a job: what its training and each trial of its search start from.
+    """Features, labels and split of a job, with which its training and each trial of its search start.
 
     features: (n, dim), those of data's rows, mapped from the store, with their texts. learnt_rows: as in the head's
     record.
@@ -69,7 +69,7 @@ class TrainingData:
         )
 
     def repeated(self, head: TrainedHead, options: HeadOptions, held: HeldLease) -> TrainedHead:
-        """The head, measured on as many splits as the job says."""
+        """The head, measured on as many splits as the job requests."""
         from jdq.worker.heads.repeats import over_splits
 
         spec, runtime, data = self.context.spec, self.context.runtime, self.data
@@ -92,7 +92,7 @@ class TrainingData:
         )
 
     def forecast(self, head: TrainedHead, held: HeldLease) -> TrainedHead:
-        """The head, whose record has what more labels would bring, where the job asks for it."""
+        """The head; its record has what more labels would bring, if the job requests that."""
         from jdq.worker.heads.forecast import with_forecast
 
         spec, data = self.context.spec, self.data
@@ -109,7 +109,7 @@ class TrainingData:
         )
 
     def measure_baselines(self, head: TrainedHead, held: HeldLease) -> None:
-        """Measures what needs no encoder on the head's test rows."""
+        """Measures the baselines on the head's test rows."""
         put_baselines(
             self.context.runtime.job_files,
             self.context.spec.dataset,
@@ -207,7 +207,7 @@ class TrainHeadWork:
 def without_skipped(data: LabelledRows, missing: np.ndarray, extraction: str, runtime: Runtime) -> LabelledRows:
     """The rows without those that the extraction skipped, which have no features.
 
-    Rows whose features are missing for another reason stay, and are an error when they are read.
+    Rows whose features are missing for another reason stay, and cause an error when they are read.
     """
     skipped = extraction_cost(extraction, runtime).get("skipped", 0)
     if not missing.any() or len(np.unique(data.keys[missing], axis=0)) > skipped:

@@ -1,4 +1,4 @@
-"""The metrics that the Prometheus exporter makes of the ledger: see docs/reference/metrics.md."""
+"""The metrics that the Prometheus exporter derives from the ledger: see docs/reference/metrics.md."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ _GPU_GAUGES = (
     ("jdq_gpu_memory_total_bytes", "total", 1, "Memory of the GPU."),
     ("jdq_gpu_power_watts", "power_w", 1, "Power that the GPU draws."),
 )
-# Why an attempt at a chunk ended without a commit; without `drain`: a worker that stops is no failure.
+# Why an attempt at a chunk ended without a commit; not `drain`, because stopping a worker is no failure.
 _CAUSES = ("fault", "expired", "death", "error")
 
 
@@ -124,7 +124,7 @@ def of_gpus(workers: Iterable[Worker]) -> Iterator[Metric]:
     live = [(worker, worker.gpu) for worker in workers if worker.gpu and worker.state != "dead"]
     for name, field, per_one, text in _GPU_GAUGES:
         yield _gpu_gauge(name, text, [(gpu, getattr(gpu, field) / per_one) for _, gpu in live if _has(gpu, field)])
-    # Not `job`, for Prometheus sets that label itself.
+    # Not `job`, because Prometheus sets that label itself.
     jobs = GaugeMetricFamily(
         "jdq_gpu_job_info",
         "1 for each leased GPU; job_id: what its worker works on.",

@@ -33,9 +33,9 @@ from jdq.worker.queue.workerbook import WorkerBook
 if TYPE_CHECKING:
     from jdq.store.job_files import JobFiles
 
-_PAGE = 100  # jobs that are read together, where few may be wanted
+_PAGE = 100  # jobs that are read together if only a few may be needed
 _BATCH = 500  # jobs that one call of a script reads or removes: the server does nothing else meanwhile
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i, because ids are read aloud and typed
 
 
 class UnknownJob(Exception):
@@ -62,7 +62,7 @@ def _batches(jobs: Sequence[str]) -> Iterator[tuple[str, ...]]:
 class JobBook(WorkerBook):
     """The jobs and workers of the ledger. All methods raise redis.RedisError.
 
-    files: where the jobs are that have left Redis; opened when one is asked for.
+    files: holds the jobs that have left Redis; opened on first use.
     """
 
     def __init__(self, client: redis.Redis, files: Callable[[], JobFiles] | None = None) -> None:
@@ -82,8 +82,8 @@ class JobBook(WorkerBook):
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
-        time_limit_s: the job fails if it has not ended so long after its first lease. notify: URLs that learn its end.
-        Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
+        time_limit_s: the job fails if it has not ended this long after its first lease. notify: URLs to notify of its
+        end. Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
         """
         job = job or new_job_id(spec.kind)
         argument = Create(
@@ -115,7 +115,7 @@ class JobBook(WorkerBook):
         return jobs[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
-        """The jobs in Redis, newest first, or those of them submitted since then (seconds since 1970)."""
+        """The jobs in Redis, newest first, or those submitted since then (seconds since 1970)."""
         return self.read([job for _, job in self._listed("jdq:jobs", since)])
 
     def ids(self, *, since: float | None = None) -> list[str]:
@@ -123,9 +123,9 @@ class JobBook(WorkerBook):
         return [job for _, job in self._by_time(since)]
 
     def newest(self, *, since: float | None = None, start: int = 0, owner: str | None = None) -> Iterator[Job]:
-        """The jobs of `ids`, from the one at `start` on, read while they are taken.
+        """The jobs of `ids`, from the one at `start` on, read lazily.
 
-        owner: without those that are listed as another owner's. Earlier versions did not list owners.
+        owner: leaves out those that are listed as another owner's. Earlier versions did not list owners.
         """
         ids = (job for _, job in islice(self._by_time(since), start, None))
         while page := list(islice(ids, _PAGE)):
@@ -150,7 +150,7 @@ class JobBook(WorkerBook):
             start, size = start + size, 100 * _PAGE
 
     def open_jobs(self) -> list[Job]:
-        """The jobs that have not ended, those that wait for others included. Reads no job that has ended."""
+        """The jobs that have not ended, including those that wait for others. Reads no job that has ended."""
         ids: set[str] = set()
         jobs: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
         while jobs:
@@ -162,7 +162,7 @@ class JobBook(WorkerBook):
         return self.read(sorted(ids))
 
     def survey(self) -> tuple[list[OpenJobs], int]:
-        """The jobs of `open_jobs` in numbers, without reading them: some per kind, state and queue, each time several.
+        """The numbers of `open_jobs` by kind, state and queue, without reading the jobs.
 
         Also the tokens of their chunks in flight, as far as workers have reported them.
         """
@@ -184,9 +184,9 @@ class JobBook(WorkerBook):
         return {name: int(value) for name, value in totals.items()}
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
-        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already.
+        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had already ended.
 
-        by: who asks; the job's log names one who is not its owner.
+        by: who cancels it; the job's log names this person if it is not the owner.
         """
         answer = call(self._client, Cancel(job, secrets.token_hex(8), by), str)
         if answer == "unknown" and not self._archived([job]):
@@ -209,7 +209,7 @@ class JobBook(WorkerBook):
         return in_redis + [(job.id, job.owner) for job in self._archived(archived) if (job.ended or 0) < moment]
 
     def forget(self, jobs: Sequence[str]) -> list[str]:
-        """Removes those of the jobs that have ended and that no worker is still busy with; their ids."""
+        """Removes the jobs that have ended and with which no worker is still busy; returns their ids."""
         removed = [job for batch in _batches(jobs) for job in call(self._client, Forget(batch), list[str])]
         if self._files:
             removed += [job for job in jobs if job not in removed and self._is_lost(job)]
@@ -217,7 +217,7 @@ class JobBook(WorkerBook):
         return removed
 
     def recover(self) -> int:
-        """Lists the archived jobs that Redis has lost; how many."""
+        """Lists the archived jobs that Redis has lost; returns their number."""
         return restore_history(self._client, self._files()) if self._files else 0
 
     def retry(self, job: str) -> list[TicketOrder]:
@@ -238,12 +238,12 @@ class JobBook(WorkerBook):
         return retried.tickets
 
     def precision(self) -> str | None:
-        """What `auto` means in this installation; None before it was settled."""
+        """What `auto` means in this installation; None before that is decided."""
         precision: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
         return precision
 
     def settle_precision(self, precision: str) -> str:
-        """What `auto` means in this installation: this, unless it was settled before."""
+        """What `auto` means in this installation: this, unless that was decided before."""
         self._client.set("jdq:precision", precision, nx=True)
         return self.precision() or precision
 

@@ -78,11 +78,8 @@ def compare_dataset(
 
 
 def best_of(store: Store, wanted: str) -> str:
-    """The job where it made a head or model; for a dataset its best comparable one.
-
-    Raises StoreError, NothingToCompare.
-    """
-    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does without
+    """The job if it made a head or model; for a dataset its best comparable. Raises StoreError, NothingToCompare."""
+    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does not need
 
     if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
         return wanted
@@ -90,9 +87,9 @@ def best_of(store: Store, wanted: str) -> str:
 
 
 def pick(store: Store, simpler: str, other: str) -> tuple[str, Paired | None]:
-    """The other job's head or model where the paired test on their test rows says that it is better, else the simpler.
+    """The other job's head or model if the paired test on their test rows says that it is better, else the simpler one.
 
-    Also by how much the other differs; None where they were not measured on the same rows.
+    Also by how much the other differs; None if they were not measured on the same rows.
     """
     from jdq.store.job_files import JobFiles
     from jdq.worker.report.paired import TESTED, paired
@@ -108,7 +105,7 @@ def _by_score(row: ComparisonRow) -> tuple[float, str]:
 
 
 def _why(row: ComparisonRow, reference: TestSetting) -> str:
-    """How the row's test setting differs from the reference, or why its test rows are not safe; empty where neither."""
+    """How the row's test setting differs from the reference, or why its test rows are not safe; empty if neither."""
     if row.learnt_rows and replace(row.setting, split=reference.split) == reference:
         return f"{row.learnt_rows} test rows left out, which its encoder has learnt from"
     why = difference(row.setting, reference)
@@ -159,7 +156,7 @@ def _tested_against_best(
 ) -> dict[tuple[str, str], Paired]:
     """The paired test of each of these rows against the best of them, by id and name."""
     from jdq.store.job_files import JobFiles, NoResult
-    from jdq.worker.report.paired import TESTED, paired  # numpy, which no help needs
+    from jdq.worker.report.paired import TESTED, paired  # imports numpy, which the client's help does not need
 
     files = JobFiles(store.root)
     best: Tested | None = None

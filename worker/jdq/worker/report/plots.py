@@ -12,7 +12,7 @@ from jdq.worker.report.subject import Compared, LearningPoint
 
 # With more curves than this they are faint, and only the mean is bold.
 NAMED_CURVES = 7
-# Of a plot across the page, in inches; and of the same plot on a phone, where the wide one would be too small to read.
+# Size of a plot across the page, in inches, and on a phone, where the wide one would be too small to read.
 WIDE, NARROW = 9.6, 4.7
 
 

@@ -1,4 +1,4 @@
-"""The sections of the page; each is None where the subject has nothing for it."""
+"""The sections of the page; each is None if the subject has nothing for it."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -29,8 +29,9 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide because it has
-    no neighbour; its plot stays as large as beside one."""
+    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide because it has no
+    neighbour; its plot is no larger than beside one.
+    """
 
     title: str
     body: Markup
