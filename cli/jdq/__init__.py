@@ -3,8 +3,6 @@
 The three source folders are one package, even if they are not installed into one folder.
 """
 
-from __future__ import annotations
-
 from pkgutil import extend_path
 from typing import TYPE_CHECKING
 

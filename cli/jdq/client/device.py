@@ -1,7 +1,5 @@
 """Which device this process computes on, if it is not a worker, which leases one."""
 
-from __future__ import annotations
-
 from jdq.worker.config import Config
 from jdq.worker.process.nvml import DriverFault, gpus
 

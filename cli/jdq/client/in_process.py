@@ -3,8 +3,6 @@
 There are no leases, because there is a single worker, and no retries: a fault of this machine reaches the caller.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

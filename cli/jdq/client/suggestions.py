@@ -1,7 +1,5 @@
 """Suggestions in errors of the Python API: calls instead of the commands that the CLI suggests."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import json

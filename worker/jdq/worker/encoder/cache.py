@@ -1,7 +1,5 @@
 """Encoders that stay in memory between chunks and jobs, up to a bound."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What can be wrong with an encoder, a tokenizer or their files: errors in the user's input, never retried."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -4,8 +4,6 @@ The same encoder in another kind of folder (with a decoder, with a classifier, i
 same fingerprint; one changed number gives another one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Where an encoder's files are: a folder of the user, or a local snapshot of the model hub."""
 
-from __future__ import annotations
-
 import json
 import threading
 import urllib.error

@@ -4,8 +4,6 @@ On a CPU, several passes of one thread each are faster than one pass of several 
 between two layers, which matters most if the machine does other work, too. `benchmarks/extract.py` prints both rates.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

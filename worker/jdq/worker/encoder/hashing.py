@@ -4,8 +4,6 @@ Its name is ``hash:DIM``, such as ``hash:64`` for 64 columns. Equal texts get eq
 different ones, so that a row in the wrong place shows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The plain path: any text encoder that `AutoModel` loads, padded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Which poolings a job computes, and why: as requested, or as a folder of sentence-transformers was trained."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

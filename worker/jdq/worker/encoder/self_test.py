@@ -1,7 +1,5 @@
 """Whether a device computes correctly: a matrix product whose result is known exactly."""
 
-from __future__ import annotations
-
 import numpy as np
 
 SIZE = 1024

@@ -1,7 +1,5 @@
 """The sizes that a model's config claims, checked against its weights before a network is built from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

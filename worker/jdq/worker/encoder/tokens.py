@@ -1,7 +1,5 @@
 """From texts to token ids, as features need them: strings of special tokens are plain text; truncated on the right."""
 
-from __future__ import annotations
-
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
