@@ -66,7 +66,7 @@ def test_a_cancelled_job_is_cancelled_once_and_can_be_retried(jdq: CommandLine) 
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     found = jdq.run("cancel", job)
     assert (found.stdout, found.stderr) == ("", f"{job} cancelled\n")
-    assert "has ended already" in jdq.run("cancel", job, code=2).stderr
+    assert "has already ended" in jdq.run("cancel", job, code=2).stderr
     assert jdq.run("retry", job).stdout == f"{job}\n"
     assert jdq.workplace.worked(job).state == "succeeded"
     jdq.run("retry", job, code=2)

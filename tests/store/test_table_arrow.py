@@ -49,7 +49,7 @@ def test_class_labels_of_a_hugging_face_data_set_are_imported_as_their_names(tmp
 @pytest.mark.parametrize("number", [2, -2])
 def test_a_class_label_without_a_name_is_refused(tmp_path: Path, number: int) -> None:
     pq.write_table(described_labels(pa.array([0, 1, 0, number]), names=["neg", "pos"]), tmp_path / "data.parquet")
-    with pytest.raises(TableError, match=f"'label' has class {number}; the file names 2 classes, from 0 on"):
+    with pytest.raises(TableError, match=f"'label' has class {number}; the file names 2 classes, starting at 0"):
         rows_of(open_table(tmp_path / "data.parquet"))
 
 

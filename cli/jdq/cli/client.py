@@ -205,7 +205,7 @@ def check_protocol(workers: Sequence[Worker]) -> None:
         worker, mine = others[0], version("jdq")
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise IncompatibleWorkers(
-            f"worker {worker.name}{more} cannot take jobs of this jdq: it is {worker.version} with protocol "
+            f"worker {worker.name}{more} cannot take jobs from this jdq: it is {worker.version} with protocol "
             f"{worker.protocol}, this is {mine} with protocol {PROTOCOL}\n"
             f"  try: pip install jdq=={worker.version} here, or jdq=={mine} where the worker runs, and restart it"
         )

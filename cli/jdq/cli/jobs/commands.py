@@ -195,7 +195,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
 def cancel(job: str, force: bool) -> None:
     """Cancel JOB; computed features are kept."""
     if not Client().cancel(job, force=force):
-        raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
+        raise BadRequest(f"job {job} has already ended\n  try: jdq status {job}")
     say(f"{job} cancelled", err=True)
 
 

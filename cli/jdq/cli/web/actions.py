@@ -31,7 +31,7 @@ def cancel(client: Acting, fields: Mapping[str, str]) -> str:
     """Cancels the job; another owner's only with the field `force`."""
     job = fields["job"]
     if not client.cancel(job, force="force" in fields):
-        raise BadRequest(f"job {job} has ended already")
+        raise BadRequest(f"job {job} has already ended")
     return f"/jobs/{job}"
 
 

@@ -95,7 +95,7 @@ def fastest_precision(name: str, device: str, poolings: Sequence[str]) -> str:
 def load(
     name: str, *, max_length: int | None, precision: str, device: str, poolings: Sequence[str] = (AUTO,)
 ) -> FeatureEncoder:
-    """The encoder, from memory if this process has loaded it already. Raises EncoderError."""
+    """The encoder, from memory if this process has already loaded it. Raises EncoderError."""
     if name.startswith(PREFIX):
         return HashEncoder(name, max_length=max_length)
     return _loaded().get(name, max_length=max_length, precision=precision, device=device, poolings=poolings)

@@ -1,4 +1,4 @@
-"""From texts to token ids, as features need them: strings of special tokens are plain text; truncated on the right."""
+"""Token ids of texts, as features need them: strings of special tokens are plain text, long texts lose their end."""
 
 import threading
 from array import array

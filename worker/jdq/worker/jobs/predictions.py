@@ -197,7 +197,7 @@ def _records(
 
 
 def unused(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """The names, with underscores appended to those that are columns of the table already."""
+    """The names, with underscores appended to those that the table already has as columns."""
     free: list[str] = []
     for name in names:
         while name in taken or name in free:

@@ -13,7 +13,7 @@ from jdq.worker.queue.scripts import OpenJobs
 # Counter, the ledger's total, how many of these are one, help text.
 _TOTALS = (
     ("jdq_texts_computed", "computed", 1, "Texts whose features were computed."),
-    ("jdq_texts_reused", "reused", 1, "Texts whose features were in the store already."),
+    ("jdq_texts_reused", "reused", 1, "Texts whose features were already in the store."),
     ("jdq_texts_truncated", "truncated", 1, "Texts that were truncated to the encoder's limit."),
     ("jdq_tokens_computed", "tokens", 1, "Tokens that encoders have processed."),
     ("jdq_device_seconds", "device_ms", 1000, "Seconds of device time of encoded chunks."),

@@ -105,11 +105,11 @@ def learning_plot(points: Sequence[LearningPoint]) -> str:
         axes.set_xscale("log")
         axes.set_xticks(rows, [f"{count:,}" for count in rows], minor=False)
         axes.minorticks_off()
-        axes.set(xlabel="rows to learn from", ylim=(0, 1.04), ylabel="on the test part")
+        axes.set(xlabel="training rows", ylim=(0, 1.04), ylabel="on the test part")
         axes.margins(x=0.12)
         axes.legend(loc="best")
         shown = _listed((f"{point.rows:,} rows", point.macro_f1) for point in points)
-        return as_svg(figure, f"Macro-F1 on the test part, by rows to learn from: {shown}.")
+        return as_svg(figure, f"Macro-F1 on the test part, by the number of training rows: {shown}.")
 
 
 def loss_plot(
