@@ -114,7 +114,7 @@ def _spaces(client: Client) -> list[str]:
 JOB = Id("job", _jobs)
 HEAD = Id("head", _heads)
 MODEL = Id("model", _models)
-# A head or a model of the store, or one that a job is making: `submit predict` waits for it.
+# A head or model in the store, or one that a job is making: `submit predict` waits for it.
 HEAD_TO_COME = Id("head", lambda client: [*_heads(client), *_of_kind(client, "train-head")])
 MODEL_TO_COME = Id("model", lambda client: [*_models(client), *_of_kind(client, "fine-tune")])
 DATASET = Name(_datasets)

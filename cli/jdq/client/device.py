@@ -1,4 +1,4 @@
-"""Which device this process computes on, if it is not a worker, which leases one."""
+"""The device on which this process computes if it is not a worker."""
 
 from jdq.worker.config import Config
 from jdq.worker.process.nvml import DriverFault, gpus

@@ -1,4 +1,4 @@
-"""Which rows a job from Python tests, chosen as by the commands' options."""
+"""Which rows a job from Python tests: the same choices as the commands offer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of a job from Python: a data frame, a list of texts, files, or a dataset of the store."""
+"""The data of a job from Python: a data frame, a list of texts, files, or a dataset in the store."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ COUNT = click.IntRange(min=0)
 
 
 @click.command()
-@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as now]")
-@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or as now]")
+@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or unchanged]")
+@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 1, or unchanged]")
 def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     """Start Redis and workers here, or change the number of workers.
 

@@ -1,4 +1,4 @@
-"""The data of a job: files to import, or a dataset of the store."""
+"""The data of a job: files to import, or a dataset in the store."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _typed(context: click.Context) -> str:
 
 
 def import_file(client: Client, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
-    """Imports the files as a dataset version of the store; see `imported`."""
+    """Imports the files as a dataset version in the store; see `imported`."""
     return imported(client.store.datasets, files, name=name, options=options, note=client.note)
 
 

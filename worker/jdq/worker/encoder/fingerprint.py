@@ -1,4 +1,4 @@
-"""Fingerprints: digests of everything that the weights and the tokenizer do, and of nothing else.
+"""Fingerprints: digests of everything in the weights and the tokenizer that affects features, and of nothing else.
 
 The same encoder in another kind of folder (with a decoder, with a classifier, in shards, under other names) has the
 same fingerprint; one changed number gives another one.

@@ -1,4 +1,4 @@
-"""Where an encoder's files are: a folder of the user, or a local snapshot of the model hub."""
+"""Where an encoder's files are: a folder, or a local snapshot from the model hub."""
 
 import json
 import threading

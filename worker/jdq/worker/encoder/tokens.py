@@ -1,4 +1,4 @@
-"""Token ids of texts, as features need them: strings of special tokens are plain text, long texts lose their end."""
+"""Token ids of texts, as features need them: special tokens' strings are plain text, and long texts are truncated."""
 
 import threading
 from array import array

@@ -1,4 +1,4 @@
-"""Makes a folder durable whose files other code has written."""
+"""Makes a folder durable after other code has written its files."""
 
 from pathlib import Path
 

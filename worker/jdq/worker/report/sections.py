@@ -109,7 +109,7 @@ def confusion(subject: Subject) -> Section | None:
     if subject.multi_label:
         return None
     table = confusion_table(subject.test_codes, subject.probabilities.argmax(axis=1), subject.classes)
-    text = "What each class was predicted as. Blue is correct, orange is wrong; deeper is a larger share of the row."
+    text = "What each class was predicted as. Blue is correct, orange is wrong; darker is a larger share of the row."
     if len(subject.classes) > MOST_CLASSES:
         text += f" The {MOST_CLASSES} most confused of {len(subject.classes)} classes."
     return Section(title="Confusion", text=text, body=Markup(_scrolling(table, "Confusion")), wide=True)
