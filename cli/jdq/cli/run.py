@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Go from a labelled table to a report.
 
-    Starts the local stack if it is not running, computes the features, trains the default head and, to compare, the
+    Starts the local stack if it is not running, computes the features, trains the default head and, for comparison, the
     best of a small search, and writes report.html, comparison.csv, README.md and, with --predict, predictions.csv into
     one folder, which it prints. Every step is an ordinary job (see `jdq jobs`). If interrupted, run the same command
     again: nothing is computed twice.

@@ -1,4 +1,4 @@
-"""The worker heartbeat: a thread of a worker's main process that reports it, renews its GPU's lease and reclaims leases.
+"""The worker heartbeat: a thread of a worker's main process that reports it, renews its GPU and reclaims leases.
 
 It runs outside the process that does the work, so that a worker that is busy for hours still sends heartbeats.
 """
