@@ -54,7 +54,7 @@ def test_datasets_are_compared_in_the_last_feature_space_that_both_have(jdq: Com
     newer = jdq.submit("extract", jdq.file(TABLE + "one,a\n", "other.csv"), "--encoder", "hash:64")
     assert jdq.workplace.worked(newer).state == "succeeded"
     found = jdq.run("submit", "find-duplicates", "table", "--against", "other")
-    assert f"the newest version of other lacks features; this is {other}" in found.stderr
+    assert f"the newest version of other lacks features; using {other}" in found.stderr
     assert jdq.json("status", found.stdout.strip())["spec"]["against_version"] == other
     apart = jdq.submit("extract", jdq.file(TABLE + "one more,a\n", "apart.csv"), "--encoder", "hash:32")
     assert jdq.workplace.worked(apart).state == "succeeded"

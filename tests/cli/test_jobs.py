@@ -137,7 +137,7 @@ def test_only_those_who_have_the_right_submit_urgent_jobs(jdq: CommandLine) -> N
     submit = ("submit", "extract", jdq.file(), "--encoder", "hash:16", "--priority")
     jdq.settings.update(JDQ_USER="bob", JDQ_HIGH_PRIORITY="alice, carl")
     refused = jdq.run(*submit, "high", code=2).stderr
-    assert "--priority high is for alice, carl (JDQ_HIGH_PRIORITY), and you are bob" in refused
+    assert "--priority high is reserved for alice, carl (JDQ_HIGH_PRIORITY), and you are bob" in refused
     assert jdq.json("jobs") == []
     assert jdq.workplace.runtime("cpu").store.datasets.names() == []
     jdq.run(*submit, "normal")
