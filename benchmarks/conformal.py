@@ -12,8 +12,6 @@ set, of rows with a label, and of labels that are right.
 Caveats: all texts come from one distribution. On texts of another kind nothing is promised.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import Any

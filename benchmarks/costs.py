@@ -6,8 +6,6 @@ each. Encoders have random weights of the named shapes, which cost what trained 
 of the smallest encoder.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import platform

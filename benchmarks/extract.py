@@ -12,8 +12,6 @@ part of the gain on the CPU is oneDNN's product, which the first rows show. Othe
 threads; random weights say little about the cosine of 8-bit precisions, which depends on a network's outliers.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

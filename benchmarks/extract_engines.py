@@ -5,8 +5,6 @@ All but torch and transformers is optional, and belongs into an environment of i
     pip install onnx onnxscript onnxruntime openvino nncf ctranslate2
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Iterator

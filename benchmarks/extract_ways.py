@@ -1,7 +1,5 @@
 """Every way to make features that `extract.py` compares: jdq's, and those that people use today."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The time per training step: jdq's fine-tune compared with the script of every tutorial. See heads.py."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 import time

@@ -9,8 +9,6 @@ that hold the accuracy that was reached (95 % is promised), the mean error of th
 Needs what benchmarks/accuracy.py needs, and shares its --store. Caveat: forecasts of one set share its test texts.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from typing import Any

@@ -9,8 +9,6 @@ and the next one runs. --tiny with --device cpu only shows that the program work
 Caveats: random weights, texts as token ids, one card, medians of a few rounds; `kernels` are single calls.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """What `gpu.py` times by itself: each call of a layer of the packed encoder, and its alternatives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast

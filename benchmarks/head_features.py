@@ -1,7 +1,5 @@
 """Synthetic features with labels, in a store of the benchmark's own. See heads.py."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -13,8 +13,6 @@ are of a small BART with random weights on the CPU: their ratio shows what jdq's
 not how fast a GPU is.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -9,8 +9,6 @@ share over 1,000 parts has a standard error of 0.7 points.
 Caveats: a text's rows have one label, and the classifier's mistakes are independent of a text's frequency.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable

@@ -14,8 +14,6 @@ Caveats: planted errors are any other class, real ones mostly a similar one, whi
 sets have of their own count as wrong suspects.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -8,8 +8,6 @@ the host does before a pass, reading and tokenizing chunks: its rate must exceed
 On a GPU: ``python benchmarks/pipeline.py --device cuda --rows 40000``.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import random

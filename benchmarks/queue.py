@@ -1,7 +1,5 @@
 """What the queue costs: ``python benchmarks/queue.py``. The measurements are in queue_costs.py."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 import sysconfig

@@ -5,8 +5,6 @@ submitting, and linear scaling for workers. The work is a sleep, so that a busy 
 machine's noise still shows, so read the ratios.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import statistics
 import subprocess

@@ -4,8 +4,6 @@ Shares are simulated on the real scripts, with their clock set. The history is o
 (10,000) have really been worked on and archived; of the others, Redis has what it keeps of archived jobs.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import os

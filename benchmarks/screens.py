@@ -4,8 +4,6 @@ With 1,000 jobs and 50 workers, on terminals of 80 and 200 columns, against a ta
 The jobs are read from Redis by another thread, which is not measured here.
 """
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Callable

@@ -10,8 +10,6 @@ warm in the page cache. The rows are random numbers: nothing here depends on the
 """
 
 # ruff: noqa: T201 - a program that prints its result
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -8,8 +8,6 @@ builds the index. Needs 100 bytes of disk per key.
 
 # ruff: noqa: T201 - a program that prints its result
 
-from __future__ import annotations
-
 import argparse
 import resource
 import subprocess

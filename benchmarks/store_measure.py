@@ -1,7 +1,5 @@
 """What the store's benchmarks share: random rows in a store, and the ratio of two sides' times."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 """Scan and gather beside other stores, each with plain settings; those not installed are left out."""
 
 # ruff: noqa: T201 - a program that prints its result
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ The worker's encoder is fake: a feature is the text's key, repeated. So every ro
 """
 
 # ruff: noqa: T201 - a program that prints its result
-from __future__ import annotations
-
 import csv
 import random
 import sys

@@ -1,7 +1,5 @@
 """Scan, gather and shuffled epochs beside numpy, on mapped files of the same rows."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

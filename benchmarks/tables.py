@@ -8,8 +8,6 @@ Against jdq: `csv` neither checks, hashes, nor writes anything.
 """
 
 # ruff: noqa: T201 - a program that prints its result
-from __future__ import annotations
-
 import argparse
 import csv
 import resource

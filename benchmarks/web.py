@@ -4,8 +4,6 @@ From the navigation to the browser's first-contentful-paint, with a warm browser
 the time of a network. Each round loads /jobs (50 jobs) and the overview; against them, once, all jobs in one table.
 """
 
-from __future__ import annotations
-
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path

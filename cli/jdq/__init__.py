@@ -1,9 +1,7 @@
 """jdq: classify texts with BART. `from jdq import Client` is the Python API.
 
-The three source folders are one package, also where they are not installed into one folder.
+The three source folders are one package, even if they are not installed into one folder.
 """
-
-from __future__ import annotations
 
 from pkgutil import extend_path
 from typing import TYPE_CHECKING

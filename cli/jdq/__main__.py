@@ -1,4 +1,4 @@
-"""``python -m jdq``: the `jdq` command where its script is not on the PATH."""
+"""``python -m jdq``: the `jdq` command, if its script is not on the PATH."""
 
 from jdq.cli.main import main
 

@@ -32,7 +32,7 @@ def test_every_command_about_a_job_finds_it_in_the_store(jdq: CommandLine, archi
     assert jdq.json("status", "@last")["state"] == "succeeded"
     assert jdq.json("result", archived[:-2])["computed"] == 40
     assert jdq.run("logs", archived).stdout.splitlines() == ["first", "second"]
-    assert "has ended already" in jdq.run("cancel", archived, code=2).stderr
+    assert "has already ended" in jdq.run("cancel", archived, code=2).stderr
     assert "is succeeded" in jdq.run("retry", archived, code=2).stderr
 
 

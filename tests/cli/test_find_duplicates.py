@@ -54,17 +54,17 @@ def test_datasets_are_compared_in_the_last_feature_space_that_both_have(jdq: Com
     newer = jdq.submit("extract", jdq.file(TABLE + "one,a\n", "other.csv"), "--encoder", "hash:64")
     assert jdq.workplace.worked(newer).state == "succeeded"
     found = jdq.run("submit", "find-duplicates", "table", "--against", "other")
-    assert f"the newest version of other lacks features; this is {other}" in found.stderr
+    assert f"the newest version of other lacks features; using {other}" in found.stderr
     assert jdq.json("status", found.stdout.strip())["spec"]["against_version"] == other
     apart = jdq.submit("extract", jdq.file(TABLE + "one more,a\n", "apart.csv"), "--encoder", "hash:32")
     assert jdq.workplace.worked(apart).state == "succeeded"
     refused = jdq.run("submit", "find-duplicates", "apart", "--against", "other", code=2).stderr
-    assert "apart and other have features in no common feature space" in refused
+    assert "apart and other have no features in the same feature space" in refused
     assert "try: jdq submit extract FILE --name other --encoder hash:32" in refused
 
 
 def test_the_most_similar_rows_are_printed(jdq: CommandLine) -> None:
-    assert "no dataset was extracted yet" in jdq.run("similar", "a text", code=2).stderr
+    assert "no dataset has been extracted yet" in jdq.run("similar", "a text", code=2).stderr
     jdq.extracted(name="older.csv")
     jdq.extracted(REPEATED)
     assert jdq.run("similar", "a text", "-k", "1").stderr.startswith("dataset table ")

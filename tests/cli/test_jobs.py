@@ -66,7 +66,7 @@ def test_a_cancelled_job_is_cancelled_once_and_can_be_retried(jdq: CommandLine) 
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
     found = jdq.run("cancel", job)
     assert (found.stdout, found.stderr) == ("", f"{job} cancelled\n")
-    assert "has ended already" in jdq.run("cancel", job, code=2).stderr
+    assert "has already ended" in jdq.run("cancel", job, code=2).stderr
     assert jdq.run("retry", job).stdout == f"{job}\n"
     assert jdq.workplace.worked(job).state == "succeeded"
     jdq.run("retry", job, code=2)
@@ -88,7 +88,7 @@ def test_jobs_are_narrowed_by_owner_and_kind(jdq: CommandLine) -> None:
     assert f"{second}  bob " in jdq.run("jobs").stdout
     assert jdq.run("jobs", "--mine").stdout.split()[1] == "state"
     assert re.search(r"submitted .* by bob$", jdq.run("status", second).stdout, re.MULTILINE)
-    assert "exclude each other" in jdq.run("jobs", "--mine", "--owner", "bob", code=2).stderr
+    assert "cannot be combined" in jdq.run("jobs", "--mine", "--owner", "bob", code=2).stderr
 
 
 def test_another_owners_job_is_cancelled_only_with_force_which_its_log_shows(jdq: CommandLine) -> None:
@@ -137,7 +137,7 @@ def test_only_those_who_have_the_right_submit_urgent_jobs(jdq: CommandLine) -> N
     submit = ("submit", "extract", jdq.file(), "--encoder", "hash:16", "--priority")
     jdq.settings.update(JDQ_USER="bob", JDQ_HIGH_PRIORITY="alice, carl")
     refused = jdq.run(*submit, "high", code=2).stderr
-    assert "--priority high is for alice, carl (JDQ_HIGH_PRIORITY), and you are bob" in refused
+    assert "--priority high is reserved for alice, carl (JDQ_HIGH_PRIORITY), and you are bob" in refused
     assert jdq.json("jobs") == []
     assert jdq.workplace.runtime("cpu").store.datasets.names() == []
     jdq.run(*submit, "normal")
@@ -155,7 +155,7 @@ def test_jobs_are_pruned_only_by_a_time(jdq: CommandLine) -> None:
 def test_a_job_that_a_worker_has_not_left_is_not_removed(jdq: CommandLine) -> None:
     job = jdq.extracted()
     jdq.workplace.client.hset("jdq:workers:busy", "w", job)
-    assert f"a worker has not left job {job} yet" in jdq.run("jobs", "rm", job, code=2).stderr
+    assert f"a worker has not yet left job {job}" in jdq.run("jobs", "rm", job, code=2).stderr
     assert jdq.json("status", job)["state"] == "succeeded"
 
 
@@ -223,7 +223,7 @@ def test_a_head_is_printed_with_its_classes_and_listed(jdq: CommandLine) -> None
     head = jdq.trained("--cv", "2")
     text = jdq.run("result", head).stdout
     assert f"head {head} (auto) on table" in text
-    assert re.search(r"^tf-idf: the least log loss in 5-fold cross-validation over \d+ rows", text, re.MULTILINE)
+    assert re.search(r"^tf-idf: the lowest log loss in 5-fold cross-validation over \d+ rows", text, re.MULTILINE)
     assert "2-fold cross-validation: macro-F1" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["class", "precision", "recall", "F1", "rows"] in rows

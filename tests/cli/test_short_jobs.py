@@ -105,7 +105,7 @@ def test_a_head_is_measured_on_a_labelled_file(jdq: CommandLine, head: str) -> N
     assert set(measured["intervals"]) >= {"accuracy", "macro_f1"}
     record = Heads(jdq.workplace.store.root).record(head)
     learnt = 40 - record["metrics"]["rows"]
-    assert measured["notes"][0] == f"{learnt} of 40 rows have a text that it has learnt from, so it looks too good"
+    assert measured["notes"][0] == f"{learnt} of 40 rows have texts from which it has learnt, so scores are too good"
     jdq.workplace.store.datasets.remove("table")
     unknown = jdq.run("evaluate", jdq.file(TABLE, "new.csv"), "--head", head)
     assert "it is not known whether it has learnt from these texts" in unknown.stderr

@@ -47,8 +47,8 @@ def test_groups_are_in_one_part(jdq: CommandLine) -> None:
 def test_following_the_advice_adds_the_line_of_the_words_to_results_of_an_earlier_version(jdq: CommandLine) -> None:
     jdq.extracted(FOLDED)
     old = {jdq.trained("--group-column", "company", "--head", head) for head in ("logreg", "dummy")}
-    for floor in jdq.workplace.store.root.glob("runs/floor-*"):  # earlier versions wrote none
-        shutil.rmtree(floor)
+    for folder in jdq.workplace.store.root.glob("runs/floor-*"):  # earlier versions wrote none
+        shutil.rmtree(folder)
     advice = jdq.run("compare", "table").stderr
     assert advice.startswith("no TF-IDF line: these results are from an earlier version of jdq")
     command = shlex.split(advice.partition("try: jdq ")[2])

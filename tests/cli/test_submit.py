@@ -68,7 +68,7 @@ def test_nothing_is_submitted_while_a_worker_with_another_protocol_lives(jdq: Co
     heartbeat(jdq, "a", "gpu")
     heartbeat(jdq, "new", "cpu", version="9.1", protocol=9)
     found = jdq.run("submit", "extract", jdq.file(), "--encoder", "hash:16", code=2)
-    assert "worker new-cpu cannot take jobs of this jdq: it is 9.1 with protocol 9" in found.stderr
+    assert "worker new-cpu cannot take jobs from this jdq: it is 9.1 with protocol 9" in found.stderr
     assert "try: pip install jdq==9.1 here" in found.stderr
     assert jdq.json("jobs") == []
     assert f"new-cpu has protocol 9, this jdq {PROTOCOL}" in jdq.run("workers").stdout

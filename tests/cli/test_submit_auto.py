@@ -102,6 +102,6 @@ def test_a_fine_tune_that_could_pay_must_be_better_than_the_head(
     found = jdq.run("submit", "auto", jdq.file(table(wrong_every)), "--encoder", bart, "--fine-tune", "auto")
     jobs = found.stdout.split()
     assert len(jobs) == 1 + tunes
-    assert ("macro-F1 of the fine-tune less the head's: " in found.stderr) is tunes
+    assert ("macro-F1 of the fine-tune minus that of the head: " in found.stderr) is tunes
     assert f"the best: {jobs[0]}" in found.stderr
     assert Models(jdq.workplace.store.root).has(jobs[-1]) is tunes

@@ -14,7 +14,7 @@ def test_a_head_is_trained_on_the_dataset_extracted_last_once_that_is_done(jdq: 
 
 
 def test_a_head_needs_features(jdq: CommandLine) -> None:
-    assert "no dataset was extracted yet" in jdq.run("submit", "train-head", code=2).stderr
+    assert "no dataset has been extracted yet" in jdq.run("submit", "train-head", code=2).stderr
     jdq.workplace.imported(TABLE, "bare")
     assert "has no features yet" in jdq.run("submit", "train-head", "bare", code=2).stderr
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:16")
@@ -27,7 +27,7 @@ def test_a_head_is_trained_on_the_last_extraction_that_succeeded(jdq: CommandLin
     failed = jdq.submit("extract", jdq.file(), "--encoder", "/no/such/folder")
     assert jdq.workplace.worked(failed).state == "failed"
     found = jdq.run("submit", "train-head")
-    assert f"the last extraction, {failed}, failed; the features are those of {good}" in found.stderr
+    assert f"the last extraction, {failed}, failed; using the features of {good}" in found.stderr
     spec = jdq.json("status", found.stdout.strip())["spec"]
     assert spec["space"] == jdq.json("result", good)["space"]
 
@@ -52,7 +52,7 @@ def test_features_in_the_store_serve_where_every_extraction_of_the_queue_failed(
     job = jdq.submit("extract", jdq.file(), "--encoder", "hash:8")
     jdq.run("cancel", job)
     found = jdq.run("submit", "train-head")
-    assert f"{job}, cancelled; the features are those of hash:16 in the store" in found.stderr
+    assert f"{job}, cancelled; using the features of hash:16 in the store" in found.stderr
 
 
 def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgotten(jdq: CommandLine) -> None:
@@ -63,7 +63,7 @@ def test_a_head_is_trained_on_what_the_store_remembers_where_the_queue_has_forgo
     assert result["params"]["C"] == 0.5
     assert result["seed"] == 3
     said = next(line for line in jdq.run("result", head).stdout.splitlines() if line.endswith(result["choice"]["why"]))
-    assert said.startswith(f"{result['choice']['kind']}, C=0.5: the least log loss in ")
+    assert said.startswith(f"{result['choice']['kind']}, C=0.5: the lowest log loss in ")
 
 
 @pytest.mark.parametrize(

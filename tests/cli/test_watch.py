@@ -40,7 +40,10 @@ def test_the_bar_the_rates_and_the_eta_are_seen_and_ctrl_c_says_how_to_come_back
         terminal.send("\x03")
         assert terminal.wait_for_end() == 130
         said = terminal.text
-        assert f"\njob {job} goes on\n  to come back: jdq watch {job}\n  to end it: jdq cancel {job}\n" in f"\n{said}"
+        assert (
+            f"\njob {job} continues\n  to watch it again: jdq watch {job}\n  to end it: jdq cancel {job}\n"
+            in f"\n{said}"
+        )
     assert jdq.json("status", job)["state"] == "running"
 
 

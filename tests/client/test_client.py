@@ -26,7 +26,7 @@ FRAME = pd.DataFrame({"body": TEXTS, "class": LABELS, "count": range(60)})
 def test_a_job_is_submitted_to_the_workers_and_waited_for(workplace: Workplace, remote: Client) -> None:
     job = remote.extract(TEXTS, label=LABELS, encoder="hash:16", name="posts")
     assert job.status == "queued"
-    with pytest.raises(TimeoutError, match="it goes on"):
+    with pytest.raises(TimeoutError, match="it continues"):
         job.wait(timeout_s=0.1)
     workplace.worked(job.id)
     assert job.wait() is job
@@ -106,7 +106,7 @@ def test_a_priority_a_limit_or_a_notice_that_cannot_be_is_refused(
             remote.extract(TEXTS, encoder="hash:16", **wanted)  # type: ignore[arg-type]
     monkeypatch.setenv("JDQ_HIGH_PRIORITY", "alice")
     stranger = Client(remote._connection.config.broker_url, store=remote.store.root, quiet=True)
-    with pytest.raises(BadRequest, match=r'priority="high" is for alice .*\n.*try: priority="normal"'):
+    with pytest.raises(BadRequest, match=r'priority="high" is reserved for alice .*\n.*try: priority="normal"'):
         stranger.extract(TEXTS, encoder="hash:16", priority="high")
     with pytest.raises(BadRequest, match=r"Client.local\(\) has none"):
         local.extract(TEXTS, encoder="hash:16", time_limit="2h")
@@ -150,7 +150,7 @@ def test_what_cannot_be_is_an_error_before_there_is_a_job(remote: Client) -> Non
         remote.predict(TEXTS)
     with pytest.raises(StoreError, match="no head has the id 'nope'"):
         remote.predict(TEXTS, head="nope")
-    with pytest.raises(BadRequest, match="no dataset was extracted yet"):
+    with pytest.raises(BadRequest, match="no dataset has been extracted yet"):
         remote.train_head()
     with pytest.raises(UnknownJob):
         remote.job("nope")

@@ -162,7 +162,7 @@ def test_a_fitted_estimator_refuses_another_encoder(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("JDQ_ENCODER", "hash:16")
     classifier = TextClassifier().fit(TEXTS, LABELS)
     monkeypatch.setenv("JDQ_ENCODER", "hash:32")
-    with pytest.raises(EncoderError, match="not those that fit saw"):
+    with pytest.raises(EncoderError, match="have changed since fit"):
         classifier.predict(TEXTS)
 
 

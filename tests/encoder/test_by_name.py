@@ -38,7 +38,7 @@ def test_a_model_is_loaded_with_every_option_and_kept(tiny: Path) -> None:
 
 @pytest.mark.parametrize("requested", [("auto",), ("cls",), ("cls", "auto")])
 def test_a_hashing_encoder_has_one_pooling(requested: tuple[str, ...]) -> None:
-    assert poolings_of("hash:8", requested) == ChosenPoolings(names=("cls",), reason="the only one of this encoder")
+    assert poolings_of("hash:8", requested) == ChosenPoolings(names=("cls",), reason="this encoder's only pooling")
 
 
 def test_a_hashing_encoder_computes_in_one_precision() -> None:

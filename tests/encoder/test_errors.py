@@ -10,7 +10,7 @@ def test_five_texts_without_a_finite_feature_are_named(count: int, named: str) -
     error = NotFiniteFeatures(range(count), "bfloat16")
     assert error.positions == tuple(range(count))
     assert str(error) == (
-        f"{count} features are not finite, of the texts at positions {named} (computed in bfloat16)\n"
+        f"{count} features are not finite: those of the texts at positions {named} (computed in bfloat16)\n"
         "  the weights are damaged, or their values too large for this precision: try --precision float32"
     )
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 from jdq.worker.finetune import watch
-from jdq.worker.finetune.checkpoints import MANIFEST, Spent, is_complete, last_complete, read_manifest, write_manifest
+from jdq.worker.finetune.checkpoints import MANIFEST, Elapsed, is_complete, last_complete, read_manifest, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 
 
@@ -76,10 +76,10 @@ def test_a_training_killed_while_it_evaluates_an_epoch_evaluates_it_again(
 def test_a_training_killed_while_it_saves_a_checkpoint_goes_on_from_the_one_before(
     case: Any, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_all_but_one(checkpoint: Path, spent: Spent) -> None:
+    def write_all_but_one(checkpoint: Path, elapsed: Elapsed) -> None:
         if checkpoint.name == "checkpoint-10":
             raise Killed
-        write_manifest(checkpoint, spent)
+        write_manifest(checkpoint, elapsed)
 
     monkeypatch.setattr(watch, "write_manifest", write_all_but_one)
     with pytest.raises(Killed):
@@ -156,9 +156,9 @@ def test_a_manifest_keeps_what_was_spent_and_a_change_breaks_it(tmp_path: Path) 
     checkpoint.mkdir()
     (checkpoint / "weights").write_bytes(b"12345")
     assert not is_complete(checkpoint)
-    spent = Spent(training_time_s=1.5, resumed=2)
-    write_manifest(checkpoint, spent)
-    assert is_complete(checkpoint) and read_manifest(checkpoint).spent == spent
+    elapsed = Elapsed(training_time_s=1.5, resumed=2)
+    write_manifest(checkpoint, elapsed)
+    assert is_complete(checkpoint) and read_manifest(checkpoint).elapsed == elapsed
     (checkpoint / "weights").write_bytes(b"1234")
     assert not is_complete(checkpoint) and last_complete(tmp_path) is None and not checkpoint.exists()
 
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_the_first_version_is_resumed(tmp_path: Path) -> None:
     written = '{"sizes": {"weights": 5}, "facts": {"training_time_s": 1.5, "resumed": 1.0}}'
     (checkpoint / "jdq-seal.json").write_text(written)
     assert last_complete(tmp_path) == checkpoint
-    assert read_manifest(checkpoint).spent == Spent(training_time_s=1.5, resumed=1)
+    assert read_manifest(checkpoint).elapsed == Elapsed(training_time_s=1.5, resumed=1)
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_c_and_temperature_are_those_of_the_least_calibrated_loss_over_the_folds
         assert point["log_loss"] == pytest.approx(losses[point["C"]][0], rel=0.02)
         assert point["accuracy"] == pytest.approx(losses[point["C"]][2], abs=0.01)
     assert path == list(PATH[: len(path)]) and path.index(best) == len(path) - 3
-    assert fitted.choice["why"] == f"the least log loss in 5-fold cross-validation over {len(context.train):,} rows"
+    assert fitted.choice["why"] == f"the lowest log loss in 5-fold cross-validation over {len(context.train):,} rows"
 
 
 def test_the_path_ends_after_two_losses_above_the_least() -> None:

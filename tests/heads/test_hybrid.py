@@ -171,7 +171,7 @@ def test_what_does_not_fit_into_memory_is_left_out_and_that_is_said(made: Made) 
     assert fitted.warnings == (f"words only: the characters of {n} texts do not fit into 0 MiB",)
     fewer = fitted_of(context_of(made, memory_bytes=20_000, head="tf-idf"))
     rows = fewer.choice["rows"]
-    assert rows < n and fewer.warnings[1] == f"the words of {rows} of {n} texts are learnt: 0 MiB hold no more"
+    assert rows < n and fewer.warnings[1] == f"words of only {rows} of {n} texts: more do not fit into 0 MiB"
 
 
 def test_without_a_word_in_two_texts_auto_is_linear_and_the_others_say_so(made: Made) -> None:

@@ -13,7 +13,7 @@ from jdq.worker.heads.split import (
     TEST,
     TRAIN,
     VALIDATION,
-    _mended,
+    _repaired,
     group_numbers,
     group_strata,
     make_split,
@@ -171,7 +171,7 @@ def test_only_an_empty_part_of_a_class_is_mended_by_the_text_nearest_to_it(
     parts: list[int], validation: float, expected: list[int]
 ) -> None:
     given_parts = np.array(parts, dtype=np.uint8)
-    found = _mended(given_parts, validation)
+    found = _repaired(given_parts, validation)
     assert found.tolist() == expected and found.dtype == np.uint8
     assert given_parts.tolist() == parts
 

@@ -50,7 +50,7 @@ def test_a_fault_of_the_machine_is_tried_again_and_a_sick_worker_takes_nothing_m
     found = workplace.jobbook.job(job)
     reason = f"{type(error).__module__}.{type(error).__qualname__}: {error}"
     assert {(event["what"], event["reason"]) for event in found.log} == {("fault", reason)}
-    assert set(caplog.messages) == {"a fault; the chunk will be tried again"}
+    assert set(caplog.messages) == {"a fault; the chunk will be retried"}
     sick = workplace.client.hget("jdq:workers:sick", "worker-cpu")
     assert sick is not None
     assert json.loads(sick)["reason"] == (str(error) if isinstance(error, NothingFinite) else reason)

@@ -17,7 +17,7 @@ from jdq.store.trained import Models
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.queue.contract import Extract, FineTune
 from jdq.worker.queue.records import Job
-from jdq.worker.report.comparison import NothingToCompare, best_of, compare_dataset, floor_id, pick
+from jdq.worker.report.comparison import NothingToCompare, baselines_id, best_of, compare_dataset, pick
 from jdq.worker.report.comparison_row import METRICS, fine_tune_cost
 from jdq.worker.report.paired import TESTED, as_tested
 from tests.jobs.cases import csv_of, extracted, labelled, trained
@@ -33,8 +33,8 @@ def run(workplace: Workplace, *arguments: str) -> Result:
 
 
 def of_heads(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines but those of the floor."""
-    return [line for line in lines if line["id"] != "floor"]
+    """The lines but the baselines."""
+    return [line for line in lines if line["id"] != "baseline"]
 
 
 def test_heads_on_one_split_are_compared_with_intervals_and_costs(workplace: Workplace) -> None:
@@ -208,19 +208,19 @@ def test_the_most_frequent_class_and_the_words_are_in_every_comparison(workplace
     version = extracted(workplace, csv_of(rows))
     head = trained(workplace, version)
     found = compare_dataset(workplace.store, "table")
-    majority, words = (next(row for row in found.floor if row.name == name) for name in ("majority", "tf-idf"))
+    majority, words = (next(row for row in found.baselines if row.name == name) for name in ("majority", "tf-idf"))
     assert head.result is not None
     assert words.metrics["accuracy"] == 1.0 and words.metrics["log_loss"] is None
     assert majority.metrics["accuracy"] == head.result["metrics"]["majority_share"]
     assert majority.test_rows == words.test_rows == found.rows[0].test_rows
     assert [row.name for row in found.lines] == ["tf-idf", "logreg", "majority"]
-    assert best_of(workplace.store, "table") == head.id  # not the floor
+    assert best_of(workplace.store, "table") == head.id  # not a baseline
     shown = run(workplace, "compare", "table").stdout
     assert shown.index("tf-idf") < shown.index("logreg") < shown.index("majority")
     files = JobFiles(workplace.store.root)
-    before = files.folder(floor_id("table", found.reference)).stat().st_mtime_ns
+    before = files.folder(baselines_id("table", found.reference)).stat().st_mtime_ns
     trained(workplace, version, head="dummy")
-    assert files.folder(floor_id("table", found.reference)).stat().st_mtime_ns == before  # measured once
+    assert files.folder(baselines_id("table", found.reference)).stat().st_mtime_ns == before  # measured once
 
 
 def test_every_line_is_tested_against_the_best_on_the_same_texts(workplace: Workplace) -> None:

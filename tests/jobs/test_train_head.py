@@ -197,7 +197,7 @@ def test_a_search_ends_when_its_time_is_up_but_tries_tf_idf_in_any_case(
     trials = result(job)["search"]["trials"]
     errors = {(trial["number"], trial["head"]): trial["error"] for trial in trials}
     assert len(errors) == 5 + 1 + 5 and errors.pop((0, "knn")) is None and errors.pop((5, "tf-idf")) is None
-    assert set(errors.values()) == {"the time of the search was up"}
+    assert set(errors.values()) == {"the search was out of time"}
 
 
 def test_a_random_search_draws_so_many_trials(workplace: Workplace) -> None:

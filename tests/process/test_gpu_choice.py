@@ -10,7 +10,7 @@ import pytest
 from jdq.worker.config import ConfigError, read_config
 from jdq.worker.process import gpu_choice, nvml
 from jdq.worker.process.devices import Gpu
-from jdq.worker.process.gpu_choice import Room, reported_use, usable_gpus
+from jdq.worker.process.gpu_choice import MemoryLeft, reported_use, usable_gpus
 from jdq.worker.process.readiness import NotReady
 from jdq.worker.queue.records import GpuUse
 from tests.fake_nvml import pynvml as fake
@@ -96,19 +96,19 @@ def test_a_worker_may_lease_the_gpus_that_are_chosen_and_visible(
 @pytest.mark.parametrize(
     ("gpus", "environment", "reason"),
     [
-        (FOUR, {"JDQ_GPUS": "0,7"}, "JDQ_GPUS=0,7: 7 names no GPU or several; .*3 NVIDIA H100 GPU-dddddddd-0000"),
-        (ALIKE, {"JDQ_GPUS": "GPU-a"}, "GPU-a names no GPU or several"),
-        (MIXED, {"JDQ_GPUS": "MIG-x"}, "MIG-x names no GPU"),
+        (FOUR, {"JDQ_GPUS": "0,7"}, "JDQ_GPUS=0,7: 7 matches no GPU or several; .*3 NVIDIA H100 GPU-dddddddd-0000"),
+        (ALIKE, {"JDQ_GPUS": "GPU-a"}, "GPU-a matches no GPU or several"),
+        (MIXED, {"JDQ_GPUS": "MIG-x"}, "MIG-x matches no GPU"),
         (
             FOUR,
             {"CUDA_VISIBLE_DEVICES": ""},
-            "no GPU of this host is jdq's with CUDA_VISIBLE_DEVICES=; .*JDQ_GPUS=none",
+            "jdq may use no GPU of this host with CUDA_VISIBLE_DEVICES=; .*JDQ_GPUS=none",
         ),
         (FOUR, {"JDQ_GPUS": "0", "CUDA_VISIBLE_DEVICES": "1"}, "with CUDA_VISIBLE_DEVICES=1"),
-        (FOUR, {"JDQ_DEVICE": "cuda", "JDQ_GPUS": "none"}, "no GPU of this host is jdq's; it has"),
+        (FOUR, {"JDQ_DEVICE": "cuda", "JDQ_GPUS": "none"}, "jdq may use no GPU of this host; it has"),
         (FOUR, {"JDQ_DEVICE": "cuda:2", "JDQ_GPUS": "0,1"}, "JDQ_DEVICE=cuda:2: jdq may use 2 GPUs"),
         (DIFFERENT, {"CUDA_VISIBLE_DEVICES": "1"}, "another order.*\n  try: CUDA_DEVICE_ORDER=PCI_BUS_ID"),
-        ([], {}, "no GPU of this host is jdq's; it has: none"),
+        ([], {}, "jdq may use no GPU of this host; it has: none"),
     ],
 )
 def test_a_choice_of_no_gpu_is_a_reason_and_not_a_worker_on_the_cpu(
@@ -171,7 +171,7 @@ def gpu(uuid: str) -> Gpu:
 
 
 def shortage(min_free_gib: float, *, held: bool, own: set[int] | None = None, uuid: str = A) -> str:
-    return Room(min_free_gib, own=lambda: own or set()).shortage(gpu(uuid), held=held)
+    return MemoryLeft(min_free_gib, own=lambda: own or set()).shortage(gpu(uuid), held=held)
 
 
 def test_a_gpu_of_which_others_leave_too_little_is_left_to_them(host: Path) -> None:
@@ -192,8 +192,8 @@ def test_a_worker_s_own_memory_counts_as_free_while_it_holds_the_gpu(host: Path)
 
 def test_own_processes_are_the_worker_and_its_descendants(host: Path) -> None:
     write_host(host, [card("a", free_gib=10, processes={str(os.getpid()): 60})])
-    assert Room(70).shortage(gpu(A), held=True) == ""
-    assert "leave 70.0 GiB" in Room(71).shortage(gpu(A), held=True)
+    assert MemoryLeft(70).shortage(gpu(A), held=True) == ""
+    assert "leave 70.0 GiB" in MemoryLeft(71).shortage(gpu(A), held=True)
 
 
 def test_a_slice_is_asked_for_its_own_memory_and_a_lost_gpu_is_left(host: Path) -> None:

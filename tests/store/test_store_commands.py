@@ -33,11 +33,11 @@ def test_ls_leaves_out_tables_that_were_imported_only_for_predictions(root: Path
     found, *_ = write_store(root, sentences(4))
     assert "left out" not in run("ls").stderr
     import_texts(found, sentences(2), name="predict-new")
-    assert "1 table imported only for predictions left out; to list all: jdq store ls --all" in run("ls").stderr
+    assert "1 table imported only for predictions not listed; to list all: jdq store ls --all" in run("ls").stderr
     import_texts(found, sentences(3), name="evaluate-new")
     listed = run("ls")
     assert "predict-new" not in listed.stdout
-    assert "2 tables imported only for predictions left out" in listed.stderr
+    assert "2 tables imported only for predictions not listed" in listed.stderr
     assert json.loads(run("ls", "--json").stdout)["left_out"] == 2
     everything = run("ls", "--all")
     assert "predict-new" in everything.stdout

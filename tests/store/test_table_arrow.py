@@ -40,7 +40,7 @@ def test_class_labels_of_a_hugging_face_data_set_are_imported_as_their_names(tmp
     version = Datasets(tmp_path / "store").import_table(file, options=TableOptions(missing_labels="keep"))
     assert list(version.labels(missing="keep")) == ["pos", "", "neg", ""]
     assert version.source.warnings == (
-        f"{file}: column 'label' has numbers of classes, which are imported as their names: neg, pos",
+        f"{file}: column 'label' has class numbers, which are imported as the classes' names: neg, pos",
         f"{file}: rows 2, 4 without a label",
         f"{file}: 2 classes of one row, which a split cannot divide: 'neg', 'pos'",
     )
@@ -49,7 +49,7 @@ def test_class_labels_of_a_hugging_face_data_set_are_imported_as_their_names(tmp
 @pytest.mark.parametrize("number", [2, -2])
 def test_a_class_label_without_a_name_is_refused(tmp_path: Path, number: int) -> None:
     pq.write_table(described_labels(pa.array([0, 1, 0, number]), names=["neg", "pos"]), tmp_path / "data.parquet")
-    with pytest.raises(TableError, match=f"'label' has class {number}; the file names 2 classes, from 0 on"):
+    with pytest.raises(TableError, match=f"'label' has class {number}; the file names 2 classes, starting at 0"):
         rows_of(open_table(tmp_path / "data.parquet"))
 
 

@@ -42,7 +42,7 @@ def test_a_wrong_encoding_that_was_given_names_the_byte(failing: Failing) -> Non
 
 
 def test_an_unknown_encoding_and_a_bad_separator(failing: Failing) -> None:
-    unknown = "no encoding 'kp949' is known\n  try: jdq submit extract data.csv --encoding utf-8"
+    unknown = "unknown encoding 'kp949'\n  try: jdq submit extract data.csv --encoding utf-8"
     assert failing("text\na\n", TableOptions(encoding="kp949")) == unknown
     message = failing("text\na\n", TableOptions(delimiter="::"))
     assert message.startswith("'::' cannot be a delimiter: it must be one character, or 'tab'\n")

@@ -27,7 +27,7 @@ from tests.written_tables import rows_of
             "line 3 is the first with something in column 3, which has no name",
         ),
         ("# made by hand\ntext\n", "the header begins with '#'; if it is a comment, use --skip-lines"),
-        ("I liked it\nIt was bad\n", "the first line is taken for the name of the only column: 'I liked it'"),
+        ("I liked it\nIt was bad\n", "the first line is taken as the name of the only column: 'I liked it'"),
         ('id,text,label\n1,"a ""b""",x\n2,Boots"Warm, and dry"\n', "row 2 may have lost a delimiter before a quote"),
         ("text\na\nb\rc\n", "rows end in CR or LF: does a cell have a line end without quotes?"),
         ("text\na\nb\r\nc\n", "rows end in CR LF or LF: does a cell have a line end without quotes?"),

@@ -131,7 +131,7 @@ def test_a_job_can_be_cancelled_and_retried(browser: Browser, workplace: Workpla
     assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{job}")
     assert workplace.jobbook.job(job).state == "cancelled"
     refused = browser.post(f"/jobs/{job}/cancel").text
-    assert "has ended already" in refused
+    assert "has already ended" in refused
     assert "Log out alice" in refused
     assert browser.post(f"/jobs/{job}/retry").status_code == 303
     assert workplace.jobbook.job(job).state == "queued"

@@ -54,8 +54,8 @@ def test_a_head_is_listed_shown_and_compared(browser: Browser, jdq: CommandLine)
         assert fact in page
     compared = browser.get("/datasets/table")
     assert any(row.startswith(f"logreg {head}") and " hash:16 " in row for row in rows(compared))
-    assert any(row.startswith("tf-idf floor") for row in rows(compared))
-    assert "/trained/floor" not in compared
+    assert any(row.startswith("tf-idf baseline") for row in rows(compared))
+    assert "/trained/baseline" not in compared
     assert ">head or fine-tune<" in compared
 
 

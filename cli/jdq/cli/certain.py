@@ -1,4 +1,4 @@
-"""The options by which a prediction says how certain it is."""
+"""The options of predictions that give only certain labels, or sets of labels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def certain_options(command: Callable[..., None]) -> Callable[..., None]:
         "--abstain-at",
         type=float,
         metavar="SHARE",
-        help="Give a label only where it is certain enough that SHARE of these labels are right, such as 0.9.",
+        help="Give only labels that are certain enough for SHARE of them to be right, such as 0.9.",
     )
     @click.option(
         "--sets",
         type=float,
         metavar="SHARE",
-        help="Give a set of labels that has the right one in SHARE of the rows, such as 0.9.",
+        help="Give sets of labels that contain the right one in SHARE of the rows, such as 0.9.",
     )
     @functools.wraps(command)
     def with_certain(*arguments: Any, abstain_at: float | None, sets: float | None, **options: Any) -> None:
@@ -35,7 +35,7 @@ def certain_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def requested(abstain_at: float | None, sets: float | None) -> Requested:
-    """The levels. Raises BadParameter."""
+    """The requested shares. Raises BadParameter."""
     from jdq.worker.heads.certainty import Requested, place_of
 
     for level in (abstain_at, sets):

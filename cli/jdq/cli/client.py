@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from jdq.worker.queue.scripts import TicketOrder
 
 
-_SUGGESTED_FROM = 1_000  # the newest jobs: to compare an id with a whole history takes seconds
+_SUGGESTED_FROM = 1_000  # the newest jobs: comparing an id with a complete history takes seconds
 
 
 class BadRequest(Exception):
-    """The user asked for something impossible; the message says what would work."""
+    """The user requested something impossible; the message says what would work."""
 
 
 class IncompatibleWorkers(BadRequest):
-    """A worker speaks another protocol than this client; the message says which, and what to do."""
+    """A worker uses another message protocol than this client; the message says which, and what to do."""
 
 
 class Client:
-    """What one command uses; each part is made when it is first needed. environment: instead of the process's own."""
+    """What one command uses; each part is created on first use. environment: instead of the process's own."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment
@@ -72,11 +72,11 @@ class Client:
 
     @cached_property
     def existing_store(self) -> Store:
-        """The configured store; raises StoreFormatError where it does not exist."""
+        """The configured store; raises StoreFormatError if it does not exist."""
         return self._open_store(create=False)
 
     def automatic_precision(self) -> str | None:
-        """What precision `auto` means, as far as Redis and the store answer; None where it is not settled."""
+        """What precision `auto` means, as far as Redis and the store can be read; None if it is not settled."""
         from redis import RedisError
 
         from jdq.store.errors import StoreError
@@ -110,9 +110,9 @@ class Client:
         notify: Sequence[str] | None = None,
         job: str | None = None,
     ) -> str:
-        """Creates the job, sends its tickets, and warns on stderr of what is wrong with the workers. Returns its id.
+        """Creates the job, sends its tickets, and warns on stderr about problems with the workers. Returns its id.
 
-        priority: None is normal, but low for a search: other jobs go between its trials. notify: URLs to notify of its
+        priority: None is normal, but low for a search: other jobs run between its trials. notify: URLs to notify of its
         end; None: those of the configuration. job: its id, if it has one already. Raises IncompatibleWorkers, before
         anything is created.
         """
@@ -133,7 +133,7 @@ class Client:
         return job
 
     def cancel(self, job: str, *, force: bool = False) -> bool:
-        """Ends the job; False if it had ended already. Raises UnknownJob, and BadRequest for another owner's job.
+        """Ends the job; False if it had already ended. Raises UnknownJob, and BadRequest for another owner's job.
 
         force: also another owner's job, whose log then names this user.
         """
@@ -143,21 +143,21 @@ class Client:
     def own_job(self, job: str, *, force: bool, command: str) -> Job:
         """The job; raises UnknownJob, and BadRequest for another owner's job, unless `force`.
 
-        command: the one that takes --force.
+        command: the one that has --force.
         """
         from jdq.worker.queue.contract import NOBODY
 
-        found, user = self.job(job), self.config.user
-        if found.owner not in (user, NOBODY) and not force:
-            raise BadRequest(f"job {job} is owned by {found.owner}, and you are {user}\n  try: jdq {command} --force")
-        return found
+        record, user = self.job(job), self.config.user
+        if record.owner not in (user, NOBODY) and not force:
+            raise BadRequest(f"job {job} is owned by {record.owner}, and you are {user}\n  try: jdq {command} --force")
+        return record
 
     def note(self, text: str) -> None:
         """Tells the user what was assumed, or what may be wrong."""
         say(text, err=True)
 
     def retry(self, job: str) -> None:
-        """Runs a failed or cancelled job again. Raises NotRetried, and BadRequest where another must go first."""
+        """Runs a failed or cancelled job again. Raises NotRetried, and BadRequest if another must be retried first."""
         from jdq.worker.queue.jobbook import DependencyEnded
 
         try:
@@ -179,7 +179,7 @@ class Client:
         return open_store(self.config.store, create=create)
 
     def _send(self, tickets: list[TicketOrder]) -> None:
-        """Sends the tickets of a job that is in the ledger: if they are lost, workers find it within seconds."""
+        """Sends the tickets of a job in the ledger; if they are lost, workers find the job within seconds."""
         from kombu.exceptions import OperationalError
 
         from jdq.worker.queue.celery_app import celery_app
@@ -198,21 +198,21 @@ def _job_files(store: Path) -> JobFiles:
 
 
 def check_protocol(workers: Sequence[Worker]) -> None:
-    """Raises IncompatibleWorkers where one of the workers would refuse this client's messages."""
+    """Raises IncompatibleWorkers if one of the workers would refuse this client's messages."""
     from jdq.worker.queue.contract import PROTOCOL
 
     if others := [worker for worker in workers if worker.protocol != PROTOCOL]:
         worker, mine = others[0], version("jdq")
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise IncompatibleWorkers(
-            f"worker {worker.name}{more} cannot take jobs of this jdq: it is {worker.version} with protocol "
+            f"worker {worker.name}{more} cannot take jobs from this jdq: it is {worker.version} with protocol "
             f"{worker.protocol}, this is {mine} with protocol {PROTOCOL}\n"
             f"  try: pip install jdq=={worker.version} here, or jdq=={mine} where the worker runs, and restart it"
         )
 
 
 def warnings(workers: Sequence[Worker], spec: Spec) -> Iterator[str]:
-    """What may keep the living workers from doing the job as expected."""
+    """What may keep the live workers from doing the job as expected."""
     if others := sorted({worker.version for worker in workers} - {"-", version("jdq")}):
         yield f"workers run jdq {', '.join(others)}, this is {version('jdq')}; see jdq workers"
     served = {worker.queue for worker in workers if worker.state not in ("sick", "drained")}

@@ -39,7 +39,7 @@ LEAST_FREE, FEW_FREE = GIB, 10 * GIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line. level: ok, warning, or fault, with which something does not work. todo: the next step."""
+    """One line. level: ok, warning, or fault if something does not work. todo: the next step."""
 
     about: str
     level: Literal["ok", "warning", "fault"]
@@ -67,7 +67,7 @@ def doctor(as_json: bool) -> None:
 
 
 def examine(client: Client) -> Iterator[Finding]:
-    """All findings; one that cannot be made is a fault of its own, and a wrong configuration ends the list."""
+    """All findings; a check that cannot be made is itself a fault, and a wrong configuration ends the list."""
     from jdq.store.errors import StoreError
     from jdq.worker.config import ConfigError
 
@@ -86,7 +86,7 @@ def examine(client: Client) -> Iterator[Finding]:
     yield from _store(client)
     yield from disk(client.config.store, lambda path: shutil.disk_usage(path).free)
     yield from _queue(client)
-    settled = client.automatic_precision() or "not settled yet: the first extraction chooses it by the workers' devices"
+    settled = client.automatic_precision() or "not decided yet: the first extraction decides it by the workers' devices"
     yield Finding(about="precision auto", level="ok", text=settled)
 
 
@@ -120,14 +120,14 @@ def devices(measured: Callable[[], Sequence[tuple[Gpu, str]]], torch: str | None
     available = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = counted(len(available), "CPU core")
     try:
-        found = measured()
+        uses = measured()
     except BadRequest as error:
         yield Finding(about="devices", level="fault", text=str(error), todo="nvidia-smi, or JDQ_DEVICE=cpu")
         return
-    if not found:
+    if not uses:
         yield Finding(about="devices", level="ok", text=f"no NVIDIA GPU; {cores}")
         return
-    text = "; ".join(f"GPU {gpu.index} {gpu.name}: {use}" for gpu, use in found)
+    text = "; ".join(f"GPU {gpu.index} {gpu.name}: {use}" for gpu, use in uses)
     if torch is not None and torch.endswith("+cpu"):
         text += f", but PyTorch {torch} is built for CPUs"
         todo = "pip install --force-reinstall torch, or JDQ_DEVICE=cpu"
@@ -145,7 +145,7 @@ def _store(client: Client) -> Iterator[Finding]:
         return
     if not os.access(root, os.W_OK | os.X_OK):
         todo = f"chown -R {os.getuid()} {root}"
-        yield Finding(about="store", level="fault", text=f"{root} is not writable for this user", todo=todo)
+        yield Finding(about="store", level="fault", text=f"{root} is not writable by this user", todo=todo)
         return
     try:
         opened = client.existing_store
@@ -163,7 +163,7 @@ def _store(client: Client) -> Iterator[Finding]:
 
 
 def disk(path: Path, free_bytes: Callable[[Path], int]) -> Iterator[Finding]:
-    """Whether there is room for features. The path, or the folder that it will be in."""
+    """Whether there is room for features at the path, or in the folder in which it will be created."""
     place = next(each for each in (path, *path.absolute().parents) if each.exists())
     free = free_bytes(place)
     level: Literal["ok", "warning", "fault"] = "fault" if free < LEAST_FREE else "warning" if free < FEW_FREE else "ok"

@@ -17,7 +17,7 @@ COMPLETE = re.compile(rf"({'|'.join(KINDS)})-[2-9a-z]{{8}}")
 
 
 class Name(click.ParamType[str]):
-    """A name that TAB completes. known: all of them. files: files, too."""
+    """A name that TAB completes. known: all such names. files: whether to complete files, too."""
 
     name = "text"
 
@@ -26,7 +26,7 @@ class Name(click.ParamType[str]):
         self._files = files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin so; none where they cannot be read."""
+        """The names that begin like this; none if they cannot be read."""
         from redis import RedisError
 
         from jdq.store.errors import StoreError
@@ -44,7 +44,7 @@ class Name(click.ParamType[str]):
 class Id(Name):
     """An id, or enough of it: its beginning, or that of its last part (`k3v9` for `extract-k3v9x2pq`), or `@last`.
 
-    known: all ids, newest first. One that matches none is left as it is, for the command to report.
+    known: all ids, newest first. A value that matches none is left as it is, for the command to report.
     """
 
     def __init__(self, kind: str, known: Callable[[Client], Iterable[str]]) -> None:
@@ -52,7 +52,7 @@ class Id(Name):
         self._kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The whole id. Raises BadRequest where several match."""
+        """The complete id. Raises BadRequest if several match."""
         # A history may be long: no id begins with a complete one.
         if COMPLETE.fullmatch(value):
             return str(value)
@@ -60,10 +60,10 @@ class Id(Name):
 
 
 def whole_id(value: str, known: Sequence[str], kind: str) -> str:
-    """The id that is meant among those known, newest first; the value itself where none is."""
+    """The id among those known, newest first, that the value stands for; the value itself if there is none."""
     if value == LAST:
         if not known:
-            raise BadRequest(f"there is no {kind} yet, so none is {LAST}")
+            raise BadRequest(f"{LAST}: there is no {kind} yet")
         return known[0]
     if value in known or not value:
         return value
@@ -91,7 +91,7 @@ def _models(client: Client) -> list[str]:
 
 
 def with_page(client: Client) -> list[str]:
-    """Jobs with a table that there is a page about, newest first."""
+    """Jobs whose table `jdq report` has a page about, newest first."""
     from jdq.worker.queue.contract import WITH_PAGE
 
     runs = client.store.root / "runs"
@@ -114,7 +114,7 @@ def _spaces(client: Client) -> list[str]:
 JOB = Id("job", _jobs)
 HEAD = Id("head", _heads)
 MODEL = Id("model", _models)
-# A head or a model of the store, or one that a job is making: `submit predict` waits for it.
+# A head or model in the store, or one that a job is making: `submit predict` waits for it.
 HEAD_TO_COME = Id("head", lambda client: [*_heads(client), *_of_kind(client, "train-head")])
 MODEL_TO_COME = Id("model", lambda client: [*_models(client), *_of_kind(client, "fine-tune")])
 DATASET = Name(_datasets)

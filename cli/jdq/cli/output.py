@@ -18,7 +18,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 def say(text: str = "", *, err: bool = False) -> None:
     """Lines for people on stdout, or stderr, wrapped at words on a terminal.
 
-    What a label or a file name could tell the terminal is escaped.
+    Control characters, such as those in labels or file names, are escaped.
     """
     if (sys.stderr if err else sys.stdout).isatty():
         from jdq.cli.terminal import console
@@ -52,7 +52,7 @@ def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; into a pipe plain aligned columns, whatever the width."""
+    """A table on stdout; in a pipe plain aligned columns, whatever the width."""
     rows = [[plain(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from jdq.cli.terminal import console, table
@@ -68,7 +68,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_bands(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout, in bands of as many columns as the terminal has room for beside the first one.
 
-    Rows that say nothing in a band are left out there, except in the first.
+    Rows that are empty in a band are left out there, except in the first band.
     """
     start = 1
     while start < len(columns):
@@ -88,7 +88,7 @@ def _band(columns: Sequence[str], rows: Sequence[Sequence[str]], start: int, sto
 
 
 def moment(seconds: float | None) -> str:
-    """A time in seconds since 1970: on a terminal as `ago` says it, else as date and time, for other programs."""
+    """A time in seconds since 1970: on a terminal as by `ago`, else as date and time, for other programs."""
     return ago(seconds, time.time()) if sys.stdout.isatty() else clock(seconds)
 
 
@@ -100,7 +100,7 @@ def clock(seconds: float | None) -> str:
 
 
 def ago(seconds: float | None, now: float) -> str:
-    """A time as 12 s ago, 5 min ago or 3 h ago, and before the last day as local date and time."""
+    """A time such as 12 s ago, 5 min ago or 3 h ago; if it is more than a day ago, local date and time."""
     if seconds is None:
         return "-"
     age = max(0, round(now - seconds))
@@ -114,7 +114,7 @@ def ago(seconds: float | None, now: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration as 0.4 s, 12 s, 3 min 20 s or 2 h 05 min."""
+    """A duration such as 0.4 s, 12 s, 3 min 20 s or 2 h 05 min."""
     if seconds is None:
         return "-"
     if seconds < 10:
@@ -128,12 +128,12 @@ def duration(seconds: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """The count with its noun: 1 row, 2 rows."""
+    """A count with its noun: 1 row, 2 rows."""
     return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: int) -> str:
-    """Bytes as 512 B, 1.5 KiB or 3.0 MiB."""
+    """A size such as 512 B, 1.5 KiB or 3.0 MiB."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:

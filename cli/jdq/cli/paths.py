@@ -9,7 +9,7 @@ STDOUT = Path("-")
 
 
 def check_writable(file: Path) -> None:
-    """Raises BadRequest where this process may not write the file, or its folder does not exist."""
+    """Raises BadRequest if this process may not write the file, or its folder does not exist."""
     folder = file.absolute().parent
     if not folder.is_dir():
         raise BadRequest(f"no folder {folder}")
@@ -26,9 +26,9 @@ def check_writable(file: Path) -> None:
 
 
 def seen_by_workers(folder: Path, mounts: str) -> str:
-    """The path by which the workers see a folder. mounts: `worker_folders` of the configuration.
+    """The path under which the workers see a folder. mounts: `worker_folders` of the configuration.
 
-    Raises BadRequest where they do not see it.
+    Raises BadRequest if they do not see it.
     """
     if not mounts:
         return str(folder)

@@ -1,4 +1,4 @@
-"""Running a program of the workers in a process of its own: the client itself imports no torch."""
+"""Running a program of the workers in a separate process, because the client itself imports no torch."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ WORKER_PACKAGES = ("torch", "transformers")
 
 
 class ProgramFailed(Exception):
-    """A program of the workers ended with this exit code, after it said why on stderr."""
+    """A program of the workers ended with this exit code, after printing the reason on stderr."""
 
     def __init__(self, module: str, code: int) -> None:
         super().__init__(f"{module} ended with exit code {code}; its message is on stderr")
@@ -40,6 +40,6 @@ def missing_packages(names: Sequence[str] = WORKER_PACKAGES) -> list[str]:
 
 
 def require_worker_packages(names: Sequence[str] = WORKER_PACKAGES, *, extra: str = "worker") -> None:
-    """Raises BadRequest where one of these, which jdq[extra] installs, is not there."""
+    """Raises BadRequest if one of these, which jdq[extra] installs, is missing."""
     if missing := missing_packages(names):
         raise BadRequest(f"this needs {' and '.join(missing)}\n  try: pip install 'jdq[{extra}]'")

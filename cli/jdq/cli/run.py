@@ -1,4 +1,4 @@
-"""`jdq run`: from a table to a report and predictions in one folder, by the ordinary jobs."""
+"""`jdq run`: from a table to a report and predictions in one folder, by ordinary jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
     from jdq.worker.report.comparison import Comparison
 
-# Seconds each; the other kinds take minutes on many rows, and are rarely better.
+# These take seconds each; the other kinds take minutes on many rows, and are rarely better.
 SEARCHED = ("tf-idf", "linear", "hybrid")
 
 
@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Go from a labelled table to a report.
 
-    Starts the local stack if it is not running, computes the features, trains the default head and, to compare, the
+    Starts the local stack if it is not running, computes the features, trains the default head and, for comparison, the
     best of a small search, and writes report.html, comparison.csv, README.md and, with --predict, predictions.csv into
     one folder, which it prints. Every step is an ordinary job (see `jdq jobs`). If interrupted, run the same command
     again: nothing is computed twice.
@@ -78,7 +78,7 @@ def run(
         _bring_up(client)
         jobs = _run_jobs(client, version, new, encoder)
     except KeyboardInterrupt:
-        say("  to continue all of it: the same jdq run", err=True)
+        say("  to continue all of it: repeat the same jdq run", err=True)
         raise
     comparison = _write(client, folder, jobs)
     write_report(client, jobs.head.id, folder / "report.html")
@@ -90,7 +90,7 @@ def run(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """The jobs of one run, all succeeded. The default head is the one that is reported and that predicts."""
+    """The jobs of one run, all succeeded. The report and the predictions are of the default head."""
 
     extract: Job
     head: Job
@@ -99,7 +99,7 @@ class Jobs:
 
 
 def _check_label_column(version: DatasetVersion, options: TableOptions, file: Path) -> None:
-    """Raises BadRequest where no column was taken for the labels; suggests the one with the fewest classes."""
+    """Raises BadRequest if no label column was found; suggests the column with the fewest classes."""
     if version.label_column is not None:
         return
     rows = next(version.blocks())
@@ -110,13 +110,13 @@ def _check_label_column(version: DatasetVersion, options: TableOptions, file: Pa
 
 
 def _import_new(client: Client, file: str, version: DatasetVersion, table: dict[str, Any]) -> DatasetVersion:
-    """The table to predict, read like the other one, from the same text column."""
+    """The table to classify, read like the other one, from the same text column."""
     from jdq.store.datasets.names import PREDICTED, name_from
     from jdq.store.table import table_name
 
     same = {"text_column": table["text_column"] or (version.text_column,), "label_column": None}
     options: TableOptions = read_options(table | same, unlabelled=True, keep_empty=True)
-    # Where it cannot be read so, it can be predicted with the head that the run without it makes.
+    # If that fails, the table can still be classified with the head of a run without --predict.
     options = dataclasses.replace(
         options, can_be_unlabelled=False, command="jdq submit predict --head @last", typed=(file,)
     )
@@ -164,7 +164,7 @@ def _run_jobs(client: Client, version: DatasetVersion, new: DatasetVersion | Non
 
 
 def ensure(client: Client, spec: Spec) -> str:
-    """The id of the newest job of this specification that is under way or whose result is there, else of a new one."""
+    """The id of the newest job with this specification that is under way or has its result, else of a new one."""
     for job in client.jobbook.jobs():
         if job.spec == spec and _still_counts(client, job):
             say(f"{job.id}  submitted before", err=True)
@@ -191,7 +191,7 @@ def _still_counts(client: Client, job: Job) -> bool:
 
 
 def _write(client: Client, folder: Path, jobs: Jobs) -> Comparison:
-    """The tables: the comparison, and the predictions where there are some."""
+    """The tables: the comparison, and the predictions if there are any."""
     from jdq.worker.report.comparison import compare_dataset
 
     comparison = compare_dataset(client.store, jobs.head.spec.dataset, version=jobs.head.spec.version)

@@ -1,4 +1,4 @@
-"""Short jobs, for which a command waits: on this machine where the workers' packages are installed, else on workers."""
+"""Short jobs, for which a command waits: on this machine if the workers' packages are installed, else on workers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 0.01, 0.3
 
 
 class Compute(Protocol):
-    """Computes the output of a short job, of these texts where it classifies. Ends the command where it fails."""
+    """Computes the output of a short job, for these texts if it classifies. Ends the command if the job fails."""
 
     def __call__(self, spec: ShortJob, texts: Sequence[str] = ()) -> bytes: ...
 
 
 def check_trained(client: Client, head: str | None, model: str | None) -> None:
-    """Raises UnknownTrained where the store does not have it, and BadRequest unless one is given."""
+    """Raises UnknownTrained if the store does not have it, and BadRequest unless exactly one is given."""
     from jdq.store.trained import Heads, Models
 
     if (head is None) == (model is None):
@@ -46,9 +46,9 @@ def check_trained(client: Client, head: str | None, model: str | None) -> None:
 def short_jobs(client: Client) -> AbstractContextManager[Compute]:
     """Computes short jobs, with a head or model that stays loaded.
 
-    Raises BadRequest where neither the packages nor workers elsewhere are at hand.
+    Raises BadRequest if there are neither the packages here nor workers elsewhere.
     """
-    # The name of a head's encoder may be a folder that only the workers see.
+    # A head's encoder may be a folder that only the workers see.
     if not missing_packages() and not client.config.worker_folders:
         return _in_a_process()
     if client.config.embedded:
@@ -72,7 +72,7 @@ def _by_program(program: subprocess.Popen[bytes], files: JobFiles, spec: ShortJo
 
     job = _put(files, spec, texts)
     assert program.stdin and program.stdout
-    with suppress(BrokenPipeError):  # it has ended, and said why
+    with suppress(BrokenPipeError):  # the program has ended, and said why
         program.stdin.write(msgspec.json.encode({"job": job, "spec": spec}) + b"\n")
         program.stdin.flush()
     if not program.stdout.readline():
@@ -109,7 +109,7 @@ def _by_workers(client: Client, spec: ShortJob, texts: Sequence[str]) -> bytes:
 
 
 def _put(files: JobFiles, spec: ShortJob, texts: Sequence[str]) -> str:
-    """The id of the job, after its texts are with its files."""
+    """The id of the job, once its texts are among its files."""
     from jdq.worker.queue.jobbook import new_job_id
 
     job = new_job_id(spec.kind)
@@ -119,14 +119,14 @@ def _put(files: JobFiles, spec: ShortJob, texts: Sequence[str]) -> str:
 
 
 def _taken(files: JobFiles, job: str) -> bytes:
-    """The output, which is removed with the job's other files."""
+    """The output; the job's files are removed."""
     output = files.get_array(job, OUTPUT).tobytes()
     shutil.rmtree(files.folder(job), ignore_errors=True)
     return output
 
 
 def _ended(client: Client, job: str) -> Job:
-    """The job once it has ended: asked for often at first, because a text takes milliseconds."""
+    """The job once it has ended; polled often at first, because a text takes milliseconds."""
     pause_s = FIRST_PAUSE_S
     while not (known := client.job(job)).state.ended:
         time.sleep(pause_s)

@@ -45,7 +45,7 @@ def store() -> None:
 def list_(everything: bool, as_json: bool) -> None:
     """List datasets and feature spaces.
 
-    Per feature space, a dataset's features are "complete", or the number of missing rows is given.
+    For each feature space, a dataset is "complete", or the number of missing rows is given.
     """
     from jdq.store.maintenance.listing import list_store
 
@@ -60,7 +60,7 @@ def list_(everything: bool, as_json: bool) -> None:
         print_table(SPACE_COLUMNS, list(map(space_row, summary.spaces)))
     if summary.left_out:
         tables = counted(summary.left_out, "table")
-        say(f"{tables} imported only for predictions left out; to list all: jdq store ls --all", err=True)
+        say(f"{tables} imported only for predictions not listed; to list all: jdq store ls --all", err=True)
     elif not summary.datasets and not summary.spaces:
         say(f"the store {summary.root} is empty", err=True)
     for damage in summary.damaged:
@@ -74,7 +74,7 @@ def list_(everything: bool, as_json: bool) -> None:
 def show(name: str, version: str | None, as_json: bool) -> None:
     """Show a dataset version or a feature space.
 
-    A feature space is named by its digest, or the first digits of it.
+    Name a feature space by its digest, or the first digits of it.
     """
     from jdq.store.datasets import UnknownDataset
     from jdq.store.errors import UnknownSpace
@@ -135,13 +135,13 @@ def verify(context: click.Context, quick: bool, repair: bool, as_json: bool) -> 
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Minimum age of removed files: readers and copies may still need newer ones.",
+    help="Minimum age of files to remove: readers and copies may still need newer ones.",
 )
 @json_option
 def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: bool) -> None:
     """Remove leftovers and replaced shards.
 
-    Leftovers are the partial files of writers that died. Compaction replaces small shards by large ones.
+    Leftovers are the partial files of writers that died. Compaction replaces small shards with large ones.
     """
     from jdq.store.maintenance.garbage import collect_garbage
 
@@ -157,7 +157,7 @@ def gc(dry_run: bool, unused: bool, quarantined: bool, grace_s: float, as_json: 
     for fact in report.unreadable:
         say(fact, err=True)
     verb = "would remove" if dry_run else "removed"
-    say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too young, or still needed", err=True)
+    say(f"{verb} {size(report.size_bytes)}; {report.waiting} kept: too recent, or still needed", err=True)
 
 
 @store.command()

@@ -1,4 +1,4 @@
-"""How tables and texts look on a terminal: no character is lost and no line is wider, however narrow it is."""
+"""How tables and texts look on a terminal: nothing is lost, and no line is wider than the terminal."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 GAP = 2
-# By the first word of a cell in the column `state`.
+# Keyed by the first word of a cell in the column `state`.
 STATE_STYLES = {
     "running": "cyan",
     "busy": "cyan",
@@ -33,7 +33,7 @@ def fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> b
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
-    """Aligned columns under bold headers; where the terminal is too narrow for them, a paragraph for each row."""
+    """Aligned columns under bold headers; if the terminal is too narrow for them, a paragraph for each row."""
     if not fits(columns, rows, width):
         return Group(*(_paragraph(columns, row) for row in rows))
     aligned = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
@@ -45,7 +45,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) 
 
 
 def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> tuple[Text, list[list[Text]]]:
-    """A header, and the lines of each row: the leading columns that fit, and below them, by name, what others say."""
+    """A header, and the lines of each row: the leading columns that fit, and below them the other cells, by name."""
     widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
     ends = [sum(widths[: n + 1]) + GAP * n for n in range(len(widths))]
     n_fitting = sum(end <= width for end in ends)
@@ -67,7 +67,7 @@ def _block(columns: Sequence[str], row: Sequence[str], widths: Sequence[int], wi
 
 
 def wrapped(text: Text, width: int, *, indent: int = 0) -> list[Text]:
-    """The text in lines of at most this many columns, broken at words where that is possible."""
+    """The text in lines of at most this many columns, broken between words if possible."""
     lines = list(text.wrap(console(), width - indent))
     for line in lines:
         line.rstrip()
@@ -76,17 +76,17 @@ def wrapped(text: Text, width: int, *, indent: int = 0) -> list[Text]:
 
 
 def cell(column: str, value: str) -> Text:
-    """The cell, in its state's colour where it is a state."""
+    """The cell, in its state's colour if it is a state."""
     return Text(value, style=STATE_STYLES.get(value.partition(" ")[0], "") if column == "state" else "")
 
 
 def _paragraph(columns: Sequence[str], row: Sequence[str]) -> RenderableType:
-    """The first cell, and below it what the others say, by name."""
+    """The first cell, and below it the others, by name."""
     return Group(Text(row[0], style="bold"), Padding(_named(columns[1:], row[1:]), (0, 0, 0, GAP)))
 
 
 def _named(columns: Sequence[str], cells: Sequence[str]) -> Text:
-    """The cells that say something, each after its column's name."""
+    """The cells that are not empty, each after its column's name."""
     named = [
         Text.assemble((f"{column} ", "dim"), cell(column, value))
         for column, value in zip(columns, cells, strict=True)
@@ -96,5 +96,5 @@ def _named(columns: Sequence[str], cells: Sequence[str]) -> Text:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The terminal; colours only where it has them and NO_COLOR is not set."""
+    """The terminal; in colour if it has colours and NO_COLOR is not set."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

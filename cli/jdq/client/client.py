@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 
 class Client(HeadJobs):
-    """Submits jobs to the workers of a stack; `Client.local()` works on them in this process.
+    """Submits jobs to the workers of a stack; with `Client.local()` they run in this process.
 
     broker_url, store: instead of the configured ones, which are those of the commands. quiet: no progress bars, and no
-    notes on stderr about what was assumed. Errors in what is asked for are raised before there is a job: BadRequest,
-    StoreError (of tables, names and columns), HeadError, FineTuneError; BrokerUnreachable where Redis does not answer.
+    notes on stderr about what was assumed. Wrong requests raise an error before there is a job: BadRequest, StoreError
+    (about tables, names and columns), HeadError, FineTuneError; BrokerUnreachable if Redis does not answer.
 
-    Methods that submit a job take `priority` ("high", "normal" or "low"; by default normal, of a search low),
-    `time_limit` ("30m", "2h", "1d": the job fails if it has not ended so long after its start) and `notify` (apprise
-    URLs that get a notice when it ends; by default those of JDQ_NOTIFY). `Client.local()` refuses them.
+    Methods that submit a job take `priority` ("high", "normal" or "low"; by default normal, for a search low),
+    `time_limit` ("30m", "2h", "1d": the job fails if it has not ended this long after its start) and `notify` (apprise
+    URLs to notify when it ends; by default those of JDQ_NOTIFY). `Client.local()` refuses them.
     """
 
     def __init__(self, broker_url: str | None = None, *, store: str | Path | None = None, quiet: bool = False) -> None:
@@ -54,9 +54,9 @@ class Client(HeadJobs):
 
     @classmethod
     def local(cls, store: str | Path | None = None, *, quiet: bool = False) -> Self:
-        """A client whose jobs run in this process, one after another: needs jdq[worker], but no Redis and no workers.
+        """A client whose jobs run in this process, one after another: needs jdq[worker], but neither Redis nor workers.
 
-        A program does not end before its jobs have.
+        A program does not end before its jobs have ended.
         """
         client = cls.__new__(cls)
         client._connection = InProcess(store, quiet=quiet)
@@ -90,7 +90,7 @@ class Client(HeadJobs):
         time_limit: str | None = None,
         notify: Urls = None,
     ) -> Job[Features]:
-        """Computes the features of the texts that the store does not have yet. The result: (rows, dim).
+        """Computes the features that the store does not have yet. The result: (rows, dim).
 
         data: a data frame, a list of texts, or a file (also a folder, a pattern or a URL). text: its text column;
         several are joined. label: its label column, or the labels of a list of texts. name: of the dataset in the
@@ -129,9 +129,9 @@ class Client(HeadJobs):
     ) -> Job[pd.DataFrame]:
         """Finds the best classifier: features, the default head, and a forecast of what more labels would bring.
 
-        The result: metrics, and of the accuracy also the forecast. fine_tune: `auto` waits for the head, fine-tunes the
-        encoder if the forecast says that it could pay, and returns the model's job if a paired test says that it is
-        better. data: as for `fine_tune`. The other options are those of `train_head`.
+        The result: metrics, and for the accuracy also the forecast. fine_tune: `auto` waits for the head, fine-tunes
+        the encoder if the forecast says that it could pay off, and returns the model's job if a paired test says that
+        the model is better. data: as for `fine_tune`. The other options are those of `train_head`.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         if fine_tune not in ("no", "auto"):
@@ -180,7 +180,8 @@ class Client(HeadJobs):
     ) -> Job[pd.DataFrame]:
         """Trains the whole network. The result: metrics. The job's id is the model's.
 
-        data: as for `extract`, a dataset's name, or the job that extracted it. Options: as of `jdq submit fine-tune`.
+        data: as for `extract`, a dataset's name, or the job that extracted it. Options: those of `jdq submit
+        fine-tune`.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         connection = self._connection
@@ -221,10 +222,10 @@ class Client(HeadJobs):
     ) -> Job[pd.DataFrame]:
         """Classifies each row with a head or a fine-tuned model: its id, or the job that trains it.
 
-        head: also a job that `auto` returned, whichever kind it is. data: as for `extract`, or the name of a dataset.
+        head: may also be a job that `auto` returned, of either kind. data: as for `extract`, or the name of a dataset.
         The result: the table with `predicted_label` and `probability_CLASS`. A row without a text has no prediction.
-        abstain_at: the label is "" where it is too uncertain for so many of the labels to be right. sets: a column
-        `label_set` has the right label in so many rows.
+        abstain_at: the label is "" if it is too uncertain for this share of the labels to be right.
+        sets: the sets in a column `label_set` contain the right label in this share of the rows.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         if (head is None) == (model is None):

@@ -1,4 +1,4 @@
-"""What the Python API uses of the command line's client: its settings, its job book, and its notes to the user."""
+"""What the Python API shares with the command line's client: settings, job book, and notes to the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Connection(CommandClient):
-    """The configured stack, or the broker and the store that are given. quiet: notes are not printed."""
+    """The configured stack, or the given broker and store. quiet: print no notes."""
 
     def __init__(self, broker_url: str | None, store: str | Path | None, *, quiet: bool) -> None:
         given = {"JDQ_BROKER_URL": broker_url, "JDQ_STORE": None if store is None else str(store)}
@@ -43,4 +43,4 @@ class InProcess(Connection):
         return InProcessJobs(self.config)
 
     def _send(self, tickets: list[TicketOrder]) -> None:
-        """There are none: `InProcessJobs.create` starts the job."""
+        """Nothing to send: `InProcessJobs.create` starts the job."""

@@ -1,4 +1,4 @@
-"""The methods of `Client` that look for what may be wrong in a dataset."""
+"""The methods of `Client` that look for problems in a dataset."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DatasetChecks:
         time_limit: str | None = None,
         notify: Urls = None,
     ) -> Job[pd.DataFrame]:
-        """Lists the rows whose label is probably wrong, the likeliest first, with the label that others suggest.
+        """Lists the rows whose label is probably wrong, the most likely first, with the label that other rows suggest.
 
         The options are those of `jdq submit find-label-errors` and of `train_head`.
         """
@@ -65,10 +65,10 @@ class DatasetChecks:
         time_limit: str | None = None,
         notify: Urls = None,
     ) -> Job[pd.DataFrame]:
-        """Lists the rows whose text is nearly that of an earlier row, the most similar first.
+        """Lists the rows whose text nearly equals that of an earlier row, the most similar first.
 
-        against: instead of an earlier row, a row of this dataset. across_split: instead, for rows of the test part, a
-        row of the others. The options are those of `jdq submit find-duplicates`.
+        against: compare with the rows of this dataset instead. across_split: compare the test part with the other parts
+        instead. The options are those of `jdq submit find-duplicates`.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         of = (dataset_of(dataset), version, space)

@@ -1,6 +1,4 @@
-"""Which device this process computes on, where it is no worker that has leased one."""
-
-from __future__ import annotations
+"""The device on which this process computes if it is not a worker."""
 
 from jdq.worker.config import Config
 from jdq.worker.process.nvml import DriverFault, gpus

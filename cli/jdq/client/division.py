@@ -1,4 +1,4 @@
-"""Which rows a job from Python tests, as the commands' options decide it."""
+"""Which rows a job from Python tests: the same choices as the commands offer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def division_of(column: str | None, group_column: str | None, test: Table | Job[Any] | None) -> Iterator[Division]:
-    """What the caller named; a data frame to test on may be a file only inside the context. Raises BadRequest."""
+    """What the caller named; a data frame to test on is a file inside the context only. Raises BadRequest."""
     from jdq.cli.submit.split import Division
 
     if test is None:

@@ -51,9 +51,9 @@ class HeadJobs(DatasetChecks):
         """Trains a head on the features of a dataset, by default the one extracted last. The result: metrics.
 
         dataset: a name, or the job that extracts it. label: the label column. label_separator: for cells with several
-        labels. split_column, group_column, test: what decides which rows are tested; test: a data frame, a file, or a
-        dataset of the store. repeats: splits to measure on. The job's id is the head's. The options are those of `jdq
-        submit train-head`.
+        labels. split_column, group_column, test: choose which rows are tested; test: a data frame, a file, or a dataset
+        in the store. repeats: splits to measure on. The job's id is the head's. The options are those of `jdq submit
+        train-head`.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         fit = {"class_weight": class_weight, "calibrate": calibrate, "cv": cv, "per_class": per_class, "seed": seed}

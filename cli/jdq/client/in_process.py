@@ -1,9 +1,7 @@
-"""Jobs worked on in this process, by the same plans and chunks as on workers: a job book without Redis.
+"""Jobs that run in this process, by the same plans and chunks as on workers: a job book without Redis.
 
-There are no leases, because there is one worker, and no retries: a fault of this machine reaches the caller.
+There are no leases, because there is a single worker, and no retries: a fault of this machine reaches the caller.
 """
-
-from __future__ import annotations
 
 import os
 import threading
@@ -72,14 +70,14 @@ class InProcessJobs(JobBook):
             yield from ((job.created, id) for id, job in newest_first if since is None or job.created >= since)
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
-        """Ends the job; its work stops after the forward pass or training step that runs. False if it had ended."""
+        """Ends the job; its work stops after the current forward pass or training step. False if it had ended."""
         cancelled = self._change(self.job(job).id, state=JobState.CANCELLED, ended=time.time())
         if cancelled and not self._futures[job].cancel() and (held := self._held.get(job)):
             held.tell("cancelled")
         return cancelled
 
     def retry(self, job: str) -> list[TicketOrder]:
-        """Works on a failed or cancelled job again, from its beginning: what is in the store is not computed again.
+        """Runs a failed or cancelled job again from the beginning; what is in the store is not computed again.
 
         Raises UnknownJob, NotRetried.
         """

@@ -1,4 +1,4 @@
-"""The data of a job from Python: a data frame, a list of texts, files, or a dataset of the store."""
+"""The data of a job from Python: a data frame, a list of texts, files, or a dataset in the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jdq.client.connection import Connection
     from jdq.store.datasets import DatasetVersion
 
-# A path may also be a folder, a pattern or a URL, as on the command line.
+# As on the command line, a path may also be a folder, a pattern or a URL.
 Data: TypeAlias = "pd.DataFrame | pd.Series[Any] | Path | str | Sequence[str] | Sequence[Path]"
 Table: TypeAlias = "pd.DataFrame | Path | str"
 Columns: TypeAlias = str | Sequence[str] | None
@@ -25,7 +25,7 @@ Columns: TypeAlias = str | Sequence[str] | None
 
 @contextmanager
 def files_of(data: Data, label: Columns = None) -> Iterator[tuple[list[str], str | None]]:
-    """The files to import, which may exist only inside the context, and the label column, where it is known.
+    """The files to import, which may exist only inside the context, and the label column if it is known.
 
     label: a column's name, or the labels of a list of texts. Raises BadRequest.
     """
@@ -56,7 +56,7 @@ def imported(
     prefix: str = "",
     **options: Any,
 ) -> DatasetVersion:
-    """The data as a dataset of the store, read with these options. Raises BadRequest, TableError."""
+    """The data as a dataset in the store, read with these options. Raises BadRequest, TableError."""
     from jdq.cli.submit.data import files_or_dataset
     from jdq.store.datasets import name_from
     from jdq.store.table import TableOptions, table_name
@@ -71,11 +71,11 @@ def imported(
 def _name_of(label: Columns) -> str | None:
     if label is None or isinstance(label, str):
         return label
-    raise BadRequest("labels are given for a list of texts; of a table, label is the name of a column")
+    raise BadRequest("a list of labels needs a list of texts; for a table, label is the name of a column")
 
 
 def _listed(texts: Sequence[Any], label: Columns) -> tuple[pd.DataFrame, str | None]:
-    """A table of texts and, where they are given, labels."""
+    """A table of texts and, if given, labels."""
     import pandas as pd
 
     for number, text in enumerate(texts):
@@ -93,7 +93,7 @@ def _listed(texts: Sequence[Any], label: Columns) -> tuple[pd.DataFrame, str | N
 
 @contextmanager
 def _written(frame: pd.DataFrame) -> Iterator[str]:
-    """The table as a file, whose cells are the texts that `str` makes of the values; missing ones are empty."""
+    """The table as a file whose cells are the values converted by `str`; missing ones are empty."""
     if not frame.columns.is_unique:
         raise BadRequest("two columns of the data frame have the same name")
     cells = frame.astype(object).where(frame.notna(), None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 D = TypeVar("D")
 R = TypeVar("R", covariant=True)
-# A job that takes milliseconds is noticed soon, and a server is not asked more often than needed.
+# A job that takes milliseconds is noticed soon, but the server is not polled more often than needed.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.3
 
 
@@ -33,10 +33,10 @@ class JobNotSucceeded(Exception):
 
 
 class Job(Generic[R]):
-    """A job that `Client` submitted. It goes on when the program ends, unless it is of `Client.local()`."""
+    """A job that `Client` submitted. It continues when the program ends, unless it is one of `Client.local()`."""
 
     def __init__(self, connection: Connection, id: str, read: Callable[[Connection, Record], R]) -> None:
-        """read: the result from the record of the job that succeeded."""
+        """read: gets the result from the record of a job that succeeded."""
         self.id = id
         self._connection = connection
         self._read = read
@@ -66,7 +66,7 @@ class Job(Generic[R]):
         return describe_job(self._record())
 
     def wait(self, *, quiet: bool | None = None, timeout_s: float | None = None) -> Self:
-        """Waits until the job has succeeded, and returns it. Interrupted, the job goes on.
+        """Waits until the job has succeeded, and returns it. If interrupted, the job continues.
 
         Shows a progress bar in a notebook and on a terminal, unless `quiet` (by default the client's).
         Raises JobNotSucceeded, and TimeoutError if the job has not ended after `timeout_s` seconds.
@@ -88,7 +88,7 @@ class Job(Generic[R]):
 
     @python_errors
     def cancel(self, *, force: bool = False) -> bool:
-        """Ends the job; what is in the store stays. False if it had ended already.
+        """Ends the job; what is in the store stays. False if it had already ended.
 
         Raises BadRequest if another owner submitted it, unless `force`.
         """
@@ -112,7 +112,7 @@ class Job(Generic[R]):
         pause_s = FIRST_WAIT_S
         while not record.state.ended:
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"job {self.id} is {record.state}; it goes on")
+                raise TimeoutError(f"job {self.id} is {record.state}; it continues")
             time.sleep(pause_s)
             pause_s = min(LONGEST_WAIT_S, 1.5 * pause_s)
             record = self._record()

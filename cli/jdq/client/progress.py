@@ -15,7 +15,7 @@ class Bar(Protocol):
     """What shows a job's progress."""
 
     def show(self, job: Job) -> None:
-        """Shows what the job is now."""
+        """Shows the current state of the job."""
 
 
 class NoBar:
@@ -40,7 +40,7 @@ class NotebookBar:
 
 
 def progress_bar(job: Job, *, quiet: bool) -> AbstractContextManager[Bar]:
-    """The bar for where this program runs: none in a pipe or a log file, or if `quiet`."""
+    """The bar that suits where this program runs: none in a pipe or a log file, or if `quiet`."""
     if quiet:
         return nullcontext(NoBar())
     if in_notebook():
@@ -61,7 +61,7 @@ def in_notebook() -> bool:
 
 
 def html_of(job: Job) -> str:
-    """The job's progress as HTML: a bar, without a share where that is not known, and the line of `jdq jobs`."""
+    """The job's progress as HTML: a bar, without a share if it is not known, and the line of `jdq jobs`."""
     from jdq.cli.jobs.progress import progress_of
     from jdq.cli.jobs.summary import summary
 

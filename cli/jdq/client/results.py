@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jdq.store.spaces.shard import Features
     from jdq.worker.queue.records import Job
 
-# After 1,000 more labels, and its 95 % interval; between which values a fine-tune would end.
+# The accuracy after 1,000 more labels, with its 95 % interval, and the range in which a fine-tune would end.
 FORECAST = ("forecast", "forecast_low", "forecast_high", "fine_tune_low", "fine_tune_high")
 
 
@@ -28,17 +28,17 @@ def reader_of(job: Job) -> Callable[[Connection, Job], Any]:
 
 
 def features(connection: Connection, job: Job) -> Features:
-    """(rows, dim): the feature of each row, repeats included. Raises MissingFeatures where texts were skipped."""
+    """(rows, dim): the feature of each row, repeats included. Raises MissingFeatures if texts were skipped."""
     result = job.result or {}
     table = connection.store.open(result["dataset"], version=result["version"], space=result["space"])
     return table.read()
 
 
 def metrics(_: Connection, job: Job) -> pd.DataFrame:
-    """The test part's metrics: a row for each, with its value, and its 95 % interval where there is one.
+    """The test part's metrics: a row for each, with its value, and its 95 % interval if there is one.
 
-    After a cross-validation or on several splits also with cv_mean and cv_std, or repeats_mean and repeats_std. Of
-    `auto` also, for the accuracy, the FORECAST; missing where there are too few rows for one.
+    After a cross-validation or on several splits also with cv_mean and cv_std, or repeats_mean and repeats_std. For
+    `auto`, the accuracy also has the FORECAST; it is missing if there are too few rows for one.
     """
     import pandas as pd
 
@@ -67,7 +67,7 @@ def trials(_: Connection, job: Job) -> pd.DataFrame:
 
 
 def table(connection: Connection, job: Job) -> pd.DataFrame:
-    """The table of the job. A prediction's row without a text has neither `predicted_label` nor probabilities."""
+    """The table of the job. In predictions, a row without a text has neither `predicted_label` nor probabilities."""
     import pandas as pd
 
     from jdq.cli.jobs.tables import number_columns, table_file

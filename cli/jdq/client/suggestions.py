@@ -1,6 +1,4 @@
-"""Suggestions in errors of the Python API: calls in place of the commands that the CLI suggests."""
-
-from __future__ import annotations
+"""Suggestions in errors of the Python API: calls instead of the commands that the CLI suggests."""
 
 import functools
 import inspect
@@ -24,13 +22,13 @@ METHODS: dict[tuple[str, ...], str] = {
 }
 OF_JOBS = {("status",): "describe()", ("retry",): "retry()", ("cancel", "--force"): "cancel(force=True)"}
 ARGUMENTS = {"text_column": "text", "label_column": "label", "heads": "head", "search": "trials"}
-# Options for reading a file that the methods do not have, because pandas reads files, too.
+# Options for reading a file that the methods do not have, because pandas has them.
 PANDAS = {"encoding": "encoding", "delimiter": "sep", "skip_lines": "skiprows", "sheet": "sheet_name"}
 FLAGS = ("skip_empty", "unlabelled", "no_quotes", "no_header", "search")
 OPTION = re.compile(
     r"--([a-z]+(?:-[a-z]+)*)(?:[ =](\d+|skip|cls|mean|encoder|none|high|normal|low|float32|bfloat16|[A-Z]+)\b)?"
 )
-# The file that a data frame is written to, and the dataset that it is by default.
+# The file to which a data frame is written, and the dataset's default name.
 TEXTS = "texts"
 FRAME = re.compile(rf"(?:^|\S*/jdq-\w+/){TEXTS}\.parquet")
 
@@ -60,13 +58,13 @@ def python_errors(method: Callable[P, R]) -> Callable[P, R]:
 
 
 def in_python(message: str) -> str:
-    """The message with calls and arguments in place of commands and options, where there are such."""
+    """The message with calls and arguments in place of commands and options, if there are any."""
     lines = map(_line, message.split("\n"))
     return "\n".join(FRAME.sub("data", line) for line in lines if line is not None)
 
 
 def _line(line: str) -> str | None:
-    """None for a command that reads the file of a data frame, which is gone, and has no call."""
+    """None for a command that reads a data frame's file, which is gone, and for which there is no call."""
     before, marker, command = line.partition("try: jdq ")
     if not marker:
         return OPTION.sub(_argument, line)
@@ -76,7 +74,7 @@ def _line(line: str) -> str | None:
 
 
 def _argument(option: re.Match[str]) -> str:
-    """An option in running text; those of other programs stay."""
+    """An option in running text; options of other programs stay."""
     name = ARGUMENTS.get(option[1].replace("-", "_"), option[1].replace("-", "_"))
     if name not in {parameter for method in METHODS.values() for parameter in _defaults[method]} | {"trials"}:
         return option[0]
@@ -85,7 +83,7 @@ def _argument(option: re.Match[str]) -> str:
 
 
 def _call(words: Sequence[str]) -> str | None:
-    """The call that does what the command does; None where the methods cannot."""
+    """The call that does what the command does; None if there is none."""
     if words[:2] == ["store", "ls"]:
         return "client.store.datasets.names()"
     if (call := OF_JOBS.get((words[0], *words[2:]))) and len(words) > 1:
@@ -126,7 +124,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _read(data: Sequence[str], options: dict[str, str]) -> str:
-    """The data as an argument; with options for reading it, as pandas reads it."""
+    """The data as an argument; options for reading it become arguments of pandas."""
     named = ["data" if FRAME.fullmatch(name) else _literal(name) for name in data]
     if not options:
         return named[0] if len(named) == 1 else f"[{', '.join(named)}]"

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
-    """A head of jdq on the features that `TextFeatures` gives: trained on all rows that `fit` gets.
+    """A head of jdq on the features of `TextFeatures`, trained on all rows that `fit` gets.
 
-    encoder, max_length, precision, pooling, store: those of `TextFeatures`. head: its kind, as of `jdq submit
+    encoder, max_length, precision, pooling, store: those of `TextFeatures`. head: its kind, as for `jdq submit
     train-head`; params: its parameters, such as {"C": 0.1}. class_weight: "balanced" or None. random_state: an int.
 
     Attributes after `fit`: `classes_`, and `features_`, the fitted TextFeatures.

@@ -1,4 +1,4 @@
-"""`TextFeatures`: texts to the features of an encoder. Those that the store has are not computed again."""
+"""`TextFeatures` turns texts into features of an encoder; those in the store are not computed again."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Texts = Sequence[str] | npt.NDArray[Any]
 
 
 class TextFeatures(TransformerMixin, BaseEstimator):
-    """Texts to features, (n, dim) float32, computed in this process, from and into the store.
+    """Turns texts into features, (n, dim) float32, computed in this process and kept in the store.
 
     encoder: a hub name, a folder, the id of a fine-tune, or None for the configured one. max_length: tokens per text;
-    None is the encoder's limit. precision, pooling: as of `jdq submit extract`. store: its folder, or None for the
+    None is the encoder's limit. precision, pooling: as for `jdq submit extract`. store: its folder, or None for the
     configured one.
 
     Attributes after `fit`: `space_`, the digest of the feature space; `n_features_out_`, its columns.
@@ -50,7 +50,7 @@ class TextFeatures(TransformerMixin, BaseEstimator):
         self.store = store
 
     def fit(self, X: Texts, y: object = None) -> Self:
-        """Checks the texts, and reads from the encoder's files what its features are.
+        """Checks the texts, and derives the feature space from the encoder's files.
 
         Raises ValueError for texts that cannot be used, EncoderError.
         """
@@ -65,7 +65,7 @@ class TextFeatures(TransformerMixin, BaseEstimator):
         texts = checked_texts(X)
         encoding = _Encoding(self)
         if encoding.definition.digest != self.space_:
-            raise EncoderChanged("the encoder's files or settings are not those that fit saw\n  try: fit again")
+            raise EncoderChanged("the encoder's files or settings have changed since fit\n  try: fit again")
         return encoding.features(texts)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
@@ -82,11 +82,11 @@ class TextFeatures(TransformerMixin, BaseEstimator):
 
 
 class EncoderChanged(EncoderError):
-    """The encoder's features are not those on which an estimator was fitted."""
+    """The encoder's features differ from those on which an estimator was fitted."""
 
 
 class _Encoding:
-    """The feature space that an estimator's parameters mean on this machine."""
+    """The feature space that an estimator's parameters select on this machine."""
 
     def __init__(self, estimator: TextFeatures) -> None:
         from jdq.store.store import open_store

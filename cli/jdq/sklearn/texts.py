@@ -6,7 +6,7 @@ import numpy as np
 
 
 def checked_texts(X: Any) -> list[str]:
-    """The texts. Raises ValueError, with positions from 0, for what is none, and for empty texts."""
+    """The texts. Raises ValueError, with positions from 0, for values that are not texts, and for empty texts."""
     if isinstance(X, str):
         raise ValueError("Expected 1D array of texts, got one str instead\n  try: [text]")
     if getattr(X, "ndim", 1) != 1:

@@ -31,7 +31,7 @@ _heartbeats: list[WorkerHeartbeat] = []
 @signals.celeryd_init.connect
 def _name(sender: str, **_: Any) -> None:
     os.environ[WORKER_NAME] = sender
-    _set_up_logging()  # Celery's first warnings precede its own call
+    _set_up_logging()  # Celery's first warnings come before it sets up logging itself
 
 
 @signals.setup_logging.connect
@@ -50,8 +50,8 @@ def _register(sender: Any, **_: Any) -> None:
     try:
         check_readiness(config)
         check_server(config)
-        # Not at the top: Flower imports this module where nvidia-ml-py is not installed.
-        from jdq.worker.process.gpu_choice import Room, reported_use, usable_gpus
+        # Not at the top: Flower imports this module in an image without nvidia-ml-py.
+        from jdq.worker.process.gpu_choice import MemoryLeft, reported_use, usable_gpus
 
         usable = usable_gpus(config, os.environ) if queues[0] == "gpu" else []
     except NotReady as error:
@@ -62,7 +62,7 @@ def _register(sender: Any, **_: Any) -> None:
     Archiver(runtime).start()
     _heartbeats.append(heartbeat)
     if usable:
-        show_only(heartbeat.lease_gpu(usable, Room(config.gpu_min_free_gib).shortage, reported_use))
+        show_only(heartbeat.lease_gpu(usable, MemoryLeft(config.gpu_min_free_gib).shortage, reported_use))
     if (device := device_of(config, queues[0])) != "cpu":
         heartbeat.test_device(device)
 
@@ -75,7 +75,7 @@ def _log_only(**_: Any) -> None:
 @signals.worker_ready.connect
 def _ready(sender: Any, **_: Any) -> None:
     pool = sender.pool._pool
-    # How long a dead process's ticket keeps its place in the pool; billiard waits 10 s for a result, and there is none.
+    # How long a dead process's ticket stays in the pool; billiard waits 10 s for a result, and there is none.
     pool.lost_worker_timeout = 0.1
 
     served = list(sender.app.amqp.queues.consume_from)

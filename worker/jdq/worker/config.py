@@ -1,4 +1,4 @@
-"""The configuration: the environment and config.toml, read once at a process's entry."""
+"""The configuration: the environment and config.toml, read once when a process starts."""
 
 import difflib
 import getpass
@@ -22,28 +22,28 @@ DEFAULT_ENCODER = "facebook/bart-base"
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used; the message names the setting and where it came from."""
+    """An invalid setting; the message names the setting and where it came from."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What every process of jdq needs to know.
 
-    A setting is the variable JDQ_<NAME> in the environment, and <name> in config.toml; `home` is a variable only.
+    A setting is the variable JDQ_<NAME> in the environment, or <name> in config.toml; `home` is only a variable.
     """
 
     home: Path
     store: Path
     broker_url: kinds.Url
-    embedded: bool  # no setting: the broker is the private server that `jdq up` starts
+    embedded: bool  # not set: the broker is the private server that `jdq up` starts
     host: kinds.Text
-    # Who owns the jobs that are submitted from here.
+    # The owner of the jobs that are submitted from here.
     user: kinds.User
     encoder: kinds.Text = DEFAULT_ENCODER
     precision: Precision = AUTO
     device: kinds.Device = "auto"
     # The GPUs that workers of this host may lease; CUDA_VISIBLE_DEVICES hides some of them.
     gpus: kinds.Gpus = "all"
-    # A GPU of which others leave less memory is left to them; 0: whoever else uses it.
+    # A GPU on which others leave less memory is left to them; 0: not checked.
     gpu_min_free_gib: kinds.Gibibytes = 0.0
     # How long a worker may be silent before its chunk goes to another one.
     lease_s: kinds.Seconds = 60.0
@@ -51,27 +51,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reclaim_s: kinds.Seconds = 5.0
     # How long one ticket keeps a worker on one job while other jobs wait.
     time_slice_s: kinds.Seconds = 30.0
-    # How owners share device time; everybody has 1 where nothing else is given.
+    # How owners share device time; 1 for everybody who is not named.
     shares: kinds.Shares = "*=1"
-    # The most workers of a queue that owners have at the same time, and the most of these on fine-tunes.
+    # The most workers of a queue that an owner uses at the same time, and the most of these for fine-tunes.
     max_devices: kinds.Quotas = ""
     max_fine_tunes: kinds.Quotas = ""
     # Who may submit with --priority high, comma separated; * is everybody.
     high_priority: kinds.Names = "*"
-    # How long the work on a chunk may report nothing before it counts as hanging.
+    # How long work on a chunk may report nothing before it counts as hung.
     stall_s: kinds.Seconds = 1800.0
-    # How often a worker compares its encoder's features of the canary texts.
+    # How often a worker compares its features of the canary texts with those of others.
     self_test_s: kinds.Seconds = 600.0
     log_format: Literal["text", "json"] = "text"
     # Tokens per chunk; 0 lets the plan choose by the workers' devices.
     chunk_tokens: kinds.Tokens = 0
-    # How long ended jobs stay in Redis; then they are only in the store.
+    # How long ended jobs stay in Redis; after that they are only in the store.
     keep_jobs_days: kinds.Days = 30.0
     # Folders of this machine that the workers see, as HERE or HERE=THERE, separated by commas; by default all.
     worker_folders: kinds.Folders = ""
-    # Where apprise sends a notice when a job of this user ends, unless the job names other URLs; separated by spaces.
+    # Where apprise sends a notice when a job of this user ends, unless the job names URLs; separated by spaces.
     notify: kinds.Urls = ""
-    # What an hour of one device costs, in any currency; 0 where it is not known.
+    # What an hour of one device costs, in any currency; 0 if it is not known.
     device_hour_price: kinds.Price = 0.0
     # Dotted names of scikit-learn classifiers that a job may ask workers to import, comma separated.
     classifiers: kinds.Names = ""
@@ -135,9 +135,9 @@ class Setting(NamedTuple):
 
 
 DEFAULT = "default"
-# Setting -> the name that it had before, which is still read.
+# Setting -> its earlier name, which is still read.
 _OLD_NAMES = {"heartbeat_s": "beat_s", "reclaim_s": "reap_s", "time_slice_s": "turn_s"}
-# Variables that are no settings of Config: of compose.yaml and docker/, of the workers themselves, of the tests.
+# Variables that are not settings of Config: those of compose.yaml and docker/, of the workers themselves, of the tests.
 _OTHER_VARIABLES = """
     JDQ_BUILD_NETWORK JDQ_CPU_WORKERS JDQ_DATA JDQ_FLOWER_PASSWORD JDQ_FLOWER_PORT JDQ_FLOWER_USER JDQ_GID
     JDQ_GPU_WORKERS JDQ_HUB_CACHE JDQ_IMAGE JDQ_METRICS_PORT JDQ_MODELS JDQ_MONITORING_BIND
@@ -154,7 +154,7 @@ _OTHER_VARIABLES = """
 def read_config(environment: Mapping[str, str] | None = None) -> Config:
     """The configuration of this process: environment first, then ``$JDQ_HOME/config.toml``, then the defaults.
 
-    Raises ConfigError for a value that cannot be used, StoreError for a `store` that is no path.
+    Raises ConfigError for an invalid value, StoreError for a `store` that is not a path.
     """
     env = os.environ if environment is None else environment
     home = jdq_home(env)
@@ -197,7 +197,7 @@ def socket_path(home: Path) -> Path:
     """The embedded server's unix socket: the running stack's own, else where the next one will put it.
 
     A socket's path holds at most 107 bytes, so it is in the runtime folder, named by the home folder's digest. The
-    stack writes it down, because a cron job and a login shell may have different runtime folders.
+    stack records the path, because a cron job and a login shell may have different runtime folders.
     """
     try:
         return Path((home / "run" / "socket").read_text(encoding="utf-8").strip())
@@ -207,7 +207,7 @@ def socket_path(home: Path) -> Path:
 
 
 def login_name() -> str:
-    """This user's login name; of a user without one, as in some containers, the number."""
+    """This user's login name, or number if there is none, as in some containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -223,13 +223,13 @@ def runtime_folder() -> Path:
 
 
 def _types() -> dict[str, Any]:
-    """The settings that both the environment and config.toml may give, less `store`, and their types."""
+    """The settings that both the environment and config.toml may give, except `store`, with their types."""
     fields = {field.name: field.type for field in msgspec.structs.fields(Config)}
     return {name: kind for name, kind in fields.items() if name not in ("home", "store", "embedded")}
 
 
 def _settings(env: Mapping[str, str], path: Path) -> Iterator[tuple[str, str, Any]]:
-    """Each setting that is given, where, and its value, converted."""
+    """Each given setting, where it comes from, and its converted value."""
     file = _read_file(path)
     for name, kind in _types().items():
         names = [name, *([_OLD_NAMES[name]] if name in _OLD_NAMES else [])]

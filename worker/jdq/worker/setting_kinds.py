@@ -1,4 +1,4 @@
-"""Kinds of settings: what each may be, and how an error says it."""
+"""Kinds of settings: which values each accepts, and how an error describes them."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ Quotas = Annotated[
     str,
     Meta(
         pattern=r"^$|^(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5}(,(\*|[\w.@+-]{1,64})=0*[1-9]\d{0,5})*$",
-        description="owners and whole numbers above 0, such as alice=4,*=2; * is each of all others",
+        description="owners and whole numbers above 0, such as alice=4,*=2; * is each other owner",
     ),
 ]
 Names = Annotated[str, Meta(description="a list of names, separated by commas")]

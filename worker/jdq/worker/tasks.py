@@ -22,7 +22,7 @@ from jdq.worker.queue.ledger import clear_busy
 
 @signals.worker_process_init.connect
 def _begin(**_: Any) -> None:
-    """A spawned process starts with Celery's own log format, and may replace one that died at work."""
+    """A spawned process starts with Celery's own log format, and may replace one that died while it worked."""
     config = read_config()
     worker = os.environ.get(WORKER_NAME, "-")
     configure_logging(worker, config.log_format)

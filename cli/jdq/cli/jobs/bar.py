@@ -14,7 +14,7 @@ from jdq.worker.queue.records import Job
 
 
 class JobBar(Progress):
-    """A context manager that shows the job until it is left. Its lines are wrapped, never truncated."""
+    """A context manager that shows the job until it exits. Lines are wrapped, never truncated."""
 
     def __init__(self, job: Job, console: Console) -> None:
         self._job = job
@@ -32,7 +32,7 @@ class JobBar(Progress):
         self.show(job)
 
     def show(self, job: Job) -> None:
-        """Shows what the job is now."""
+        """Shows the current state of the job."""
         self._job = job
         progress = progress_of(job)
         done, total = progress.share

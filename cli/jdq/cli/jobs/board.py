@@ -34,7 +34,7 @@ class Board:
     def __init__(self, *, cancel: Callable[[str], object], logs: Callable[[str], Sequence[str]]) -> None:
         self.overview = Overview(jobs=[], workers=[])
         self.throughput = Throughput()
-        self.problem: str | None = None  # why the overview is not of now
+        self.problem: str | None = None  # why the overview is out of date
         self.finished = False
         self._cancel = cancel
         self._logs = logs
@@ -42,15 +42,15 @@ class Board:
         self._selected: str | None = None
         self._top = 0  # the first job on the screen
         self._page = 10
-        self._asked: str | None = None  # the job whose cancellation is to be confirmed
+        self._to_confirm: str | None = None  # the job whose cancellation is to be confirmed
         self._log: list[str] | None = None
 
     def press(self, key: str) -> None:
-        """Does what the key says; others do nothing."""
-        asked, self._asked = self._asked, None
-        if asked is not None:
+        """Handles a key; others do nothing."""
+        job, self._to_confirm = self._to_confirm, None
+        if job is not None:
             if key == "y":
-                self._cancel(asked)
+                self._cancel(job)
         elif self._log is not None:
             self._log = None
         elif key in ("q", "escape"):
@@ -59,14 +59,14 @@ class Board:
             names = list(ORDERS)
             self._order = names[(names.index(self._order) + 1) % len(names)]
         elif key == "c":
-            self._asked = self._selected
+            self._to_confirm = self._selected
         elif key == "l" and self._selected is not None:
             self._log = [plain(line) for text in self._logs(self._selected) for line in text.split("\n")]
         else:
             self._move(key)
 
     def frame(self, width: int, height: int) -> RenderableType:
-        """The screen: at most this many lines of at most this many columns. What is wider is wrapped."""
+        """The screen: at most this many lines of at most this many columns. Longer lines are wrapped."""
         if self._log is not None:
             return Group(*self._log_lines(width)[-(height - 1) :], Text("any key returns", style="dim"))
         jobs = self._jobs()
@@ -81,7 +81,7 @@ class Board:
         return [line for text in self._log or ["no log lines yet"] for line in wrapped(Text(text), width)]
 
     def _jobs(self) -> list[Job]:
-        """In order; one of them is selected, where there are any."""
+        """In order; one of them is selected, if there are any."""
         jobs = sorted(self.overview.jobs, key=ORDERS[self._order])
         if jobs and not any(job.id == self._selected for job in jobs):
             self._selected = jobs[0].id
@@ -96,7 +96,7 @@ class Board:
             self._selected = jobs[min(max(0, place + steps[key]), len(jobs) - 1)].id
 
     def _job_lines(self, jobs: list[Job], width: int, room: int) -> list[Text]:
-        """The header, and in this many lines the jobs around the selected one."""
+        """The header, and the jobs around the selected one, in this many lines."""
         place = next((n for n, job in enumerate(jobs) if job.id == self._selected), 0)
         self._top = max(0, min(self._top, place, len(jobs) - self._page), place - room + 1)
         shown = jobs[self._top : self._top + room]
@@ -110,7 +110,7 @@ class Board:
         return [header, *[line for block in of_jobs[: self._page] for line in block][:room]]
 
     def _worker_lines(self, width: int, most: int) -> list[Text]:
-        """The header, and in at most this many lines the first workers."""
+        """The header, and the first workers, in at most this many lines."""
         workers = self.overview.workers
         rows = [list(map(plain, worker_row(worker, self.overview))) for worker in workers[:most]]
         header, of_workers = blocks(WORKER_COLUMNS, rows, width=width)
@@ -129,9 +129,9 @@ class Board:
         foot = wrapped(Text(plain_lines(reason_of(selected)), style="red"), width) if selected else []
         if selected and len(foot) > most:
             foot[most - 1 :] = [Text(f"full reason: jdq status {selected.id}", style="red")]
-        if self._asked is not None:
-            owner = next((f" of {job.owner}" for job in jobs if job.id == self._asked and job.owner != NOBODY), "")
-            return [*foot, *wrapped(Text(f"cancel {self._asked}{plain(owner)}? y/n", style="bold"), width)]
+        if self._to_confirm is not None:
+            owner = next((f" of {job.owner}" for job in jobs if job.id == self._to_confirm and job.owner != NOBODY), "")
+            return [*foot, *wrapped(Text(f"cancel {self._to_confirm}{plain(owner)}? y/n", style="bold"), width)]
         if self.problem is not None:
             return [*foot, *wrapped(Text(plain(self.problem), style="bold red"), width)]
         of = f"{len(jobs):,} jobs by {self._order}"
@@ -139,5 +139,5 @@ class Board:
 
 
 def _fitting(of_rows: Sequence[Sequence[Text]], room: int) -> int:
-    """How many of the rows, each of some lines, fit into so many lines."""
+    """How many of the rows, each of some lines, fit into this many lines."""
     return sum(end <= room for end in accumulate(map(len, of_rows)))

@@ -61,7 +61,9 @@ def _about(job: Job) -> Iterator[str]:
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs to list."
 )
 @click.option("--state", type=click.Choice([*map(str, JobState)]), help="Only jobs in this state.")
-@click.option("--since", metavar="TIME", help="Only jobs submitted since a date (2026-01-31) or an age (90m, 36h, 7d).")
+@click.option(
+    "--since", metavar="TIME", help="Only jobs since TIME: a date (2026-01-31), or a time before now (90m, 36h, 7d)."
+)
 @click.option("--owner", metavar="NAME", help="Only jobs of this owner.")
 @click.option("--mine", is_flag=True, help="Only your own jobs: those of JDQ_USER, or of your login name.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only jobs of this kind.")
@@ -83,7 +85,7 @@ def jobs(
     if context.invoked_subcommand:
         return
     if mine and owner is not None:
-        raise click.UsageError("--mine and --owner exclude each other")
+        raise click.UsageError("--mine and --owner cannot be combined")
     client = Client()
     owner = client.config.user if mine else owner
     known = client.jobbook.newest(since=time_of(since, "--since") if since else None, owner=owner)
@@ -92,7 +94,7 @@ def jobs(
 
 
 def matches(job: Job, state: str | None, owner: str | None, kind: str | None) -> bool:
-    """Whether the job has all of these that are given."""
+    """Whether the job matches all criteria that are given."""
     return state in (None, job.state) and owner in (None, job.owner) and kind in (None, job.kind)
 
 
@@ -117,7 +119,7 @@ def _list(listed: list[Job], as_json: bool) -> None:
     if as_json:
         print_json([describe_job(job) for job in listed])
         return
-    owners = len({job.owner for job in listed}) > 1  # on a machine of one's own, the column says nothing
+    owners = len({job.owner for job in listed}) > 1  # the column is useless if all jobs have the same owner
     rows = [
         [
             job.id,
@@ -193,7 +195,7 @@ def result(job: str, to: Target | None, as_json: bool) -> None:
 def cancel(job: str, force: bool) -> None:
     """Cancel JOB; computed features are kept."""
     if not Client().cancel(job, force=force):
-        raise BadRequest(f"job {job} has ended already\n  try: jdq status {job}")
+        raise BadRequest(f"job {job} has already ended\n  try: jdq status {job}")
     say(f"{job} cancelled", err=True)
 
 

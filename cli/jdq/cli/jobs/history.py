@@ -47,7 +47,7 @@ def rm(ids: tuple[str, ...], force: bool) -> None:
     for job in removed:
         say(f"job {job} removed", err=True)
     if left := [job for job in ids if job not in removed]:
-        raise BadRequest(f"a worker has not left job {left[0]} yet\n  try: jdq jobs rm {left[0]}")
+        raise BadRequest(f"a worker has not yet left job {left[0]}\n  try: jdq jobs rm {left[0]}")
 
 
 @click.command()
@@ -55,7 +55,7 @@ def rm(ids: tuple[str, ...], force: bool) -> None:
     "--older-than",
     required=True,
     metavar="TIME",
-    help="Jobs that ended before a date (2026-01-31) or an age (36h, 7d).",
+    help="Only jobs that ended before TIME: a date (2026-01-31), or a time before now (36h, 7d).",
 )
 @click.option("--all", "everybody", is_flag=True, help="All owners' jobs, not only yours.")
 def prune(older_than: str, everybody: bool) -> None:

@@ -25,7 +25,7 @@ _NAMES = {
 
 
 class Keyboard:
-    """A context manager that restores the terminal's settings. Ctrl-C stays an interrupt."""
+    """A context manager that restores the terminal's settings. Ctrl-C still interrupts."""
 
     def __enter__(self) -> Self:
         self._input = sys.stdin.fileno()
@@ -37,7 +37,7 @@ class Keyboard:
         termios.tcsetattr(self._input, termios.TCSADRAIN, self._settings)
 
     def read(self, *, timeout_s: float) -> str | None:
-        """A character or the name of a key; None where none was pressed in time."""
+        """A character or the name of a key; None if none was pressed in time."""
         if not select.select([self._input], [], [], timeout_s)[0]:
             return None
         pressed = os.read(self._input, 16).decode(errors="replace")

@@ -46,7 +46,7 @@ def logs(job: str, follow: bool) -> None:
 
 
 def last_lines(client: Client, job: str, count: int) -> list[str]:
-    """The last lines of the job, at most so many, oldest first."""
+    """At most this many last lines of the job, oldest first."""
     from jdq.worker.queue.archive import lines_key
 
     entries: Any = client.redis.xrevrange(lines_key(job), count=count)

@@ -1,4 +1,4 @@
-"""What the workers on this machine take of it: memory, processor and GPU."""
+"""What the workers on this machine use: memory, processor and GPU."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """Measures between two calls, so it is kept."""
+    """Measures the time between two calls, so the object must be kept."""
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._processes: dict[int, psutil.Process] = {}
 
     def use(self, workers: Iterable[Worker]) -> dict[str, str]:
-        """By name, for the living workers of this host."""
+        """By name, for the live workers of this host."""
         here = [worker for worker in workers if worker.host == self._host and worker.state != "dead"]
         measured = _by_uuid() if any(worker.device.startswith("cuda") for worker in here) else {}
         return {worker.name: text for worker in here if (text := self._use(worker, measured))}
@@ -45,7 +45,7 @@ class Machine:
 def gpus() -> list[tuple[Gpu, str]]:
     """The GPUs and slices of GPUs of this host, and how much of each is used; none without the workers' packages.
 
-    Raises BadRequest where NVIDIA's driver does not answer.
+    Raises BadRequest if NVIDIA's driver does not answer.
     """
     if missing_packages(["pynvml"]):
         return []
@@ -63,7 +63,7 @@ def _text(use: GpuUse) -> str:
 
 
 def _by_uuid() -> dict[str, str]:
-    """What is used of each, as far as the driver answers."""
+    """The use of each GPU, as far as the driver answers."""
     with contextlib.suppress(BadRequest):
         return {gpu.uuid: text for gpu, text in gpus()}
     return {}

@@ -16,7 +16,7 @@ from jdq.worker.queue.contract import QUEUES, JobState
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job, Worker
 
-# The first digits of a GPU's name, which JDQ_GPUS takes, too, and the rest; `jdq workers` shows all of it.
+# The first digits of a GPU's name, which JDQ_GPUS also accepts, and the rest; `jdq workers` shows all of it.
 UUID = re.compile(r"\b((?:GPU|MIG)-[0-9a-f]{8})[0-9a-f-]+$")
 BLOCKS = "▁▂▃▄▅▆▇█"
 HISTORY = 240
@@ -34,7 +34,7 @@ ORDERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """use: what a worker takes of its machine, by the worker's name, where that is known."""
+    """use: what each worker uses of its machine, by the worker's name, if that is known."""
 
     jobs: Sequence[Job]
     workers: Sequence[Worker]
@@ -49,7 +49,7 @@ class Throughput:
         self._last: tuple[float, int] | None = None
 
     def add(self, at: float, tokens: int) -> None:
-        """All tokens of all jobs up to now, at this moment in seconds."""
+        """The tokens of all jobs until now; the time is in seconds."""
         if self._last is not None and at > self._last[0]:
             self.history.append(max(0.0, (tokens - self._last[1]) / (at - self._last[0])))
         self._last = (at, tokens)
@@ -61,7 +61,7 @@ def tokens_of(jobs: Iterable[Job]) -> int:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The last values, a character each, the greatest at full height."""
+    """The last values, one character each, the greatest at full height."""
     shown = list(values)[-width:]
     most = max(shown, default=0.0) or 1.0
     return "".join(BLOCKS[round(value / most * (len(BLOCKS) - 1))] for value in shown)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 
-# What a fine-tune's worker says that it does, in words.
+# The activity that a fine-tune's worker reports, in words.
 _PHASES = {"tokenize": "tokenizing", "evaluate": "evaluating", "save": "saving"}
 
 
@@ -17,7 +17,7 @@ _PHASES = {"tokenize": "tokenizing", "evaluate": "evaluating", "save": "saving"}
 class Progress:
     """Texts and tokens of a job, including chunks in flight. Rates are per second of computing, on all its devices.
 
-    steps: of a training, or the trials of a search. epoch, loss: of a fine-tune. None where unknown.
+    steps: of a training, or the trials of a search. epoch, loss: of a fine-tune. None if unknown.
     """
 
     texts_done: int
@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def share(self) -> tuple[int, int | None]:
-        """What is done of how much: texts, else steps; the latter None where unknown."""
+        """How much is done, of how much: texts, else steps; the latter None if unknown."""
         if self.texts_total is not None:
             return self.texts_done, self.texts_total
         return self.steps_done or 0, self.steps_total
@@ -64,7 +64,7 @@ def progress_of(job: Job) -> Progress:
 
 
 def activity(job: Job) -> str | None:
-    """What a running job does before its first progress, or between steps of training; None where its progress says."""
+    """What a running job does before its first progress, or between training steps; None if its progress shows it."""
     if not job.workers or job.state.ended:
         return None
     if phase := next((live["phase"] for live in job.live if "phase" in live), None):
@@ -89,10 +89,11 @@ def _live(job: Job, name: str) -> Any:
 
 
 def _computing_s(job: Job) -> float | None:
-    """Seconds of computing so far, on all devices side by side; the wall time where workers do not report it."""
+    """Seconds of computing so far, on all devices side by side; the wall time if workers do not report it."""
     device_s = job.counts.get("device_ms", 0) / 1000 + _live(job, "device_s")
     if job.state.ended:
-        # Workers share a job evenly, and the one that computed longest did so from the beginning.
+        # Assumes that workers share a job evenly, and that the one that computed longest has done so from the
+        # beginning.
         device_s = max((ms for name, ms in job.counts.items() if name.startswith("device_ms_")), default=0) / 1000
     return device_s / max(1, 1 if job.state.ended else len(job.workers)) or job.wall_s
 
@@ -118,7 +119,7 @@ def _steps(job: Job) -> dict[str, Any]:
 def _eta_s(
     job: Job, tokens: int, seconds: float | None, texts_per_s: float | None, steps: dict[str, Any]
 ) -> float | None:
-    """The training's own estimate, else one from the rate so far: of tokens, where the plan has estimated them."""
+    """The training's own estimate, else one from the rate so far: of tokens, if the plan has estimated their number."""
     estimates = [live["eta_s"] for live in job.live if live.get("eta_s") is not None]
     if estimates:
         return float(max(estimates))
@@ -132,7 +133,7 @@ def _eta_s(
 
 
 def _tokens_total(job: Job) -> float:
-    """The plan's estimate, which goes by the length of texts, corrected by the tokens of the chunks known so far."""
+    """The plan's estimate from the length of the texts, corrected by the tokens of the chunks known so far."""
     known = job.counts.get("tokens", 0) + _live(job, "chunk_tokens")
     estimated = job.counts.get("estimated_done", 0) + _live(job, "chunk_estimated")
     return job.counts["estimated_tokens"] * (known / estimated if known and estimated else 1.0)
@@ -154,7 +155,7 @@ def state_text(job: Job) -> str:
 
 
 def describe_job(job: Job) -> dict[str, Any]:
-    """The job for `--json`: stable names, times in seconds since 1970, None where not known yet."""
+    """The job for `--json`: stable names, times in seconds since 1970, None if not known yet."""
     import msgspec
 
     progress = asdict(progress_of(job))

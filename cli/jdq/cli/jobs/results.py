@@ -57,7 +57,7 @@ def _print_duplicates(record: dict[str, Any]) -> None:
     other = "the other parts" if record["across_split"] else record["against"] or "earlier rows"
     rows = f"{record['rows']:,} rows of {record['dataset']} {record['version']}"
     say(f"{record['found']:,} of {rows} are near-duplicates of {other}, {record['equal_texts']:,} of them equal texts")
-    say(f"similarity: at least {record['least']:.3f}; of any two texts {record['typical']:.3f} in the median")
+    say(f"similarity: at least {record['least']:.3f}; median of any two texts: {record['typical']:.3f}")
     for warning in record["warnings"]:
         say(f"warning: {warning}", err=True)
 
@@ -97,13 +97,13 @@ def print_head(record: dict[str, Any]) -> None:
 
 
 def forecast_lines(record: dict[str, Any]) -> list[str]:
-    """What more labels or a fine-tune would bring to a head; empty where its job was not asked, or could not tell."""
+    """What more labels or a fine-tune would bring to a head; empty if the job has no forecast."""
     if (forecast := record.get("forecast")) is None:
         return []
     value, low, high = forecast["with_labels"]
     of_labels = f"{value:.3f} ({low:.3f} to {high:.3f})"
     worst, best = forecast["fine_tune"]
-    verdict = "could pay" if forecast["pays"] else "more labels pay more"
+    verdict = "could pay" if forecast["pays"] else "more labels would pay off more"
     return [
         f"forecast with {forecast['labels']:,} more labels: accuracy {of_labels}",
         f"forecast with a fine-tune: accuracy {worst:.3f} (then keep the head) to {best:.3f}; {verdict}",

@@ -39,13 +39,13 @@ def details(job: Job) -> str:
 
 
 def doing_text(job: Job) -> str:
-    """State, and what the job does now where its progress does not say it."""
+    """State, and what the job does now if its progress does not show it."""
     doing = activity(job)
     return f"{state_text(job)}, {doing}" if doing else state_text(job)
 
 
 def done_text(job: Job) -> str:
-    """Texts, steps or trials done, of how many; empty where nothing is known."""
+    """Texts, steps or trials done, of how many; empty if nothing is known."""
     progress = progress_of(job)
     done, total = progress.share
     if total is None:

@@ -1,4 +1,4 @@
-"""Tables as files of the user, or on stdout."""
+"""Tables written to the user's files, or to stdout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jdq.cli.paths import STDOUT, check_writable
 if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
-# How a cell begins that Excel or Calc runs as a formula; the wide forms are those of Japanese and Korean keyboards.
+# First characters of cells that Excel or Calc evaluates as formulas; the wide forms come from Japanese keyboards.
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -32,7 +32,7 @@ class Target:
     bom: bool = False
 
     def check(self) -> None:
-        """Raises BadRequest where the file cannot be written as it was asked for."""
+        """Raises BadRequest if the file cannot be written as requested."""
         from jdq.store.table.written import DELIMITED, ENDINGS
 
         if self.path == STDOUT:
@@ -47,7 +47,7 @@ class Target:
 
     @property
     def ending(self) -> str:
-        """The ending of the file's name, which chooses its format; CSV on stdout."""
+        """The suffix of the file's name, which sets its format; CSV on stdout."""
         return ".csv" if self.path == STDOUT else self.path.suffix.lower()
 
 
@@ -76,7 +76,7 @@ def target_options(to_help: str) -> Callable[[Callable[..., None]], Callable[...
 
 
 def copy_table(client: Client, job: Job, target: Target) -> None:
-    """Writes the table of a job that succeeded; raises BadRequest where the job wrote none."""
+    """Writes the table of a job that succeeded; raises BadRequest if the job wrote none."""
     from jdq.store.table.written import read_records
 
     source = table_file(client, job)
@@ -85,7 +85,7 @@ def copy_table(client: Client, job: Job, target: Target) -> None:
 
 
 def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_from: int) -> None:
-    """Writes the header and rows; the columns from `numbers_from` on hold numbers, or nothing."""
+    """Writes the header and rows; the columns from `numbers_from` on hold numbers, or are empty."""
     from jdq.store.files.publish import partial_beside
     from jdq.store.table.written import record_writer, write_records
 
@@ -107,7 +107,7 @@ def write_table(records: Iterable[Sequence[str]], target: Target, *, numbers_fro
 
 
 def table_file(client: Client, job: Job) -> Path:
-    """The table of a job that succeeded, checked; raises BadRequest where the job wrote none."""
+    """The table of a job that succeeded, checked; raises BadRequest if the job wrote none."""
     from jdq.store.job_files import JobFiles
     from jdq.worker.queue.contract import WITH_TABLE
 
@@ -118,7 +118,7 @@ def table_file(client: Client, job: Job) -> Path:
     source = files.folder(job.id) / tables[job.kind]
     if not source.is_file():
         raise BadRequest(f"no {source}: it was removed, or this JDQ_STORE is not the workers' store")
-    if source.with_suffix(".json").exists():  # older jdq wrote none
+    if source.with_suffix(".json").exists():  # earlier versions wrote none
         files.check(source.with_suffix(".json"))
     return source
 

@@ -28,7 +28,7 @@ def top(once: bool) -> None:
     """Show workers and jobs live.
 
     Jobs that were submitted in the last day, and older ones that are being worked on. Keys: arrows, PgUp and PgDn
-    select a job, l shows its log, c cancels it, s sorts, q quits. Into a pipe, everything is printed once.
+    select a job, l shows its log, c cancels it, s sorts, q quits. In a pipe, everything is printed once.
     """
     client = Client()
     if once or not sys.stdout.isatty() or not sys.stdin.isatty():
@@ -73,7 +73,7 @@ def _run(client: Client) -> None:
 
 
 def _keep_reading(client: Client, board: Board, stopped: threading.Event) -> None:
-    """Reading a thousand jobs takes longer than a key may wait."""
+    """In a thread, because reading a thousand jobs takes longer than a key should wait."""
     import redis
 
     from jdq.cli.jobs.machine import Machine

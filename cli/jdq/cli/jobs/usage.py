@@ -1,4 +1,4 @@
-"""`jdq usage`: device time, texts, tokens and money, by owner, dataset, encoder or kind."""
+"""`jdq usage`: device time, texts, tokens and price, by owner, dataset, encoder or kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Usage:
-    """What the jobs of one owner, dataset, encoder or kind used. texts, tokens: that an encoder has computed."""
+    """What the jobs of one owner, dataset, encoder or kind used. texts, tokens: those that an encoder has computed."""
 
     name: str
     jobs: int = 0
@@ -31,7 +31,7 @@ class Usage:
     def add(self, job: Job) -> None:
         """Adds what the job used so far."""
         self.jobs += 1
-        # Earlier versions counted only the time of encoders.
+        # Earlier versions counted only the encoders' time.
         self.device_s += job.used_s or job.counts.get("device_ms", 0) / 1000
         self.texts += job.counts.get("computed", 0)
         self.tokens += job.counts.get("tokens", 0)
@@ -51,16 +51,16 @@ NAMES: dict[str, Callable[[Job], str]] = {
 
 
 @click.command()
-@click.option("--by", type=click.Choice([*NAMES]), default="owner", show_default=True, help="What to add up by.")
+@click.option("--by", type=click.Choice([*NAMES]), default="owner", show_default=True, help="What to group by.")
 @click.option(
-    "--since", metavar="TIME", default="30d", show_default=True, help="Jobs submitted since a date or an age."
+    "--since", metavar="TIME", default="30d", show_default=True, help="Only jobs since TIME, as for `jdq jobs`."
 )
 @json_option
 def usage(by: str, since: str, as_json: bool) -> None:
     """Show what jobs have used.
 
     Device time is that of attempts that have ended, on GPUs and CPUs alike, failed ones included. Texts and tokens are
-    those that an encoder has computed. The price is by JDQ_DEVICE_HOUR_PRICE.
+    those that an encoder has computed. JDQ_DEVICE_HOUR_PRICE sets the price.
 
     \b
     jdq usage
@@ -75,7 +75,7 @@ def usage(by: str, since: str, as_json: bool) -> None:
 
 
 def usage_table(by: str, rows: Sequence[Usage]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells; with a price where there is one."""
+    """Headings and cells, with prices if there is a price."""
     priced = any(row.price is not None for row in rows)
     cells = [
         [

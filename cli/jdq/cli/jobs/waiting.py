@@ -1,4 +1,4 @@
-"""Why jobs wait, and how long they are likely to: from the jobs and workers as they are now."""
+"""Why jobs wait, and how long they are likely to, judged by the current jobs and workers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from jdq.worker.queue.jobbook import JobBook
     from jdq.worker.queue.records import Job, Worker
 
-SHOWN = 2  # of the jobs that workers are busy with
+SHOWN = 2  # among the jobs that workers are busy with
 
 
 def explained(book: JobBook, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs; those that wait for a worker say in `held_back` why."""
+    """The jobs; for those that wait for a worker, `held_back` says why."""
     if not any(map(_waits, jobs)):
         return list(jobs)
     workers = book.workers()
@@ -25,7 +25,7 @@ def explained(book: JobBook, jobs: Sequence[Job]) -> list[Job]:
 
 
 def with_reasons(jobs: Sequence[Job], workers: Sequence[Worker], busy_with: Iterable[Job]) -> list[Job]:
-    """As `explained`, from what has been read already. busy_with: the jobs that the workers are busy with."""
+    """Like `explained`, from what has already been read. busy_with: the jobs that the workers are busy with."""
     by_id = {job.id: job for job in busy_with}
     return [replace(job, held_back=_reason(job, workers, by_id)) if _waits(job) else job for job in jobs]
 
@@ -62,7 +62,7 @@ def _doing(job: Job) -> str:
 
 
 def expected(book: JobBook, id: str) -> str:
-    """The job's place in its queue, and when it is likely to start and how long to take, by what such jobs took."""
+    """The job's place in its queue, when it is likely to start, and how long such jobs take."""
     job, totals = book.job(id), book.totals()
     if job.waits_for:
         return f"{id} starts after {', '.join(job.waits_for)}"
@@ -88,7 +88,7 @@ def _goes_before(other: Job, job: Job) -> bool:
 
 
 def _left_s(job: Job, totals: Mapping[str, int]) -> float | None:
-    """How long the job is likely to take from now on, on one device: by its own estimate, else by the usual time."""
+    """How long the job is likely to take from now on, on one device: its own estimate, else the usual time."""
     if (eta_s := progress_of(job).eta_s) is not None:
         return eta_s
     usual_s = _usual_s(job, totals)

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 REFRESH_S = 0.3
-# They change as time passes, without any progress.
+# These change as time passes, even without progress.
 _RUNNING = ("wall_s", "eta_s", "texts_per_s", "tokens_per_s")
 
 
 def watch_job(client: Client, job_id: str, *, as_json: bool = False) -> Job:
     """Shows the job until it ends, and returns the ended job. Raises UnknownJob, BrokerUnreachable.
 
-    as_json: a line of JSON on stdout for each change. Interrupted, it says how to come back.
+    as_json: a line of JSON on stdout for each change. If interrupted, it says how to watch the job again.
     """
     try:
         return _watched(client, job_id, as_json=as_json)
     except KeyboardInterrupt:
-        said = f"job {job_id} goes on\n  to come back: jdq watch {job_id}\n  to end it: jdq cancel {job_id}"
+        said = f"job {job_id} continues\n  to watch it again: jdq watch {job_id}\n  to end it: jdq cancel {job_id}"
         say(f"\n{said}", err=True)  # after the terminal's ^C
         raise
 
@@ -76,7 +76,7 @@ def _print_changes(client: Client, job: Job) -> None:
 
 
 def _until_ended(client: Client, job: Job) -> Iterator[Job]:
-    """The job as it is now, again and again; the ended job is the last."""
+    """The current state of the job, repeatedly; the last one is the ended job."""
     while True:
         yield from explained(client.jobbook, [job])
         if job.state.ended:

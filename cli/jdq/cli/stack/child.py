@@ -12,12 +12,12 @@ import psutil
 from jdq.cli.stack.state import ProcessId, private_file
 
 LONGEST_PAUSE_S = 30.0
-# A process that ran for longer has started properly; after shorter runs the pause before the restart doubles.
+# A process that ran for longer had started properly; after shorter runs the pause before the restart doubles.
 STARTED_S = 5.0
 
 
 class Child:
-    """A process that is restarted when it exits. umask: of the files that it creates; -1: as this process's."""
+    """A process that is restarted when it exits. umask: for the files that it creates; -1: this process's."""
 
     def __init__(
         self, name: str, command: list[str], log: Path, environment: dict[str, str], *, umask: int = -1
@@ -38,7 +38,7 @@ class Child:
         self.id, self._began = known, time.monotonic()
 
     def start(self) -> None:
-        """Starts the process in a session of its own, so that it can be killed with all its children."""
+        """Starts the process in a new session, so that it can be killed with all its children."""
         with open(self.log, "ab", opener=private_file) as log:
             self._started = subprocess.Popen(
                 self._command,
@@ -103,7 +103,7 @@ class Child:
         return f"the worker {self.name} ended: " + (signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
     def end_group(self) -> None:
-        """Kills what is left of the process's session: an orphaned child would run beside its successor."""
+        """Kills what is left of the process's session, because an orphaned child would run beside its successor."""
         if self.id:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.id.pid, signal.SIGKILL)

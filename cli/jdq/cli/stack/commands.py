@@ -20,8 +20,8 @@ COUNT = click.IntRange(min=0)
 
 
 @click.command()
-@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or as they run]")
-@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 2, or as they run]")
+@click.option("--gpu-workers", type=COUNT, help="Number of workers of the gpu queue.  [default: 1, or unchanged]")
+@click.option("--cpu-workers", type=COUNT, help="Number of workers of the cpu queue.  [default: 2, or unchanged]")
 def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     """Start Redis and workers here, or change the number of workers.
 
@@ -35,7 +35,7 @@ def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     client = Client()
     state, done = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
     if done == "started" and state.message:
-        say(f"{state.message}, which the supervisor that ended had left running", err=True)
+        say(f"{state.message}, taken over from a supervisor that had died", err=True)
     workers = f"{counted(state.gpu_workers, 'gpu worker')}, {counted(state.cpu_workers, 'cpu worker')}"
     running = f"{workers}, logs in {client.config.logs}"
     say(f"{'already running' if done == 'running' else 'up'}: {running}", err=True)
@@ -111,7 +111,7 @@ def _selection(command: C) -> C:
 def drain(names: tuple[str, ...], host: str | None, every: bool, wait: bool) -> None:
     """Have workers finish their chunks and take no others.
 
-    They stay drained, also when they are restarted under the same name, until `jdq workers resume`.
+    They stay drained until `jdq workers resume`, even if they are restarted under the same name.
     """
     jobbook = Client().jobbook
     chosen = _chosen(jobbook.workers(), [], names, host, every)
@@ -133,7 +133,7 @@ def resume(names: tuple[str, ...], host: str | None, every: bool) -> None:
 def _chosen(
     known: list[Worker], drained: list[str], names: tuple[str, ...], host: str | None, every: bool
 ) -> list[str]:
-    """The names of the workers that are meant; drained ones may not run now. Raises BadRequest."""
+    """The names of the selected workers; drained ones need not be running. Raises BadRequest."""
     if bool(names) + (host is not None) + every != 1:
         raise BadRequest("give names of workers, or --host, or --all\n  try: jdq workers")
     there = {worker.name for worker in known} | set(drained)

@@ -44,7 +44,7 @@ def bring_up(
         )
     config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (config.run_folder, config.logs):
-        make_private(folder)  # before the lock and the log that are there
+        make_private(folder)  # before the lock and the log, which are in it
     wanted = (
         GPU_WORKERS if gpu_workers is None else gpu_workers,
         CPU_WORKERS if cpu_workers is None else cpu_workers,
@@ -63,7 +63,7 @@ def bring_up(
 
 
 def _replaced(config: Config, state: StackState, gpu_workers: int, cpu_workers: int) -> subprocess.Popen[bytes]:
-    """Another supervisor for other numbers of workers: it takes over those that run, and ends or starts the others."""
+    """Starts another supervisor, which takes over the running workers and starts or ends others."""
     if supervisor := state.supervisor.process():
         supervisor.send_signal(signal.SIGHUP)
         psutil.wait_procs([supervisor], timeout=STOP_TIMEOUT_S)
@@ -82,7 +82,7 @@ def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Pop
             stderr=log,
             start_new_session=True,
         )
-    # From here on `jdq down` finds it, also when this command is interrupted.
+    # From here on `jdq down` finds it, even if this command is interrupted.
     supervisor = ProcessId.of(process.pid)
     starting = StackState(
         phase="starting", gpu_workers=gpu_workers, cpu_workers=cpu_workers, supervisor=supervisor, children=left
@@ -94,7 +94,7 @@ def _start(config: Config, gpu_workers: int, cpu_workers: int) -> subprocess.Pop
 
 
 def bring_down(config: Config) -> bool:
-    """Stops the stack and waits until none of its processes is left; False where nothing was running."""
+    """Stops the stack and waits until none of its processes is left; False if nothing was running."""
     state = read_state(config.run_folder)
     supervisor = state.supervisor.process() if state else None
     if supervisor:
@@ -113,15 +113,15 @@ def _await_ready(config: Config, process: subprocess.Popen[bytes] | None = None)
         if state and state.phase == "ready":
             return state
         if state and state.phase == "failed":
-            raise StackError(f"the stack does not start: {state.message}")
+            raise StackError(f"the stack did not start: {state.message}")
         if process and process.poll() is not None and not is_locked(config.run_folder):
             raise StackError(f"the supervisor ended immediately; see {config.logs / 'supervisor.log'}")
         time.sleep(0.05)
-    raise StackError(f"the stack does not become ready; see {config.logs}\n  try: jdq down, then jdq up")
+    raise StackError(f"the stack did not become ready; see {config.logs}\n  try: jdq down, then jdq up")
 
 
 def _end_leftovers(config: Config) -> bool:
-    """Ends the processes that a killed supervisor left behind; True where there were any.
+    """Ends the processes that a killed supervisor left behind; True if there were any.
 
     Workers get SIGTERM first, so that they release their chunks; those of a worker that must be killed are released.
     """
@@ -134,7 +134,7 @@ def _end_leftovers(config: Config) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.terminate()
     _, stubborn = psutil.wait_procs(running, timeout=STOP_TIMEOUT_S)
-    # A worker's own children first: after their parent's death they could not be found.
+    # A worker's children first, because they could not be found after their parent's death.
     _kill([child for worker in stubborn for child in worker.children(recursive=True)] + stubborn)
     _release(config, [worker.pid for worker in stubborn])
     left = [process for known in (state.supervisor, *state.children.values()) if (process := known.process())]
@@ -150,7 +150,7 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def _release(config: Config, pids: list[int]) -> None:
-    """Returns the chunks of workers that were killed, where the server is still there to know it."""
+    """Returns the chunks of workers that were killed, if the server still runs."""
     jobbook = JobBook(connect(config))
     with contextlib.suppress(redis.RedisError):
         for worker in jobbook.workers() if pids else ():

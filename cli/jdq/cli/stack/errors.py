@@ -2,4 +2,4 @@
 
 
 class StackError(Exception):
-    """The local stack does not start, or cannot; the message says why and what to do."""
+    """The local stack does not or cannot start; the message says why and what to do."""

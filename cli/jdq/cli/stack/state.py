@@ -15,7 +15,7 @@ import psutil
 
 
 class ProcessId(msgspec.Struct, frozen=True):
-    """A process by its pid and start time: the pid may have been reused."""
+    """A process by its pid and start time, because the pid may be reused."""
 
     pid: int
     started: float
@@ -47,7 +47,7 @@ class StackState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_private(folder: Path) -> None:
-    """Creates the folder unless it exists, for this user only: job specifications and logs name files and texts."""
+    """Creates the folder unless it exists, only for this user: job specifications and logs name files and texts."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
 
@@ -58,7 +58,7 @@ def private_file(path: str, flags: int) -> int:
 
 
 def read_state(run_folder: Path) -> StackState | None:
-    """What the last supervisor wrote; None where the file does not exist or is unreadable."""
+    """What the last supervisor wrote; None if the file does not exist or is unreadable."""
     try:
         return msgspec.json.decode((run_folder / "stack.json").read_bytes(), type=StackState)
     except (OSError, msgspec.MsgspecError):
@@ -99,7 +99,7 @@ def stack_lock(run_folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def one_at_a_time(run_folder: Path) -> Iterator[None]:
-    """Holds a lock for as long as a command starts the supervisor; waits for a command that does so already."""
+    """Holds a lock while a command starts the supervisor; waits for another command that is already doing so."""
     with open(run_folder / "up.lock", "w", opener=private_file) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -76,7 +76,7 @@ class Supervisor:
         self._stopping = True
 
     def _start(self) -> None:
-        """Starts the server and the workers, less those that a supervisor which has died left running."""
+        """Starts the server and the workers, except those that a dead supervisor left running."""
         server = self._add(SERVER, self._server_command())
         client = connect(self._config)
         self._await(lambda: _answers(client), server)
@@ -85,7 +85,7 @@ class Supervisor:
         workers = [
             self._add(f"{queue}-{number}", worker_command(queue, f"{queue}-{number}")) for queue, number in wanted
         ]
-        self._end_left(*self._left)  # workers that were not asked for
+        self._end_left(*self._left)  # surplus workers
         for child in workers:
             if child.name not in self._taken_over:
                 self._await(lambda child=child: _present(self._jobbook, child, began), child)
@@ -99,7 +99,7 @@ class Supervisor:
         data = self._config.home / program.family
         make_private(data)
         if not socket.exists():
-            self._end_left(SERVER)  # nobody can connect to it; its data is in the append-only file
+            self._end_left(SERVER)  # nobody can connect to it any more; its data is in the append-only file
         if SERVER not in self._left:
             prepare_socket(socket)
         (self._config.run_folder / "socket").write_text(str(socket), encoding="utf-8")
@@ -110,7 +110,7 @@ class Supervisor:
         if name.startswith("gpu-"):
             # Workers on the CPU share its cores; more threads than cores would slow down all of them.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, self._counts["gpu"]))))
-        # The server's data is private. Workers share their store with whom the user wants.
+        # The server's data is private. With whom workers share their store is up to the user.
         umask = 0o077 if name == SERVER else -1
         child = Child(name, command, self._config.logs / f"{name}.log", environment, umask=umask)
         if known := self._left.pop(name, None):
@@ -123,7 +123,7 @@ class Supervisor:
         return child
 
     def _end_left(self, *names: str) -> None:
-        """Ends processes that are left and of no use."""
+        """Ends leftover processes that are not needed."""
         group = [Child(name, [], self._config.logs / f"{name}.log", {}) for name in names if name in self._left]
         for child in group:
             child.adopt(self._left.pop(child.name))
@@ -133,13 +133,13 @@ class Supervisor:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._stopping and not ready():  # type: ignore[operator]
             if child.exited:
-                raise StackError(f"{child.name} does not start; its log {child.log} ends:\n{child.last_lines()}")
+                raise StackError(f"{child.name} did not start; its log {child.log} ends:\n{child.last_lines()}")
             if time.monotonic() > deadline:
                 raise StackError(f"{child.name} does not answer after {START_TIMEOUT_S:g} s; see its log {child.log}")
             time.sleep(0.1)
 
     def _watch_on(self) -> None:
-        """Looks after the children. A full disk ends nothing: what could not be written is written later."""
+        """Looks after the children. A full disk ends nothing: failed writes are repeated later."""
         try:
             self._watch()
             if not self._written:
@@ -148,7 +148,7 @@ class Supervisor:
             if self._written:
                 # The log may be on the same disk.
                 with suppress(OSError):
-                    click.echo(f"supervisor: {error}; it goes on, and tries again", err=True)
+                    click.echo(f"supervisor: {error}; it continues, and will try again", err=True)
             self._written = False
 
     def _watch(self) -> None:
@@ -163,7 +163,7 @@ class Supervisor:
                 self._release(child, "expired", child.exit_text)
 
     def _release(self, child: Child, what: Literal["drain", "expired"], reason: str) -> None:
-        """Returns the chunks that an ended worker still holds, so that another takes them now."""
+        """Returns the chunks that an ended worker still holds, so that another can take them now."""
         pid = child.id.pid if child.id else None
         if child.name == SERVER or pid is None:
             return

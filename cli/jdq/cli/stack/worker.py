@@ -21,7 +21,7 @@ def worker_command(queue: str, name: str, *, task_events: bool = False) -> list[
 @click.argument("queue", type=click.Choice(QUEUES))
 @click.option("--name", help="Name of the worker, unique on its host; NAME@HOST to name both.  [default: QUEUE-PID]")
 @click.option(
-    "--task-events", is_flag=True, envvar="JDQ_TASK_EVENTS", help="Send the events for Flower's list of tasks; slower."
+    "--task-events", is_flag=True, envvar="JDQ_TASK_EVENTS", help="Send events for Flower's list of tasks; slower."
 )
 def worker(queue: str, name: str | None, task_events: bool) -> None:
     """Run one worker of QUEUE in the foreground.

@@ -1,4 +1,4 @@
-"""`jdq submit auto`: from a labelled table to the best classifier for it, by the ordinary jobs."""
+"""`jdq submit auto`: from a labelled table to the best classifier for it, by ordinary jobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LEAST_STEPS, MOST_EPOCHS = 1000, 20
     type=click.Choice(["no", "auto"]),
     default="no",
     show_default=True,
-    help="Fine-tune the encoder, too: `auto` waits for the head, and does so if the forecast says that it could pay.",
+    help="Fine-tune the encoder, too: `auto` does so after the head, if the forecast says that it could pay off.",
 )
 @split_options
 @job_options
@@ -68,8 +68,8 @@ def auto(
 
     Computes the features, trains the default head (words, features, or both, as cross-validation chooses), measures
     it beside the most frequent class and TF-IDF, and forecasts the accuracy after 1,000 more labels and after a
-    fine-tune, with 95 % intervals: see `jdq result`. No fine-tune starts without --fine-tune auto; its model is
-    recommended only if a paired test on the test part says that it is better than the head.
+    fine-tune, with 95 % intervals: see `jdq result`. Only --fine-tune auto starts a fine-tune; its model is recommended
+    only if a paired test on the test part says that it is better than the head.
 
     \b
     jdq submit auto data.csv --wait
@@ -101,7 +101,7 @@ def auto_spec(
     after: Sequence[str] = (),
     priority: str | None = None,
 ) -> tuple[TrainHead, list[str]]:
-    """Submits the extraction. The job of the head, with a forecast, and those that it waits for.
+    """Submits the extraction. Returns the job of the head, with a forecast, and the jobs that it waits for.
 
     Raises NoLabels, and the errors of `head_spec`.
     """
@@ -115,9 +115,9 @@ def auto_spec(
 
 
 def best_of(client: Client, head: Job, encoder: str | None, run: Callable[[FineTune], Job | None]) -> str:
-    """The id of the head; or of the fine-tune, if the forecast says that it could pay, and a paired test that it does.
+    """The id of the head, or of the fine-tune if by the forecast it could pay off and by a paired test it does.
 
-    encoder: to fine-tune; None for no fine-tune. run: returns the fine-tune when it has succeeded.
+    encoder: the one to fine-tune; None for no fine-tune. run: returns the fine-tune once it has succeeded.
     """
     result = head.result or {}
     for line in forecast_lines(result) or ["no forecast: there are too few rows to train on a part of them"]:
@@ -128,7 +128,7 @@ def best_of(client: Client, head: Job, encoder: str | None, run: Callable[[FineT
 
 
 def _fine_tune(head: Job, encoder: str) -> FineTune:
-    """The fine-tune that learns from the head's rows, and is tested on the same: long enough for few rows, too."""
+    """A fine-tune that is trained and tested on the same rows as the head, for enough epochs if there are few rows."""
     from jdq.worker.queue.contract import FineTune
 
     usual = FineTuneOptions(encoder=encoder, label_separator=head.spec.options.label_separator)  # type: ignore[union-attr]
@@ -139,11 +139,11 @@ def _fine_tune(head: Job, encoder: str) -> FineTune:
 
 
 def _better(client: Client, head: str, model: str) -> str:
-    """The fine-tune where it is better in the paired test on the test part, else the head."""
+    """The fine-tune if it is better in the paired test on the test part, else the head."""
     from jdq.worker.report.comparison import pick
 
     picked, test = pick(client.store, head, model)
     if test is not None:
         span = f"{test.difference:+.3f} ({test.low:+.3f} to {test.high:+.3f}), p = {test.p_value:.2g}"
-        client.note(f"macro-F1 of the fine-tune less the head's: {span}")
+        client.note(f"macro-F1 of the fine-tune minus that of the head: {span}")
     return picked

@@ -1,4 +1,4 @@
-"""What the client can check before a job exists: the workers would find it only minutes later."""
+"""What the client can check before a job exists; workers would notice it only minutes later."""
 
 import re
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 def checked_encoder(client: Client, encoder: str) -> str:
-    """The encoder as the workers take it: a folder by the path that they see. Raises BadRequest, UnknownTrained.
+    """The encoder as the workers take it: a folder under the path that they see. Raises BadRequest, UnknownTrained.
 
-    A folder that only other machines have is not missed where the workers may run there.
+    A folder that does not exist here is accepted if the workers may run on other machines.
     """
     name, path = encoder, Path(encoder).expanduser()
     if path.is_dir():

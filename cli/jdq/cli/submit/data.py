@@ -1,4 +1,4 @@
-"""The data of a job: files to import, or a dataset of the store."""
+"""The data of a job: files to import, or a dataset in the store."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     "text_column": click.option(
         "--text-column",
         multiple=True,
-        help="Column with the texts; several are joined.  [default: `text`, else the only column with a usual name,"
-        " such as `description`, else the only one that is not the label]",
+        help="Column with the texts; may be repeated to join several.  [default: `text`, else the only column "
+        "with a common name, such as `description`, else the only one that is not the label]",
     ),
     "encoding": click.option(
-        "--encoding", help="Character encoding.  [default: UTF-8, or UTF-16 with a byte order mark]"
+        "--encoding", help="Character encoding.  [default: UTF-8, or UTF-16 with a byte-order mark]"
     ),
     "delimiter": click.option(
         "--delimiter", "--separator", "delimiter", help="Column delimiter.  [default: detected in the first line]"
@@ -78,7 +78,7 @@ _TABLE: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
 _LABELS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
     "label_column": click.option(
         "--label-column",
-        help="Column with the labels.  [default: `label`, else the only column with a usual name, such as `category`]",
+        help="Column with the labels.  [default: `label`, else the only column with a common name, such as `category`]",
     ),
     "missing_labels": click.option(
         "--missing-labels",
@@ -133,7 +133,7 @@ def _typed(context: click.Context) -> str:
 
 
 def import_file(client: Client, files: Sequence[str], *, name: str | None, options: TableOptions) -> DatasetVersion:
-    """Imports the files as a dataset version of the store; see `imported`."""
+    """Imports the files as a dataset version in the store; see `imported`."""
     return imported(client.store.datasets, files, name=name, options=options, note=client.note)
 
 
@@ -145,10 +145,7 @@ def imported(
     options: TableOptions,
     note: Callable[[str], object],
 ) -> DatasetVersion:
-    """The files as a dataset version; tells `note` what was assumed, and its warnings.
-
-    Raises TableError, before anything is stored.
-    """
+    """The files as a dataset version; assumptions and warnings go to `note`. Raises TableError."""
     from jdq.store.datasets import name_from
     from jdq.store.table import table_name
 
@@ -201,9 +198,9 @@ def check_classes(
     label_separator: str | None,
     note: Callable[[str], object] | None = None,
 ) -> None:
-    """Raises NoLabels where the column has fewer than two classes.
+    """Raises NoLabels if the column has fewer than two classes.
 
-    Tells `note` of rows without a label in another column than the dataset's own, of which its import has warned.
+    Reports rows without a label to `note`, unless it is the dataset's own column, about which its import has warned.
     """
     from jdq.store.datasets import NoLabels
     from jdq.worker.heads.options import labels_in
@@ -214,7 +211,7 @@ def check_classes(
     if label_separator is not None:
         distinct = set().union(*(labels_in(cell, label_separator) for cell in distinct))
     if len(distinct) < 2:
-        version.check_labels(column)  # names the other columns, where every row has a label
+        version.check_labels(column)  # names the other columns, if every row has a label
         classes = f"one class only: {distinct.pop()!r}" if distinct else "no labels"
         raise NoLabels(f"column {column or version.label_column!r} of {version.name} has {classes}")
     if note and missing and label_separator is None and column not in (None, version.label_column):

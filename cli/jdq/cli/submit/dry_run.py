@@ -29,7 +29,7 @@ Show: TypeAlias = "Callable[[Sequence[str], str | None, TableOptions, SpecFor | 
 
 
 def dry_run_options(help_text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds --dry-run and its --json; the command gets `dry_run`, None where it was not given."""
+    """Adds --dry-run and its --json; the command gets `dry_run`, None if it was not given."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         @click.option("--dry-run", is_flag=True, help=help_text)

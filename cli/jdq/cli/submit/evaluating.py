@@ -39,10 +39,10 @@ def evaluate(
 ) -> None:
     """Measure a head or fine-tune on a labelled file or dataset.
 
-    Prints each metric with its 95 % interval (bootstrap over the rows), and each class. All labelled rows are used. A
-    label that the head does not know counts as never predicted. Also measures abstention and sets of labels, at 0.9
-    unless --abstain-at and --sets say otherwise. Computes on this machine, without Redis, if torch is installed, else
-    on the workers.
+    Prints each metric with its 95 % interval (bootstrap over the rows), and the metrics of each class. Uses all
+    labelled rows. A label that the head does not know counts as never predicted. Also measures abstention and sets of
+    labels, at 0.9 unless --abstain-at and --sets set other shares. Computes on this machine, without Redis, if torch is
+    installed, else on the workers.
 
     \b
     jdq evaluate new.csv --head train-head-7kq2m9xw
@@ -92,7 +92,7 @@ def _print(trained: str, measured: dict[str, Any]) -> None:
 
 
 def _print_certain(certain: dict[str, Any]) -> None:
-    """What abstention and sets keep of what they promise."""
+    """How well abstention and sets keep their promise."""
     names = {
         "answered": "answered",
         "right": f"of these right (promised {certain['abstain_at']:g})",
@@ -104,7 +104,7 @@ def _print_certain(certain: dict[str, Any]) -> None:
         if certain[name] is not None
     ]
     print_table(["certainty", "share", "95 % interval"], rows)
-    say(f"labels per set: {certain['set_size']:.2f} in the mean; {certain['empty']:.1%} of the sets are empty")
+    say(f"labels per set: {certain['set_size']:.2f} on average; {certain['empty']:.1%} of the sets are empty")
 
 
 def _span(interval: list[float] | None) -> str:

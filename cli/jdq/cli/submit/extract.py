@@ -85,7 +85,7 @@ def extract(
 
     FILE is a table (CSV, TSV, JSON, Parquet, Excel or ODS, compressed or not), a folder or pattern of tables, a URL,
     hf:OWNER/NAME of the Hugging Face hub, or - for standard input. Several files must have the same columns; a column
-    `file` is added. Texts whose features are in the store are not computed again.
+    `file` is added. Features that are in the store are not computed again.
 
     \b
     jdq submit extract data.csv --dry-run

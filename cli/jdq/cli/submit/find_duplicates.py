@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @click.argument("dataset", type=DATASET, required=False)
 @click.option("--against", type=DATASET, metavar="OTHER", help="Compare with the rows of another dataset.")
 @click.option("--across-split", is_flag=True, help="Compare the test part with the rest of the dataset.")
-@click.option("--label-column", help="Label column whose split is meant.  [default: the dataset's own]")
+@click.option("--label-column", help="Label column whose split is used.  [default: the dataset's own]")
 @click.option(
     "--least",
     type=click.FloatRange(-1, 1),
     metavar="COSINE",
-    help="Least similarity.  [default: 95 % of the way from any two texts to equal ones]",
+    help="Minimum similarity.  [default: 95 % of the way from that of any two texts to 1]",
 )
 @click.option(
     "--version", type=VERSION, metavar="V", help="Version of DATASET, or its first digits.  [default: extracted last]"
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 def find_duplicates(
     dataset: str | None, version: str | None, space: str | None, to: Target | None, sending: Sending, **options: Any
 ) -> None:
-    """List the rows of DATASET whose text is nearly that of another row.
+    """List the rows of DATASET whose text nearly equals that of another row.
 
-    The default is the dataset extracted last. Each row is compared with the earlier rows, so without the rows in the
-    table no near-duplicates are left; or with another dataset, or the test part with the rest. The table has the most
-    similar pairs first: row, text, other row, other text, similarity (cosine of the features).
+    The default is the dataset extracted last. By default, each row is compared with the earlier rows, so that no
+    near-duplicates are left if you remove the listed rows. The table has the most similar pairs first: row, text, other
+    row, other text, similarity (cosine of the features).
 
     \b
     jdq submit find-duplicates postings --to duplicates.csv
@@ -63,7 +63,7 @@ def duplicates_spec(
     label_column: str | None,
     least: float | None,
 ) -> tuple[FindDuplicates, list[str]]:
-    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors of unknown names."""
+    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors about unknown names."""
     from jdq.worker.queue.contract import FindDuplicates
 
     if against is not None and across_split:
@@ -88,7 +88,7 @@ def duplicates_spec(
 
 
 def _in_common(client: Client, version: DatasetVersion, other: DatasetVersion) -> tuple[str, DatasetVersion]:
-    """The last feature space of the version in which the other dataset has features, too, and its newest version there.
+    """The last feature space of the version in which the other dataset also has features, and its newest version there.
 
     Raises BadRequest.
     """
@@ -98,10 +98,10 @@ def _in_common(client: Client, version: DatasetVersion, other: DatasetVersion) -
         for each, theirs in spaces:
             if made.space in theirs:
                 if each.version != other.version:
-                    client.note(f"the newest version of {other.name} lacks features; this is {each.version}")
+                    client.note(f"the newest version of {other.name} lacks features; using {each.version}")
                 return made.space, each
     encoder = next((f" --encoder {made.encoder}" for made in version.spaces()), "")
     raise BadRequest(
-        f"{version.name} and {other.name} have features in no common feature space\n"
+        f"{version.name} and {other.name} have no features in the same feature space\n"
         f"  try: jdq submit extract FILE --name {other.name}{encoder}"
     )

@@ -51,7 +51,7 @@ def find_label_errors(
     """List the rows of DATASET whose label is probably wrong.
 
     The default is the dataset extracted last. Each row is judged by heads that were trained on other texts. The table
-    has the likeliest errors first: row, text, given and suggested label, part of the split, score (the probability
+    has the most likely errors first: row, text, given and suggested label, part of the split, score (the probability
     that the given label is wrong), and the probability of the suggested label.
 
     \b
@@ -71,7 +71,7 @@ def label_errors_spec(
     label_separator: str | None,
     **options: Any,
 ) -> tuple[FindLabelErrors, list[str]]:
-    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors of unknown names."""
+    """The job and those that it waits for. Raises BadRequest, NoLabels, and the store's errors about unknown names."""
     from jdq.worker.queue.contract import FindLabelErrors
 
     extracted, extracted_space, after = features_of(client, dataset, version, space)

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     type=float,
     default=300,
     show_default=True,
-    help="Seconds between checkpoints, besides the one after each epoch.",
+    help="Seconds between checkpoints, in addition to those after each epoch.",
 )
 @split_options
 @job_options
@@ -71,7 +71,7 @@ def fine_tune(
 ) -> None:
     """Train the whole network on a file or dataset.
 
-    The best epoch is kept, as a plain Hugging Face folder: see `jdq models`. When a worker dies or stops, training
+    The best epoch is kept, as a plain Hugging Face folder: see `jdq models`. If a worker dies or is stopped, training
     resumes from the last checkpoint.
 
     \b

@@ -31,9 +31,9 @@ def head_spec(
     division: Division = NO_DIVISION,
     repeats: int = 1,
 ) -> tuple[TrainHead, list[str]]:
-    """The job and those that it waits for; a test set's features are extracted where they are missing.
+    """The job and those that it waits for; missing features of a test set are extracted.
 
-    Raises BadRequest, NoLabels, HeadError, and the store's errors of unknown names.
+    Raises BadRequest, NoLabels, HeadError, and the store's errors about unknown names.
     """
     from jdq.worker.queue.contract import TrainHead
 
@@ -73,7 +73,7 @@ def head_options_of(
     from jdq.worker.heads.options import DEFAULT_HEAD, HeadOptions, check_head, check_params
 
     for head in heads:
-        check_head(head, allowed=[head] if "." in head else [])  # only the workers know which dotted names are allowed
+        check_head(head, allowed=[head] if "." in head else [])  # only the workers know which classifiers are allowed
     if len(heads) > 1 and not searching:
         named = " ".join(f"--head {head}" for head in heads)
         raise BadRequest(
@@ -104,7 +104,7 @@ def search_of(trials: str, heads: tuple[str, ...], metric: str, *, multi_label: 
 def features_of(
     client: Client, dataset: str | None, version: str | None, space: str | None
 ) -> tuple[DatasetVersion, str | None, list[str]]:
-    """The dataset version, its feature space where known, and the job to wait for.
+    """The dataset version, its feature space if known, and the job to wait for.
 
     Those of the last extraction that has not failed; a feature space that the user named needs no extraction.
     """
@@ -128,7 +128,7 @@ def features_of(
         return _extracted_before(client, dataset, version, ended=skipped)
     if skipped:
         last = skipped[0]
-        client.note(f"the last extraction, {last.id}, {last.state}; the features are those of {job.id}")
+        client.note(f"the last extraction, {last.id}, {last.state}; using the features of {job.id}")
     extracted = client.store.datasets.get(job.spec.dataset, job.spec.version)
     if digest or job.state == JobState.SUCCEEDED:
         return extracted, digest or (job.result["space"] if job.result else None), []
@@ -136,7 +136,7 @@ def features_of(
 
 
 def _version_in(client: Client, dataset: str, version: str | None, space: str) -> DatasetVersion:
-    """The newest version that was extracted in the space, else the newest; or the version that was asked for."""
+    """The newest version that was extracted in the space, else the newest; or the requested version."""
     if version is None:
         versions = [each for each in client.store.datasets.list() if each.name == dataset]
         version = next((v.version for v in versions if any(made.space == space for made in v.spaces())), None)
@@ -146,16 +146,16 @@ def _version_in(client: Client, dataset: str, version: str | None, space: str) -
 def _extracted_before(
     client: Client, dataset: str | None, version: str | None, *, ended: list[Job]
 ) -> tuple[DatasetVersion, str | None, list[str]]:
-    """The same by the store's records, where the queue has no such job, or only those that ended without success."""
+    """The same by the store's records, if the queue has no such job, or only jobs that did not succeed."""
     failed = f"the extraction of {ended[0].spec.dataset}, {ended[0].id}, {ended[0].state}" if ended else ""
     if dataset is None and ended:
         dataset = ended[0].spec.dataset
     if dataset is None:
-        raise BadRequest("no dataset was extracted yet\n  try: jdq submit extract data.csv")
+        raise BadRequest("no dataset has been extracted yet\n  try: jdq submit extract data.csv")
     extracted = client.store.datasets.get(dataset, version)
     if extracted.spaces():
         if failed:
-            client.note(f"{failed}; the features are those of {extracted.spaces()[0].encoder} in the store")
+            client.note(f"{failed}; using the features of {extracted.spaces()[0].encoder} in the store")
         return extracted, extracted.spaces()[0].space, []
     if failed:
         raise BadRequest(f"{failed}\n  try: jdq status {ended[0].id}")

@@ -1,4 +1,4 @@
-"""`jdq import`: a table as a dataset of the store, without a job."""
+"""`jdq import`: a table as a dataset in the store, without a job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def import_table(
 ) -> None:
     """Import a table as a dataset, without features.
 
-    Prints the dataset's name and version. Needs neither Redis nor workers. FILE is as in `jdq submit extract`.
+    Prints the dataset's name and version. Needs neither Redis nor workers. FILE is as for `jdq submit extract`.
 
     \b
     jdq import postings.xlsx --sheet 2024

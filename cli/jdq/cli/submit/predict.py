@@ -38,10 +38,10 @@ def predict(
 ) -> None:
     """Classify each row of a file or dataset.
 
-    The table keeps its rows, their order and its columns; `predicted_label` and `probability_CLASS` are added. Only
-    features that are not in the store are computed. With --skip-empty, rows without a text are kept and have no
-    prediction. --abstain-at leaves the label of an uncertain row empty; --sets adds `label_set`. To get the table
-    later: jdq result JOB --to out.csv
+    The table keeps its rows, their order and its columns; `predicted_label` and `probability_CLASS` are added. Computes
+    only features that are not in the store. With --skip-empty, rows without a text are kept and have no prediction.
+    --abstain-at leaves the label of an uncertain row empty; --sets adds `label_set`. To get the table later: jdq result
+    JOB --to out.csv
 
     \b
     jdq submit predict new.csv --head train-head-7kq2m9xw --to out.csv
@@ -55,7 +55,7 @@ def predict(
     client = Client()
     client.jobbook  # noqa: B018 - fails before the import where Redis does not answer
     after = maker_of(client, head, model, certain)
-    # Its own name: without labels the file is not the dataset that heads are trained on.
+    # A separate name, because without labels the file is not the dataset that heads are trained on.
     name = name or name_from(f"{PREDICTED}{table_name(data)}")
     options = read_options(table, unlabelled=True, keep_empty=True)
     version = files_or_dataset(client, data, name=name, options=options)
@@ -64,9 +64,9 @@ def predict(
 
 
 def maker_of(client: Client, head: str | None, model: str | None, certain: Requested) -> list[str]:
-    """The job to wait for where the head or model is not in the store yet.
+    """The job to wait for if the head or model is not in the store yet.
 
-    Raises UnknownTrained, BadRequest, and NoCertainty where it cannot be as certain as requested.
+    Raises UnknownTrained, BadRequest, and NoCertainty if it cannot be as certain as requested.
     """
     from jdq.store.trained import Heads, Models
     from jdq.worker.heads.certainty import check_requested

@@ -1,4 +1,4 @@
-"""The options of every job, and submitting it."""
+"""The options that all jobs have, and submitting a job."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """The job's priority and time limit, the jobs it waits for, and whether the command waits until it ends.
+    """The job's priority and time limit, the jobs that it waits for, and whether the command waits until it ends.
 
-    notify: URLs that learn its end. expect: whether to print when it is likely to start. id_to_stderr: stdout is for
+    notify: URLs to notify of its end. expect: whether to print when it is likely to start. id_to_stderr: stdout is for
     the job's table.
     """
 
@@ -51,7 +51,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--priority",
         type=click.Choice(["high", "normal", "low"]),
-        help="Priority of the job's chunks.  [default: normal; of a search low]",
+        help="Priority of the job's chunks.  [default: normal; low for a search]",
     )
     @click.option(
         "--after", type=JOB, multiple=True, metavar="JOB", help="Start after JOB has succeeded; may be repeated."
@@ -61,7 +61,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
         "time_limit_s",
         metavar="TIME",
         callback=lambda _context, _option, text: text and seconds_of(text, "--time-limit"),
-        help="Fail the job if it has not ended so long (30m, 2h, 1d) after its start.",
+        help="Maximum run time (30m, 2h, 1d), after which the job fails.",
     )
     @click.option(
         "--notify",
@@ -84,19 +84,19 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def check_right(config: Config) -> None:
-    """Raises BadRequest where this user must not submit urgent jobs."""
+    """Raises BadRequest if this user may not submit urgent jobs."""
     if not config.may_be_urgent:
         raise BadRequest(
-            f"--priority high is for {config.high_priority} (JDQ_HIGH_PRIORITY), and you are {config.user}\n"
+            f"--priority high is reserved for {config.high_priority} (JDQ_HIGH_PRIORITY), and you are {config.user}\n"
             "  try: --priority normal"
         )
 
 
 def check_url(url: str) -> None:
-    """Raises BadRequest where apprise could not send to the URL, as far as that is known here."""
+    """Raises BadRequest if apprise could not send to the URL, as far as that is known here."""
     try:
         from apprise import Apprise
-    except ImportError:  # the workers send
+    except ImportError:  # the workers send the notices
         usable = re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", url) is not None
     else:
         usable = Apprise.instantiate(url) is not None
@@ -110,7 +110,7 @@ def check_url(url: str) -> None:
 def send(client: Client, spec: Spec, sending: Sending, *, after: Sequence[str] = ()) -> Job | None:
     """Submits the job and prints its id. With --wait, returns the job that succeeded, else None.
 
-    after: jobs to wait for, besides those that the user named. Exits where the job failed.
+    after: jobs to wait for, besides those that the user named. Exits if the job failed.
     """
     from jdq.cli.jobs.waiting import expected
 
@@ -148,7 +148,7 @@ def send_for_table(
 def submitted(client: Client, spec: Spec, *, after: Sequence[str], **options: Any) -> str:
     """The id of the job; options: those of `Client.submit`.
 
-    Raises BadRequest where one of those that it waits for has ended without success.
+    Raises BadRequest if one of the jobs that it waits for has ended without success.
     """
     from jdq.worker.queue.jobbook import DependencyEnded
 
@@ -159,7 +159,7 @@ def submitted(client: Client, spec: Spec, *, after: Sequence[str], **options: An
 
 
 def watched(client: Client, job: str) -> Job:
-    """Shows the job until it has succeeded; exits where it failed or was cancelled."""
+    """Shows the job until it has succeeded; exits if it failed or was cancelled."""
     from jdq.cli.jobs.watch import watch_job
     from jdq.worker.queue.contract import JobState
 
@@ -172,10 +172,7 @@ def watched(client: Client, job: str) -> Job:
 
 
 def made_by(client: Client, wanted: str, kind: str) -> list[str]:
-    """The job that is making this head or model; none where no such job is queued or running.
-
-    Raises BadRequest where the job has failed.
-    """
+    """The job that is making this head or model; empty if none is under way. Raises BadRequest if it has failed."""
     from jdq.worker.queue.contract import JobState
     from jdq.worker.queue.jobbook import UnknownJob
 

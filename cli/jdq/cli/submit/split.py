@@ -36,7 +36,7 @@ def split_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds --split-column, --group-column and --test; the command gets them as `division`."""
 
     @click.option("--split-column", metavar="C", help="Column with each row's part: train, validation or test.")
-    @click.option("--group-column", metavar="C", help="Column whose equal values stay in one part, such as a company.")
+    @click.option("--group-column", metavar="C", help="Column of groups that stay in one part, such as companies.")
     @click.option("--test", type=FILE_OR_DATASET, metavar="FILE|DATASET", help="Labelled table to measure on.")
     @functools.wraps(command)
     def with_division(
@@ -70,7 +70,7 @@ def split_of(client: Client, division: Division, version: DatasetVersion, label_
 
 
 def _test_set(client: Client, test: str, version: DatasetVersion, label_column: str | None) -> DatasetVersion:
-    """The dataset of this name, or the file, read by the columns of the version that it is to test."""
+    """The dataset of this name, or the file, read with the columns of the version to be tested."""
     from jdq.store.datasets.names import EVALUATED, name_from
     from jdq.store.table import TableOptions, table_name
 
@@ -78,18 +78,18 @@ def _test_set(client: Client, test: str, version: DatasetVersion, label_column: 
     options = TableOptions(
         text_column=version.text_column, label_column=label_column, command=command, can_be_unlabelled=False
     )
-    found = files_or_dataset(client, [test], name=name_from(f"{EVALUATED}{table_name([test])}"), options=options)
-    if (found.name, found.version) == (version.name, version.version):
+    test_set = files_or_dataset(client, [test], name=name_from(f"{EVALUATED}{table_name([test])}"), options=options)
+    if (test_set.name, test_set.version) == (version.name, version.version):
         raise BadRequest(f"--test {test} is the same table as {version.name} {version.version}: choose another table")
-    return found
+    return test_set
 
 
 def test_features(
     client: Client, split: SplitOptions, version: DatasetVersion, space: str | None, after: list[str]
 ) -> Extract | None:
-    """The extraction of the split's test set in the feature space; None where no feature is missing.
+    """The extraction of the split's test set in the feature space; None if no feature is missing.
 
-    after: the running extraction of the version, where the space is not known yet.
+    after: the running extraction of the version, if the space is not known yet.
     """
     from jdq.worker.queue.contract import Extract
 

@@ -38,7 +38,7 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     "--cv", type=click.IntRange(min=2), metavar="K", help="Number of folds for an additional cross-validation."
 )
 @click.option(
-    "--per-class", type=click.IntRange(min=1), metavar="N", help="Train on only N texts per class (few-shot)."
+    "--per-class", type=click.IntRange(min=1), metavar="N", help="Number of texts per class to train on (few-shot)."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed for training.")
 @click.option(
@@ -50,8 +50,8 @@ from jdq.worker.heads.options import BEST_BY, parse_params
     is_flag=False,
     flag_value=GRID,
     metavar="[N|TIME]",
-    help="Search a grid of heads and parameters for the best head; or N random trials (--search=50); or for some time "
-    "(--search=10m).",
+    help="Search for the best head in a grid of heads and parameters, in N random trials (--search=50), or for some "
+    "time (--search=10m).",
 )
 @click.option(
     "--metric",
@@ -61,7 +61,7 @@ from jdq.worker.heads.options import BEST_BY, parse_params
 )
 @split_options
 @click.option(
-    "--repeats", type=click.IntRange(min=2), metavar="N", help="Measure on N splits, for the spread between them."
+    "--repeats", type=click.IntRange(min=2), metavar="N", help="Number of splits to measure on, for their spread."
 )
 @job_options
 def train_head(

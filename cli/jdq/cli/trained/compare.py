@@ -13,7 +13,7 @@ from jdq.cli.ids import DATASET, VERSION
 from jdq.cli.jobs.tables import Target, target_options, write_table
 from jdq.cli.output import duration, fits, json_option, print_bands, print_json, print_table, say
 from jdq.cli.paths import STDOUT
-from jdq.worker.report.comparison import FLOOR
+from jdq.worker.report.comparison import BASELINE
 from jdq.worker.report.comparison_row import METRICS, price_of
 
 if TYPE_CHECKING:
@@ -43,13 +43,12 @@ def compare(
     """Compare the heads and fine-tunes of DATASET.
 
     The best macro-F1 is first. Below each number is its 95 % interval (over the test texts). "vs best" is the
-    difference in macro-F1 from the first line; p says how likely it would be, if both were equally good, that the texts
-    on which only one of the two is right are divided so unevenly (McNemar). "majority" and "tf-idf" are the most
-    frequent class and a classifier of words and characters, which any encoder should outperform. Time is training time
-    (for a search, of all trials). Device is the time that the network took (for a head, to compute its features),
-    computed and tokens are what it processed, and the price is by JDQ_DEVICE_HOUR_PRICE. Results on other test rows
-    (another dataset version, label column or split, or an encoder that has learnt from some of them) or on sets of
-    labels are marked with * and listed separately.
+    difference in macro-F1 from the first line; p is the p-value of McNemar's test, on the texts on which only one of
+    the two is right. "majority" and "tf-idf" are the most frequent class and a classifier of words and characters,
+    which any encoder should outperform. Time is training time (for a search, of all trials). Device is the time that
+    the network took (for a head, to compute its features), computed and tokens are what it processed, and
+    JDQ_DEVICE_HOUR_PRICE sets the price. Results on other test rows (another dataset version, label column or split, or
+    an encoder that has learnt from some of them) or on sets of labels are marked with * and listed separately.
 
     \b
     jdq compare postings
@@ -64,7 +63,7 @@ def compare(
         say(f"warning: {fault}", err=True)
     if as_json:
         fields = asdict(comparison)
-        del fields["rows"], fields["floor"]
+        del fields["rows"], fields["baselines"]
         print_json({**fields, "lines": [flat(row, hour_price) for row in comparison.lines]})
     elif to is not None or as_csv:
         write_comparison(comparison, to or Target(path=STDOUT), hour_price)
@@ -94,7 +93,7 @@ def write_comparison(comparison: Comparison, target: Target, hour_price: float =
 
 
 def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
-    """Prints the rows as tables: those that are comparable, and the others."""
+    """Prints the rows as tables: the comparable ones, then the others."""
     setting = comparison.reference
     fit = [row for row in comparison.lines if row.comparable]
     apart = [row for row in comparison.rows if not row.comparable]
@@ -103,7 +102,7 @@ def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
     about = f"version {setting.dataset_version}, label column {setting.label_column}, split {setting.split[:8]}{rule}"
     say(f"{comparison.dataset} {about}, {tested}")
     _print_rows(fit, hour_price, marked=False)
-    if not comparison.floor:
+    if not comparison.baselines:
         columns = ["--version", setting.dataset_version, "--label-column", setting.label_column]
         sets = ["--multi-label"] if setting.multi_label else []
         command = shlex.join(["jdq", "submit", "train-head", comparison.dataset, *columns, *sets])
@@ -116,7 +115,7 @@ def print_comparison(comparison: Comparison, hour_price: float = 0.0) -> None:
 
 
 def _print_rows(rows: list[ComparisonRow], hour_price: float, *, marked: bool) -> None:
-    """Prints what has intervals, and the rest beside it, or below it in bands where the terminal is too narrow."""
+    """Prints the columns with intervals, and the rest beside them, or in bands below them on a narrow terminal."""
     scores = [score_lines(row, marked=marked) for row in rows]
     headings, rest = rest_headings(hour_price), [rest_of(row, hour_price) for row in rows]
     blank = [""] * len(headings)
@@ -130,12 +129,12 @@ def _print_rows(rows: list[ComparisonRow], hour_price: float, *, marked: bool) -
         return
     print_bands(SCORES, [line for lines in scores for line in lines])
     say("")
-    names = [row.name if row.id == FLOOR else row.id for row in rows]
+    names = [row.name if row.id == BASELINE else row.id for row in rows]
     print_bands(["", *headings], [[name, *cells] for name, cells in zip(names, rest, strict=True)])
 
 
 def score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
-    """The values, below them their intervals, and why the row is marked."""
+    """The values with their intervals below them, and why the row is marked."""
     test = row.against_best
     values = [_number(row.metrics.get(metric)) for metric in WITH_INTERVAL]
     spans = [_span(row.intervals.get(metric)) for metric in WITH_INTERVAL]
@@ -147,12 +146,12 @@ def score_lines(row: ComparisonRow, *, marked: bool) -> list[list[str]]:
 
 
 def rest_headings(hour_price: float) -> tuple[str, ...]:
-    """The headings of what has no interval; with a price where an hour of a device has one."""
+    """The headings of the columns without intervals; with a price if device hours have one."""
     return (*REST, "price") if hour_price else REST
 
 
 def rest_of(row: ComparisonRow, hour_price: float) -> list[str]:
-    """What has no interval, in the order of `rest_headings`."""
+    """The cells without intervals, in the order of `rest_headings`."""
     metrics = [_number(row.metrics.get(metric)) for metric in WITHOUT_INTERVAL]
     times = [duration(row.wall_time_s), duration(row.device_s)]
     cost = [*times, *(_count(count) for count in (row.computed, row.tokens, row.reused))]

@@ -1,4 +1,4 @@
-"""`jdq heads`: the heads of the store."""
+"""`jdq heads`: the heads in the store."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ COLUMNS = ("what", "dataset", "label", "accuracy", "macro-F1", "size", "created"
 
 
 def print_list(trained: TrainedStore, dataset: str | None, *, as_json: bool) -> None:
-    """One line each, newest first; warns on stderr of those that cannot be read."""
+    """One line each, newest first; warns on stderr about those that cannot be read."""
     listed = summaries(trained, dataset)
     if as_json:
         print_json(listed)
@@ -26,7 +26,7 @@ def print_list(trained: TrainedStore, dataset: str | None, *, as_json: bool) -> 
 
 
 def summaries(trained: TrainedStore, dataset: str | None) -> list[dict[str, Any]]:
-    """What `--json` has of each, newest first; warns on stderr of those that cannot be read."""
+    """What `--json` shows of each, newest first; warns on stderr about those that cannot be read."""
     return [_summary(trained, job, record) for job, record in _readable(trained, dataset)]
 
 
@@ -40,7 +40,7 @@ def remove_all(trained: TrainedStore, ids: tuple[str, ...]) -> None:
 
 
 def export_to(trained: TrainedStore, job: str, target: Path | None) -> None:
-    """Copies it to `target`, by default to its own name in the current folder; prints the path."""
+    """Copies it to `target`, by default under its own name in the current folder; prints the path."""
     path = target or Path(trained.path(job).name)
     trained.export(job, path)
     say(str(path))

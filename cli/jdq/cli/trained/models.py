@@ -1,4 +1,4 @@
-"""`jdq models`: the fine-tuned models of the store."""
+"""`jdq models`: the fine-tuned models in the store."""
 
 from __future__ import annotations
 

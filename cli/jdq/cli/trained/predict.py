@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.contract import Classify
 
 STDIN = "-"
-# Enough for full batches; the answer to a single line does not wait for more.
+# Enough for full batches; a single line is answered without waiting for more.
 MOST_LINES = 4096
 READ_BYTES = 1 << 20
 
@@ -35,11 +35,10 @@ READ_BYTES = 1 << 20
 def predict(text: str, head: str | None, model: str | None, certain: Requested, as_json: bool) -> None:
     """Classify TEXT, or each line of stdin.
 
-    Prints the probability of each class, most likely first. For -, prints a line of JSON for each line of standard
-    input, in order: its label, probabilities and warnings (truncated, empty, or unknown to the tokenizer). With
-    --abstain-at, an uncertain text has no label; with --sets, only the classes of its set are printed (in JSON: `set`).
-    Computes on this machine, without Redis, if torch is installed, else on the workers. For a table, see `jdq submit
-    predict`.
+    Prints the probability of each class, most likely first. For -, prints a line of JSON for each line of stdin, in
+    order: its label, probabilities and warnings (truncated, empty, or unknown to the tokenizer). With --abstain-at, an
+    uncertain text has no label; with --sets, only the classes of its set are printed (in JSON: `set`). Computes on this
+    machine, without Redis, if torch is installed, else on the workers. For a table, see `jdq submit predict`.
 
     \b
     jdq predict "Chef for a busy kitchen" --head train-head-7kq2m9xw
@@ -63,7 +62,7 @@ def predict(text: str, head: str | None, model: str | None, certain: Requested, 
 
 
 def _answers(compute: Compute, spec: Classify, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """The label, probabilities and warnings of each text; an empty one has neither label nor probabilities."""
+    """The label, probabilities and warnings of each text; an empty text has neither label nor probabilities."""
     import msgspec
 
     return msgspec.json.decode(compute(spec, texts), type=list[dict[str, Any]])
@@ -85,7 +84,7 @@ def _warn(answer: dict[str, Any], where: str) -> None:
 
 
 def lines_of(stream: int) -> Iterator[list[str]]:
-    """The lines of a file descriptor, as many at a time as have come, at most MOST_LINES; \\\\r\\\\n ends one, too."""
+    """The lines of a file descriptor, those that have arrived at a time, at most MOST_LINES; CR LF ends one, too."""
     rest = b""
     while data := os.read(stream, READ_BYTES):
         *lines, rest = (rest + data).split(b"\n")

@@ -61,7 +61,7 @@ def write_report(client: Client, job: str, output: Path) -> None:
 
 
 def report_spec(store: Store, job: str) -> Report:
-    """The job that writes the page. Raises NoResult where the job has left neither head, model nor table."""
+    """The job that writes the page. Raises NoResult if the job has left neither a head nor a model nor a table."""
     from jdq.store.job_files import JobFiles
     from jdq.store.trained import Heads, Models
     from jdq.worker.queue.contract import Report
@@ -72,5 +72,5 @@ def report_spec(store: Store, job: str) -> Report:
     if Models(store.root).has(job):
         origin = Models(store.root).record(job)["origin"]
         return Report(model=job, dataset=origin["dataset"], version=origin["dataset_version"])
-    found = JobFiles(store.root).get_result(job)
-    return Report(table=job, dataset=found["dataset"], version=found["version"])
+    result = JobFiles(store.root).get_result(job)
+    return Report(table=job, dataset=result["dataset"], version=result["version"])

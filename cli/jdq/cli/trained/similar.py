@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: bool) -> None:
     """Find the rows most similar to TEXT.
 
-    By the cosine of the features, compared with all rows of the dataset; only TEXT is encoded. Computes on this
+    Compares the features of all rows of the dataset by cosine; only TEXT is encoded. Computes on this
     machine, without Redis, if torch is installed, else on the workers.
 
     \b
@@ -41,21 +41,21 @@ def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: 
     digest = client.store.open_space(space).digest if space else None
     with short_jobs(client) as compute:
         spec = Similar(dataset=version.name, version=version.version, space=digest, k=k)
-        found: list[dict[str, Any]] = json.loads(compute(spec, [text]))
+        similar_rows: list[dict[str, Any]] = json.loads(compute(spec, [text]))
     if as_json:
-        print_json(found)
+        print_json(similar_rows)
         return
-    columns = [name for name in ("similarity", "row", "label", "text") if name in found[0]]
-    print_table(columns, [[_cell(row[name]) for name in columns] for row in found])
+    columns = [name for name in ("similarity", "row", "label", "text") if name in similar_rows[0]]
+    print_table(columns, [[_cell(row[name]) for name in columns] for row in similar_rows])
 
 
 def extracted_last(client: Client) -> DatasetVersion:
-    """The dataset version that was extracted last, by the store's records, which it names. Raises BadRequest."""
+    """The dataset version that was extracted last, by the store's records; notes which. Raises BadRequest."""
     from jdq.store.datasets.names import is_passing
 
     versions = [each for each in client.store.datasets.list() if not is_passing(each.name) and each.spaces()]
     if not versions:
-        raise BadRequest("no dataset was extracted yet\n  try: jdq submit extract data.csv")
+        raise BadRequest("no dataset has been extracted yet\n  try: jdq submit extract data.csv")
     last = max(versions, key=lambda version: version.spaces()[0].recorded_at)
     client.note(f"dataset {last.name} {last.version}")
     return last

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE_S = 30 * 86_400
 PUBLIC = ("/login", "/style.css", "/page.js")
 LARGEST_FORM = 65_536  # bytes
-# Nothing is loaded from elsewhere, pages contain no script or style, no other site frames one or sees its address.
+# Nothing is loaded from elsewhere, pages have no inline script or style, no other site frames one or sees its address.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -34,13 +34,13 @@ def new_token() -> str:
 
 
 def token_digest(token: str) -> str:
-    """What the configuration has of a token; it is random, so it needs neither salt nor a slow hash."""
+    """What the configuration holds instead of a token; tokens are random, so they need neither salt nor a slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """owners: by their token's digest. cookie: its name, one for each stack, because ports of a host share cookies."""
+class Sessions:
+    """owners: by their token's digest. cookie: its name, one per stack, because all ports of a host share cookies."""
 
     owners: Mapping[str, str]
     cookie: str
@@ -49,19 +49,19 @@ class Door:
         """Whose token this is."""
         return self.owners.get(token_digest(token))
 
-    def let_in(self, request: Request, form: Mapping[str, str]) -> Response | None:
-        """Sets the cookie and goes on to the page that was asked for; None for a token that nobody has."""
+    def log_in(self, request: Request, form: Mapping[str, str]) -> Response | None:
+        """Sets the cookie and continues to the requested page; None for a token that nobody has."""
         token, page = form.get("token", "").strip(), form.get("page", "/")
         if self.owner(token) is None:
             return None
-        # Browsers take // and /\ for the beginning of another site's address.
+        # Browsers take // and /\ as the beginning of another site's address.
         here = page.startswith("/") and page[1:2] not in ("/", "\\")
         answer = RedirectResponse(page if here else "/", 303)
         secure = request.url.scheme == "https"
         answer.set_cookie(self.cookie, token, COOKIE_S, secure=secure, httponly=True, samesite="strict")
         return answer
 
-    def let_out(self) -> Response:
+    def log_out(self) -> Response:
         """Deletes the cookie."""
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(self.cookie, httponly=True, samesite="strict")
@@ -69,11 +69,11 @@ class Door:
 
 
 class Guard:
-    """Lets requests through to the pages: those of people with a token, and none that another site caused."""
+    """Lets requests through to the pages: only from people with a token, and none that another site caused."""
 
-    def __init__(self, app: ASGIApp, *, door: Door, login: Callable[[Request], Response]) -> None:
-        """`login` makes the answer to who has no token."""
-        self._app, self._door, self._login = app, door, login
+    def __init__(self, app: ASGIApp, *, sessions: Sessions, login: Callable[[Request], Response]) -> None:
+        """`login` makes the answer to a request without a token."""
+        self._app, self._sessions, self._login = app, sessions, login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -97,7 +97,7 @@ class Guard:
                 return PlainTextResponse("this form was not sent from a page of jdq web", 403)
             if "transfer-encoding" in request.headers or int(request.headers.get("content-length", 0)) > LARGEST_FORM:
                 return PlainTextResponse("too long", 413)
-        request.state.owner = self._door.owner(request.cookies.get(self._door.cookie, ""))
+        request.state.owner = self._sessions.owner(request.cookies.get(self._sessions.cookie, ""))
         if request.state.owner is None and request.url.path not in PUBLIC:
             return self._login(request)
         return None

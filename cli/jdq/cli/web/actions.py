@@ -1,4 +1,4 @@
-"""What the buttons of the pages do: the same as the commands, in the name of who pressed them."""
+"""What the buttons of the pages do: the same as the commands, on behalf of the person who is logged in."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from jdq.cli.trained.report import report_spec
 from jdq.worker.heads.options import BEST_BY, DEFAULT_HEAD, parse_params
 from jdq.worker.queue.contract import HeadSearch
 
-# On a client, with the fields of the form and of the address; returns the page to show next.
+# Called with a client and the fields of the form and of the address; returns the page to show next.
 Action: TypeAlias = Callable[["Acting", Mapping[str, str]], str]
 
 
@@ -31,7 +31,7 @@ def cancel(client: Acting, fields: Mapping[str, str]) -> str:
     """Cancels the job; another owner's only with the field `force`."""
     job = fields["job"]
     if not client.cancel(job, force="force" in fields):
-        raise BadRequest(f"job {job} has ended already")
+        raise BadRequest(f"job {job} has already ended")
     return f"/jobs/{job}"
 
 

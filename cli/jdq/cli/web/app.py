@@ -1,4 +1,4 @@
-"""The application: which address shows which page, live, and the border where errors become pages."""
+"""The application: which address shows which page, live updates, and the border where errors become pages."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,12 +17,12 @@ from starlette.routing import Route
 
 from jdq.cli.client import BadRequest, Client
 from jdq.cli.web import actions, jobs, overview, rendering, stored
-from jdq.cli.web.access import Door, Guard, token_digest
+from jdq.cli.web.access import Guard, Sessions, token_digest
 from jdq.worker.queue.exit_codes import ExitCode, code_of, message_of
 
-REFRESH_S = 2.0  # how often a page that is open is made again
+REFRESH_S = 2.0  # how often an open page is rendered again
 STATUS = {ExitCode.BAD_INPUT: 400, ExitCode.UNKNOWN: 404, ExitCode.NO_STACK: 503}
-# Its styles are inside it. In a sandbox it has neither scripts nor forms, and no part in the reader's login.
+# A report has inline styles. In a sandbox it can use neither scripts nor forms nor the reader's login.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 
 Values: TypeAlias = dict[str, Any]
@@ -56,18 +56,19 @@ def application(
 ) -> Starlette:
     """The pages of the stack that the environment configures. owners: by their token's digest.
 
-    refresh_s: how often an open page is made again. ending: whether the server ends, so that open pages are closed.
+    refresh_s: how often an open page is rendered again. ending: whether the server is stopping, so that open pages are
+    closed.
     """
     client = Client(environment)
-    door = Door(owners, f"jdq-{token_digest(client.config.broker_url)[:8]}")
+    sessions = Sessions(owners, f"jdq-{token_digest(client.config.broker_url)[:8]}")
     notes: dict[str, list[str]] = defaultdict(list)
     events = partial(_events, refresh_s=refresh_s, ending=ending)
     routes = [Route(path, _page(client, template, values, notes, events)) for path, template, values in PAGES]
     routes += [Route(path, _action(environment, act, notes), methods=["POST"]) for path, act in ACTIONS]
     routes += [
         Route("/jobs/{job}/report", _report(client)),
-        Route("/login", _login(door), methods=["GET", "POST"]),
-        Route("/logout", _logout(door), methods=["POST"]),
+        Route("/login", _login(sessions), methods=["GET", "POST"]),
+        Route("/logout", _logout(sessions), methods=["POST"]),
         Route("/style.css", _text(rendering.style(), "text/css")),
         Route("/page.js", _text(rendering.script(), "text/javascript")),
     ]
@@ -81,7 +82,7 @@ def application(
         observer.stop()
         client.close()
 
-    guard = Middleware(Guard, door=door, login=_login_page)
+    guard = Middleware(Guard, sessions=sessions, login=_login_page)
     application = Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
     application.state.observer = observer
     return application
@@ -114,7 +115,7 @@ def _page(
 
 
 async def _events(part: Callable[[], str], *, refresh_s: float, ending: Callable[[], bool]) -> AsyncIterator[str]:
-    """The page's changing part, each time that it differs; a comment in between shows whether anyone still listens."""
+    """The page's live part, whenever it has changed; comments in between show whether anyone still listens."""
     sent = ""
     while not ending():
         now = await run_in_threadpool(part)
@@ -155,7 +156,7 @@ def _report(client: Client) -> Endpoint:
 
 
 def _shown(template: str, values: Callable[[], Values]) -> tuple[int, str, Values]:
-    """Status, template and values of a page, or of what the user is to know in its place. A fault passes through."""
+    """Status, template and values of a page, or of an error page in its place. A fault passes through."""
     try:
         return 200, template, values()
     except Exception as error:
@@ -170,23 +171,23 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _login_page(request: Request, *, wrong: bool = False, page: str | None = None) -> Response:
-    asked = str(request.url.replace(scheme="", netloc="")) if page is None else page
-    return HTMLResponse(rendering.page("login.html", page=asked, wrong=wrong), 401)
+    requested = str(request.url.replace(scheme="", netloc="")) if page is None else page
+    return HTMLResponse(rendering.page("login.html", page=requested, wrong=wrong), 401)
 
 
-def _login(door: Door) -> Endpoint:
+def _login(sessions: Sessions) -> Endpoint:
     async def answer(request: Request) -> Response:
         if request.method == "POST":
             form = await _form(request)
-            return door.let_in(request, form) or _login_page(request, wrong=True, page=form.get("page", "/"))
+            return sessions.log_in(request, form) or _login_page(request, wrong=True, page=form.get("page", "/"))
         return Response(status_code=204) if request.state.owner else _login_page(request, page="/")
 
     return answer
 
 
-def _logout(door: Door) -> Endpoint:
+def _logout(sessions: Sessions) -> Endpoint:
     async def answer(_: Request) -> Response:
-        return door.let_out()
+        return sessions.log_out()
 
     return answer
 

@@ -11,7 +11,7 @@ from jdq.cli.programs import require_worker_packages
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -23,8 +23,8 @@ from jdq.cli.programs import require_worker_packages
 def web(host: str, port: int, new_token: str | None) -> None:
     """Serve pages about jobs, workers and results.
 
-    Who has a token of JDQ_WEB_TOKENS may log in, and acts as its owner. Without that setting, the command prints an
-    address with a token for you, which is valid until it ends.
+    Anyone with a token of JDQ_WEB_TOKENS may log in, and acts as its owner. Without that setting, the command prints an
+    address with a token for you, which is valid until the command ends.
 
     \b
     jdq web

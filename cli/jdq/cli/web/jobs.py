@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jdq.worker.queue.records import Job
 
 PAGE = 50
-# Of a long history, the newest jobs that are searched for some.
+# How many of the newest jobs are searched, if the history is long.
 SEARCHED = 2_000
 LINES = 500
 SINCE = ("7d", "1d", "30d", "90d")
@@ -67,7 +67,7 @@ def _number(text: str) -> int:
 
 
 def _listed(client: Client, wanted: dict[str, str | None], start: int) -> Iterator[Job]:
-    """A page of these jobs, newest first, and the first job of the next one."""
+    """A page of these jobs, newest first, and the first job of the next page."""
     if not any(wanted.values()):
         return islice(client.jobbook.newest(start=start), PAGE + 1)
     if wanted["state"] in (JobState.QUEUED, JobState.RUNNING):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SAMPLE_S = 5.0
 SAMPLES = 720
-# The share of its time that the observer may spend on counting the open jobs.
+# The share of time that the observer may spend on counting the open jobs.
 READING = 0.05
 
 
@@ -58,7 +58,7 @@ class Observer:
         self.problem = ""
 
     def start(self) -> None:
-        """Observes in a thread."""
+        """Starts observing in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class Observer:
             pending, leased = sum(of.pending + of.delayed for of in mine), sum(of.leased for of in mine)
             values.append(pending)
             self._now[queue] = queue_text(queue, pending, leased, workers)
-        # The counts of jobs that end between two readings are in the totals.
+        # Jobs that end between two readings are in the totals.
         self._throughput.add(at, jobbook.totals().get("tokens", 0) + live_tokens)
 
     def _run(self) -> None:
@@ -98,7 +98,7 @@ class Observer:
 
 
 def chart(title: str, now: str, values: Sequence[float]) -> Chart:
-    """The chart of these values, which were read every SAMPLE_S seconds."""
+    """The chart of these values, read every SAMPLE_S seconds."""
     most = max(values, default=0.0)
     right = 100 - 100 * (len(values) - 1) / (SAMPLES - 1)
     points = [
@@ -108,7 +108,7 @@ def chart(title: str, now: str, values: Sequence[float]) -> Chart:
 
 
 def overview(client: Client, request: Request) -> dict[str, Any]:
-    """What the workers do, and the last hour."""
+    """What the workers are doing, and the last hour."""
     observer: Observer = request.app.state.observer
     workers = client.jobbook.workers()
     running = client.jobbook.read(sorted({worker.job for worker in workers if worker.job}))

@@ -36,7 +36,7 @@ def live_part(template: str, **values: Any) -> str:
 
 
 def style() -> str:
-    """The report's style, and what only these pages have."""
+    """The report's style, with what only these pages need."""
     report = files("jdq.worker.report") / "page.css"
     return report.read_text(encoding="utf-8") + (FOLDER / "web.css").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The pages of the store: datasets and feature spaces, heads and fine-tunes, and the comparison of a dataset's."""
+"""The pages of the store: datasets and feature spaces, heads and fine-tunes, and their comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jdq.store.maintenance.listing import list_store
 from jdq.store.trained import Heads, Models
 from jdq.worker.heads.options import BEST_BY, HEADS
 from jdq.worker.heads.options import METRICS as SEARCHED_BY
-from jdq.worker.report.comparison import FLOOR, NothingToCompare, compare_dataset
+from jdq.worker.report.comparison import BASELINE, NothingToCompare, compare_dataset
 from jdq.worker.report.comparison_row import METRICS, details_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jdq.store.trained import TrainedStore
     from jdq.worker.report.comparison_row import ComparisonRow
 
-# The headings by which a comparison can be sorted, and the names of these in `flat`.
+# The headings by which a comparison can be sorted, with their names in `flat`.
 SORTED_BY = {
     **{heading: name for name, heading in METRICS.items()},
     "vs best": "against_best_difference",
@@ -65,7 +65,7 @@ def trained(client: Client, _: Request) -> dict[str, Any]:
 
 
 def one(client: Client, request: Request) -> dict[str, Any]:
-    """What a head or fine-tune was made of, and what was measured."""
+    """What made a head or fine-tune, and what was measured."""
     name, root = request.path_params["trained"], client.store.root
     store: TrainedStore = Models(root) if Models(root).has(name) else Heads(root)
     record = store.record(name)
@@ -128,7 +128,7 @@ def _words(line: ComparisonRow) -> str:
 
 
 def _heading(heading: str, sort: str, wanted: str) -> tuple[str, str, str]:
-    """The heading, the address that sorts by it (and the other way round where it is chosen), and its order now."""
+    """The heading, the address that sorts by it (in reverse if it is already chosen), and its current order."""
     if heading not in SORTED_BY:
         return heading or "head or fine-tune", "", "none"
     order = {heading: "ascending", f"-{heading}": "descending"}.get(sort, "none")
@@ -137,7 +137,7 @@ def _heading(heading: str, sort: str, wanted: str) -> tuple[str, str, str]:
 
 
 def _sorted(lines: list[ComparisonRow], sort: str, hour_price: float) -> list[ComparisonRow]:
-    """By the heading, after a minus downwards; what has no value is last. As they are where `sort` is no heading."""
+    """Sorted by a heading, with a minus in descending order, rows without a value last; unsorted if it is none."""
     key = SORTED_BY.get(sort.removeprefix("-"))
     if key is None:
         return lines
@@ -149,7 +149,7 @@ def _sorted(lines: list[ComparisonRow], sort: str, hour_price: float) -> list[Co
 def _cells(line: ComparisonRow, hour_price: float) -> dict[str, Any]:
     values, below, *_ = score_lines(line, marked=not line.comparable)
     return {
-        "link": "" if line.id == FLOOR else f"/trained/{line.id}",
+        "link": "" if line.id == BASELINE else f"/trained/{line.id}",
         "name": values[0],
         "below": " ".join(filter(None, (below[0].strip(), line.why))),
         "scores": list(zip(values[1:], below[1:], strict=True)),

@@ -82,8 +82,8 @@ def choose_columns(
 ) -> Columns:
     """The table's columns, with the text and label columns that the user names or that their names show.
 
-    The text: `text`, else the only column with a usual name (description, document, ...), else the only one that is
-    not the label. The label: `label`, else the only column with a usual name (category, class, ...), else none.
+    The text: `text`, else the only column with a common name (description, document, ...), else the only one that is
+    not the label. The label: `label`, else the only column with a common name (category, class, ...), else none.
     `rows` are the first, `advice` is what to try where the header is not at the top, and `is_row` says that the header
     is probably a row itself. Raises TableError, with the
     available columns, where a named column does not exist or the text is ambiguous.

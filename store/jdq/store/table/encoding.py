@@ -43,7 +43,7 @@ def choose_encoding(source: Source) -> str:
         return marked or "utf-8"
     name = _known(source.options.encoding)
     if name is None:
-        raise source.error(f"no encoding {source.options.encoding!r} is known", "--encoding", "utf-8")
+        raise source.error(f"unknown encoding {source.options.encoding!r}", "--encoding", "utf-8")
     if marked == "utf-8-sig" and name == "utf-8":
         return marked  # otherwise the mark would become part of the first column's name
     if name in ("utf-16", "utf-32") and marked != name:

@@ -90,7 +90,7 @@ def _as_text(source: Source, name: str, column: pa.Array, class_names: dict[str,
         known = pc.index_in(numbers, pa.array(range(-1, len(classes)), pa.int64()))
         if known.null_count:
             number = numbers.filter(known.is_null())[0]
-            fact = f"column {name!r} has class {number}; the file names {len(classes)} classes, from 0 on"
+            fact = f"column {name!r} has class {number}; the file names {len(classes)} classes, starting at 0"
             raise TableError(f"{source.path}: {fact}")
         column = pa.array(["", *classes], pa.string()).take(known)
     text = column.cast(pa.string()).fill_null(as_scalar(""))

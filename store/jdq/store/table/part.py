@@ -180,7 +180,7 @@ class Part:
         if header[0].startswith("# ") or (header[0].startswith("#") and len(header) == 1):
             self.warnings.append("the header begins with '#'; if it is a comment, use --skip-lines")
         elif len(header) == 1 and " " in header[0].strip():
-            fact = f"the first line is taken for the name of the only column: {header[0][:60]!r}"
+            fact = f"the first line is taken as the name of the only column: {header[0][:60]!r}"
             self.warnings.append(f"{fact}; if it is a text, use --no-header")
 
     def _used(self) -> list[bool]:

@@ -45,7 +45,7 @@ class Totals:
         for label in sorted(self.classes):
             alike[" ".join(label.casefold().split())].append(repr(label))
         warnings = [
-            f"labels differ only by case or white space and stay apart: {some(labels)}"
+            f"labels differ only by case or white space and are kept apart: {some(labels)}"
             for labels in [group for group in alike.values() if len(group) > 1][:NAMED]
         ]
         if len(self.classes) > max(20, self.n_rows // 2):

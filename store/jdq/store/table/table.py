@@ -44,7 +44,7 @@ class Table:
         )
         self._assumed = list(self.columns.warnings)
         for name, classes in first.notes.class_names.items():
-            fact = f"column {name!r} has numbers of classes, which are imported as their names"
+            fact = f"column {name!r} has class numbers, which are imported as the classes' names"
             self._assumed.append(f"{self.file}: {fact}: {some(classes)}")
         self._warnings = self._assumed
         for part in parts[1:]:

@@ -1,7 +1,5 @@
 """Batches of texts for one forward pass each: longest first, as many as the token budget allows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

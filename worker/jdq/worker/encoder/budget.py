@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-# On a CPU the activations of a pass should stay near the caches; each core runs its own pass (forward_pool.py).
+# On a CPU the activations of a pass should fit the caches; each core runs its own pass (forward_pool.py).
 CPU_TOKENS = 1_024
-CPU_INT8_TOKENS = 512  # more of its time goes into passing over the activations
+CPU_INT8_TOKENS = 512  # with more, more of the time goes into reading and writing activations
 CUDA_MOST_TOKENS = 65_536  # more gains nothing on an H200 (benchmarks/gpu.py), and a cancelled job waits longer
 LEAST_TOKENS = 256
 # Rows of `dim` numbers per token that are in memory at one time in a layer: 4 of the feed-forward, and the kernels'.
 LIVE_ROWS_PER_TOKEN = 24
 SHARE_OF_FREE_MEMORY = 0.6
-# So many good passes double a budget that was halved; each time that memory runs out, twice as many are needed.
+# Successful passes after which a halved budget is doubled; each time that memory runs out, twice as many are needed.
 PASSES_UNTIL_GROWTH = 64
 # CUDA's libraries and the allocators of pinned and of ordinary memory raise a plain RuntimeError.
 OUT_OF_MEMORY = (
@@ -43,13 +43,13 @@ class TokenBudget:
         return cls(max(LEAST_TOKENS, min(CUDA_MOST_TOKENS, fitting)))
 
     def halve_below(self, tokens: int) -> None:
-        """A pass of `tokens` tokens ran out of memory: from now on, take at most half of that."""
+        """A pass of `tokens` tokens ran out of memory: from now on, passes take at most half of that."""
         self.tokens = max(1, min(self.tokens, tokens) // 2)
         self._passes_until_growth *= 2
         self._good_passes = 0
 
     def pass_succeeded(self) -> None:
-        """A pass had enough memory: after many of them, what took the memory may be gone."""
+        """A pass had enough memory: after many of them, whatever took the memory may be gone."""
         self._good_passes += 1
         if self._good_passes == self._passes_until_growth:
             self.tokens = min(self._estimate, 2 * self.tokens)

@@ -1,4 +1,4 @@
-"""From an encoder's name to an encoder; loaded ones are kept."""
+"""Encoders by name; loaded encoders are kept."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def poolings_of(name: str, requested: Sequence[str]) -> ChosenPoolings:
     if name.startswith(PREFIX):
         if set(requested) - {AUTO, CLS}:
             raise UnsupportedEncoder(f"{name} has no tokens to average\n  try: --pooling cls")
-        return ChosenPoolings(names=(CLS,), reason="the only one of this encoder")
+        return ChosenPoolings(names=(CLS,), reason="this encoder's only pooling")
     from jdq.worker.encoder.folder import find_folder
 
     return choose_poolings(find_folder(name), requested)
@@ -75,14 +75,14 @@ def space_of(name: str, *, max_length: int | None, precision: str, storage_dtype
 
 
 def precision_of(requested: str, name: str, device: str, poolings: Sequence[str], automatic: Callable[[], str]) -> str:
-    """The precision that was requested for an encoder; `automatic` settles what "auto" means. "fast" loads it."""
+    """The precision that an encoder gets; `automatic` decides what "auto" means. "fast" loads the encoder."""
     if requested == AUTO:
         return automatic()
     return fastest_precision(name, device, poolings) if requested == FAST else requested
 
 
 def fastest_precision(name: str, device: str, poolings: Sequence[str]) -> str:
-    """The fastest precision on this device that keeps this encoder's features close to float32's. Loads it."""
+    """The fastest precision on this device that keeps this encoder's features close to float32's. Loads the encoder."""
     if name.startswith(PREFIX):
         return "float32"
     from jdq.worker.encoder.folder import find_folder
@@ -95,7 +95,7 @@ def fastest_precision(name: str, device: str, poolings: Sequence[str]) -> str:
 def load(
     name: str, *, max_length: int | None, precision: str, device: str, poolings: Sequence[str] = (AUTO,)
 ) -> FeatureEncoder:
-    """The encoder, from memory if this process has loaded it already. Raises EncoderError."""
+    """The encoder, from memory if this process has already loaded it. Raises EncoderError."""
     if name.startswith(PREFIX):
         return HashEncoder(name, max_length=max_length)
     return _loaded().get(name, max_length=max_length, precision=precision, device=device, poolings=poolings)

@@ -1,7 +1,5 @@
 """Encoders that stay in memory between chunks and jobs, up to a bound."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -32,7 +30,7 @@ class EncoderCache:
     def get(
         self, name: str, *, max_length: int | None, precision: str, device: str, poolings: Sequence[str] = (AUTO,)
     ) -> Encoder:
-        """The encoder as `load_encoder` makes it, from memory if it is there. Raises as `load_encoder`."""
+        """The encoder as `load_encoder` makes it, from memory if it is there. Raises what `load_encoder` raises."""
         folder = find_folder(name)
         key = (folder, stamp(folder), max_length, precision, device, tuple(poolings))
         with self._lock:

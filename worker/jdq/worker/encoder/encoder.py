@@ -51,10 +51,10 @@ class Encoder:
         return self.tokenizer.tokenize(texts, self.identity.max_length)
 
     def encode(self, tokens: Tokens, *, after_batch: AfterBatch | None = None) -> npt.NDArray[np.float32]:
-        """Features of the texts, in the order of `tokens`: (texts, poolings x dim) float32, the poolings side by side.
+        """The texts' features, in the order of `tokens`: (texts, poolings x dim) float32, the poolings side by side.
 
         `after_batch(texts, tokens)` is called after every forward pass with the numbers in that pass; what it raises
-        stops the encoding. Raises NotFiniteFeatures, and OutOfMemory where a single text does not fit.
+        stops the encoding. Raises NotFiniteFeatures, and OutOfMemory if a single text does not fit.
         """
         if not tokens.lengths.all():
             empty = int(np.flatnonzero(tokens.lengths == 0)[0])
@@ -91,7 +91,7 @@ class Encoder:
                 order = np.concatenate([batch.indices, order])
 
     def _states(self, batch: Batch, pending: Pending) -> Tensor | None:
-        """The result of a forward pass, or None where it ran out of memory; the next ones are then smaller."""
+        """The result of a forward pass, or None if it ran out of memory; the next ones are then smaller."""
         try:
             states = pending.result()
         except (RuntimeError, MemoryError) as error:

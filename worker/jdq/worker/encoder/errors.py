@@ -1,7 +1,5 @@
 """What can be wrong with an encoder, a tokenizer or their files: errors in the user's input, never retried."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 
@@ -40,14 +38,14 @@ class NotFiniteFeatures(EncoderError):
         self.positions = tuple(positions)
         some = ", ".join(str(position) for position in self.positions[:5])
         super().__init__(
-            f"{len(self.positions)} features are not finite, of the texts at positions {some}"
+            f"{len(self.positions)} features are not finite: those of the texts at positions {some}"
             f"{', ...' if len(self.positions) > 5 else ''} (computed in {precision})\n"
             "  the weights are damaged, or their values too large for this precision: try --precision float32"
         )
 
 
 class OutOfMemory(RuntimeError):
-    """Memory ran out for a single text: the machine's fault, not the user's, so no EncoderError."""
+    """Memory ran out for a single text: the machine's fault, not the user's, so this is not an EncoderError."""
 
     def __init__(self, position: int, n_tokens: int, device: str) -> None:
         super().__init__(f"out of memory on {device} for the single text at position {position} ({n_tokens} tokens)")

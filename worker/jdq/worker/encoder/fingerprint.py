@@ -1,10 +1,8 @@
-"""Fingerprints: digests of everything that the weights and the tokenizer do, and of nothing else.
+"""Fingerprints: digests of everything in the weights and the tokenizer that affects features, and of nothing else.
 
 The same encoder in another kind of folder (with a decoder, with a classifier, in shards, under other names) has the
 same fingerprint; one changed number gives another one.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -16,7 +14,7 @@ from jdq.worker.encoder.weights import StoredTensor
 
 DIGEST_BYTES = 16
 
-# Keys of a config.json that say nothing about the numbers of an encoder in evaluation mode.
+# Keys of a config.json that do not affect the numbers of an encoder in evaluation mode.
 WITHOUT_EFFECT = frozenset(
     {
         "architectures",
@@ -72,6 +70,6 @@ def of_tokenizer(behaviour: str) -> str:
 
 
 def of_config(config: Mapping[str, Any]) -> str:
-    """Short digest of what a config.json says about the numbers: without labels, versions and dropout."""
+    """Short digest of what affects the numbers in a config.json: without labels, versions and dropout."""
     effective = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT and "dropout" not in key}
     return hashlib.blake2b(json.dumps(effective, sort_keys=True).encode(), digest_size=6).hexdigest()

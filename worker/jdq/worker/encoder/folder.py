@@ -1,6 +1,4 @@
-"""Where an encoder's files are: a folder of the user's, or a local snapshot of the model hub."""
-
-from __future__ import annotations
+"""Where an encoder's files are: a folder, or a local snapshot from the model hub."""
 
 import json
 import threading
@@ -15,7 +13,7 @@ from jdq.worker.encoder.pooling import CONFIG as POOLING_CONFIG
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-# All that jdq ever takes from the hub: no pickle and no code.
+# All that jdq ever downloads from the hub: no pickle and no code.
 PATTERNS = [
     *("config.json", POOLING_CONFIG, WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -28,8 +26,8 @@ PROBE_TIMEOUT_S = 8.0
 def find_folder(name: str) -> Path:
     """The folder with the files of the encoder `name`, which is a path or a name on the hub.
 
-    A path wins over a hub name, a local snapshot over the network. Raises EncoderNotFound, immediately or
-    after PROBE_TIMEOUT_S where the hub cannot be reached; UnsafeWeights and DamagedEncoder as `check_files`.
+    A path takes precedence over a hub name, a local snapshot over the network. Raises EncoderNotFound, immediately or
+    after PROBE_TIMEOUT_S if the hub cannot be reached; UnsafeWeights and DamagedEncoder as `check_files`.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -45,7 +43,7 @@ def find_folder(name: str) -> Path:
 
 
 def check_files(folder: Path) -> None:
-    """Raises where the folder has no config.json, no weights, or only a pickle."""
+    """Raises if the folder has no config.json, no weights, or only a pickle."""
     if not (folder / "config.json").is_file():
         raise DamagedEncoder(f"{folder} has no config.json, so it is not a model's folder")
     if (folder / WEIGHTS).is_file() or (folder / WEIGHTS_INDEX).is_file():
@@ -61,7 +59,7 @@ def check_files(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json as it is. Raises DamagedEncoder where it is no JSON object, or names no model type."""
+    """config.json as it is. Raises DamagedEncoder if it is no JSON object, or names no model type."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -87,18 +85,18 @@ def _installed_snapshot(name: str) -> Path | None:
 
 
 def _download(name: str) -> Path:
-    """Fetch config, tokenizer and safetensors of a hub name; nothing else is asked for."""
+    """Downloads config, tokenizer and safetensors of a hub name, and nothing else."""
     from huggingface_hub import snapshot_download
 
     _check_hub(name)
     try:
         return Path(snapshot_download(name, allow_patterns=PATTERNS, etag_timeout=PROBE_TIMEOUT_S))
-    except OSError as error:  # the hub's errors and those of the network below it
+    except OSError as error:  # errors of the hub, and of the network below it
         raise _unreachable(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
 def _check_hub(name: str) -> None:
-    """Raises EncoderNotFound where the hub is switched off, cannot be reached, or has no such name."""
+    """Raises EncoderNotFound if the hub is switched off, cannot be reached, or has no such name."""
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:

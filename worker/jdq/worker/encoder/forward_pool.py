@@ -1,10 +1,8 @@
 """Where forward passes run: one after another, or on a CPU side by side, each on its own core.
 
 On a CPU, several passes of one thread each are faster than one pass of several threads: no core waits for another
-between two layers, which matters most where other work shares the machine. `benchmarks/extract.py` prints both rates.
+between two layers, which matters most if the machine does other work, too. `benchmarks/extract.py` prints both rates.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ LEAST_TOKENS_PER_PASS = 128
 
 
 class Network(Protocol):
-    """What makes the pooled states of a batch: the packed or the plain path. Thread-safe."""
+    """Computes the pooled states of a batch: the packed or the plain path. Thread-safe."""
 
     padded: bool
     device: str
@@ -40,9 +38,9 @@ class Pending(Protocol):
 
 
 class CopiedStates:
-    """States of a CUDA device that are copied to pinned memory, in the device's own order of work.
+    """States on a CUDA device that are copied to pinned memory on the device's stream.
 
-    Waiting for them by event does not wait for the passes that were started since.
+    Waiting for their event does not wait for passes that were started later.
     """
 
     def __init__(self, states: Tensor) -> None:
@@ -84,7 +82,7 @@ class ForwardPool:
 
 @functools.cache
 def cores() -> int:
-    """PyTorch's number of threads before a pool first changed it; later threads could not find it out."""
+    """PyTorch's number of threads before a pool first changed it, which later threads could not find out."""
     return torch.get_num_threads()
 
 

@@ -1,10 +1,8 @@
-"""An encoder that hashes: for trying the queue and the store without torch, without a model, at any speed.
+"""An encoder that hashes texts, for trying the queue and the store without torch and without a model, at any speed.
 
 Its name is ``hash:DIM``, such as ``hash:64`` for 64 columns. Equal texts get equal features and different texts
 different ones, so that a row in the wrong place shows.
 """
-
-from __future__ import annotations
 
 import hashlib
 import re
@@ -36,7 +34,7 @@ class HashedTexts:
 
 
 class HashEncoder:
-    """Features (n, dim) float32 of integers from 0 to 255, from a digest of the text; `space` tells what they are."""
+    """Features (n, dim) float32 with whole numbers from 0 to 255, from a digest of the text; `space` defines them."""
 
     path = "hash"
 

@@ -1,4 +1,4 @@
-"""What an encoder's features depend on, found from its files without building the network."""
+"""What an encoder's features depend on, derived from its files without building the network."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from jdq.store.spaces.definition import FeatureSpace
 
 DEFINITION = 1  # increases when jdq defines a feature differently, so that old and new ones do not mix
-LIMIT_WITHOUT_POSITIONS = 512  # for encoders whose positions are relative, where the tokenizer names no limit
+LIMIT_WITHOUT_POSITIONS = 512  # for encoders with relative positions, if the tokenizer names no limit
 VOCABULARY_SLACK = 256  # models pad their vocabulary to round numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """All that changes an encoder's features, before they are stored. `dim` is their width, `max_length` in tokens.
+    """All that changes an encoder's features before they are stored. `dim` is their width, `max_length` in tokens.
 
     There is a feature of `dim` columns per pooling.
     """
@@ -42,7 +42,7 @@ class Identity:
     def space(self, storage_dtype: str) -> FeatureSpace:
         """The feature space of the first pooling's features stored as "float16" or "float32"."""
         from jdq.store.spaces.definition import (
-            FeatureSpace,  # here, so that the network runs where the store's packages are not
+            FeatureSpace,  # imported here, so that the network runs without the store's packages
         )
 
         if storage_dtype not in ("float16", "float32"):
@@ -109,7 +109,7 @@ def read_files(folder: Path, *, max_length: int | None, precision: str, poolings
 
 
 def _check_float8(shape: BartShape | None) -> None:
-    """Raises UnsupportedEncoder where CUDA's float8 product does not take an encoder of this shape."""
+    """Raises UnsupportedEncoder if CUDA's float8 product does not take an encoder of this shape."""
     if shape is None:
         raise UnsupportedEncoder("float8 needs BART's packed path\n  try: --precision auto")
     if shape.dim % 16 or shape.ffn_dim % 16:
@@ -119,7 +119,7 @@ def _check_float8(shape: BartShape | None) -> None:
 
 
 def _limit(requested: int | None, positions: int | None, tokenizer: TextTokenizer) -> int:
-    """The length to truncate at, in tokens. Raises LimitTooLong beyond the positions, or where no text is left."""
+    """The length to truncate at, in tokens. Raises LimitTooLong beyond the positions, or if no text is left."""
     own = min([limit for limit in (positions, tokenizer.limit) if limit is not None] or [LIMIT_WITHOUT_POSITIONS])
     if requested is None:
         return own
@@ -135,7 +135,7 @@ def _limit(requested: int | None, positions: int | None, tokenizer: TextTokenize
 
 
 def _check_vocabulary(folder: Path, tokenizer: TextTokenizer, model_size: int) -> None:
-    """Raises where an id can be beyond the model's table, or the tokenizer has far too few entries."""
+    """Raises if an id may be beyond the model's table, or the tokenizer has far too few entries."""
     too_few = model_size - max(VOCABULARY_SLACK, model_size // 50)
     if tokenizer.highest_id >= model_size or tokenizer.vocabulary_size < too_few:
         raise TokenizerMismatch(

@@ -1,6 +1,4 @@
-"""From an encoder's name to an encoder in memory."""
-
-from __future__ import annotations
+"""Loads an encoder into memory by its name."""
 
 import sys
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ from jdq.worker.encoder.plain import PlainEncoder, load_network
 from jdq.worker.encoder.tokenizer_process import in_processes
 from jdq.worker.encoder.tokens import Tokens
 
-LEAST_COSINE = 0.999  # what 8-bit precisions must reach to be worth their speed
+LEAST_COSINE = 0.999  # what 8-bit precisions must reach
 CANARY_TEXTS = (
     "We are looking for a registered nurse for the night shift of our intensive care unit.",
     "Senior C++ engineer (m/f/d), remote: low-latency trading, Linux kernel, 5+ years; salary 90,000-120,000 EUR.",
@@ -31,8 +29,8 @@ CANARY_TEXTS = (
     "JOB DUTIES\n- load and unload trucks\n- operate a forklift\n- keep the warehouse clean\n\nApply: jobs@example.com",
     "Driver",
 )
-REFERENCES = {"float8": "bfloat16", "int8": "float32"}  # what each of them is compared with
-SWITCH_S = 0.0005  # after which a thread that starts a forward pass gets Python's lock from another; 0.005 by default
+REFERENCES = {"float8": "bfloat16", "int8": "float32"}  # the precision with which each is compared
+SWITCH_S = 0.0005  # after which a thread that starts a forward pass takes Python's lock from another; default 0.005
 # Older cards emulate bfloat16, slower than float32, and have no float8 products.
 LEAST_CAPABILITY = {"bfloat16": (8, 0), "float8": (8, 9)}
 
@@ -105,7 +103,7 @@ def _is_close(files: Files, device: str, precision: str) -> bool:
 
 
 def check_device(files: Files, device: str) -> None:
-    """Raises UnsupportedEncoder where the device does not compute in this precision."""
+    """Raises UnsupportedEncoder if the device does not compute in this precision."""
     precision = files.identity.precision
     if not device.startswith("cuda"):
         if precision == "float8":
@@ -129,9 +127,9 @@ def _dotted(capability: tuple[int, int]) -> str:
 
 
 def least_cosine(network: Network, expected: Network, files: Files) -> float:
-    """Over all texts and poolings, the least cosine of features to the expected ones.
+    """Over all texts and poolings, the lowest cosine of features to the expected ones.
 
-    Measured on the canary texts and on random words. NaN where a feature is not finite.
+    Measured on the canary texts and on random words. NaN if a feature is not finite.
     """
     cosines = []
     for batch in (_random_words(files.structure.vocabulary), _canary_texts(files)):

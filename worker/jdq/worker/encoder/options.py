@@ -1,7 +1,5 @@
 """The options of an encoder: its poolings and precisions, and what "auto" means. Imports no package."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias, get_args
 

@@ -1,7 +1,5 @@
 """The plain path: any text encoder that `AutoModel` loads, padded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from jdq.worker.encoder.linear import Int8Linear, dtype_of
 from jdq.worker.encoder.options import CLS
 from jdq.worker.encoder.quiet import quiet_transformers
 
-# Parts of an encoder that its last hidden state does not pass through; checkpoints often lack them.
+# Parts of an encoder that its last hidden state does not depend on; checkpoints often lack them.
 WITHOUT_EFFECT = ("pooler.",)
 
 
@@ -59,14 +57,14 @@ class PlainEncoder:
 
 
 class _Int8Module(nn.Module):
-    """Takes the place of a linear layer: (..., inside) -> (..., outside)."""
+    """Replaces a linear layer: (..., inside) -> (..., outside)."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
         self._linear = Int8Linear(linear.weight.detach(), bias, "relu", rows=CPU_INT8_TOKENS)
         self.size_bytes = self._linear.size_bytes
-        self.weight = torch.empty(0)  # T5 looks at its dtype
+        self.weight = torch.empty(0)  # T5 reads its dtype
 
     def forward(self, x: Tensor) -> Tensor:
         return self._linear(x.flatten(0, -2)).view(*x.shape[:-1], -1)
@@ -81,13 +79,13 @@ def _quantise(network: nn.Module) -> None:
 
 
 def _means(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean of each text's states without those of padding: (texts, dim) float32."""
+    """The mean of each text's states, padding left out: (texts, dim) float32."""
     weights = mask.float()[:, :, None]
     return (states.float() * weights).sum(1) / weights.sum(1)
 
 
 def load_network(folder: Path) -> nn.Module:
-    """The encoder of a model's folder, in float32. Raises where a weight that matters is missing from its files."""
+    """The encoder of a model's folder, in float32. Raises if a weight that matters is missing from its files."""
     from transformers import AutoModel
 
     network, info = _loading(AutoModel.from_pretrained)(
@@ -124,7 +122,7 @@ def skeleton(folder: Path) -> tuple[nn.Module, nn.Module]:
 
 
 def _is_decoder(config: Any) -> bool:
-    """Whether each position sees only those before it: a model for generation that no masked model shares."""
+    """Whether each position sees only those before it, as in models for generation."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,

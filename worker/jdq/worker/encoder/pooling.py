@@ -1,7 +1,5 @@
 """Which poolings a job computes, and why: as requested, or as a folder of sentence-transformers was trained."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +24,8 @@ class ChosenPoolings:
 def choose_poolings(folder: Path, requested: Sequence[str]) -> ChosenPoolings:
     """The requested poolings, "auto" replaced by the folder's own, or by "cls" where the folder names none.
 
-    Position 0 of an encoder that was trained for the mean costs a head accuracy. Raises UnsupportedEncoder where
-    the folder names a pooling that jdq does not have, DamagedEncoder where its file cannot be read.
+    Position 0 of an encoder that was trained for the mean costs a head accuracy. Raises UnsupportedEncoder if
+    the folder names a pooling that jdq does not have, DamagedEncoder if its file cannot be read.
     """
     if unknown := [name for name in requested if name not in (AUTO, *POOLINGS)]:
         raise UnsupportedEncoder(f"no pooling {unknown[0]!r}; choose from: {', '.join((AUTO, *POOLINGS))}")
@@ -40,7 +38,7 @@ def choose_poolings(folder: Path, requested: Sequence[str]) -> ChosenPoolings:
 
 
 def _own_pooling(folder: Path) -> str | None:
-    """The pooling that a folder of sentence-transformers names; None where it is none of theirs."""
+    """The pooling that a folder of sentence-transformers names; None if it is none of theirs."""
     file = folder / CONFIG
     if not file.is_file():
         return None

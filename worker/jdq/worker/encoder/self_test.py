@@ -1,6 +1,4 @@
-"""Whether a device computes: a matrix product whose result is known exactly."""
-
-from __future__ import annotations
+"""Whether a device computes correctly: a matrix product whose result is known exactly."""
 
 import numpy as np
 
@@ -12,13 +10,13 @@ class DeviceFault(Exception):
 
 
 def check_device(device: str) -> None:
-    """Raises DeviceFault. Small integers: their products' sums are exact in float32, in whichever order."""
+    """Raises DeviceFault. Uses small integers, because sums of their products are exact in float32 in any order."""
     import torch
 
     left, right = np.random.default_rng(0).integers(-7, 8, (2, SIZE, SIZE)).astype(np.float32)
     try:
         product = (torch.from_numpy(left).to(device) @ torch.from_numpy(right).to(device)).cpu().numpy()
-    except (RuntimeError, AssertionError) as error:  # torch raises AssertionError where it was built without CUDA
+    except (RuntimeError, AssertionError) as error:  # torch raises AssertionError if it was built without CUDA
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise DeviceFault(f"{device} does not compute: {first_line}") from error
     wrong = int((product != left @ right).sum())

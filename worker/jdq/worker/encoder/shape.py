@@ -41,7 +41,7 @@ class BartShape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> BartShape | None:
-        """The shape that a config.json describes, or None where the packed path does not know it."""
+        """The shape that a config.json describes, or None if the packed path does not know it."""
         if config["model_type"] not in ("bart", "mbart"):
             return None
         value = {name: config.get(name, default) for name, default in DEFAULTS.items()}
@@ -64,7 +64,7 @@ class BartShape:
         )
 
     def architecture(self) -> str:
-        """What the tensors do not say, as a string for the feature space."""
+        """What the tensors do not show, as a string for the feature space."""
         return (
             f"{self.model_type}-encoder layers={self.layers} heads={self.heads} "
             f"activation={self.activation} embed_scale={self.embed_scale:g}"
@@ -96,7 +96,7 @@ class BartShape:
 
 
 def encoder_tensors(weights: Mapping[str, StoredTensor], shape: BartShape) -> dict[str, StoredTensor] | None:
-    """The encoder's tensors by their names inside the encoder, or None where the files hold anything else.
+    """The encoder's tensors by their names inside the encoder, or None if the files hold anything else.
 
     BartModel, BartForSequenceClassification and BartForConditionalGeneration name the same tensors differently and
     share the token embedding with the decoder under several names. Exactly the expected tensors must be there, in
@@ -118,7 +118,7 @@ def encoder_tensors(weights: Mapping[str, StoredTensor], shape: BartShape) -> di
 
 
 def _complete_embedding(tensors: dict[str, StoredTensor], weights: Mapping[str, StoredTensor], root: str) -> bool:
-    """Add a token embedding that is stored under a shared name; False where two names disagree."""
+    """Add a token embedding that is stored under a shared name; False if two names disagree."""
     own, shared = tensors.get("embed_tokens.weight"), weights.get(root + "shared.weight")
     if own is not None and shared is not None:
         return own.dtype == shared.dtype and own.data == shared.data

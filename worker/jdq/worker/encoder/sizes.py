@@ -1,14 +1,12 @@
 """The sizes that a model's config claims, checked against its weights before a network is built from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jdq.worker.encoder.errors import DamagedEncoder
 from jdq.worker.encoder.weights import Weights
 
-# Words in the names of counts for each of which modules are built; each of these has tensors of its own.
+# Words in the names of counts by which modules are built, each of which has its own tensors.
 COUNTED = ("layer", "block", "group", "expert", "stage")
 PLAUSIBLE_COUNT = 1_000  # built in seconds, whatever the weights hold
 SIZES = ("size", "dim", "position", "d_model", "d_ff", "n_embd")
@@ -16,7 +14,7 @@ PLAUSIBLE_SIZE = 2**24  # the largest vocabularies have a million rows
 
 
 def check_sizes(config: Mapping[str, Any], weights: Weights) -> None:
-    """Raises DamagedEncoder where the config claims sizes that its weights cannot have, such as ten million layers."""
+    """Raises DamagedEncoder if the config claims sizes that its weights cannot have, such as ten million layers."""
     most = max(PLAUSIBLE_COUNT, len(weights))
     rows = max((extent for tensor in weights.values() for extent in tensor.shape), default=0)
     for name, value in _numbers(config):

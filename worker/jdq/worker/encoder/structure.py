@@ -25,9 +25,9 @@ POSITIONS_AFTER_PADDING = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """An encoder as its files describe it. `shape` is None where the packed path does not know the structure.
+    """An encoder as its files describe it. `shape` is None if the packed path does not know the structure.
 
-    `architecture` is everything that the tensors do not say; `positions` is None where positions are relative;
+    `architecture` is everything that the tensors do not say; `positions` is None if positions are relative;
     `tensors` are only the encoder's, by their names inside it.
     """
 
@@ -59,7 +59,11 @@ def read_structure(folder: Path) -> Structure:
 
 def _any_structure(folder: Path, config: Mapping[str, Any], weights: Weights) -> Structure:
     """The structure of any encoder that `AutoModel` loads, from a model without memory for its weights."""
-    from jdq.worker.encoder.plain import load_network, names_inside, skeleton  # torch: not for describing a BART
+    from jdq.worker.encoder.plain import (
+        load_network,
+        names_inside,
+        skeleton,
+    )  # torch: a BART needs none
 
     network, encoder = skeleton(folder)
     full: Any = network.config
@@ -90,7 +94,7 @@ def _positions(config: Any) -> int | None:
 
 
 def _by_name(network: Any, names: Mapping[str, str], weights: Weights) -> dict[str, StoredTensor] | None:
-    """The tensors in the files under the model's own names, or None where one is not."""
+    """The tensors in the files under the model's own names, or None if one is not."""
     tensors = {}
     for name, inside in names.items():
         spellings = [name, f"{network.base_model_prefix}.{name}"]

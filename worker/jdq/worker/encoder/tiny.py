@@ -1,7 +1,7 @@
 """A tiny BART with random weights and a working BART tokenizer, made offline: `python -m jdq.worker.encoder.tiny DIR`.
 
-For trying the product and for its tests. The network has not been trained; its features are a random projection of
-the words of a text, which is enough for a head to tell topics apart.
+For trying the product and for its tests. The network has not been trained; its features are a random projection of the
+words of a text, which is enough for a head to tell topics apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tokenizers in processes of their own, beside the one that starts forward passes on a GPU.
+"""Tokenizers in separate processes, beside the one that starts forward passes on a GPU.
 
 In one process, each call of a forward pass waits for Python's lock while the next chunk's ids become lists.
 `benchmarks/pipeline.py --device cuda` compares the whole way to the store with passes only.
@@ -24,7 +24,7 @@ NICENESS = 5  # the thread that starts forward passes goes first
 
 
 def in_processes(tokenizer: TextTokenizer) -> TextTokenizer:
-    """The same tokenizer, done by processes that end with it; unchanged where it is in Python."""
+    """The same tokenizer, run by processes that end with it; unchanged if it is in Python."""
     if not tokenizer.is_fast:
         return tokenizer
     moved = copy.copy(tokenizer)
@@ -42,7 +42,7 @@ class TokenizerProcesses:
             self._free.put(Process(definition))
 
     def __call__(self, texts: Sequence[str]) -> FlatIds:
-        """Raises ChildProcessError where the process ended; another one takes its place."""
+        """Raises ChildProcessError if the process ended; another one takes its place."""
         process, answered = self._free.get(), False
         try:
             ids = process.flat_ids(texts)

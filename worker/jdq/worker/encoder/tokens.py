@@ -1,8 +1,4 @@
-"""From texts to token ids, as a feature is defined: strings of special tokens are plain text; truncation is on the
-right.
-"""
-
-from __future__ import annotations
+"""Token ids of texts, as features need them: special tokens' strings are plain text, and long texts are truncated."""
 
 import threading
 from array import array
@@ -98,7 +94,7 @@ class TextTokenizer:
 
 
 def load_tokenizer(folder: Path) -> TextTokenizer:
-    """The tokenizer of a model's folder. Raises TokenizerMismatch where its files are missing or unreadable."""
+    """The tokenizer of a model's folder. Raises TokenizerMismatch if its files are missing or unreadable."""
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in FILES):

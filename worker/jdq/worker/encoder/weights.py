@@ -93,7 +93,7 @@ def _read_file(path: Path) -> dict[str, StoredTensor]:
 
 
 def _tensor(body: memoryview, entry: Mapping[str, Any]) -> StoredTensor:
-    """Raises ValueError where the entry's place and shape do not match each other or the file."""
+    """Raises ValueError if the entry's place and shape do not match each other or the file."""
     start, end = entry["data_offsets"]
     shape = tuple(entry["shape"])
     expected = ITEM_BYTES.get(entry["dtype"], 0)

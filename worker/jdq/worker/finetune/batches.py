@@ -87,7 +87,8 @@ class ByLength(Sampler[int]):
             rows = order[start : start + pool]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
             batches += [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
-        # A short batch stays last: the sampler gives single rows, of which the loader batches every batch_size.
+        # A short batch stays last, because the sampler gives single rows, and the loader makes a batch of every
+        # batch_size.
         short = [batch for batch in batches if len(batch) < self._batch_size]
         full = [batch for batch in batches if len(batch) == self._batch_size]
         for position in rng.permutation(len(full)):

@@ -15,12 +15,12 @@ from jdq.worker.finetune.flush import flush_files
 
 MANIFEST = "jdq-seal.json"
 PREFIX = "checkpoint-"
-# A pickle of the arguments that nothing here reads.
+# A pickle of the arguments, which nothing here reads.
 UNREAD = "training_args.bin"
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training has taken up to a checkpoint. resumed: how often it went on from an earlier one."""
+class Elapsed(msgspec.Struct, frozen=True, kw_only=True):
+    """How long training has taken up to a checkpoint. resumed: how often it continued from an earlier one."""
 
     training_time_s: float
     resumed: int
@@ -30,24 +30,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a complete checkpoint holds: size in bytes and blake2b-128 of each file. Older ones have no digests."""
 
     sizes: dict[str, int]
-    spent: Spent = msgspec.field(name="facts")
+    elapsed: Elapsed = msgspec.field(name="facts")
     digests: dict[str, str] = {}
 
 
-def write_manifest(checkpoint: Path, spent: Spent) -> None:
+def write_manifest(checkpoint: Path, elapsed: Elapsed) -> None:
     """Flushes every file of the checkpoint, then declares it complete."""
     (checkpoint / UNREAD).unlink(missing_ok=True)
     flush_files(checkpoint)
     sizes = {path.name: path.stat().st_size for path in sorted(checkpoint.iterdir()) if path.is_file()}
     sizes.pop(MANIFEST, None)
     digests = {name: file_digest(checkpoint / name) for name in sizes}
-    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, spent=spent, digests=digests)))
+    replace(checkpoint / MANIFEST, msgspec.json.encode(Manifest(sizes=sizes, elapsed=elapsed, digests=digests)))
     sync(checkpoint.parent)
 
 
 def read_manifest(checkpoint: Path) -> Manifest:
     """The manifest of a complete checkpoint. Raises OSError, MsgspecError."""
-    # Not strict, because earlier versions counted in floats.
+    # Not strict, because earlier versions wrote floats.
     return msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest, strict=False)
 
 

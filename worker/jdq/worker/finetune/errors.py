@@ -2,7 +2,7 @@
 
 
 class FineTuneError(Exception):
-    """Root of this package's errors; the message gives the fact, the values and the next command."""
+    """Root of this package's errors; the message states the fact, the values and the next command."""
 
 
 class BadOption(FineTuneError):

@@ -44,7 +44,7 @@ OnTested = Callable[[Float32, Sequence[float]], None]
 
 
 def _ignore(_probabilities: Float32, _thresholds: Sequence[float]) -> None:
-    """Nobody keeps the probabilities."""
+    """Discards the probabilities."""
 
 
 def finetune(
@@ -65,9 +65,9 @@ def finetune(
     """Trains on the split's train part, keeps the best epoch by the validation part, measures on the test part.
 
     Resumes from the last complete checkpoint in `checkpoints_dir` that is of the same options, texts and split, and
-    deletes the checkpoints once `output_dir` is written. A model that is there already, of the same options and split,
-    is the result. One process, one device. keys: (rows, 16) text keys, by which intervals know equal texts. learnt:
-    what the folder says that the network has learnt from; None where that is not known. Raises FineTuneError,
+    deletes the checkpoints once `output_dir` is written. A model with the same options and split that already exists is
+    the result. One process, one device. keys: (rows, 16) text keys, by which intervals know equal texts. learnt: what
+    the model's folder says that the network has learnt from; None if that is not known. Raises FineTuneError,
     EncoderError, HeadError (of labels and split), and what `report` raises.
     """
     started = time.perf_counter()
@@ -123,7 +123,7 @@ class _Task:
 
 
 def _finished(output_dir: Path, options: FineTuneOptions, split: Split) -> FineTuneRecord:
-    """The record of an earlier attempt that wrote its model. Raises BadOption where it is another fine-tune's."""
+    """The record of an earlier attempt that wrote its model. Raises BadOption if it is another fine-tune's."""
     record = read_fine_tune_record(output_dir)
     if record.options != options or record.split_digest != split.digest:
         raise BadOption(f"{output_dir} holds another fine-tune, made {record.created_at}\n  try: another folder")
@@ -157,7 +157,7 @@ def _prepare(
 
 
 def _identity(task: _Task) -> str:
-    """A digest of everything that a checkpoint depends on: any difference starts the training from the beginning."""
+    """A digest of everything that a checkpoint depends on; after any change, training starts from the beginning."""
     digest = hashlib.blake2b(digest_size=16)
     plan = msgspec.structs.replace(task.options, checkpoint_every_s=0.0)
     named = [plan, task.split.digest, task.files.identity.weights, list(task.targets.classes)]

@@ -1,4 +1,4 @@
-"""A folder whose files were written by others, made durable."""
+"""Makes a folder durable after other code has written its files."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from jdq.store.files.publish import sync
 
 
 def flush_files(folder: Path) -> None:
-    """Make the content and the names of the folder's files survive a power cut. Folders inside of it are left out."""
+    """Make the content and the names of the folder's files survive a power cut. Subfolders are left out."""
     for path in folder.iterdir():
         if path.is_file():
             sync(path)

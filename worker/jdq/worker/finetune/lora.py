@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from jdq.worker.finetune.errors import BadOption
 
-# The queries' and values' projections, by the names that BART, BERT, RoBERTa, MPNet, DistilBERT and DeBERTa give them.
+# The projections of queries and values, as BART, BERT, RoBERTa, MPNet, DistilBERT and DeBERTa name them.
 TARGETS = ("q_proj", "v_proj", "query", "value", "attn.q", "attn.v", "q_lin", "v_lin", "query_proj", "value_proj")
 
 

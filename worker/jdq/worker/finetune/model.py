@@ -50,7 +50,7 @@ class FineTuned:
         return self.proba_of_tokens(self.tokenizer.tokenize(texts, self.record.max_length))
 
     def proba_of_tokens(self, tokens: Tokens, *, after_batch: AfterBatch | None = None) -> Float32:
-        """The same of texts that are tokenized already. after_batch: may raise to stop."""
+        """The same for tokenized texts. after_batch: may raise to stop."""
         pad_id = self.tokenizer.pad_id
         logits = predict_logits(self.network, tokens, pad_id=pad_id, device=self.device, after_batch=after_batch)
         return apply_link(logits, link_of(multi_label=self.record.multi_label))
@@ -121,7 +121,7 @@ def save_fine_tuned(
     """Writes the folder under another name, flushes it, and renames it: it appears complete or not at all.
 
     learnt: the texts that the network has learnt from, by the first 8 bytes of their keys, ascending.
-    A folder that is there already, from an earlier attempt that got this far, is kept.
+    A folder that already exists, from an earlier attempt that got this far, is kept.
     """
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -139,13 +139,13 @@ def save_fine_tuned(
     try:
         partial.rename(output)
     except OSError:
-        read_fine_tune_record(output)  # raises where what is there is not such a model
+        read_fine_tune_record(output)  # raises if what is there is not such a model
         shutil.rmtree(partial)
     sync(output.parent)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
-    """The tokenizer's own files as they are: saving it anew could change how it splits words."""
+    """The tokenizer's own files as they are, because saving it again could change how it splits words."""
     for pattern in PATTERNS:
         for path in source.glob(pattern):
             if path.name not in WEIGHT_FILES and path.suffix != ".safetensors":

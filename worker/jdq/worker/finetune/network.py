@@ -78,7 +78,7 @@ def _freeze_first(model: Any, count: int) -> None:
 
 
 def _encoder(model: Any) -> nn.Module:
-    """BART's encoder, or everything below the classifier where there is no decoder."""
+    """BART's encoder, or everything below the classifier if there is no decoder."""
     base = getattr(model, model.base_model_prefix)
     encoder: nn.Module = base.get_encoder() if model.config.is_encoder_decoder else base
     return encoder

@@ -13,7 +13,7 @@ class FineTuneOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     many of the encoder's first layers are frozen. lora: the rank of low-rank updates to the attention's weights,
     which are trained instead of the weights. early_stopping: epochs without a better validation score.
     label_separator: between the labels of a row, for multi-label targets.
-    checkpoint_every_s: seconds between checkpoints, besides the one after each epoch.
+    checkpoint_every_s: seconds between checkpoints, in addition to those after each epoch.
     """
 
     encoder: str

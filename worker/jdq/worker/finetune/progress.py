@@ -22,4 +22,4 @@ Report = Callable[[Progress], None]
 
 
 def no_report(progress: Progress) -> None:
-    """Nobody watches and nobody cancels."""
+    """Ignores progress, and never cancels."""

@@ -13,7 +13,7 @@ RECORDED_PACKAGES = ("jdq", "torch", "transformers", "tokenizers", "accelerate",
 
 
 class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the texts and the labels come from. learnt_rows: as in `heads.record.Origin`."""
+    """Where the texts and labels come from. learnt_rows: as in `heads.record.Origin`."""
 
     dataset: str = ""
     dataset_version: str = ""

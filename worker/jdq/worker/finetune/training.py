@@ -14,7 +14,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traini
 from jdq.worker.encoder.options import automatic_precision
 from jdq.worker.encoder.quiet import quiet_transformers
 from jdq.worker.finetune.batches import ByLength, Collate, TokenRows
-from jdq.worker.finetune.checkpoints import Spent, last_complete, read_manifest
+from jdq.worker.finetune.checkpoints import Elapsed, last_complete, read_manifest
 from jdq.worker.finetune.errors import TooLittleMemory
 from jdq.worker.finetune.options import FineTuneOptions
 from jdq.worker.finetune.progress import Report
@@ -28,7 +28,7 @@ FINE_LOGGING_STEPS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """What a training reports of itself. history: one entry per epoch."""
+    """What a training reports about itself. history: one entry per epoch."""
 
     best_step: int
     steps: int
@@ -59,14 +59,14 @@ def train(
     device: str,
     report: Report,
 ) -> Trained:
-    """Trains `model` in place, from the last complete checkpoint in `folder` on; it ends as the best epoch's.
+    """Trains `model` in place, from the last complete checkpoint in `folder` on; the result is the best epoch's.
 
-    Without validation rows it ends as the last epoch's. Raises TooLittleMemory, and whatever `report` raises.
+    Without validation rows it is the last epoch's. Raises TooLittleMemory, and whatever `report` raises.
     """
     checkpoint = last_complete(folder)
-    spent = _resumed(checkpoint) if checkpoint else Spent(training_time_s=0.0, resumed=0)
+    elapsed = _resumed(checkpoint) if checkpoint else Elapsed(training_time_s=0.0, resumed=0)
     order = ByLength(train_rows.lengths, options.batch_size, options.seed)
-    watch = Watch(report, order, every_s=options.checkpoint_every_s, spent=spent)
+    watch = Watch(report, order, every_s=options.checkpoint_every_s, elapsed=elapsed)
     trainer = _ByLengthTrainer(
         model=model,
         args=_arguments(options, folder, device, rows=len(train_rows), validated=len(validation_rows) > 0),
@@ -87,12 +87,12 @@ def train(
             f"a batch of {options.batch_size} texts does not fit into the memory of {device}\n"
             f"  try: --batch-size {max(1, options.batch_size // 2)}, a smaller --max-length, or --freeze encoder"
         ) from error
-    return _summary(trainer.state, watch.spent)
+    return _summary(trainer.state, watch.elapsed)
 
 
-def _resumed(checkpoint: Path) -> Spent:
-    spent = read_manifest(checkpoint).spent
-    return msgspec.structs.replace(spent, resumed=spent.resumed + 1)
+def _resumed(checkpoint: Path) -> Elapsed:
+    elapsed = read_manifest(checkpoint).elapsed
+    return msgspec.structs.replace(elapsed, resumed=elapsed.resumed + 1)
 
 
 def _callbacks(watch: Watch, options: FineTuneOptions, *, validated: bool) -> list[Any]:
@@ -131,7 +131,7 @@ def _arguments(options: FineTuneOptions, folder: Path, device: str, *, rows: int
 
 
 def _logits_only(logits: Any, _labels: Any) -> Any:
-    # BART also returns its encoder's states; kept for every row they would fill the memory.
+    # BART also returns its encoder's states, which would fill the memory if they were kept for every row.
     return logits[0] if isinstance(logits, tuple) else logits
 
 
@@ -153,7 +153,7 @@ def measure_logits(
     return metrics_of(true, apply_link(logits, link_of(multi_label=multi_label)), classes)
 
 
-def _summary(state: Any, spent: Spent) -> Trained:
+def _summary(state: Any, elapsed: Elapsed) -> Trained:
     losses = [(int(entry["step"]), float(entry["loss"])) for entry in state.log_history if "loss" in entry]
     epochs = [
         {"epoch": float(entry["epoch"]), "step": float(entry["step"])}
@@ -164,8 +164,8 @@ def _summary(state: Any, spent: Spent) -> Trained:
     return Trained(
         best_step=int(state.best_global_step or state.global_step),
         steps=int(state.global_step),
-        resumed=spent.resumed,
-        training_time_s=spent.training_time_s,
+        resumed=elapsed.resumed,
+        training_time_s=elapsed.training_time_s,
         history=epochs,
         step_losses=losses,
     )

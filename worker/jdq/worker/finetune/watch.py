@@ -1,4 +1,4 @@
-"""The Trainer's callback: progress after every step, checkpoints by the clock and on request, their manifests."""
+"""The Trainer's callback: progress after every step, checkpoints at intervals and on request, and their manifests."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from jdq.worker.finetune.batches import ByLength
-from jdq.worker.finetune.checkpoints import PREFIX, Spent, write_manifest
+from jdq.worker.finetune.checkpoints import PREFIX, Elapsed, write_manifest
 from jdq.worker.finetune.errors import StopAfterCheckpoint
 from jdq.worker.finetune.progress import Progress, Report
 from jdq.worker.heads.options import BEST_BY
@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 
 # Lines about steps per training: a job keeps 2,000 lines of all kinds.
 LOG_LINES = 100
-KEPT = 2  # checkpoints: the newest, and the best or the one before
+KEPT = 2  # checkpoints: the newest, and the best or the previous one
 _EVALUATED = {"eval_loss": "loss", "eval_accuracy": "accuracy", f"eval_{BEST_BY}": BEST_BY}
 
 
 class Watch(TrainerCallback):
     """Reports progress and completes checkpoints; what `report` raises ends the training.
 
-    spent: what earlier processes took, up to the checkpoint that this one resumes from.
+    elapsed: the time of earlier processes, up to the checkpoint from which this one resumes.
     """
 
-    def __init__(self, report: Report, order: ByLength, *, every_s: float, spent: Spent) -> None:
+    def __init__(self, report: Report, order: ByLength, *, every_s: float, elapsed: Elapsed) -> None:
         self._report = report
         self._order = order
         self._every_s = every_s
-        self._resumed = spent.resumed
-        self._started = time.perf_counter() - spent.training_time_s
+        self._resumed = elapsed.resumed
+        self._started = time.perf_counter() - elapsed.training_time_s
         self._saved = time.perf_counter()
         self._first: tuple[int, float] | None = None
         self._loss: float | None = None
@@ -41,9 +41,9 @@ class Watch(TrainerCallback):
         self._stopping: StopAfterCheckpoint | None = None
 
     @property
-    def spent(self) -> Spent:
-        """What all processes took up to now."""
-        return Spent(training_time_s=time.perf_counter() - self._started, resumed=self._resumed)
+    def elapsed(self) -> Elapsed:
+        """The time of all processes until now."""
+        return Elapsed(training_time_s=time.perf_counter() - self._started, resumed=self._resumed)
 
     def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         self._order.epoch = int((state.epoch or 0.0) + 1e-6)
@@ -72,7 +72,7 @@ class Watch(TrainerCallback):
         except StopAfterCheckpoint as stop:
             self._stopping = stop
         due = self._stopping is not None or time.perf_counter() - self._saved > self._every_s
-        # The last step of an epoch is saved after its evaluation, which a resumed training would not make up for.
+        # The last step of an epoch is saved after its evaluation, which a resumed training would not repeat.
         if due and state.global_step % (state.max_steps // int(state.num_train_epochs)):
             control.should_save = True
 
@@ -84,8 +84,8 @@ class Watch(TrainerCallback):
             self._stopping = stop
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.spent)
-        # Only now: the Trainer would delete the last complete checkpoint while this one may still get lost.
+        write_manifest(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.elapsed)
+        # Only now, because the Trainer would delete the last complete checkpoint while this one could still be lost.
         rotate_checkpoints(args.output_dir, KEPT, best_model_checkpoint=state.best_model_checkpoint)
         self._saved = time.perf_counter()
         if self._stopping is not None:

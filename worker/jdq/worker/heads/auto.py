@@ -1,8 +1,8 @@
 """The head `auto`: TF-IDF of the texts, logistic regression on their features, or both, as cross-validation chooses.
 
 Each model is fitted by itself; a hybrid is the sum of their scores, weighted by how well they predict rows from which
-they did not learn. The same scores calibrate the probabilities. An encoder knows what words mean, and blurs which ones
-were there; TF-IDF knows only the latter.
+they did not learn. The same scores calibrate the probabilities. An encoder knows what words mean, but blurs which ones
+occurred; TF-IDF knows only the latter.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ KINDS = (TFIDF, LINEAR, HYBRID)
 COMMON, COLUMNS = "common", "columns"
 EVEN = 0.5
 
-# Chosen on so many numbers at most, or texts: more rows change it little, and each takes part in dozens of fits.
+# The choice uses at most this many numbers or texts: more change it little, and each takes part in dozens of fits.
 CHOICE_VALUES, LEAST_CHOICE_ROWS, CHOICE_TEXTS = 6_000_000, 1000, 10_000
 
 
@@ -68,7 +68,7 @@ class _Linear:
 
 
 def fit_auto(context: FitContext) -> Fitted:
-    """Of the heads auto, linear, hybrid and tf-idf. Raises BadParameter, and WrongFeatures where texts are missing."""
+    """Of the heads auto, linear, hybrid and tf-idf. Raises BadParameter, and WrongFeatures if texts are missing."""
     params = checked_params(context.options.head, context.options.params)
     context = with_validation(context)
     order = np.random.default_rng(context.options.seed).permutation(context.train)
@@ -112,7 +112,7 @@ def checked_params(head: str, given: dict[str, ParameterValue]) -> dict[str, Any
 
 
 def with_validation(context: FitContext) -> FitContext:
-    """The validation rows are trained on, too: cross-validation chooses. Few-shot training keeps to its few texts."""
+    """Trains on the validation rows, too, as cross-validation chooses. Few-shot training keeps to its few texts."""
     if context.options.per_class is not None:
         return context
     rows = np.sort(np.concatenate([context.train, context.validation]))
@@ -120,7 +120,7 @@ def with_validation(context: FitContext) -> FitContext:
 
 
 def _texts(context: FitContext, order: Rows) -> tuple[tuple[str, ...], TextRows | None]:
-    """The kinds to choose from, and the terms where one of them needs them. `auto` does without texts or terms."""
+    """The kinds to choose from, and the terms if one of them needs them. `auto` can do without texts or terms."""
     head = context.options.head
     if head == LINEAR or (head == "auto" and not isinstance(context.X, FeaturesAndTexts)):
         return (LINEAR,), None
@@ -192,9 +192,9 @@ def _thresholds(codes: npt.NDArray[Any], probabilities: npt.NDArray[np.float32])
 
 
 def chosen(candidates: list[Candidate], rows: int) -> Candidate:
-    """The least loss by Akaike's criterion: a further weight must lower the loss of all rows by more than 1.
+    """The lowest loss by Akaike's criterion: a further weight must lower the loss of all rows by more than 1.
 
-    Of equal ones the simplest; without folds `linear`, where it is among them.
+    In a tie the simplest; without folds `linear`, if it is among them.
     """
     if candidates[0].log_loss is None:
         return next((each for each in candidates if each.kind == LINEAR), candidates[0])
@@ -206,14 +206,14 @@ def _why(candidates: list[Candidate], linear: _Linear | None, folds: ChoiceFolds
         return TOO_FEW
     if len(candidates) > 1:
         losses = ", ".join(f"{each.kind} {each.log_loss:.3f}" for each in candidates)
-        return f"the least log loss in {folds.described} ({losses})"
+        return f"the lowest log loss in {folds.described} ({losses})"
     if linear is not None and len(linear.choice.path) > 1:
-        return f"the least log loss in {folds.described}"
+        return f"the lowest log loss in {folds.described}"
     return f"requested; calibrated by {folds.described}"
 
 
 def _calibration(best: Candidate, rows: int) -> dict[str, Any]:
-    """As `calibrate` records it; of two models with their weights instead of one temperature."""
+    """As `calibrate` records it; for two models with their weights instead of a temperature."""
     if best.log_loss is None:
         return {"method": "none", "reason": TOO_FEW}
     how: dict[str, Any] = {"method": "weights", "weights": best.weights}

@@ -27,7 +27,7 @@ def fit_calibrated(context: FitContext) -> tuple[Fitted, dict[str, Any] | None]:
 
 
 def calibrate(fitted: Fitted, context: FitContext) -> tuple[Fitted, dict[str, Any]]:
-    """The same predictor at the temperature of the least validation loss, and what its record says about it.
+    """The same predictor at the temperature of the lowest validation loss, and what its record says about it.
 
     Without a validation part the predictor stays as it is, and the record says that too.
     """

@@ -1,6 +1,6 @@
 """The probabilities at which predictions are certain enough, by the share that is promised to be right.
 
-Without any numeric package: the client checks what it was asked for here. `conformal` chooses the probabilities.
+Imports no numeric package, because the client checks requests here. `conformal` chooses the probabilities.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ LEVEL = 0.9  # of an evaluation that names none
 class Certainty(msgspec.Struct, frozen=True, kw_only=True):
     """Chosen on `rows` rows that were not learnt from, which are worth `texts` independent ones.
 
-    answers: for 50, 51 to 99 percent, the least probability of a predicted label that is given, so that this share of
-    them is right; None where no probability is enough. sets: the least probability of a class that is in the set of
-    labels, so that this share of the sets has the right one; where rows have several, this share of a row's labels.
+    answers: for 50, 51 to 99 percent, the lowest probability of a predicted label that is given, so that this share of
+    them is right; None if no probability is enough. sets: the lowest probability of a class that is in the set of
+    labels, so that this share of the sets has the right one, or this share of a row's labels if rows have several.
     """
 
     rows: int
@@ -27,17 +27,17 @@ class Certainty(msgspec.Struct, frozen=True, kw_only=True):
     sets: tuple[float, ...]
 
     def least_to_answer(self, level: float) -> float:
-        """The least probability at which a predicted label is given. Raises BadParameter."""
+        """The lowest probability at which a predicted label is given. Raises BadParameter."""
         least = self.answers[place_of(level)]
         return float("inf") if least is None else least
 
     def least_in_set(self, level: float) -> float:
-        """The least probability of a class in the set. Raises BadParameter."""
+        """The lowest probability of a class in the set. Raises BadParameter."""
         return self.sets[place_of(level)]
 
 
 class Requested(msgspec.Struct, frozen=True, kw_only=True):
-    """The levels that a prediction is asked for; None for none."""
+    """The levels that a prediction must reach; None for none."""
 
     abstain_at: float | None = None
     sets: float | None = None
@@ -55,7 +55,7 @@ def place_of(level: float) -> int:
 
 
 def check_requested(requested: Requested, record: dict[str, Any], name: str) -> None:
-    """Raises BadParameter, and NoCertainty where the head or model of this record cannot keep such a promise."""
+    """Raises BadParameter, and NoCertainty if the head or model of this record cannot keep such a promise."""
     if not requested:
         return
     for level in (requested.abstain_at, requested.sets):

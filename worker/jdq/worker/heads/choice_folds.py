@@ -1,4 +1,4 @@
-"""Some rows in folds, by whose cross-fitted scores a head chooses and calibrates itself."""
+"""Folds of some rows, by whose cross-fitted scores a head is chosen and calibrated."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ class ChoiceFolds:
 
     @property
     def weights(self) -> npt.NDArray[np.float64] | None:
-        """Weights of the known rows, by class: what is weighted in training is weighted in the choice, too."""
+        """Weights of the known rows, by class: the choice uses the weights of training."""
         if self.context.targets.multi_label:
             return None
         weights = row_weights(self.context)

@@ -112,13 +112,13 @@ def _least_to_answer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certain:
-    """The probabilities that a prediction was asked for; None for none."""
+    """The probabilities that a prediction must reach; None for none."""
 
     least_to_answer: float | None = None
     least_in_set: float | None = None
 
     def sets(self, probabilities: npt.NDArray[Any], classes: Sequence[str]) -> list[str] | None:
-        """Each row's set as a cell: its labels, joined by the separator; None where no sets were asked for."""
+        """Each row's set as a cell: its labels, joined by the separator; None if no sets were requested."""
         if self.least_in_set is None:
             return None
         return predicted_labels(
@@ -148,9 +148,9 @@ def certainty_of_rows(
     certain: Certain,
     thresholds: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """What was promised, measured on other rows; each share with its 95 % interval as `..._interval`.
+    """How well the promise is kept on other rows; each share with its 95 % interval as `..._interval`.
 
-    answered: the share of rows with a label. right: of these labels, the share that is right; None where there are
+    answered: the share of rows with a label. right: of these labels, the share that is right; None if there are
     none. covered: the share of a row's labels that is in its set, in the mean of the rows that have one. set_size: the
     mean size of the sets. empty: the share of empty ones. A class that the classifier does not know, whose probability
     is 0, is in no set.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from jdq.worker.heads.options import LABEL_SEPARATOR
 
 THRESHOLD = 0.5
-# Fewer rows with a label cannot tell a threshold of its own: it gets that of all labels together.
+# With fewer rows, a label's own threshold cannot be estimated: it gets that of all labels together.
 LEAST_ROWS = 5
 
 
@@ -38,7 +38,7 @@ def best_thresholds(true: npt.NDArray[np.bool_], probabilities: npt.NDArray[Any]
 
 
 def _best(true: npt.NDArray[np.bool_], probabilities: npt.NDArray[Any]) -> float:
-    """The threshold of the highest F1, halfway between two probabilities; of equally good ones the highest."""
+    """The threshold of the highest F1, halfway between two probabilities; in a tie the highest."""
     order = np.argsort(-probabilities, kind="stable")
     ordered = probabilities[order].astype(np.float64)
     f1 = 2 * np.cumsum(true[order]) / (np.arange(1, len(order) + 1) + true.sum())
@@ -59,7 +59,7 @@ def predicted_labels(
 ) -> list[str]:
     """One cell per row of (rows, classes); the labels of a set are joined by the separator.
 
-    least: labels that are less probable are left out, which may leave an empty cell.
+    least: less probable labels are left out, which may leave an empty cell.
     """
     if not multi_label:
         best, enough = probabilities.argmax(axis=1).tolist(), (probabilities.max(axis=1) >= least).tolist()

@@ -2,7 +2,7 @@
 
 
 class HeadError(Exception):
-    """Root of this package's errors; the message gives the fact, the values and the next command."""
+    """Root of this package's errors; the message states the fact, the values and the next command."""
 
 
 class OneClassOnly(HeadError):
@@ -46,4 +46,4 @@ class WrongFeatures(HeadError):
 
 
 class TimeIsUp(HeadError):
-    """The time of a search was up before a trial had its score."""
+    """The search ran out of time before a trial had its score."""

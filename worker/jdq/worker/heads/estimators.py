@@ -1,4 +1,4 @@
-"""The heads that are scikit-learn's estimators, and how they predict."""
+"""Heads that are scikit-learn estimators, and how they predict."""
 
 import importlib
 import warnings
@@ -37,7 +37,7 @@ class _Recipe:
 
 RECIPES = {
     "linear-svm": _Recipe(estimator=LinearSVC, defaults={"C": 0.1, "max_iter": 5000}, scale=True),
-    # break_ties: the predicted class is then that of the largest score, even where votes are equal.
+    # break_ties: the predicted class is then that of the largest score, even if votes are equal.
     "svm": _Recipe(estimator=SVC, defaults={"C": 1.0, "break_ties": True, "cache_size": 500}, scale=True),
     # Brute force: trees are slower beyond about 15 dimensions, and cannot be stored without pickle.
     "knn": _Recipe(
@@ -88,7 +88,7 @@ def _fit(model: Any, context: FitContext) -> Predictor:
 
 
 def _threads() -> AbstractContextManager[Any]:
-    """joblib by threads: it starts no processes in a worker's child, which is a daemon, and would use one core."""
+    """joblib with threads: in a worker's child, which is a daemon, it can start no processes and would use one core."""
     config: AbstractContextManager[Any] = parallel_config(backend="threading")
     return config
 
@@ -184,7 +184,7 @@ class EstimatorPredictor:
         return probabilities
 
     def _all_classes(self, scores: npt.NDArray[Any], *, absent: float) -> Float32:
-        """With columns for the classes that no train row has."""
+        """With columns for classes that no train row has."""
         if self.link == "sigmoid":
             return scores.astype(np.float32)
         wide = np.full((len(scores), self.outputs), absent, dtype=np.float32)

@@ -30,7 +30,7 @@ class Features(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeaturesAndTexts:
-    """Features with the texts that they are of, for heads that read both. texts: those of the given rows, in order."""
+    """Features with their texts, for heads that read both. texts: those of the given rows, in order."""
 
     features: Features
     texts: Callable[[Rows], Sequence[str]]
@@ -54,14 +54,14 @@ def unread(rows: int, dim: int) -> npt.NDArray[np.float32]:
 
 
 def texts_of(X: Features, rows: Rows) -> Sequence[str]:
-    """Raises WrongFeatures where X has none."""
+    """Raises WrongFeatures if X has none."""
     if not isinstance(X, FeaturesAndTexts):
         raise WrongFeatures("this head reads texts beside the features, and none were given")
     return X.texts(rows)
 
 
 def no_check(done: int, total: int) -> None:
-    """Nobody watches and nobody cancels."""
+    """Ignores progress, and never cancels."""
 
 
 def float32_bytes(rows: Rows, X: Features) -> int:

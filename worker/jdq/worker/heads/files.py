@@ -48,7 +48,7 @@ def save_head(head: TrainedHead) -> bytes:
 def load_head(path: Path, *, space: str | None = None) -> TrainedHead:
     """The head of a file that may come from anywhere.
 
-    Raises DamagedHead, UnsafeHead, and WrongFeatures where `space` (a digest) is not the head's feature space.
+    Raises DamagedHead, UnsafeHead, and WrongFeatures if `space` (a digest) is not the head's feature space.
     """
     metadata, arrays = _read(path)
     content = _content(path, metadata, arrays)
@@ -71,7 +71,7 @@ def read_record(path: Path) -> HeadRecord:
 
 
 def require_space(record: HeadRecord, space: str) -> None:
-    """Raises WrongFeatures where the head was trained on features of another space."""
+    """Raises WrongFeatures if the head was trained on features of another space."""
     if record.origin.space != space:
         trained = f"{record.origin.space[:12]} ({record.origin.encoder or 'encoder not named'})"
         raise WrongFeatures(

@@ -48,10 +48,10 @@ class CrossFitted:
 class Fitted:
     """A trained predictor and what its record must contain.
 
-    params: all that were set, including jdq's defaults. uncalibrated: it has scores, not probabilities.
-    trained_rows: where others than the context's train rows were learnt, too. choice: what was chosen by
-    cross-validation, and why. calibration: how the predictor was calibrated, where it was. thresholds: of label sets,
-    where they were chosen with it. cross_fitted: what it was calibrated by, where that was not the validation part.
+    params: all that were set, including jdq's defaults. uncalibrated: it has scores, not probabilities. trained_rows:
+    set if it learnt from other rows than the context's train rows. choice: what was chosen by cross-validation, and
+    why. calibration: how the predictor was calibrated, if it was. thresholds: for label sets, if they were chosen with
+    it. cross_fitted: what it was calibrated by, if not by the validation part.
     """
 
     predictor: Predictor

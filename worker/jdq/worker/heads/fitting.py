@@ -13,7 +13,7 @@ from jdq.worker.heads.split import Rows
 
 
 def as_learnt(context: FitContext) -> FitContext:
-    """The context whose train rows are all those that its head learns from."""
+    """The context whose train rows are all rows from which its head learns."""
     if context.options.head not in CHOOSING:
         return context
     from jdq.worker.heads.auto import with_validation
@@ -52,7 +52,7 @@ def _fitter(head: str) -> Callable[[FitContext], Fitted]:
 def measure(
     predictor: Predictor, X: Features, targets: Targets, rows: Rows, thresholds: Sequence[float] = ()
 ) -> Metrics:
-    """The metrics of the rows, of label sets by these thresholds; empty where there are none."""
+    """The metrics of the rows, for label sets by these thresholds; empty if there are none."""
     if not len(rows):
         return {}
     return metrics_of(targets.codes[rows], probabilities_of(predictor, X, rows), targets.classes, thresholds)

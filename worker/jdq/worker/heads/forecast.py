@@ -1,9 +1,9 @@
-"""What more labels would bring: a learning curve through the errors of heads that are trained on parts of the rows.
+"""What more labels would bring: a learning curve, fitted to the errors of heads that are trained on parts of the rows.
 
 The error after n texts is taken as a + b n^-c. Three rates c are common in practice (Hestness et al., 2017, "Deep
 Learning Scaling Is Predictable, Empirically": 0.1 to 0.5; parametric models reach 1), and few points cannot tell which
-it is: each draw of test texts takes one of them at random. `a` is what labels do not mend, which is all that another
-encoder could.
+it is: each draw of test texts takes one of them at random. `a` is the error that labels do not correct, which is all
+that another encoder could.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from jdq.worker.heads.split import TEST, Rows, Split, group_numbers, row_strata
 from jdq.worker.heads.train import make_fit_context
 
 LABELS = 1000
-SHARES = (8, 4, 2)  # one of so many parts
+SHARES = (8, 4, 2)  # one of this many parts
 PARTS = 2  # of each size
 LEAST_ROWS = 20  # of a part
 RATES = (0.25, 0.5, 1.0)
@@ -48,7 +48,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fine_tune(self) -> tuple[float, float]:
-        """Between which accuracies a fine-tune ends: at worst the head is kept, at best it mends what labels do not."""
+        """The range of a fine-tune's accuracy: at worst the head is kept, at best it corrects what labels do not."""
         now = self.curve[-1][1]
         return now, min(1.0, now + 1 - self.ceiling[1])
 
@@ -58,7 +58,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pays(self) -> bool:
-        """Whether a fine-tune could mend more errors than the labels would."""
+        """Whether a fine-tune could correct more errors than the labels would."""
         return 1 - self.ceiling[0] > self.with_labels[0] - self.curve[-1][1]
 
 
@@ -76,7 +76,7 @@ def with_forecast(
 def forecast(context: FitContext, test: Rows, probabilities: Float32, thresholds: tuple[float, ...]) -> Forecast | None:
     """By heads of the context's options on an eighth, a quarter and half of its rows, two of each.
 
-    probabilities, thresholds: of the head itself, on the test rows. None where an eighth is too few rows, or one class.
+    probabilities, thresholds: of the head itself, on the test rows. None if an eighth is too few rows, or one class.
     """
     context = as_learnt(context)
     order = _mixed(context)

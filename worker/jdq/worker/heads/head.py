@@ -21,7 +21,7 @@ class TrainedHead:
         return self.record.classes
 
     def predict_proba(self, X: Features) -> Float32:
-        """(rows, classes) in the order of `classes`. Raises WrongFeatures where X has another width, or lacks the texts
+        """(rows, classes) in the order of `classes`. Raises WrongFeatures if X has another width, or lacks the texts
         (`FeaturesAndTexts`) that the head reads.
         """
         if len(X.shape) != 2 or X.shape[1] != self.record.dim:

@@ -1,4 +1,4 @@
-"""Probabilities of every row by heads that did not learn from it, nor from another row of its text."""
+"""Probabilities of every row, by heads that learnt neither from it nor from another row of its text."""
 
 import dataclasses
 from dataclasses import dataclass

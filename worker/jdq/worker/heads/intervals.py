@@ -21,7 +21,7 @@ Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES, LEAST_RESAMPLES = 1000, 200
-DRAWS = 20_000_000  # at most so many (resamples x rows), about a second
+DRAWS = 20_000_000  # at most this many (resamples x rows), about a second
 DRAWS_PER_BLOCK = 2_000_000  # 16 MiB
 JACKKNIFE_GROUPS = 10
 Z = 1.959964  # of 95 %
@@ -68,7 +68,7 @@ def jackknife(
     classes: Sequence[str],
     keys: npt.NDArray[np.uint8],
 ) -> list[float]:
-    """The metric of the rows without each tenth of their texts; none where it is not defined for all of these."""
+    """The metric of the rows without each tenth of their texts; none if it is not defined for all of these."""
     text_of = group_numbers(keys)
     group_of = text_of % min(JACKKNIFE_GROUPS, int(text_of.max()) + 1)
     groups = range(int(group_of.max()) + 1)
@@ -180,7 +180,7 @@ def _ratio(over: Floats, under: Floats) -> Floats:
 def _auc_interval(
     true: npt.NDArray[Any], probabilities: npt.NDArray[Any], text_of: Rows, effective: float
 ) -> Interval | None:
-    """Of the ROC AUC, or its mean over the classes; None where it is not defined.
+    """Of the ROC AUC, or its mean over the classes; None if it is not defined.
 
     By each row's influence (DeLong et al., 1988), summed over the rows of a text (Obuchowski, 1997).
     """

@@ -46,8 +46,8 @@ def find_suspects(
     if codes.ndim == 2:
         return _of_sets(codes, probabilities, known)
     judged = np.flatnonzero(known[np.arange(len(codes)), codes])
-    found = _of_classes(codes[judged], probabilities[judged])
-    return dataclasses.replace(found, rows=judged[found.rows])
+    suspects = _of_classes(codes[judged], probabilities[judged])
+    return dataclasses.replace(suspects, rows=judged[suspects.rows])
 
 
 def confident_classes(codes: Rows, probabilities: Floats) -> Rows:
@@ -100,11 +100,11 @@ def _of_sets(codes: npt.NDArray[np.bool_], probabilities: Floats, known: npt.NDA
     for label in range(codes.shape[1]):
         judged = np.flatnonzero(known[:, label])
         has = probabilities[judged, label]
-        found = _of_classes(codes[judged, label].astype(np.intp), np.stack([1 - has, has], axis=1))
-        rows = judged[found.rows]
-        suggested[rows, label] = found.suggested.astype(bool)
-        given[rows] = np.minimum(given[rows], found.given_probability)
-        estimated += found.estimated
+        suspects = _of_classes(codes[judged, label].astype(np.intp), np.stack([1 - has, has], axis=1))
+        rows = judged[suspects.rows]
+        suggested[rows, label] = suspects.suggested.astype(bool)
+        given[rows] = np.minimum(given[rows], suspects.given_probability)
+        estimated += suspects.estimated
     rows = np.flatnonzero((suggested != codes).any(axis=1))
     rows = rows[np.argsort(given[rows], kind="stable")]
     return Suspects(

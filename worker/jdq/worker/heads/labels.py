@@ -15,7 +15,7 @@ Labels = Sequence[str] | npt.NDArray[np.object_] | npt.NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What a head is to predict, row by row.
+    """What a head should predict, row by row.
 
     classes: sorted by code point, exactly as the file has them ("01" stays "01", "2   " keeps its spaces).
     codes: (rows,) int64 positions in `classes`; of multi-label targets (rows, classes) bool.

@@ -103,7 +103,7 @@ def _fit_one(X: npt.NDArray[Any], codes: npt.NDArray[Any], context: FitContext, 
     try:
         model = LogisticRegression(random_state=context.options.seed, class_weight=context.options.class_weight, **own)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it, with the next command
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the record says so, with the next command
             model.fit(X, codes)
     except (TypeError, ValueError) as error:
         raise BadParameter(f"logreg does not take these parameters: {error}") from error

@@ -1,4 +1,4 @@
-"""How good predictions are: scikit-learn's own functions, weighted, macro and per class, as JSON-able values."""
+"""How good predictions are: scikit-learn's functions, weighted, macro and per class, as JSON values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -143,7 +143,7 @@ def _binary_auc(true: npt.NDArray[np.bool_], scores: Floats) -> float | None:
 
 
 def _clipped(probabilities: Floats) -> Floats:
-    # Rows that sum to 1 in float32 miss it in float64 by more than log_loss tolerates without a warning.
+    # The sum of a row that is 1 in float32 differs from 1 in float64 by more than log_loss tolerates without a warning.
     exact = np.clip(probabilities.astype(np.float64), 1e-15, None)
     rows: Floats = exact / exact.sum(axis=1, keepdims=True)
     return rows

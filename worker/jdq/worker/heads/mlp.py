@@ -56,7 +56,7 @@ def fit_mlp(context: FitContext) -> Fitted:
 
 
 def _unfinished(history: list[dict[str, float]], params: dict[str, Any]) -> tuple[str, ...]:
-    """That the last epoch came before the validation loss had stopped falling, where it did."""
+    """A warning if the last epoch came before the validation loss had stopped falling."""
     losses = [epoch["validation_loss"] for epoch in history]
     if len(history) < params["max_epochs"] or len(losses) - 1 - int(np.argmin(losses)) >= params["patience"]:
         return ()
@@ -66,7 +66,7 @@ def _unfinished(history: list[dict[str, float]], params: dict[str, Any]) -> tupl
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """For a net this small threads cost more than they gain, especially on busy cores; one thread is deterministic."""
+    """For so small a net, threads cost more than they gain, especially on busy cores; one thread is deterministic."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -115,7 +115,7 @@ def _loss(context: FitContext) -> nn.Module:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Features and targets of one part; standardized batch by batch, so that there is no second copy."""
+    """Features and targets of one part, standardized batch by batch to avoid a second copy."""
 
     X: torch.Tensor
     y: torch.Tensor

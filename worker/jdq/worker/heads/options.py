@@ -44,10 +44,10 @@ _PARAMETERS = {
     " n_jobs oob_score random_state verbose warm_start",
     "dummy": "constant random_state strategy",
 }
-CHOOSING = ("auto", LINEAR, TFIDF, HYBRID)  # they cross-validate, and so learn from the validation rows, too
+CHOOSING = ("auto", LINEAR, TFIDF, HYBRID)  # they cross-validate, so they learn from the validation rows, too
 _OWN_SCALE = (*CHOOSING, "mlp")
 PARAMETERS = {head: names.split() + ["scale"] * (head not in _OWN_SCALE) for head, names in _PARAMETERS.items()}
-# Values that no head takes otherwise; the estimators check the others.
+# Types that every head requires of these parameters; the estimators check the others.
 _WHOLE_NUMBERS = ("n_neighbors", "n_estimators", "hidden", "layers", "batch_size", "max_epochs", "patience")
 _NUMBERS = ("C", "tol", "learning_rate")
 
@@ -92,7 +92,7 @@ def check_head(name: str, allowed: Iterable[str] = ()) -> str:
     if "." in name:
         raise UnknownHead(
             f"the classifier {name} is not allowed on these workers\n"
-            "  try: ask the administrator to name it in the worker's list of allowed classifiers"
+            "  try: ask the administrator to add it to JDQ_CLASSIFIERS"
         )
     raise UnknownHead(f"no head {name!r}; there are: {', '.join(HEADS)}")
 

@@ -1,4 +1,4 @@
-"""A scikit-learn estimator as bytes, without pickle: skops, and whatever C code trusts is checked on reading."""
+"""A scikit-learn estimator as bytes, without pickle: by skops, with checks of everything that C code would trust."""
 
 import io
 import zipfile
@@ -25,7 +25,7 @@ SCORING_METHODS = ("predict_proba", "decision_function")
 
 
 def dump_estimator(estimator: Any) -> bytes:
-    """Raises BadParameter where the estimator holds anything that `load_estimator` would refuse."""
+    """Raises BadParameter if the estimator holds anything that `load_estimator` would refuse."""
     data: bytes = skops.io.dumps(estimator)
     others = sorted(set(skops.io.get_untrusted_types(data=data)) - CHECKED_TYPES)
     if others:
@@ -43,7 +43,7 @@ def load_estimator(data: bytes, *, dim: int) -> Any:
         if others:
             raise UnsafeHead(f"the head contains types that no head needs: {', '.join(others)}")
         estimator = skops.io.loads(data, trusted=sorted(CHECKED_TYPES))
-    # Everything that a crafted file can make skops and the estimators' own __setstate__ raise.
+    # Everything that skops and the estimators' own __setstate__ may raise for a crafted file.
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError) as error:
         raise UnsafeHead(f"the head's estimator cannot be read: {error}") from error
     if not isinstance(estimator, BaseEstimator) or not any(hasattr(estimator, name) for name in SCORING_METHODS):
@@ -56,7 +56,7 @@ def load_estimator(data: bytes, *, dim: int) -> Any:
 
 
 def _refuse_compressed(data: bytes) -> None:
-    """jdq writes its payloads uncompressed: without compression there is no zip bomb."""
+    """jdq writes its payloads uncompressed, and without compression there is no zip bomb."""
     try:
         entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except zipfile.BadZipFile as error:

@@ -1,4 +1,4 @@
-"""How heads predict: with numpy only where the head is a matrix or a small net, so that loading needs no torch."""
+"""How heads predict: with only numpy if the head is a matrix or a small net, so that loading needs no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Predictor(Protocol):
 
     @property
     def reads_texts(self) -> bool:
-        """Whether it predicts from texts, too."""
+        """Whether it also predicts from texts."""
 
     @property
     def reads_features(self) -> bool:
@@ -45,7 +45,7 @@ class Predictor(Protocol):
         """What a head file holds; `from_arrays` of the same class reads it."""
 
     def settings(self) -> dict[str, Any]:
-        """What `from_arrays` needs beside the arrays, JSON-able."""
+        """What `from_arrays` needs besides the arrays, as JSON values."""
 
 
 def predict_in_blocks(predictor: Predictor, X: Features) -> Float32:
@@ -113,7 +113,7 @@ class LayersPredictor:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], settings: Mapping[str, Any]) -> "LayersPredictor":
-        """Raises DamagedHead where names, types or shapes do not make a chain of layers."""
+        """Raises DamagedHead if names, types or shapes do not make a chain of layers."""
         n_layers, link = settings.get("layers"), settings.get("link")
         if link not in ("softmax", "sigmoid") or not isinstance(n_layers, int) or not 1 <= n_layers <= 64:
             raise DamagedHead(f"a head of layers={n_layers!r}, link={link!r} is not known")

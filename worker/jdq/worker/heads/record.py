@@ -16,7 +16,7 @@ RECORDED_PACKAGES = ("jdq", "numpy", "scikit-learn", "torch", "skops", "safetens
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where the features and the labels come from.
 
-    learnt_rows: test rows that were left out because the encoder has learnt from their texts; None where it is not
+    learnt_rows: test rows that were left out because the encoder has learnt from their texts; None if it is not
     known what it has learnt from.
     """
 
@@ -32,12 +32,12 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeadRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What made a head, and how good it is. JSON-able: `msgspec.to_builtins(record)`.
+    """What made a head, and how good it is. As JSON values: `msgspec.to_builtins(record)`.
 
     rows: rows in the train, validation and test part; `trained_rows` is smaller after few-shot sampling.
     repeats: the metrics on several splits, of which the first is the head's own.
-    forecast: what more labels would bring, where that was asked for and the rows are enough to tell.
-    certainty: where rows were left to choose it.
+    forecast: what more labels would bring, if that was requested and there are enough rows.
+    certainty: if rows were left to choose it.
     thresholds: of label sets, one per class, chosen on the validation part; none is 0.5 for all.
     metrics: of the test part (`metrics_of`); `validation_metrics` of the validation part, if it has rows.
     choice: what was chosen by cross-validation, and why, of heads that do.

@@ -1,6 +1,6 @@
 """The path of C: from strong to weak regularization, each value scored by cross-validation.
 
-Each fit starts from the one before; the path ends where the loss has risen twice. The loss of a C is that of its
+Each fit starts from the previous one; the path ends when the loss has risen twice. The loss of a C is that of its
 calibrated probabilities, because the head will be calibrated by the same cross-fitted scores.
 """
 
@@ -22,7 +22,7 @@ from jdq.worker.heads.temperature import best_temperature, log_loss, share_right
 # Of features whose columns have the variance 1.
 PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 RISES = 2
-FEW_C = 0.1  # where the texts are too few for cross-validation
+FEW_C = 0.1  # if there are too few texts for cross-validation
 CHOICE_TOLERANCE, CHOICE_STEPS = 1e-3, 200
 
 
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Choice:
-    """The points of the path, and the C of the least loss."""
+    """The points of the path, and the C of the lowest loss."""
 
     path: list[Point]
     C: float
@@ -82,7 +82,7 @@ def _points(folds: ChoiceFolds, regression: Regression, path: tuple[float, ...],
 
 
 def risen(points: list[Point]) -> bool:
-    """Whether the last RISES losses are all above the least."""
+    """Whether the last RISES losses are all above the lowest."""
     best = min(range(len(points)), key=lambda number: points[number].log_loss)
     return len(points) - 1 - best >= RISES
 

@@ -1,4 +1,4 @@
-"""How much a head's metrics vary with the split: trained and measured again on splits by other seeds."""
+"""How much a head's metrics vary with the split: it is trained and measured again on splits with other seeds."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -44,8 +44,8 @@ def over_splits(
         split = dataclasses.replace(split, parts=parts)
         values.append(train_head(X, y, split, once, keys=keys, allowed=allowed, check=check).record.metrics)
     scores = {name: [float(metrics[name]) for metrics in values] for name in METRICS if _measured(name, values)}
-    found: dict[str, Any] = {"splits": repeats, "metrics": {name: summary(of) for name, of in scores.items()}}
-    return dataclasses.replace(head, record=msgspec.structs.replace(head.record, repeats=found))
+    spread: dict[str, Any] = {"splits": repeats, "metrics": {name: summary(of) for name, of in scores.items()}}
+    return dataclasses.replace(head, record=msgspec.structs.replace(head.record, repeats=spread))
 
 
 def _measured(name: str, values: Sequence[dict[str, Any]]) -> bool:

@@ -1,4 +1,4 @@
-"""Few-shot sampling: how good is a head that is trained on a few texts of each class?"""
+"""Few-shot sampling: training a head on a few texts of each class."""
 
 import numpy as np
 import numpy.typing as npt

@@ -81,7 +81,7 @@ class TrialScore(msgspec.Struct, frozen=True, kw_only=True):
     """The result of cross-validating a trial.
 
     by_fold: the values of each fold. jackknife: of each fold, the metric of the search without each tenth of the
-    texts. stopped: after fewer folds than requested. error: why it has no score, where it does not fit the data.
+    texts. stopped: after fewer folds than requested. error: why it has no score, if it does not fit the data.
     """
 
     number: int
@@ -114,7 +114,7 @@ def list_trials(
     Seed, class weight, label separator and sampling of `base` apply to every trial; its head and parameters do not.
     rows: of the train part; heads that would take too long on so many are left out unless `heads` names them. allowed:
     dotted names of further classifiers, each of which is one trial with its own defaults. Trials that read no features
-    are made once.
+    occur once.
     """
     fast = [name for name in GRIDS if rows <= MOST_ROWS.get(name, rows) and name not in NAMED_ONLY]
     names = [check_head(name, allowed) for name in heads] if heads else fast
@@ -144,7 +144,7 @@ def _random(names: Sequence[str], trials: int, rng: np.random.Generator) -> list
 
 def _drawn(names: Sequence[str], trials: int, rng: np.random.Generator) -> list[tuple[str, dict[str, ParameterValue]]]:
     drawable = [name for name in names if name in RANDOM]
-    heads = [drawable[i % len(drawable)] for i in range(trials)] if drawable else []  # heads take turns
+    heads = [drawable[i % len(drawable)] for i in range(trials)] if drawable else []  # one trial of each head at a time
     return [(head, {name: _draw(values, rng) for name, values in RANDOM[head].items()}) for head in heads]
 
 
@@ -209,7 +209,7 @@ def unscored(trial: Trial, folds: int, error: str) -> TrialScore:
 def standard_errors(
     ahead: TrialScore, values: Sequence[float], without: Sequence[Sequence[float]], metric: str
 ) -> float:
-    """By how many standard errors, over texts, a trial is ahead of another's `values` of the same first folds.
+    """By how many standard errors, over texts, a trial is better than another's `values` on the same first folds.
 
     without: the other's jackknife. The difference is paired: each of its folds is measured without the same texts in
     both, which gives its variance (the delete-a-group jackknife). 0 where nothing is known.
@@ -224,7 +224,7 @@ def standard_errors(
 
 
 def best_of(ranked: Sequence[TrialScore], metric: str) -> TrialScore:
-    """Of the simplest kind of which a trial is within one standard error of the best, the trial of the best score."""
+    """The best trial of the simplest kind that has a trial within one standard error of the best one."""
     best, kinds = ranked[0], list(GRIDS)
 
     def complexity(score: TrialScore) -> int:
@@ -240,7 +240,7 @@ def best_of(ranked: Sequence[TrialScore], metric: str) -> TrialScore:
 
 
 def rank(scores: Sequence[TrialScore], *, metric: str = BEST_BY) -> list[TrialScore]:
-    """Best first; of equal ones the earlier trial, which is the simpler head. Stopped trials, then those with an error,
+    """Best first; in a tie the earlier trial, which is the simpler head. Stopped trials, then those with an error,
     come last.
     """
     sign = 1 if metric in LOWER_IS_BETTER else -1
@@ -266,7 +266,7 @@ def refit_best(
 ) -> TrainedHead:
     """The best trial, trained on all of the train part and measured on the test part; its record lists all trials.
 
-    The first of the trials listed is the best. Raises BadParameter where no trial has a score.
+    The first of the trials listed is the best. Raises BadParameter if no trial has a score.
     """
     ranked = rank(scores, metric=metric)
     if not ranked or metric not in ranked[0].scores:

@@ -18,7 +18,7 @@ from jdq.worker.heads.features import Check, Features, Rows, float32_blocks, mea
 
 Float64 = npt.NDArray[np.float64]
 
-# The covariance is that of so many rows per column, spread evenly: more make no better steps.
+# The covariance is that of this many rows per column, spread evenly: with more, the steps are no better.
 ROWS_PER_COLUMN = 32
 MOST_COLUMNS = 5120  # decorrelating takes time with their third power
 MEMORY = 10  # steps that L-BFGS remembers: 2 MEMORY vectors of all variables
@@ -187,7 +187,7 @@ class Progress:
         self._check(self._done, 100)
 
     def at_share(self, share: float) -> None:
-        """So much of the work is done, between 0 and 1."""
+        """Reports how much of the work is done, between 0 and 1."""
         self._done = max(self._done, self._first + int(share * self._span))
 
 
@@ -207,7 +207,7 @@ def minimise(
 ) -> Solution:
     """The minimum, to scikit-learn's tolerance: no element of the gradient above `tol`.
 
-    moments: of the features, by `sampled_moments`, where known. start: a solution nearby, such as that of another C.
+    moments: of the features, by `sampled_moments`, where known. start: a nearby solution, such as that of another C.
     at_share: called after each step with how much is done, between 0 and 1.
     """
     coordinates = _Coordinates(objective, *(moments or sampled_moments(objective.X, objective.rows)))
@@ -225,7 +225,7 @@ def minimise(
         if largest <= tol:
             raise StopIteration
 
-    found = minimize(
+    minimum = minimize(
         value_and_gradient,
         coordinates.inside(start),
         jac=True,
@@ -239,5 +239,5 @@ def minimise(
             "maxcor": MEMORY,
         },
     )
-    W, b = coordinates.outside(found.x)
-    return Solution(coefficients=W.T, intercepts=b, iterations=int(found.nit))
+    W, b = coordinates.outside(minimum.x)
+    return Solution(coefficients=W.T, intercepts=b, iterations=int(minimum.nit))

@@ -67,7 +67,7 @@ class Split:
 
     @classmethod
     def from_json(cls, parts: npt.ArrayLike, fields: Mapping[str, Any]) -> "Split":
-        """The split as it was stored. Raises BadSplit where the parts do not match the digest."""
+        """The split as it was stored. Raises BadSplit if the parts do not match the digest."""
         array = np.asarray(parts, dtype=np.uint8)
         split = cls(
             parts=array,
@@ -94,13 +94,12 @@ def make_split(
 ) -> Split:
     """The split by each text's position, in which rows of equal text key (`keys`: (rows, 16) uint8) are in one part.
 
-    A text is tested where its position (`positions`) is below `test`, validates where it is below `test + validation`,
-    and else is trained on: whatever other rows, labels and columns there are. Only where that leaves a class of two or
-    more texts out of the train or the test part (or out of the validation part, if at least half a text is due
-    there) the text nearest to that part moves there. A class of one text is trained on, and counted in `warnings`.
-    With a separator the rows are label sets, of which the rarest label counts.
-    groups: (rows,) values; rows with one value are in one part, by the value's position; "" is no group.
-    Raises OneClassOnly, MissingLabels, TooFewRows.
+    A text is tested if its position (`positions`) is below `test`, validated on if it is below `test + validation`, and
+    else trained on, whatever other rows, labels and columns there are. Only where that leaves a class of two or more
+    texts out of the train or the test part (or out of the validation part, if at least half a text is due there) the
+    text nearest to that part moves there. A class of one text is trained on, and counted in `warnings`. With a
+    separator the rows are label sets, of which the rarest label counts. groups: (rows,) values; rows with one value are
+    in one part, by the value's position; "" is no group. Raises OneClassOnly, MissingLabels, TooFewRows.
     """
     targets = read_targets(labels, label_separator=label_separator)
     if len(keys) != targets.rows:
@@ -110,14 +109,14 @@ def make_split(
     unit_part = _part_at(position, test, validation)
     strata = group_strata(row_strata(targets), unit_of, len(position))
     for units in by_stratum(strata, np.argsort(position, kind="stable")):
-        unit_part[units] = _mended(unit_part[units], validation)
+        unit_part[units] = _repaired(unit_part[units], validation)
     return _checked(targets, unit_part[unit_of], text_of, seed=seed, test=test, validation=validation)
 
 
 def split_as_given(
     labels: Labels, keys: npt.NDArray[np.uint8], parts: npt.NDArray[np.uint8], *, label_separator: str | None = None
 ) -> tuple[Split, npt.NDArray[np.bool_]]:
-    """The split of rows whose parts somebody else decided, and which rows it keeps.
+    """The split of rows whose parts are given, and which rows it keeps.
 
     A text that is also in a later part (test after validation after train) is left out of the earlier one. Without a
     validation part, the train texts that `make_split` would validate on are it. Raises as `make_split`.
@@ -155,7 +154,7 @@ def _units(
     values, value_of = np.unique(groups, return_inverse=True)
     grouped = groups != ""
     of_value = np.where(values != "", positions(text_keys(values.tolist()), seed), 1.0)
-    of_text[text_of[grouped]] = 1.0  # its groups decide
+    of_text[text_of[grouped]] = 1.0  # the groups decide
     # A graph of texts and values: what a row links is in one unit.
     nodes = len(of_text) + len(values)
     links = (np.ones(int(grouped.sum())), (text_of[grouped], len(of_text) + value_of[grouped]))
@@ -173,8 +172,8 @@ def _part_at(position: npt.NDArray[np.float64], test: float, validation: float) 
     return parts
 
 
-def _mended(part: npt.NDArray[np.uint8], validation: float) -> npt.NDArray[np.uint8]:
-    """The parts of one class's units, given by ascending position, with those filled that must not be empty."""
+def _repaired(part: npt.NDArray[np.uint8], validation: float) -> npt.NDArray[np.uint8]:
+    """The parts of one class's units, given by ascending position; parts that must not be empty are filled."""
     part = part.copy()
     if len(part) == 1:
         part[0] = TRAIN

@@ -57,7 +57,7 @@ def check_split(options: SplitOptions) -> SplitOptions:
 def parts_of_cells(cells: Sequence[str], column: str) -> list[int]:
     """The part that each cell of a split column names: 0 train, 1 validation, 2 test; -1 for an empty cell.
 
-    Raises BadSplit for other cells, and where no row is in the train or the test part.
+    Raises BadSplit for other cells, and if no row is in the train or the test part.
     """
     named = {word: part for part, names in enumerate(PART_NAMES.values()) for word in names} | {"": -1}
     values = sorted(set(cells))

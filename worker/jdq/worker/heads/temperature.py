@@ -15,7 +15,7 @@ Weights = npt.NDArray[np.float64] | None  # (rows,); None: all rows count equall
 
 
 def best_temperature(scores: npt.NDArray[Any], codes: npt.NDArray[Any], link: str, weights: Weights = None) -> float:
-    """The temperature of the least log loss, between 0.01 and 100, searched on a logarithmic scale."""
+    """The temperature of the lowest log loss, between 0.01 and 100, searched on a logarithmic scale."""
     best = minimize_scalar(
         lambda log_t: log_loss(scores / np.exp(log_t), codes, link, weights),
         bounds=(np.log(LOWEST), np.log(HIGHEST)),
@@ -37,7 +37,7 @@ def log_loss(scores: npt.NDArray[Any], codes: npt.NDArray[Any], link: str, weigh
 def best_weights(
     models: Sequence[npt.NDArray[Any]], codes: npt.NDArray[Any], link: str, weights: Weights = None
 ) -> tuple[float, ...]:
-    """The weights, none negative, by which the sum of each model's scores (rows, classes) has the least log loss."""
+    """The weights, none negative, with which the sum of the models' scores (rows, classes) has the lowest log loss."""
     if len(models) == 1:
         return (1 / best_temperature(models[0], codes, link, weights),)
     stacked = np.stack(models).astype(np.float64)

@@ -1,6 +1,6 @@
 """The terms of texts: words, pairs of words, and runs of 2 to 5 characters inside words, weighted by TF-IDF.
 
-A row is words and pairs beside characters, each of the length 1; characters make up for inflection and for misspelt
+A row has words and pairs beside characters, each part of length 1; characters make up for inflection and misspelt
 words. Terms are learnt from a sample of the texts, so that memory does not grow with their number.
 """
 
@@ -21,7 +21,7 @@ ANALYZERS: dict[str, dict[str, Any]] = {
     "characters": {"analyzer": "char_wb", "ngram_range": (2, 5)},
 }
 SAMPLE_TEXTS, SAMPLE_CHARACTERS = 20_000, 20_000_000
-LEAST_TEXTS = 2  # a term of one text is most of the vocabulary, and tells nothing about others
+LEAST_TEXTS = 2  # terms of a single text are most of the vocabulary, and say nothing about other texts
 BLOCK_TEXTS = 2048
 
 
@@ -77,7 +77,7 @@ def learn_terms(texts: Sequence[str], *, most: int, kinds: Sequence[str] = tuple
     """
     learnt = [_vocabulary(kind, texts, most // len(kinds)) for kind in kinds]
     terms = Terms(vocabularies=tuple(vocabulary for vocabulary, _ in learnt if vocabulary.terms))
-    return terms, sum(found for _, found in learnt) / len(texts)
+    return terms, sum(n for _, n in learnt) / len(texts)
 
 
 def _vocabulary(analyzer: str, texts: Sequence[str], most: int) -> tuple[Vocabulary, int]:

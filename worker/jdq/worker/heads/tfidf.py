@@ -1,4 +1,4 @@
-"""The TF-IDF model: a linear support vector machine on the terms of texts. An encoder must be worth more than this."""
+"""The TF-IDF model: a linear support vector machine on the terms of texts. An encoder must outperform it."""
 
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ def read_terms(context: FitContext, order: Rows) -> TextRows:
         warnings.append(f"words only: the characters of {len(order):,} texts do not fit into {memory >> 20} MiB")
     fitting = max(1, int(entries / max(per_text, 1)))
     if fitting < len(order):
-        warnings.append(f"the words of {fitting:,} of {len(order):,} texts are learnt: {memory >> 20} MiB hold no more")
+        warnings.append(f"words of only {fitting:,} of {len(order):,} texts: more do not fit into {memory >> 20} MiB")
     rows = np.sort(order[:fitting])
     return TextRows(terms=terms, rows=rows, matrix=_matrix(context, terms, rows), warnings=tuple(warnings))
 

@@ -84,7 +84,7 @@ def _fitted_fields(fitted: Fitted, context: FitContext, split: Split, keys: Keys
     predictor, X, targets = fitted.predictor, context.X, context.targets
     learns_validation = fitted.trained_rows is not None
     thresholds = fitted.thresholds if learns_validation else _thresholds(predictor, context)
-    # Metrics of rows that were learnt would only flatter.
+    # Metrics on rows that were learnt would be too good.
     validation = split.rows(VALIDATION)[:0] if learns_validation else split.rows(VALIDATION)
     return {
         "trained_rows": len(context.train if fitted.trained_rows is None else fitted.trained_rows),

@@ -21,7 +21,7 @@ from jdq.worker.queue.ledger import Lease
 
 
 def work_for(lease: Lease, runtime: Runtime) -> ChunkWork[Any, Any]:
-    """The work of a leased chunk. A kind's module is imported when the first such job comes.
+    """The work of a leased chunk. A kind's module is imported with the first such job.
 
     Raises StoreError, ContractError.
     """

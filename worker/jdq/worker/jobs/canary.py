@@ -1,8 +1,8 @@
-"""Canary texts: a worker whose features of them differ from those that workers have agreed on is quarantined.
+"""Canary texts: a worker is quarantined if its features of these texts differ from those that workers have agreed on.
 
-No checksum fits all devices to the bit, so features are compared with a tolerance. What the first two workers agree on
-holds for the feature space from then on, also after all workers were restarted: otherwise the first to answer is
-believed, which may be the one that computes wrong numbers.
+Devices do not agree to the last bit, so features are compared with a tolerance. What the first two workers agree on
+holds for the feature space from then on, even after all workers were restarted; otherwise the first one to answer would
+be believed, which may be the one that computes wrong numbers.
 """
 
 import math
@@ -22,15 +22,15 @@ TEXTS = (
     "A sentence that every worker encodes.",
     "Data engineer, Berlin. " + "You build pipelines, review code and answer for what runs at night. " * 4,
 )
-# A flipped bit in the weights shows in all columns, so a few do.
+# A flipped bit in the weights shows in all columns, so a few suffice.
 COLUMNS = 32
-AGREED = ""  # in the place of a worker's name
-# Of the largest number: the difference between GPUs, between a GPU and a CPU.
+AGREED = ""  # in place of a worker's name
+# As a share of the largest number: the difference between GPUs, and between a GPU and a CPU.
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.08, "float8": 0.3, "int8": 0.1}
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One worker's features of the canary texts. at: since when it gives them, in seconds since 1970."""
+    """One worker's features of the canary texts. at: since when it has had them, in seconds since 1970."""
 
     at: float
     features: list[float]
@@ -58,7 +58,7 @@ def check_canary(runtime: Runtime, encoder: FeatureEncoder, space: str, definiti
 
 
 def canary_features(encoder: FeatureEncoder) -> np.ndarray:
-    """A few columns of the canary texts' features, in one row. Raises WorkerSick where they are not finite."""
+    """A few columns of the canary texts' features, in one row. Raises WorkerSick if they are not finite."""
     try:
         features = encoder.encode(encoder.tokenize(TEXTS))
     except NotFiniteFeatures as error:
@@ -82,12 +82,12 @@ class Answers:
         """This worker's earlier answer, or this one if it has none, and those of the others that live."""
         if self._worker not in self._current():
             self.store(mine)
-        # Read after the answer is stored, so that of two workers that answer at the same time one sees the other's.
+        # Read after the answer is stored, so that if two workers answer at the same time, one sees the other's answer.
         current = self._current()
         return current.pop(self._worker), list(current.values())
 
     def store(self, mine: np.ndarray) -> None:
-        """Puts this answer in the place of this worker's earlier one, and removes those of workers that are gone."""
+        """Replaces this worker's earlier answer, and removes those of workers that are gone."""
         known = {worker.name for worker in self._workers} | {AGREED}
         if gone := [name for name in self._client.hkeys(self._key) if name not in known]:
             self._client.hdel(self._key, *gone)
@@ -103,9 +103,9 @@ class Answers:
         self._client.hsetnx(self._key, AGREED, _encoded(mine))
 
     def _current(self) -> dict[str, Answer]:
-        """By worker: answers of those that live, given since they started: a restart may have brought another build.
+        """By worker: answers of live workers since they started, because a restart may have brought another build.
 
-        A worker lives if its last heartbeat is near the newest one, whatever the clocks say.
+        A worker is live if its last heartbeat is near the newest one, whatever the clocks say.
         """
         newest = max((worker.last_seen for worker in self._workers), default=0.0)
         silent_s = LIMITS.worker_timeout_ms / 1000

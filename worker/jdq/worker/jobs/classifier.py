@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 EMPTY, UNSURE = "the text is empty", "too uncertain for a label"
 NOTHING = Requested()
-# A text of which the tokenizer does not know this share is probably not one for this encoder.
+# If the tokenizer does not know this share of a text, the encoder is probably the wrong one.
 UNKNOWN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoTokens:
-    """Texts for a head that reads their words, all of them, and no tokens."""
+    """Texts for a head that reads all of their words, and no tokens."""
 
     n_tokens: np.ndarray
     n_unknown: np.ndarray
@@ -38,10 +38,9 @@ class NoTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier(Naming):
-    """What classifies texts, of at most max_length tokens.
-
-    tokenize: texts as its encoder takes them. compute: of such and the texts, (texts, classes) float32. by_store: the
-    same of texts, by features from and into the store where it uses features.
+    """Classifies texts of at most max_length tokens. tokenize: texts as its encoder takes them. compute: from these and
+    the texts, (texts, classes) float32. by_store: the same from texts, with features kept in the store if it uses
+    features.
     """
 
     max_length: int
@@ -50,7 +49,7 @@ class Classifier(Naming):
     by_store: Callable[[Sequence[str]], np.ndarray]
 
     def predictions(self, texts: Sequence[str], requested: Requested = NOTHING) -> Iterator[dict[str, Any]]:
-        """Of each text: its label, the probability of each class, most likely first, and warnings; also its set of
+        """For each text: its label, the probability of each class, most likely first, and warnings; also its set of
         labels, if requested.
 
         An empty text has neither label nor probabilities, and one that is too uncertain no label. Raises NoCertainty.
@@ -61,11 +60,11 @@ class Classifier(Naming):
         return (next(answers) if text.strip() else empty for text in texts)
 
     def _answers(self, texts: Sequence[str], certain: Certain) -> Iterator[dict[str, Any]]:
-        """The same of texts that are not empty, tokenized once."""
+        """The same for texts that are not empty, tokenized once."""
         tokens = self.tokenize(texts)
-        found = self.compute(tokens, texts)
-        labels = self.labels(found, certain)
-        for label, values, warnings in zip(labels, found.tolist(), self.warnings(tokens), strict=True):
+        probabilities = self.compute(tokens, texts)
+        labels = self.labels(probabilities, certain)
+        for label, values, warnings in zip(labels, probabilities.tolist(), self.warnings(tokens), strict=True):
             pairs = sorted(zip(self.classes, values, strict=True), key=lambda pair: -pair[1])
             unsure = certain.least_to_answer is not None and not label
             yield {
@@ -92,10 +91,10 @@ class Classifier(Naming):
 
 
 def load_classifier(store: Store, head: str | None, model: str | None, device: str) -> Classifier:
-    """Of the head or the model with this id.
+    """The classifier of the head or model with this id.
 
-    Raises UnknownTrained, HeadError and FineTuneError. What it computes raises EncoderError, and WrongFeatures where
-    the head's encoder has changed.
+    Raises UnknownTrained, HeadError and FineTuneError. Computing raises EncoderError, and WrongFeatures if the head's
+    encoder has changed.
     """
     return _of_head(store, head, device) if head else _of_model(Models(store.root).path(model or ""), device)
 
@@ -133,7 +132,7 @@ def _of_head(store: Store, head_id: str, device: str) -> Classifier:
 
 
 def _of_words(head: TrainedHead) -> Classifier:
-    """Of a head that reads only texts: it needs no encoder."""
+    """The classifier of a head that reads only texts, and needs no encoder."""
     from jdq.worker.heads.features import unread, with_texts
 
     def by_words(texts: Sequence[str]) -> np.ndarray:
@@ -153,7 +152,7 @@ def _of_words(head: TrainedHead) -> Classifier:
 
 
 def _encoder(files: str, record: HeadRecord, definition: FeatureSpace, device: str) -> FeatureEncoder:
-    """The encoder of a head's features. Raises WrongFeatures where its files have changed."""
+    """The encoder of a head's features. Raises WrongFeatures if its files have changed."""
     from jdq.worker.encoder.by_name import load, space_of
     from jdq.worker.heads.files import require_space
 

@@ -14,7 +14,7 @@ SMALL_BYTES = 32 << 20
 def threads_for(size_bytes: int, *, most: int | None = None) -> Iterator[None]:
     """One thread for less than SMALL_BYTES of float32 features, else at most `most` (default: one per core).
 
-    joblib's are threads, too: it starts no processes in a worker's child, which is a daemon, and would use one core.
+    joblib also uses threads: in a worker's child, which is a daemon, it can start no processes and would use one core.
     """
     from joblib import parallel_config
     from threadpoolctl import threadpool_limits
@@ -25,7 +25,7 @@ def threads_for(size_bytes: int, *, most: int | None = None) -> Iterator[None]:
 
 
 def share_of_cores(runtime: Runtime) -> int:
-    """This host's cores per cpu worker, for a search on which all of them work."""
+    """This host's cores per cpu worker, for a search on which all cpu workers work."""
     host = runtime.config.host
     workers = [w for w in runtime.jobbook.workers() if (w.host, w.queue) == (host, "cpu") and w.state != "dead"]
     return max(1, (os.cpu_count() or 1) // max(1, len(workers)))

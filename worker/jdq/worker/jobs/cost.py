@@ -7,7 +7,7 @@ from jdq.worker.queue.jobbook import UnknownJob
 
 
 def extraction_cost(job: str, runtime: Runtime) -> dict[str, Any]:
-    """Texts computed, reused and skipped, tokens, device and wall time in seconds; only its id for a forgotten job."""
+    """Texts computed, reused and skipped, tokens, device and wall time in seconds; only its id if the job is gone."""
     try:
         extraction = runtime.jobbook.job(job)
     except UnknownJob:

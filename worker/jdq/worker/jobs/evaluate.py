@@ -17,7 +17,7 @@ NOTHING = Requested()
 def evaluate(
     classifier: Classifier, version: DatasetVersion, column: str | None, requested: Requested = NOTHING
 ) -> dict[str, Any]:
-    """The metrics over all labelled rows, with `intervals` and `notes`, and what a promise was worth (`certain`).
+    """The metrics over all labelled rows, with `intervals` and `notes`, and how well a promise is kept (`certain`).
 
     A label that the classifier does not know counts as a class that it never predicts. requested: levels other than
     the usual ones. Raises NoLabels, NoCertainty.
@@ -33,7 +33,7 @@ def evaluate(
     classes = [*classifier.classes, *unknown]
     probabilities = np.pad(_probabilities(classifier, version, rows), ((0, 0), (0, len(unknown))))
     true = _targets(sets, classes, multi_label=classifier.multi_label)
-    # A label that it does not know is never predicted: no probability is above 1.
+    # A label that it does not know is never predicted, because no probability is above 1.
     thresholds = (*classifier.thresholds, *[2.0] * len(unknown)) if classifier.thresholds else ()
     metrics = metrics_of(true, probabilities, classes, thresholds)
     intervals = bootstrap(true, probabilities, keys=version.keys()[rows], thresholds=thresholds)
@@ -61,7 +61,7 @@ def _certain(
     requested: Requested,
     thresholds: tuple[float, ...],
 ) -> dict[str, Any]:
-    """Abstention and sets; empty where the classifier promises nothing and nothing was requested."""
+    """Abstention and sets; empty if the classifier promises nothing and nothing was requested."""
     from jdq.worker.heads.conformal import certainty_of_rows
 
     if not requested and classifier.certainty is None:

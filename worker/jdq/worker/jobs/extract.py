@@ -26,8 +26,8 @@ from jdq.worker.queue.ledger import Outcome
 
 log = logging.getLogger(__name__)
 
-# So many texts, none of which has a finite feature, are a fault of the worker, until another one finds the same.
-SICK_TEXTS = 4
+# If this many texts have no finite feature at all, the worker is at fault, unless another one finds the same.
+SUSPICIOUS_TEXTS = 4
 
 
 class EncoderChanged(EncoderError):
@@ -56,7 +56,7 @@ class KillingRows(EncoderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedChunk:
-    """The texts of a chunk that a feature space lacks.
+    """The texts of a chunk that are missing from a feature space.
 
     n_planned, estimated_tokens: texts of the chunk by its plan, and the plan's estimate of their tokens.
     """
@@ -129,10 +129,9 @@ class ExtractChunk:
         )
 
     def compute(self, chunk: TokenizedChunk, held: HeldLease) -> ComputedChunk:
-        """Runs the encoder. Texts without a finite feature are left out, so that the others are stored.
-
-        A chunk that killed processes is computed in parts, each stored before the next: the text that kills is then
-        alone after log2(n) deaths, and all others are stored.
+        """Runs the encoder. Texts without a finite feature are left out, so that the others are stored. A chunk that
+        killed processes is computed in parts, each stored before the next: after log2(n) deaths the text that kills is
+        by itself, and all others are stored.
         """
         self._check_canary(chunk)
         held.report(chunk_tokens=chunk.n_tokens, chunk_estimated=chunk.estimated_tokens)
@@ -164,14 +163,14 @@ class ExtractChunk:
         return Outcome(counts=counts | {f"device_ms_{self.context.runtime.worker}": counts["device_ms"]})
 
     def _check_canary(self, chunk: TokenizedChunk, *, now: bool = False) -> None:
-        """Raises WorkerSick. now: although it was done lately."""
+        """Raises WorkerSick. now: even if it was done recently."""
         space = chunk.spaces[0]
         if now:
             self.context.runtime.canary_due.pop(space.digest, None)
         check_canary(self.context.runtime, chunk.encoder, space.digest, space.definition)
 
     def _stored(self, part: TokenizedChunk, held: HeldLease) -> ComputedChunk:
-        """The part, computed and stored. The ledger learns first which text is alone, should it kill this process."""
+        """The part, computed and stored. First reports which text is by itself, in case it kills this process."""
         held.report_now(texts_alone=len(part.rows), row=int(part.rows[0]) if len(part.rows) == 1 else None)
         computed = encoded(part, held, partial(self._check_canary, part, now=True))
         self._put(computed)
@@ -193,7 +192,7 @@ class ExtractChunk:
         return {"job": self.context.job, "encoder": encoder, "path": chunk.encoder.path, "device": device}
 
     def _digests(self) -> list[str]:
-        """The feature spaces of the plan; one that an earlier version of jdq made names only one."""
+        """The feature spaces of the plan; plans of earlier versions of jdq name only one."""
         result = self.context.runtime.job_files.get_result(self.context.job)
         return list(result.get("spaces", {}).values()) or [result["space"]]
 
@@ -221,9 +220,9 @@ def extract_work(context: ChunkContext[Extract]) -> Plan | ExtractChunk:
 
 
 def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], object]) -> ComputedChunk:
-    """The chunk's features; texts without a finite one are left out, where `is_sound` does not blame the worker.
+    """The chunk's features; texts without a finite one are left out, unless `is_sound` blames the worker.
 
-    Raises WorkerSick, and NothingFinite where no text has a finite feature.
+    Raises WorkerSick, and NothingFinite if no text has a finite feature.
     """
     began = time.perf_counter()
     n_texts = len(chunk.texts)
@@ -234,7 +233,7 @@ def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], objec
             features = chunk.encoder.encode(chunk.tokens, after_batch=timed(held))
         except NotFiniteFeatures as error:
             is_sound()
-            if len(error.positions) == n_texts >= SICK_TEXTS and held.lease.attempt == 1:
+            if len(error.positions) == n_texts >= SUSPICIOUS_TEXTS and held.lease.attempt == 1:
                 raise NothingFinite(f"no finite feature for any of {n_texts} texts") from error
             bad = [int(row) + 1 for row in chunk.rows[list(error.positions)]]
             log.warning("no finite feature for %s", _rows(bad))
@@ -244,7 +243,7 @@ def encoded(chunk: TokenizedChunk, held: HeldLease, is_sound: Callable[[], objec
 
 
 def timed(held: HeldLease) -> Callable[[int, int], None]:
-    """Reports each forward pass, with the computing time so far: rates must not contain the time of loading."""
+    """Reports each forward pass with the computing time so far, because rates must not include the loading time."""
     last = time.perf_counter()
 
     def after_batch(texts: int, tokens: int) -> None:

@@ -22,7 +22,7 @@ from jdq.worker.queue.contract import FindDuplicates
 from jdq.worker.queue.ledger import Outcome
 
 COLUMNS = ("row", "text", "other_row", "other_text", "similarity")
-# Of the way from how similar any two texts are to equal texts.
+# As a share of the way from the similarity of any two texts to that of equal ones.
 NEAR = 0.95
 
 
@@ -46,7 +46,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """Two sides in a feature space. others: None where each row is compared with the earlier ones."""
+    """Two sides in a feature space. others: None if each row is compared with the earlier ones."""
 
     space: SpaceRecord
     rows: Side
@@ -55,8 +55,8 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
-    """Each row's most similar other, and how similar they are. typical: any two texts. least: what counts as near."""
+class Duplicates:
+    """Each row's most similar other row, with the similarity. typical: of any two texts. least: what counts as near."""
 
     compared: Compared
     places: npt.NDArray[np.int64]
@@ -87,8 +87,8 @@ class FindDuplicatesWork:
             missing += missing_others
         return Compared(space=record, rows=rows, others=others, missing=missing)
 
-    def compute(self, compared: Compared, held: HeldLease) -> Found:
-        """Finds the most similar other of each row."""
+    def compute(self, compared: Compared, held: HeldLease) -> Duplicates:
+        """Finds the most similar other row of each row."""
         rows, others = compared.rows.features, (compared.others or compared.rows).features
         with threads_for(4 * rows.shape[0] * rows.shape[1]):
             typical = typical_similarity(others)
@@ -100,24 +100,24 @@ class FindDuplicatesWork:
             )
         least = self.context.spec.least
         least = typical + NEAR * (1 - typical) if least is None else least
-        return Found(compared=compared, places=places, similarity=similarity, typical=typical, least=least)
+        return Duplicates(compared=compared, places=places, similarity=similarity, typical=typical, least=least)
 
-    def publish(self, found: Found) -> Outcome:
+    def publish(self, duplicates: Duplicates) -> Outcome:
         """Writes the table and the result."""
         files, job = self.context.runtime.job_files, self.context.job
-        near = np.flatnonzero((found.similarity >= found.least) & (found.places >= 0))
-        near = near[np.argsort(-found.similarity[near], kind="stable")]
+        near = np.flatnonzero((duplicates.similarity >= duplicates.least) & (duplicates.places >= 0))
+        near = near[np.argsort(-duplicates.similarity[near], kind="stable")]
         path = files.folder(job) / FindDuplicates.table
-        publish_table(write_partial(path, _records(found, near)), path, files)
-        result = self._result(found, near)
+        publish_table(write_partial(path, _records(duplicates, near)), path, files)
+        result = self._result(duplicates, near)
         files.put_result(job, result)
         return Outcome(result=result)
 
-    def _result(self, found: Found, near: npt.NDArray[np.intp]) -> dict[str, Any]:
-        spec, compared = self.context.spec, found.compared
+    def _result(self, duplicates: Duplicates, near: npt.NDArray[np.intp]) -> dict[str, Any]:
+        spec, compared = self.context.spec, duplicates.compared
         others = compared.others or compared.rows
         keys, other_keys = compared.rows.version.keys(), others.version.keys()
-        equal = keys[compared.rows.rows[near]] == other_keys[others.rows[found.places[near]]]
+        equal = keys[compared.rows.rows[near]] == other_keys[others.rows[duplicates.places[near]]]
         left_out = f"{compared.missing:,} rows have no features in this feature space and are left out"
         return {
             "dataset": spec.dataset,
@@ -130,8 +130,8 @@ class FindDuplicatesWork:
             "others": None if compared.others is None else len(compared.others.rows),
             "found": len(near),
             "equal_texts": int(equal.all(axis=1).sum()),
-            "least": round(found.least, 6),
-            "typical": round(found.typical, 6),
+            "least": round(duplicates.least, 6),
+            "typical": round(duplicates.typical, 6),
             "file": f"runs/{self.context.job}/{FindDuplicates.table}",
             "warnings": [left_out] if compared.missing else [],
         }
@@ -161,10 +161,10 @@ def _sides_of_split(version: DatasetVersion, space: Space, label_column: str | N
     return rows, others, missing + missing_others
 
 
-def _records(found: Found, near: npt.NDArray[np.intp]) -> Iterator[tuple[str, ...]]:
+def _records(duplicates: Duplicates, near: npt.NDArray[np.intp]) -> Iterator[tuple[str, ...]]:
     """The header, and a record for each near-duplicate."""
-    rows, others = found.compared.rows, found.compared.others or found.compared.rows
-    places = found.places[near]
+    rows, others = duplicates.compared.rows, duplicates.compared.others or duplicates.compared.rows
+    places = duplicates.places[near]
     texts, other_texts = rows.texts(near), others.texts(places)
     yield COLUMNS
     for place, other in zip(near.tolist(), places.tolist(), strict=True):
@@ -173,5 +173,5 @@ def _records(found: Found, near: npt.NDArray[np.intp]) -> Iterator[tuple[str, ..
             texts[place],
             str(others.rows[other] + 1),
             other_texts[other],
-            f"{found.similarity[place]:.6g}",
+            f"{duplicates.similarity[place]:.6g}",
         )

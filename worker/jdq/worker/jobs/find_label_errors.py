@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jdq.worker.heads.labels import Targets
 
 COLUMNS = ("row", "text", "given_label", "suggested_label", "part", "score", "suggested_probability")
-# Pairs of a given and a suggested label in the result; there can be one per pair of classes.
+# At most this many pairs of given and suggested labels in the result; there can be one per pair of classes.
 MOST_PAIRS = 50
 
 
@@ -51,8 +51,8 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
-    """The suspects, with the heads that found them."""
+class Judged:
+    """The suspects, with the heads that judged them."""
 
     labelled: Labelled
     held_out: HeldOut
@@ -61,7 +61,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FindLabelErrorsWork:
-    """Trains heads on folds of the labelled rows, and compares each row's label with what the others suggest."""
+    """Trains heads on folds of the labelled rows, and compares each row's label with what the other rows suggest."""
 
     context: ChunkContext[FindLabelErrors]
 
@@ -80,8 +80,8 @@ class FindLabelErrorsWork:
         features = FeaturesAndTexts(space.rows(data.keys), data.texts)
         return Labelled(data=data, targets=targets, features=features, space=record)
 
-    def compute(self, labelled: Labelled, held: HeldLease) -> Found:
-        """Computes each row's probabilities by heads without it, and picks the suspects."""
+    def compute(self, labelled: Labelled, held: HeldLease) -> Judged:
+        """Computes each row's probabilities by heads that did not learn from it, and finds the suspects."""
         from jdq.worker.heads.fitted import FitContext
         from jdq.worker.heads.held_out import held_out_probabilities
         from jdq.worker.heads.label_errors import find_suspects
@@ -100,20 +100,20 @@ class FindLabelErrorsWork:
         with threads_for(labelled.size_bytes):
             held_out = held_out_probabilities(context, spec.folds)
         suspects = find_suspects(labelled.targets.codes, held_out.probabilities, held_out.known)
-        return Found(labelled=labelled, held_out=held_out, suspects=suspects)
+        return Judged(labelled=labelled, held_out=held_out, suspects=suspects)
 
-    def publish(self, found: Found) -> Outcome:
+    def publish(self, judged: Judged) -> Outcome:
         """Writes the table and the result."""
         files, job = self.context.runtime.job_files, self.context.job
         path = files.folder(job) / FindLabelErrors.table
-        records = list(_records(found, self.context.spec.label_separator))
+        records = list(_records(judged, self.context.spec.label_separator))
         publish_table(write_partial(path, [COLUMNS, *records]), path, files)
-        result = self._result(found, Counter((given, suggested) for _, _, given, suggested, *_ in records))
+        result = self._result(judged, Counter((given, suggested) for _, _, given, suggested, *_ in records))
         files.put_result(job, result)
         return Outcome(result=result)
 
-    def _result(self, found: Found, pairs: Counter[tuple[str, str]]) -> dict[str, Any]:
-        spec, labelled = self.context.spec, found.labelled
+    def _result(self, judged: Judged, pairs: Counter[tuple[str, str]]) -> dict[str, Any]:
+        spec, labelled = self.context.spec, judged.labelled
         return {
             "dataset": spec.dataset,
             "version": spec.version,
@@ -121,23 +121,23 @@ class FindLabelErrorsWork:
             "space": labelled.space.space,
             "encoder": labelled.space.encoder,
             "head": spec.head,
-            "params": found.held_out.params,
+            "params": judged.held_out.params,
             "folds": spec.folds,
             "rows": len(labelled.data.rows),
-            "suspects": len(found.suspects.rows),
-            "estimated_errors": round(found.suspects.estimated),
+            "suspects": len(judged.suspects.rows),
+            "estimated_errors": round(judged.suspects.estimated),
             "pairs": [[*pair, n] for pair, n in pairs.most_common(MOST_PAIRS)],
             "file": f"runs/{self.context.job}/{FindLabelErrors.table}",
-            "warnings": list(_warnings(found, self.context.runtime.store)),
+            "warnings": list(_warnings(judged, self.context.runtime.store)),
         }
 
 
-def _records(found: Found, label_separator: str | None) -> Iterator[tuple[str, ...]]:
-    """A record of the table for each suspect, the likeliest error first."""
-    data, suspects = found.labelled.data, found.suspects
+def _records(judged: Judged, label_separator: str | None) -> Iterator[tuple[str, ...]]:
+    """A record of the table for each suspect, the most likely error first."""
+    data, suspects = judged.labelled.data, judged.suspects
     ascending = np.sort(suspects.rows)
     texts = dict(zip(ascending.tolist(), data.texts(ascending), strict=True))
-    suggested = _names(found.labelled.targets, suspects.suggested, label_separator)
+    suggested = _names(judged.labelled.targets, suspects.suggested, label_separator)
     for n, place in enumerate(suspects.rows.tolist()):
         yield (
             str(data.rows[place] + 1),
@@ -158,13 +158,13 @@ def _names(targets: Targets, suggested: npt.NDArray[Any], label_separator: str |
     return predicted_labels(suggested, targets.classes, multi_label=True, label_separator=label_separator)
 
 
-def _warnings(found: Found, store: Store) -> Iterator[str]:
-    data, targets, known = found.labelled.data, found.labelled.targets, found.held_out.known
+def _warnings(judged: Judged, store: Store) -> Iterator[str]:
+    data, targets, known = judged.labelled.data, judged.labelled.targets, judged.held_out.known
     has = targets.codes if targets.multi_label else targets.codes[:, None] == np.arange(len(targets.classes))
     if single := int((has & ~known).any(axis=1).sum()):
         yield f"{single:,} rows cannot be judged: no other text has their label"
     try:
-        learnt = np.isin(short_keys(data.keys), learnt_by(store, found.labelled.space.encoder))
+        learnt = np.isin(short_keys(data.keys), learnt_by(store, judged.labelled.space.encoder))
     except UnknownLearning as error:
         yield f"it is not known whether the encoder has learnt from these labels: {error}"
         return

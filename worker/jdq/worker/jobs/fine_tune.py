@@ -11,7 +11,7 @@ import msgspec
 from jdq.store.trained import Models
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, learnt_in, measurable
-from jdq.worker.jobs.tested import put_floor, put_tested
+from jdq.worker.jobs.tested import put_baselines, put_tested
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.devices import device_of
 from jdq.worker.process.lease_heartbeat import Draining, HeldLease
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jdq.worker.finetune.record import FineTuneRecord
 
 CHECKPOINTS = "checkpoints"
-# In the model's own file, too long for the ledger.
+# These are in the model's own file, and too long for the ledger.
 LONG_FIELDS = ("history", "step_losses", "certainty")
 
 
@@ -39,7 +39,7 @@ class FineTuneWork:
     context: ChunkContext[FineTune]
 
     def prepare(self) -> tuple[LabelledRows, int | None]:
-        """The labels with their split, and how many test rows the encoder has learnt from before."""
+        """The labels with their split, and the number of test rows from which the encoder has already learnt."""
         spec, runtime = self.context.spec, self.context.runtime
         data = labelled_rows(
             runtime.version(spec.dataset, spec.version),
@@ -53,7 +53,7 @@ class FineTuneWork:
     def compute(self, prepared: tuple[LabelledRows, int | None], held: HeldLease) -> FineTuneRecord:
         """Trains, and saves a checkpoint first if this worker must stop.
 
-        If a worker died between publishing the model and its commit, nothing is left to train.
+        If a worker died between publishing the model and committing the chunk, nothing is left to train.
         """
         models = Models(self.context.runtime.store.root)
         if models.has(self.context.job):
@@ -61,11 +61,11 @@ class FineTuneWork:
 
             return read_fine_tune_record(models.path(self.context.job))
         record = self._train(models, *prepared, held)
-        self._put_floor(record, prepared[0], held)
+        self._put_baselines(record, prepared[0], held)
         return record
 
     def publish(self, record: FineTuneRecord) -> Outcome:
-        """The model is published already; its record is the result."""
+        """The model is already published; its record is the result."""
         result: dict[str, Any] = {"model_id": self.context.job, **msgspec.to_builtins(record)}
         cost = fine_tune_cost(result)
         return Outcome(
@@ -118,9 +118,9 @@ class FineTuneWork:
             # This worker is stopping, or makes room.
             raise stop.__cause__ or stop from None
 
-    def _put_floor(self, record: FineTuneRecord, data: LabelledRows, held: HeldLease) -> None:
+    def _put_baselines(self, record: FineTuneRecord, data: LabelledRows, held: HeldLease) -> None:
         spec, files = self.context.spec, self.context.runtime.job_files
-        put_floor(
+        put_baselines(
             files,
             spec.dataset,
             test_setting_of(msgspec.to_builtins(record)),

@@ -27,7 +27,7 @@ class LabelledRows:
     """What heads and fine-tunes are trained and measured on.
 
     versions: the dataset's, and that of the test set, if there is one. rows: (n,) positions in their tables, one after
-    the other, ascending. labels, keys, groups and the split's parts are those of these rows; groups is None where
+    the other, ascending. labels, keys, groups and the split's parts are those of these rows; groups is None if
     the split has none.
     """
 
@@ -40,7 +40,7 @@ class LabelledRows:
     groups: npt.NDArray[np.str_] | None = None
 
     def only(self, kept: npt.NDArray[np.bool_], why: str) -> LabelledRows:
-        """The rows in `kept`, on the same sides of the split: another split, with a warning that says why."""
+        """Only the rows in `kept`, each in the same part: another split, with a warning that says why."""
         split = dataclasses.replace(self.split, parts=self.split.parts[kept], warnings=(why, *self.split.warnings))
         return dataclasses.replace(self._rows(kept), split=split)
 
@@ -73,7 +73,7 @@ def labelled_rows(
 
     With a separator a row's label is a set, and a row without a label has the empty set. Without one, rows without a
     label are left out. The split's warnings count both. open_version: opens the split's test set. name: of another
-    stored split than today's. Raises NoLabels, UnknownColumn, HeadError, and what `open_version` raises.
+    stored split than the current one. Raises NoLabels, UnknownColumn, HeadError, and what `open_version` raises.
     """
     column = label_column(version, column)
     versions = [version]
@@ -85,8 +85,8 @@ def labelled_rows(
     if unlabelled.all():
         raise NoLabels(f"no row of {version.name} has a label in column {column!r}")
     keys = np.concatenate([each.keys() for each in versions])[rows]
-    found = _Rows(versions=tuple(versions), column=column, rows=rows, labels=labels[rows], keys=keys)
-    data = _given(found, split, label_separator) if split.given else _stored(found, split, label_separator, name)
+    labelled = _Rows(versions=tuple(versions), column=column, rows=rows, labels=labels[rows], keys=keys)
+    data = _given(labelled, split, label_separator) if split.given else _stored(labelled, split, label_separator, name)
     if n_without := int(unlabelled.sum()):
         what = "are left out" if label_separator is None else "have the empty set of labels"
         said = f"{n_without} of {len(labels)} rows have no label in column {column!r} and {what}"
@@ -96,16 +96,16 @@ def labelled_rows(
 
 
 def label_column(version: DatasetVersion, column: str | None) -> str:
-    """The column, or the version's own. Raises NoLabels where it has none."""
+    """The column, or the version's own. Raises NoLabels if it has none."""
     column = column or version.label_column
     if column is None:
-        version.labels(None)  # raises, and names the other columns
+        version.labels(None)  # raises an error that names the other columns
         raise AssertionError
     return column
 
 
 def has_label(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
-    """(n,) bool: True where there is more than white space."""
+    """(n,) bool: True if there is more than white space."""
     return np.char.str_len(np.char.strip(labels)) > 0
 
 
@@ -132,44 +132,44 @@ def _labels(version: DatasetVersion, column: str) -> npt.NDArray[np.str_]:
     return version.labels(column if column in version.columns else label_column(version, None), missing="keep")
 
 
-def _given(found: _Rows, options: SplitOptions, label_separator: str | None) -> LabelledRows:
-    """The split that a column or a test set decides. Texts of a later part are left out of an earlier one."""
+def _given(labelled: _Rows, options: SplitOptions, label_separator: str | None) -> LabelledRows:
+    """The split that a column or a test set gives. Texts of a later part are left out of an earlier one."""
     from jdq.worker.heads.split import TEST, TRAIN, split_as_given
 
     if options.column is None:
-        parts = np.where(found.rows >= found.versions[0].n_rows, TEST, TRAIN).astype(np.uint8)
+        parts = np.where(labelled.rows >= labelled.versions[0].n_rows, TEST, TRAIN).astype(np.uint8)
     else:
-        cells = found.versions[0].cells(options.column)
-        named = np.array(parts_of_cells(cells, options.column), dtype=np.int8)[found.rows]
-        found, parts = found.only(named >= 0), named[named >= 0].astype(np.uint8)
-    split, kept = split_as_given(found.labels, found.keys, parts, label_separator=label_separator)
+        cells = labelled.versions[0].cells(options.column)
+        named = np.array(parts_of_cells(cells, options.column), dtype=np.int8)[labelled.rows]
+        labelled, parts = labelled.only(named >= 0), named[named >= 0].astype(np.uint8)
+    split, kept = split_as_given(labelled.labels, labelled.keys, parts, label_separator=label_separator)
     if left_out := int((~kept).sum()):
         said = f"{left_out} rows are left out because their text is also in a later part (test after validation)"
         split = dataclasses.replace(split, warnings=(said, *split.warnings))
-    return found.only(kept).divided(split)
+    return labelled.only(kept).divided(split)
 
 
-def _stored(found: _Rows, options: SplitOptions, label_separator: str | None, name: str | None) -> LabelledRows:
+def _stored(labelled: _Rows, options: SplitOptions, label_separator: str | None, name: str | None) -> LabelledRows:
     """The one split of this label column: made by the first job that needs it, then kept.
 
-    It does not depend on a job's seed: all heads and fine-tunes are measured on the same rows.
+    It does not depend on a job's seed, so that all heads and fine-tunes are measured on the same rows.
     """
     from jdq.worker.heads.split import Split, make_split
 
-    version, column = found.versions[0], found.column
+    version, column = labelled.versions[0], labelled.column
     groups = None
     if options.group_column is not None:
-        groups = np.char.strip(np.array(version.cells(options.group_column), dtype=np.str_)[found.rows])
+        groups = np.char.strip(np.array(version.cells(options.group_column), dtype=np.str_)[labelled.rows])
     name = name or split_name(label_separator, options)
     stored = version.get_split(column, name=name)
     if stored is None:
-        made = make_split(found.labels, found.keys, label_separator=label_separator, groups=groups)
-        stored = version.put_split(column, _OfTable(made, found.rows, version.n_rows), name=name)
-    return found.divided(Split.from_json(stored.parts[found.rows], stored.fields), groups)
+        made = make_split(labelled.labels, labelled.keys, label_separator=label_separator, groups=groups)
+        stored = version.put_split(column, _OfTable(made, labelled.rows, version.n_rows), name=name)
+    return labelled.divided(Split.from_json(stored.parts[labelled.rows], stored.fields), groups)
 
 
 def split_name(label_separator: str | None, options: SplitOptions = DEFAULT) -> str:
-    """The stored split's name: classes of single labels and of label sets are mended differently."""
+    """The stored split's name: empty parts of classes are filled differently for single labels and label sets."""
     name = "text" if options.group_column is None else f"group-{_short(options.group_column)}"
     return name if label_separator is None else f"{name}-sets-{_short(label_separator)}"
 

@@ -34,12 +34,12 @@ class UnknownLearning(StoreError):
 
 
 def short_keys(keys: npt.NDArray[np.uint8]) -> LearntTexts:
-    """The first 8 bytes of each text key as a number: among a million texts one in 10 ** 13 is mistaken for another."""
+    """The first 8 bytes of each text key as a number; among a million texts one in 10 ** 13 is mistaken for another."""
     return halves(keys)[0]
 
 
 def learnt_by(store: Store, encoder: str) -> LearntTexts:
-    """The texts that a fine-tune, by its id or folder, was trained or chosen on, with those of its own encoder.
+    """The texts on which a fine-tune (an id or a folder) was trained or chosen, with those of its own encoder.
 
     Empty for other encoders. Raises UnknownLearning.
     """
@@ -59,14 +59,14 @@ def learnt_by(store: Store, encoder: str) -> LearntTexts:
 
 
 def learnt_in(data: LabelledRows, before: LearntTexts) -> LearntTexts:
-    """What a fine-tune on this data has learnt from: its train and validation part, and what its encoder had before."""
+    """What a fine-tune on this data has learnt from: its train and validation parts, and what its encoder had."""
     from jdq.worker.heads.split import TEST
 
     return np.union1d(before, short_keys(data.keys[data.split.parts != TEST]))
 
 
 def _of_former(store: Store, folder: Path) -> LearntTexts:
-    """The same of a fine-tune that did not record it: by its stored split."""
+    """The same for a fine-tune that did not record it, by its stored split."""
     try:
         record = read_json(folder / RECORD, dict[str, Any])
         data = recorded_rows(store, record)
@@ -76,13 +76,13 @@ def _of_former(store: Store, folder: Path) -> LearntTexts:
 
 
 def learnt_notes(store: Store, head: str | None, model: str | None, keys: npt.NDArray[np.uint8]) -> list[str]:
-    """What whoever measures a head or a model on the texts with these keys must know of what it has learnt from."""
+    """Notes about texts with these keys from which a head or model has learnt, for an evaluation."""
     try:
         learnt = learnt_by(store, model or "") if head is None else _of_head(store, head)
     except UnknownLearning as error:
         return [f"it is not known whether it has learnt from these texts: {error}"]
     known = int(np.isin(short_keys(keys), learnt).sum())
-    note = f"{known:,} of {len(keys):,} rows have a text that it has learnt from, so it looks too good"
+    note = f"{known:,} of {len(keys):,} rows have texts from which it has learnt, so scores are too good"
     return [note] if known else []
 
 
@@ -97,9 +97,9 @@ def _of_head(store: Store, head: str) -> LearntTexts:
 
 
 def measurable(data: LabelledRows, encoder: str, store: Store) -> tuple[LabelledRows, int | None]:
-    """The rows without those of the test part that the encoder has learnt from, and how many those were.
+    """The rows without those of the test part from which the encoder has learnt, and the number of those.
 
-    None, and a warning, where it is not known what it has learnt from. Raises TooFewRows where nothing is left to test.
+    None, and a warning, if it is not known what it has learnt from. Raises TooFewRows if nothing is left to test.
     """
     try:
         learnt = learnt_by(store, encoder)
@@ -128,7 +128,7 @@ def unlearnt(split: Split, keys: npt.NDArray[np.uint8], learnt: LearntTexts) -> 
 
 
 def recorded_rows(store: Store, record: dict[str, Any]) -> LabelledRows:
-    """The labelled rows that a head or a fine-tune, by its record, was trained and measured on.
+    """The labelled rows on which a head or a fine-tune was trained and measured, by its record.
 
     Raises OtherSplit, UnknownDataset, HeadError.
     """
@@ -145,7 +145,7 @@ def recorded_rows(store: Store, record: dict[str, Any]) -> LabelledRows:
 
 
 def _possible_rows(store: Store, record: dict[str, Any]) -> Iterator[LabelledRows]:
-    """By today's split and by the one before; without what its encoder has learnt from, and what was not extracted."""
+    """By the current split and the former one, without what its encoder has learnt from or what was not extracted."""
     origin = record["origin"]
     version = store.datasets.get(origin["dataset"], origin["dataset_version"])
     label_separator = record["options"]["separator"] if "options" in record else record["separator"]

@@ -27,7 +27,7 @@ from jdq.worker.queue.scripts import FollowUpChunks
 
 log = logging.getLogger(__name__)
 
-# English text has about 4.4 bytes per BART token; a lower number makes chunks rather too small than too large.
+# English text has about 4.4 bytes per BART token; with a lower number, chunks are too small rather than too large.
 BYTES_PER_TOKEN = 4
 # About ten seconds of bart-base on two CPU cores; about half a second of an H200.
 CHUNK_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}
@@ -91,9 +91,10 @@ class Plan:
         )
 
     def _automatic(self, version: DatasetVersion, device: str) -> str:
-        """The installation's precision; before it was settled, that of the dataset's last features, else the device's.
+        """The installation's precision; before it is decided, that of the dataset's last features, else the device's.
 
-        Were it chosen again whenever workers come and go, everything would be computed again in another feature space.
+        If it were chosen again whenever workers come and go, everything would be computed again in another feature
+        space.
         """
         runtime, encoder = self.context.runtime, self.context.spec.encoder
         earlier = next((record.space for record in version.spaces() if record.encoder == encoder), None)
@@ -108,10 +109,10 @@ class Plan:
         return NewTexts(opened=opened, rows=rows[missing_in_any(opened.spaces, keys[rows])])
 
     def publish(self, new: NewTexts) -> Outcome:
-        """Stores the plan; its outcome has the follow-up chunks.
+        """Stores the plan; the outcome has the follow-up chunks.
 
-        A plan whose worker died after storing it is made again, and other texts may be stored by then: the plan that
-        was stored first stays, and everything that follows goes by it.
+        If the worker died after storing the plan, it is made again, and other texts may be stored by then: the first
+        stored plan stays, and everything that follows uses it.
         """
         files, job, version = self.context.runtime.job_files, self.context.job, new.opened.version
         files.put_array(job, "rows", new.rows)
@@ -120,7 +121,7 @@ class Plan:
         n_chunks = put_bounds(self.context, new.opened.devices, tokens)
         result = self._result(new.opened)
         files.put_result(job, result)
-        for space in reversed(new.opened.spaces):  # the first one last, because heads use the newest by default
+        for space in reversed(new.opened.spaces):  # the first one last, because heads use the newest
             version.record_space(space.digest, encoder=self.context.spec.encoder, job=job)
         reused = version.n_rows - len(rows)
         log.info("%d rows, %d to compute, %d chunks", version.n_rows, len(rows), n_chunks)
@@ -153,7 +154,7 @@ class Plan:
 
 
 def put_bounds(context: ChunkContext[Any], devices: list[str], tokens: np.ndarray) -> int:
-    """Stores the bounds of the chunks of rows with these token counts, unless stored already; how many chunks."""
+    """Stores the bounds of the chunks of rows with these token counts, unless already stored; returns their number."""
     most = chunk_tokens(context.runtime.config, devices, int(tokens.sum()))
     context.runtime.job_files.put_array(context.job, "bounds", chunk_bounds(tokens, most))
     return len(context.runtime.job_files.get_array(context.job, "bounds")) - 1
@@ -167,12 +168,12 @@ def planned_rows(context: ChunkContext[Any]) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _stored_plan(files: JobFiles, job: str) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds and the rows. Their digests are checked once: of ten million rows in 0.1 s, for each chunk."""
+    """The bounds and the rows. Their digests are checked only once, because that takes 0.1 s for ten million rows."""
     return files.get_array(job, "bounds"), files.get_array(job, "rows")
 
 
 def missing_in_any(spaces: Sequence[Space], keys: np.ndarray) -> np.ndarray:
-    """(n,) bool: True where at least one of the spaces has no row of the key."""
+    """(n,) bool: True if at least one of the spaces has no row of the key."""
     missing: np.ndarray = np.logical_or.reduce([space.missing(keys) for space in spaces])
     return missing
 

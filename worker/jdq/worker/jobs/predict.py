@@ -79,7 +79,7 @@ def extraction(context: ChunkContext[Predict], head: str) -> ChunkContext[Extrac
 class HeadPlan:
     """The plan of an extraction, with a closing chunk. Refuses an encoder that is no longer the head's.
 
-    A head that reads only texts needs neither encoder nor features: only the closing chunk is left.
+    A head that reads only texts needs neither encoder nor features, so there is only the closing chunk.
     """
 
     context: ChunkContext[Predict]
@@ -91,7 +91,7 @@ class HeadPlan:
         return Plan(extraction(self.context, self.head))
 
     def prepare(self) -> Opened | None:
-        """Checks the whole head file, and opens dataset and feature space; None where no features are read."""
+        """Checks the complete head file, and opens dataset and feature space; None if no features are read."""
         from jdq.worker.heads.files import load_head, require_space
 
         head = load_head(Heads(self.context.runtime.store.root).path(self.head))
@@ -131,7 +131,7 @@ class ModelPlan:
         return int(record["max_length"])
 
     def compute(self, max_length: int, held: HeldLease) -> tuple[np.ndarray, np.ndarray]:
-        """The first row of each distinct text, and about how many tokens it has."""
+        """The first row of each distinct text, and an estimate of its tokens."""
         version = self.context.runtime.version(self.context.spec.dataset, self.context.spec.version)
         rows = first_rows(version.keys())
         return rows, estimated_tokens(version.n_bytes()[rows], max_length)

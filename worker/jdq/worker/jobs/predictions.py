@@ -27,17 +27,16 @@ if TYPE_CHECKING:
     from jdq.worker.heads.record import HeadRecord
 
 SET, LABEL, PROBABILITY = "label_set", "predicted_label", "probability_"
-# Labels counted in the result; there can be one per combination of classes.
+# At most this many labels are counted in the result; there can be one per combination of classes.
 MOST_COUNTED = 100
 UNCONDITIONAL = Certain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """What `predicted_labels` needs beside the probabilities: classes, in the order of those.
-
-    label_separator: of label sets, None for one label per text. thresholds: of label sets, as in `predicted_sets`.
-    certainty: what the head or model promises, if anything.
+    """What `predicted_labels` needs besides the probabilities: classes, in their order. label_separator: for label
+    sets, None for one label per text. thresholds: of label sets, as in `predicted_sets`. certainty: what the head or
+    model promises, if anything.
     """
 
     classes: tuple[str, ...]
@@ -52,7 +51,7 @@ class Naming:
         return certain(requested, self.certainty)
 
     def labels(self, probabilities: np.ndarray, certain: Certain = UNCONDITIONAL) -> list[str]:
-        """The label of each row of (rows, classes); "" of one that is not answered."""
+        """The label of each row of (rows, classes); "" for a row without one."""
         return predicted_labels(
             probabilities,
             self.classes,
@@ -84,7 +83,7 @@ class Predictor:
         return (*sets, LABEL, *(PROBABILITY + name for name in self.naming.classes))
 
     def cells(self, probabilities: np.ndarray) -> Iterator[tuple[str, ...]]:
-        """The label of each row, "" of one that is not answered, after its set if sets were asked for."""
+        """The label of each row, "" for a row without one, after its set if sets were requested."""
         labels = self.naming.labels(probabilities, self.certain)
         sets = self.certain.sets(probabilities, self.naming.classes)
         return zip(labels, strict=True) if sets is None else zip(sets, labels, strict=True)
@@ -198,7 +197,7 @@ def _records(
 
 
 def unused(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """The names, with underscores appended to those that are columns of the table already."""
+    """The names, with underscores appended to those that the table already has as columns."""
     free: list[str] = []
     for name in names:
         while name in taken or name in free:

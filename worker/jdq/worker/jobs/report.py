@@ -20,7 +20,7 @@ from jdq.worker.config import read_config
 from jdq.worker.jobs.labelled import LabelledRows
 from jdq.worker.jobs.learnt import recorded_rows
 from jdq.worker.queue.contract import WITH_PAGE, FindLabelErrors
-from jdq.worker.report.comparison import FLOOR, compare_dataset
+from jdq.worker.report.comparison import BASELINE, compare_dataset
 from jdq.worker.report.comparison_row import price_of
 from jdq.worker.report.setting import difference, test_setting_of
 
@@ -43,7 +43,7 @@ def page_of(store: Store, job: str, device: str = "cpu") -> str:
     """
     from jdq.worker.report.page import render
 
-    # What libraries warn of (a glyph that a font lacks, UMAP's use of one thread) is nothing that a reader can act on.
+    # Readers can do nothing about the warnings of libraries (a missing glyph, UMAP's use of one thread).
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -164,7 +164,7 @@ def _learning_curve(head: TrainedHead, features: Features, data: LabelledRows) -
 
 
 def _last_features(store: Store, data: LabelledRows, record: dict[str, Any]) -> FeatureRows | None:
-    """The features of the last extraction, for the map; None where the dataset has none."""
+    """The features of the last extraction, for the map; None if the dataset has none."""
     origin = record["origin"]
     spaces = store.datasets.get(origin["dataset"], origin["dataset_version"]).spaces()
     try:
@@ -180,7 +180,7 @@ def _compared(store: Store, job: str, record: dict[str, Any]) -> list[Compared]:
     mine = test_setting_of(record)
     return [
         Compared(
-            name=line.name if line.id == FLOOR else f"{line.name} {line.id.rpartition('-')[2]}",
+            name=line.name if line.id == BASELINE else f"{line.name} {line.id.rpartition('-')[2]}",
             details=line.details,
             why=difference(line.setting, mine),
             kind="fine-tune" if line.name == "fine-tune" else "head",

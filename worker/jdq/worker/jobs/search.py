@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TRIALS, STARTED = "trials", "started"
 MORE_TRIALS = 200  # after the grid, as long as there is time
-TIME_IS_UP = "the time of the search was up"
+TIME_IS_UP = "the search was out of time"
 
 
 def search_work(context: ChunkContext[TrainHead], search: HeadSearch) -> SearchPlan | TrialWork | RefitWork:
@@ -51,7 +51,7 @@ def stored_trials(job: str, runtime: Runtime) -> list[Trial]:
 
 
 def stored_scores(job: str, trials: list[Trial], runtime: Runtime) -> list[TrialScore]:
-    """The scores of those trials that have ended."""
+    """The scores of the trials that have ended."""
     from jdq.worker.heads.search import TrialScore
 
     scores = []
@@ -64,7 +64,7 @@ def stored_scores(job: str, trials: list[Trial], runtime: Runtime) -> list[Trial
 
 
 def poolings(training: TrainingData) -> list[str]:
-    """The feature spaces that differ from the job's in their pooling only and have all of its rows, its own first."""
+    """The job's feature space, then those that differ from it only in the pooling and have all of its rows."""
     runtime, spec, own = training.context.runtime, training.context.spec, training.space.space
     definition = runtime.space(own).definition
     spaces = [own]
@@ -77,7 +77,7 @@ def poolings(training: TrainingData) -> list[str]:
 
 
 def best_options(base: HeadOptions, head: TrainedHead) -> HeadOptions:
-    """The options by which the best head was trained."""
+    """The options with which the best head was trained."""
     return msgspec.structs.replace(base, head=head.record.head, params=head.record.params, cv=None)
 
 
@@ -94,7 +94,7 @@ class SearchPlan:
     search: HeadSearch
 
     def prepare(self) -> TrainingData:
-        """Reads labels and split, and checks that the features exist: a wrong job fails before its chunks are added."""
+        """Reads labels and split, and checks that the features exist, so a wrong job fails before it has chunks."""
         return training_data(self.context)
 
     def compute(self, training: TrainingData, held: HeldLease) -> list[Trial]:
@@ -138,7 +138,7 @@ class TrialWork:
         return training_data(self.context, self.trial.space)
 
     def compute(self, training: TrainingData, held: HeldLease) -> TrialScore:
-        """Scores the trial, unless the time is up; `tf-idf` in any case, so that there is a useful head."""
+        """Scores the trial unless the time is up; always scores `tf-idf`, so that there is a useful head."""
         from jdq.worker.heads.search import NO_FEATURES, score_trial, unscored
 
         files, job = self.context.runtime.job_files, self.context.job
@@ -174,7 +174,7 @@ class TrialWork:
 
 @dataclass(frozen=True, slots=True)
 class RefitWork:
-    """The closing chunk: the best trial, trained on the whole train part."""
+    """The closing chunk: trains the best trial on the complete train part."""
 
     context: ChunkContext[TrainHead]
     search: HeadSearch
@@ -208,7 +208,7 @@ class RefitWork:
                 check=lambda done, total: held.report(step=done, steps=total),
             )
             head = training.repeated(head, best_options(self.context.spec.options, head), held)
-            training.measure_floor(head, held)
+            training.measure_baselines(head, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:

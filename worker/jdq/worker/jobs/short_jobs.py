@@ -31,7 +31,7 @@ class ShortWork:
     context: ChunkContext[ShortJob]
 
     def prepare(self) -> None:
-        """Nothing: what is loaded goes to the device."""
+        """Does nothing, because what must be loaded goes to the device."""
 
     def compute(self, prepared: None, held: HeldLease) -> bytes:
         """The output. Raises UnknownTrained, StoreError, HeadError, FineTuneError, EncoderError."""

@@ -17,7 +17,7 @@ class OtherEncoder(StoreError):
 def similar_rows(
     store: Store, version: DatasetVersion, text: str, *, space: str | None, k: int, device: str
 ) -> list[dict[str, Any]]:
-    """The k most similar rows, most similar first: similarity, row (from 1), label where there is one, and text.
+    """The k most similar rows, most similar first: similarity, row (from 1), label if there is one, and text.
 
     Raises UnknownSpace, MissingFeatures, EncoderError, OtherEncoder.
     """

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from jdq.store.job_files import JobFiles, NoResult
 from jdq.worker.jobs.labelled import LabelledRows
-from jdq.worker.report.comparison import floor_id
+from jdq.worker.report.comparison import baselines_id
 from jdq.worker.report.paired import TESTED, as_tested
 from jdq.worker.report.setting import TestSetting
 
@@ -36,15 +36,15 @@ def put_tested(
     files.put_array(job, TESTED, as_tested(codes[rows], predicted, data.keys[rows]))
 
 
-def put_floor(
+def put_baselines(
     files: JobFiles, dataset: str, setting: TestSetting, data: LabelledRows, label_separator: str | None, check: Check
 ) -> None:
-    """Measures what needs no encoder on these test rows, unless a job before did."""
-    from jdq.worker.heads.floor import floor_lines
+    """Measures the baselines on these test rows, unless an earlier job has done so."""
+    from jdq.worker.heads.baselines import measured_baselines
     from jdq.worker.heads.labels import read_targets
     from jdq.worker.heads.split import TEST
 
-    job = floor_id(dataset, setting)
+    job = baselines_id(dataset, setting)
     try:
         files.get_result(job)
         return
@@ -52,7 +52,7 @@ def put_floor(
         pass
     targets = read_targets(data.labels, label_separator=label_separator)
     test = data.split.rows(TEST)
-    lines = floor_lines(data.texts, targets, data.split, data.keys, check)
+    lines = measured_baselines(data.texts, targets, data.split, data.keys, check)
     for line in lines:
         files.put_array(job, line.name, as_tested(targets.codes[test], line.predicted, data.keys[test]))
     fields = ("name", "metrics", "intervals", "trained_rows", "wall_time_s")

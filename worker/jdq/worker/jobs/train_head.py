@@ -15,7 +15,7 @@ from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.cost import extraction_cost
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows
 from jdq.worker.jobs.learnt import learnt_by, measurable, unlearnt
-from jdq.worker.jobs.tested import put_floor, put_tested
+from jdq.worker.jobs.tested import put_baselines, put_tested
 from jdq.worker.process.chunk_work import ChunkContext
 from jdq.worker.process.lease_heartbeat import HeldLease
 from jdq.worker.process.runtime import Runtime
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingData:
-    """Features, labels and split of a job: what its training and each trial of its search start from.
+    """Features, labels and split of a job, with which its training and each trial of its search start.
 
     features: (n, dim), those of data's rows, mapped from the store, with their texts. learnt_rows: as in the head's
     record.
@@ -69,7 +69,7 @@ class TrainingData:
         )
 
     def repeated(self, head: TrainedHead, options: HeadOptions, held: HeldLease) -> TrainedHead:
-        """The head, measured on as many splits as the job says."""
+        """The head, measured on as many splits as the job requests."""
         from jdq.worker.heads.repeats import over_splits
 
         spec, runtime, data = self.context.spec, self.context.runtime, self.data
@@ -92,7 +92,7 @@ class TrainingData:
         )
 
     def forecast(self, head: TrainedHead, held: HeldLease) -> TrainedHead:
-        """The head, whose record has what more labels would bring, where the job asks for it."""
+        """The head; its record has what more labels would bring, if the job requests that."""
         from jdq.worker.heads.forecast import with_forecast
 
         spec, data = self.context.spec, self.data
@@ -108,9 +108,9 @@ class TrainingData:
             check=lambda done, total: held.report(step=done, steps=total),
         )
 
-    def measure_floor(self, head: TrainedHead, held: HeldLease) -> None:
-        """Measures what needs no encoder on the head's test rows."""
-        put_floor(
+    def measure_baselines(self, head: TrainedHead, held: HeldLease) -> None:
+        """Measures the baselines on the head's test rows."""
+        put_baselines(
             self.context.runtime.job_files,
             self.context.spec.dataset,
             test_setting_of(msgspec.to_builtins(head.record)),
@@ -195,7 +195,7 @@ class TrainHeadWork:
             )
             head = training.repeated(head, self.context.spec.options, held)
             head = training.forecast(head, held)
-            training.measure_floor(head, held)
+            training.measure_baselines(head, held)
         return training, head
 
     def publish(self, trained: tuple[TrainingData, TrainedHead]) -> Outcome:
@@ -207,7 +207,7 @@ class TrainHeadWork:
 def without_skipped(data: LabelledRows, missing: np.ndarray, extraction: str, runtime: Runtime) -> LabelledRows:
     """The rows without those that the extraction skipped, which have no features.
 
-    Rows whose features are missing for another reason stay, and are an error when they are read.
+    Rows whose features are missing for another reason stay, and cause an error when they are read.
     """
     skipped = extraction_cost(extraction, runtime).get("skipped", 0)
     if not missing.any() or len(np.unique(data.keys[missing], axis=0)) > skipped:

@@ -1,7 +1,7 @@
 """What is done for ended jobs, in a thread of each worker's main process: notices, the archive in the store.
 
-The store may be slow or away, so this is no part of the worker heartbeat. Two workers that do it at the same time write
-the same files.
+The store may be slow or unreachable, so this is not part of the worker heartbeat. Two workers that do it at the same
+time write the same files.
 """
 
 import logging
@@ -43,7 +43,7 @@ class Archiver(threading.Thread):
         self.step()
 
     def _try(self) -> None:
-        """Does what is due. What fails is tried again at the next look, and logged once."""
+        """Does what is due. What fails is retried the next time, and logged once."""
         try:
             self._look()
             problem = ""
@@ -54,9 +54,9 @@ class Archiver(threading.Thread):
         self._problem = problem
 
     def step(self) -> None:
-        """Saves the jobs that ended lately, has old ones leave Redis, and bounds the log lines of the others."""
+        """Saves the jobs that ended recently, removes old ones from Redis, and limits the log lines of the others."""
         client = self._runtime.ledger.client
-        # One worker does it for all; if it dies, the next one goes on.
+        # One worker does it for all; if it dies, another one continues.
         if not client.set("jdq:archiver", self._runtime.worker, nx=True, px=int(0.9 * 1000 * INTERVAL_S)):
             return
         seconds, _ = client.time()
@@ -79,17 +79,17 @@ class Archiver(threading.Thread):
             removed = call(client, Forget(tuple(filter(self._is_over, map(str, jobs)))), list[str])
             saved = {str(job): self._save_one(client, str(job)) for job in jobs if job not in removed}
             if not removed and not call(client, Saved(saved), int):
-                return  # they were retried since, or are unusable
+                return  # they have been retried since, or are unusable
 
     def _is_over(self, job: str) -> bool:
-        """Whether the job is a short one whose client has taken the output away: then nobody wants to see it again."""
-        found = self._runtime.jobbook.read([job])
-        if not found or not isinstance(found[0].spec, ShortJob) or found[0].state == JobState.FAILED:
+        """Whether the job is a short one whose client has collected the output, so that nobody needs it any more."""
+        jobs = self._runtime.jobbook.read([job])
+        if not jobs or not isinstance(jobs[0].spec, ShortJob) or jobs[0].state == JobState.FAILED:
             return False
         return not (self._runtime.job_files.folder(job) / f"{OUTPUT}.npy").exists()
 
     def _save_one(self, client: redis.Redis, job: str) -> int:
-        """Saves the job; when it ended. One whose entries are unusable is not archived, and holds up no other."""
+        """Saves the job; returns when it ended. One with unusable entries is not archived, and holds up no other."""
         try:
             return save(client, self._runtime.job_files, job)
         except redis.ResponseError as error:

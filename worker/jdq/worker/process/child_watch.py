@@ -1,4 +1,4 @@
-"""The child watch: a thread of a worker's main process that sees a working process die, and tells the ledger why."""
+"""The child watch: a thread of a worker's main process that sees a working process die, and reports the reason."""
 
 import logging
 import signal
@@ -13,7 +13,7 @@ LIKELY_CAUSES = {
     "SIGBUS": " (a mapped file was truncated, or its disk failed: jdq store verify)",
 }
 STOPPED = signal.SIGTERM.value  # the exit code of a process to which a stopping Celery has sent SIGTERM
-INTERVAL_S = 0.05  # a look costs one system call for each child
+INTERVAL_S = 0.05  # checking costs one system call per child
 
 
 class Child(Protocol):
@@ -43,7 +43,7 @@ class ChildWatch(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        """Looks once. A child is remembered, because the pool forgets one that has ended, or lists it for a while."""
+        """Checks once. Remembers children, because the pool may forget one that has ended, or list it for a while."""
         children = list(self._children())
         self._running.update((child.pid, child) for child in children if self._ended.get(child.pid) is not child)
         ended = {pid: code for pid, child in self._running.items() if (code := child.exitcode) is not None}

@@ -1,7 +1,7 @@
 """A worker's time on one job: lease chunks, work on them, commit them, until none is left or the time slice ends.
 
 While one chunk is computed, the next is read and tokenized in one thread, and the previous one is written and committed
-in another. Where the device still waits for the next chunk, two are prepared at the same time.
+in another. If the device still has to wait for the next chunk, two are prepared at a time.
 """
 
 import faulthandler
@@ -31,21 +31,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Publish = Callable[[], Outcome]
 
-# Chunks leased ahead once the device has waited for one. Not before: another worker could take them, and an urgent job
-# waits for them. A chunk that the device waited for takes it less time than its preparation.
+# Chunks leased ahead once the device has waited for one. Not before, because another worker could take them, and an
+# urgent job waits for them. A chunk that the device waited for takes it less time than its preparation.
 MOST_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A leased and prepared chunk. compute: returns what is left to do, its publication."""
+    """A leased and prepared chunk. compute: returns what is left to do, which is to publish it."""
 
     held: HeldLease
     compute: Callable[[], Publish]
 
     @property
     def suspect(self) -> bool:
-        """Whether it was tried before: it may be what killed its worker."""
+        """Whether it was tried before, so that it may have killed its worker."""
         return self.held.lease.attempt > 1
 
 
@@ -91,7 +91,7 @@ class ChunkLoop:
         self._send(self._ledger.mark_idle(self._job))
 
     def stop(self) -> None:
-        """Takes no other chunk, and releases those that it has. For signal handlers."""
+        """Takes no more chunks, and releases those that it has. For signal handlers."""
         self._draining = True
         self._heartbeat.drain()
 
@@ -99,7 +99,7 @@ class ChunkLoop:
         publishing: Future[None] | None = None
         ahead: deque[Future[_Chunk | None]] = deque()
         while chunk := self._next(ahead):
-            # A suspect chunk runs by itself, so that it takes no other down with it.
+            # A suspect chunk is computed by itself, so that no other is lost with it.
             if publishing and chunk.suspect:
                 publishing.result()
             while len(ahead) < self._most_ahead and self._leases_ahead and (held := self._lease()):
@@ -129,7 +129,7 @@ class ChunkLoop:
         """A lease on the next chunk, unless there is none, this worker must stop, or the time slice has ended."""
         if self._draining or time.monotonic() >= self._ends or (lease := self._ledger.next(self._job)) is None:
             return None
-        # Beside a job's last chunk it would be one of another job, which would wait for all of a fine-tune.
+        # Beside a job's last chunk it would be another job's chunk, which might have to wait for a complete fine-tune.
         self._leases_ahead = lease.more and lease.attempt == 1
         return self._heartbeat.hold(lease)
 
@@ -177,9 +177,9 @@ class ChunkLoop:
                 facts = {"type": type(error).__name__, "message": str(error)}
                 self._tell(lambda: self._ledger.fail(held.lease, facts))
             except redis.ResponseError as error:
-                self._retry(held, error)  # the ledger refused it
+                self._retry(held, error)  # the ledger rejected it
             except redis.RedisError:
-                # The lease expires by itself, and the fencing token keeps this process from counting after that.
+                # The lease expires by itself; after that, the fencing token keeps this process from committing.
                 log.exception("the ledger does not answer; the chunk is given up")
             except Exception as error:  # noqa: BLE001 - a fault of the machine, whatever it is, is tried again
                 self._retry(held, error)
@@ -187,19 +187,19 @@ class ChunkLoop:
             return None
 
     def _give_up(self, leases: list[HeldLease]) -> None:
-        """Quarantines this worker, whose work hangs; called by the heartbeat's thread."""
+        """Quarantines this worker, because its work hangs; called by the heartbeat's thread."""
         reason = f"no progress for {self._watch.silent_s:.0f} s"
         log.critical("%s; this process ends, and its worker is quarantined", reason)
         faulthandler.dump_traceback(2)  # stderr, whatever Celery has made of sys.stderr
         self._end_process(leases, reason, hangs=True)
 
     def _end_unstoppable(self, leases: list[HeldLease]) -> None:
-        """Called by the heartbeat's thread where work does not stop."""
+        """Called by the heartbeat's thread if work does not stop."""
         log.warning("the work does not stop; this process ends")
         self._end_process(leases, "its process ended, because the work did not stop", hangs=False)
 
     def _end_process(self, leases: list[HeldLease], reason: str, *, hangs: bool) -> None:
-        """Returns the chunks, which others then take, and ends this process with whatever runs in it."""
+        """Returns the chunks, so that others take them, and ends this process with everything that runs in it."""
         try:
             if hangs:
                 self._ledger.quarantine(reason)
@@ -207,15 +207,15 @@ class ChunkLoop:
                 release = self._ledger.release_after_fault if hangs and held.in_work else self._ledger.release
                 self._send(release(held.lease, reason))
         finally:
-            os._exit(1)  # what could not be reported expires
+            os._exit(1)  # a lease that could not be returned expires
 
     def _retry(self, held: HeldLease, error: Exception) -> None:
-        log.exception("a fault; the chunk will be tried again")
+        log.exception("a fault; the chunk will be retried")
         reason = "".join(traceback.format_exception_only(error)).strip()
         self._tell(lambda: self._ledger.release_after_fault(held.lease, reason))
 
     def _tell(self, report: Callable[[], list[TicketOrder]]) -> None:
-        """Reports the end of an attempt, if the ledger takes it: otherwise the lease expires."""
+        """Reports the end of an attempt; if the ledger does not accept it, the lease expires."""
         try:
             self._send(report())
         except redis.RedisError:
@@ -231,7 +231,7 @@ class ChunkLoop:
 
 
 def _measured(counts: Mapping[str, int], seconds: float) -> dict[str, float]:
-    """What a log line says of a committed chunk: texts, tokens and tokens_per_s where its encoder computed any."""
+    """What a log line says about a committed chunk: texts, tokens and tokens_per_s, if its encoder computed any."""
     texts, tokens, device_ms = (counts.get(name, 0) for name in ("computed", "tokens", "device_ms"))
     measured: dict[str, float] = {"texts": texts, "tokens": tokens} if texts or tokens else {}
     speed = {"tokens_per_s": 1000 * tokens // device_ms} if tokens and device_ms else {}

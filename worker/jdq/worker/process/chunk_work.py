@@ -26,7 +26,7 @@ class ChunkContext(Generic[S]):
 class ChunkWork(Protocol[P, C]):
     """One chunk's work in three steps, which run in this order but in different threads.
 
-    A chunk may be worked on twice, by different workers: all that it leaves is published in the last step.
+    A chunk may be worked on twice, by different workers, so all output is published in the last step.
     """
 
     def prepare(self) -> P:

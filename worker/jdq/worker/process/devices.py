@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jdq.worker.config import Config
 from jdq.worker.queue.contract import Queue
 
-# Set in a worker's environment, and so in its children's, once it has leased a GPU.
+# Set in a worker's environment, and thus in its children's, once it has leased a GPU.
 LEASED = "JDQ_LEASED_GPU"
 
 
@@ -33,7 +33,7 @@ def device_of(config: Config, queue: Queue) -> str:
 
 
 def show_only(gpu: Gpu) -> None:
-    """Makes this GPU the only one visible to this process's children; call it before any of them touches CUDA."""
+    """Makes this GPU the only one visible to this process's children; call it before any of them uses CUDA."""
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu.uuid
     # Batches differ in size: memory that was freed in small segments would not fit the next large tensor.
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")

@@ -23,5 +23,5 @@ class NothingFinite(WorkerSick):
     """No text of the chunk has a finite feature. The attempt counts: the texts may be the cause."""
 
 
-# A few under the same roots are the machine's: a full disk may have space again in a minute.
+# A few errors under the same roots are the machine's: a full disk may have space again in a minute.
 MACHINE_FAULTS: tuple[type[Exception], ...] = (CannotWrite,)

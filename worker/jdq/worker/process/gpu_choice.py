@@ -15,7 +15,7 @@ ON_THE_CPU = "\n  or, to compute on the CPU: JDQ_GPUS=none"
 
 
 def usable_gpus(config: Config, environment: Mapping[str, str]) -> list[Gpu]:
-    """The GPUs that a worker of the gpu queue may lease; none where it computes without a lease.
+    """The GPUs that a worker of the gpu queue may lease; none if it computes without a lease.
 
     Those of `JDQ_GPUS`, less those that `CUDA_VISIBLE_DEVICES` hides; the N-th of them for `JDQ_DEVICE=cuda:N`. Raises
     NotReady if a GPU is wanted, or NVIDIA's driver is installed, but none can be used.
@@ -43,13 +43,13 @@ def _chosen(present: list[Gpu], names: str) -> list[Gpu]:
     chosen = []
     for name in () if names == "none" else names.split(","):
         if not (named := _named(present, name)):
-            raise NotReady(f"JDQ_GPUS={names}: {name} names no GPU or several; this host has: {_listed(present)}")
+            raise NotReady(f"JDQ_GPUS={names}: {name} matches no GPU or several; this host has: {_listed(present)}")
         chosen += named
     return chosen
 
 
 def _named(present: list[Gpu], name: str) -> list[Gpu]:
-    """What an index or a UUID, which may be shortened, names: a GPU, a slice, or a card's slices; else nothing."""
+    """What an index or a UUID, perhaps shortened, stands for: a GPU, a slice, or a card's slices; else nothing."""
     if name.isdigit():
         return [gpu for gpu in present if gpu.index == int(name)]
     matching = [gpu for gpu in present if name and gpu.uuid.startswith(name)]
@@ -59,7 +59,7 @@ def _named(present: list[Gpu], name: str) -> list[Gpu]:
 
 
 def _visible(present: list[Gpu], chosen: list[Gpu], environment: Mapping[str, str]) -> list[Gpu]:
-    """Those of the chosen GPUs that `CUDA_VISIBLE_DEVICES` shows, in its order; all where it is not set."""
+    """Those of the chosen GPUs that `CUDA_VISIBLE_DEVICES` shows, in its order; all if it is not set."""
     value = environment.get("CUDA_VISIBLE_DEVICES")
     if value is None:
         usable = list(dict.fromkeys(chosen))
@@ -70,12 +70,12 @@ def _visible(present: list[Gpu], chosen: list[Gpu], environment: Mapping[str, st
         usable = [gpu for gpu in shown if gpu in chosen]
     if not usable:
         hidden = "" if value is None else f" with CUDA_VISIBLE_DEVICES={value}"
-        raise NotReady(f"no GPU of this host is jdq's{hidden}; it has: {_listed(present)}{ON_THE_CPU}")
+        raise NotReady(f"jdq may use no GPU of this host{hidden}; it has: {_listed(present)}{ON_THE_CPU}")
     return usable
 
 
 def _check_order(present: list[Gpu], names: list[str], environment: Mapping[str, str]) -> None:
-    """Refuses indexes that may name other cards to CUDA, which counts the fastest first, than to nvidia-smi."""
+    """Refuses indexes that may mean other cards to CUDA, which counts the fastest first, than to nvidia-smi."""
     if environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({gpu.name for gpu in present}) == 1:
         return
     if any(name.isdigit() for name in names):
@@ -86,7 +86,7 @@ def _check_order(present: list[Gpu], names: list[str], environment: Mapping[str,
 
 
 def _until_unknown(named: Iterable[list[Gpu]]) -> Iterable[Gpu]:
-    """All GPUs before the first name of none: CUDA, too, ignores the names after it."""
+    """All GPUs before the first unknown name, because CUDA also ignores the names after it."""
     for gpus_of_name in named:
         if not gpus_of_name:
             return
@@ -107,14 +107,14 @@ def _listed(present: list[Gpu]) -> str:
 
 
 def reported_use(gpu: Gpu) -> GpuUse | None:
-    """What a worker's heartbeat says of its GPU; None where the driver does not answer."""
+    """What a worker's heartbeat reports about its GPU; None if the driver does not answer."""
     try:
         return use_of(gpu)
     except DriverFault:
         return None
 
 
-class Room:
+class MemoryLeft:
     """How much of a GPU's memory others leave to a worker, compared with `JDQ_GPU_MIN_FREE_GIB`."""
 
     def __init__(self, min_free_gib: float, *, own: Callable[[], set[int]] | None = None) -> None:
@@ -125,8 +125,8 @@ class Room:
     def shortage(self, gpu: Gpu, *, held: bool) -> str:
         """Why the GPU must be left to others, or ''. held: this worker's own memory counts as free.
 
-        Where NVML reports none of this worker's pids, in a container without `pid: host`, nobody can tell whose memory
-        it is: a GPU that is held is kept.
+        In a container without `pid: host`, NVML reports none of this worker's pids, so nobody can tell whose memory it
+        is, and a GPU that is held is kept.
         """
         if not self._min_free_gib:
             return ""

@@ -24,7 +24,7 @@ class StopWork(Exception):
 
 
 class LeaseLost(StopWork):
-    """Another worker has the chunk: whatever this one still does must not count."""
+    """Another worker has the chunk: nothing that this one still does may count."""
 
 
 class JobCancelled(StopWork):
@@ -36,7 +36,7 @@ class Draining(StopWork):
 
 
 class Preempted(Draining):
-    """The chunk is released, and this worker goes on with an urgent job."""
+    """The chunk is released, and this worker continues with an urgent job."""
 
 
 _STOPS: dict[Verdict, type[StopWork]] = {
@@ -47,14 +47,14 @@ _STOPS: dict[Verdict, type[StopWork]] = {
 }
 
 
-# A process whose work does not look for a verdict in this time ends itself: it loads a model, or fits in foreign code.
-# Work that looks rarely, after each step of a large network, say, is granted some steps, to save a checkpoint.
+# A process whose work does not check for a verdict in this time ends itself: it loads a model, or runs another library.
+# Work that checks rarely, say after each step of a large network, is granted some steps, to save a checkpoint.
 STOP_S = 5.0
 STOP_GAPS = 3
 
 
 class HeldLease:
-    """A lease that the heartbeat renews: the work reports its progress here, and learns when to stop."""
+    """A lease that the heartbeat renews: the work reports its progress here, and is told when to stop."""
 
     def __init__(
         self, lease: Lease, renew: Callable[[], object] = lambda: None, progress: Callable[[], object] = lambda: None
@@ -66,7 +66,7 @@ class HeldLease:
         self.live: dict[str, Any] = {}
         self.in_work = False
         self._stopping = False
-        self._told_at = 0.0
+        self._verdict_at = 0.0
         self._checked_at: float | None = None
         self._longest_gap_s = 0.0
         self._since = time.monotonic()
@@ -88,22 +88,22 @@ class HeldLease:
             raise stop(self.lease.job)
 
     def tell(self, verdict: Verdict) -> None:
-        """Sets the ledger's verdict, which the next check acts upon; none withdraws an order to stop."""
+        """Sets the ledger's verdict, on which the next check acts; no verdict withdraws an order to stop."""
         if self.verdict == "ok":
-            self._told_at = time.monotonic()
+            self._verdict_at = time.monotonic()
         if verdict != "ok":
             self.verdict = verdict
 
     @property
     def ignores_stop(self) -> bool:
-        """Whether a thread works on the chunk although it must stop, and has not looked for much longer than usual."""
+        """Whether a thread works on the chunk although it must stop, and has not checked for much longer than usual."""
         if self.verdict == "ok" or not self.in_work or self._stopping:
             return False
-        return time.monotonic() - self._told_at > max(STOP_S, STOP_GAPS * self._longest_gap_s)
+        return time.monotonic() - self._verdict_at > max(STOP_S, STOP_GAPS * self._longest_gap_s)
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """A thread works on the chunk; outside of it, the chunk only waits."""
+        """While a thread works on the chunk; outside this context, the chunk only waits."""
         self.in_work = True
         self._checked_at = None
         try:
@@ -119,7 +119,7 @@ class HeldLease:
         self.check()
 
     def report_now(self, **facts: Any) -> None:
-        """Has the ledger store these facts before the work goes on: it may kill this process."""
+        """Has the ledger store these facts before the work continues, because it may kill this process."""
         self.live = {**self.live, **facts}
         self._renew()
         self.check()
@@ -133,8 +133,8 @@ class HeldLease:
 class LeaseHeartbeat:
     """Renews every lease that this process holds, until it is closed. A context manager.
 
-    watch: sees whether the work on them goes on. hangs, ignores_stop: called with the leases held when it does not, and
-    when work that must stop does not look whether it must.
+    watch: sees whether the work on them makes progress. hangs, ignores_stop: called with the leases held if it does
+    not, and if work that must stop does not check for that.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class LeaseHeartbeat:
                 self._held.remove(held)
 
     def drain(self) -> None:
-        """Has the work on all chunks stop, now and later. For signal handlers: it takes no lock."""
+        """Makes the work on all chunks stop, now and later. For signal handlers: it takes no lock."""
         self._draining = True
         for held in list(self._held):
             held.tell("drain")
@@ -194,7 +194,7 @@ class LeaseHeartbeat:
                 self._look()
         finally:
             if not self._closed.is_set():
-                # Whatever it was: nobody renews the leases any more, so the work on them must not go on.
+                # Whatever it was: nobody renews the leases any more, so the work on them must stop.
                 with self._lock:
                     for held in self._held:
                         held.tell("lost")
@@ -213,7 +213,7 @@ class LeaseHeartbeat:
         with self._lock:
             leases = list(self._held)
         if os.getppid() != self._parent:
-            # The worker's main process is dead: nobody would restart or stop this child, so it ends by itself.
+            # The worker's main process is dead, so nobody would restart or stop this child, and it ends itself.
             for held in leases:
                 held.tell("drain")
             return

@@ -21,7 +21,7 @@ from jdq.worker.queue.archive import lines_key
 from jdq.worker.queue.ledger import Lease
 from jdq.worker.queue.limits import LINE_LENGTH, LINES_KEPT
 
-# In the environment of a worker's child, to which Celery does not pass the worker's name before the first task.
+# Set in the environment of a worker's child, because Celery does not pass on the worker's name before the first task.
 WORKER_NAME = "JDQ_WORKER_NAME"
 STREAM_BACKLOG = 10_000  # lines that wait while Redis is unreachable; more are dropped
 
@@ -102,7 +102,7 @@ class _Stream(logging.Handler):
 
 
 def _away(record: logging.LogRecord) -> BaseException | None:
-    """The error of a server that does not answer: its stack says nothing, and each line of a long outage has one."""
+    """The error of a server that does not answer, whose stack would only repeat in each line of a long outage."""
     error = record.exc_info[1] if record.exc_info else None
     return error if isinstance(error, redis.ConnectionError | redis.TimeoutError | OperationalError) else None
 
@@ -125,17 +125,17 @@ def configure_logging(worker: str, form: str, *, level: int = logging.INFO) -> N
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    # Celery's own lines about tickets add nothing to the chunks' lines.
+    # Celery's own lines about tickets add nothing to the lines about chunks.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def silence_other_lines() -> None:
-    """Ends what a worker prints beside its log: Celery at a shutdown, and billiard in a new process.
+    """Silences what a worker prints besides its log: Celery on shutdown, and billiard in a new process.
 
     Call it after Celery has set up logging, and before it starts processes.
     """
-    # Not at the top: a client that computes in its own process needs this module, and no worker of Celery's.
+    # Not at the top: a client that computes in its own process needs this module, but no Celery worker.
     import celery.apps.worker
 
     celery.apps.worker.safe_say = lambda *_: None
@@ -143,13 +143,13 @@ def silence_other_lines() -> None:
 
 
 def stream_job_lines(worker: str, client: redis.Redis) -> None:
-    """Sends jdq's own lines about a job to the job's stream, from a thread: logging never waits for Redis."""
+    """Sends jdq's own lines about a job to the job's stream, from a thread, so that logging never waits for Redis."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue(STREAM_BACKLOG)
     to_queue = logging.handlers.QueueHandler(lines)
     to_queue.addFilter(_Where(worker))
     to_queue.addFilter(lambda record: bool(record.job))  # type: ignore[attr-defined]
     to_queue.setFormatter(_Text())
     stream = _Stream(client)
-    stream.setFormatter(logging.Formatter("%(message)s"))  # the queue's handler has formatted it
+    stream.setFormatter(logging.Formatter("%(message)s"))  # the queue handler has formatted the message
     logging.getLogger("jdq").addHandler(to_queue)
     logging.handlers.QueueListener(lines, stream).start()

@@ -1,4 +1,4 @@
-"""Notices of ended jobs to the URLs that the jobs name: mail, Slack, Teams, ntfy and what else apprise reaches."""
+"""Notices of ended jobs to the URLs that the jobs name: mail, Slack, Teams, ntfy and others that apprise supports."""
 
 import logging
 from importlib.util import find_spec
@@ -25,9 +25,9 @@ class _Notice(msgspec.Struct, kw_only=True):
 
 
 def send_notices(client: redis.Redis, book: JobBook) -> None:
-    """Sends the notices that are due; one that is not taken is sent again at the next call, at most three times.
+    """Sends the notices that are due; one that is not accepted is retried at the next call, at most three times in all.
 
-    Of a worker that dies meanwhile, one notice may be lost. Without apprise, they are left to other workers.
+    If the worker dies meanwhile, one notice may be lost. Without apprise, they are left to other workers.
     """
     for _ in range(client.llen(KEY)):
         if find_spec("apprise") is None:
@@ -53,7 +53,7 @@ def _send(client: redis.Redis, book: JobBook, notice: _Notice) -> None:
     left = [url for url in notice.urls if job.state.ended and not _sent(url, job)]
     if not left:
         return
-    # What a URL holds besides its scheme may be secret.
+    # Everything in a URL except its scheme may be secret.
     schemes = ", ".join(url.partition(":")[0] for url in left)
     log.warning("attempt %d to send the notice of job %s failed: %s", notice.attempt, job.id, schemes)
     if notice.attempt < ATTEMPTS:

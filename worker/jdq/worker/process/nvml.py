@@ -1,4 +1,4 @@
-"""The GPUs of this host, and who uses them, as NVIDIA's driver reports them (NVML), without touching CUDA."""
+"""The GPUs of this host, and who uses them, as NVIDIA's driver reports them (NVML), without using CUDA."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,9 +51,8 @@ def memory_of(gpu: Gpu) -> Memory:
 
 
 def use_of(gpu: Gpu) -> GpuUse:
-    """How much of it is used; the driver does not know a slice's percent and power. Call `gpus` before.
-
-    Raises DriverFault.
+    """How much of a GPU is used; the driver does not know a slice's percentage and power. Call `gpus` before. Raises
+    DriverFault.
     """
 
     def ask() -> GpuUse:
@@ -71,7 +70,7 @@ def use_of(gpu: Gpu) -> GpuUse:
 
 
 def _known(question: Callable[[], T]) -> T | None:
-    """None of a device of which the driver does not know it."""
+    """None if the driver does not know it for this device."""
     try:
         return question()
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument):

@@ -1,21 +1,21 @@
-"""The progress watch: whether the work of a process still goes on, or hangs in a kernel that never returns."""
+"""The progress watch: whether the work of a process makes progress, or hangs in a kernel that never returns."""
 
 import time
 from collections.abc import Callable
 
 # A process that uses less of one core than this does not compute; the heartbeat itself uses a tenth of it.
 LEAST_CPU = 0.01
-# Work that was silent for long before is granted as long a silence so many times over: a step of a large network, say.
+# Work is granted this many times its longest silence so far, which may be a step of a large network.
 PATIENCE = 20
-# Of the time between two looks, so that a process that was paused or a machine that slept hangs on waking in nothing.
+# A check counts at most this many intervals, so that waking from a pause or a sleep does not look like a hang.
 LONGEST_INTERVAL = 3
 
 
 class ProgressWatch:
-    """Counts the seconds without a sign of progress, from one look to the next.
+    """Counts the seconds without a sign of progress, from one check to the next.
 
-    bound_s: so long a silence is a hang. on_cpu: CPU time is progress, too; on a GPU it is not, because a process that
-    waits for a kernel may spin.
+    bound_s: a silence of this length is a hang. on_cpu: CPU time is progress, too; on a GPU it is not, because a
+    process that waits for a kernel may spin.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ProgressWatch:
         self.silent_s = 0.0
 
     def progress(self) -> None:
-        """Something was done. Costs nothing: call it often."""
+        """Something was done. This costs nothing: call it often."""
         self._moved = True
 
     @property

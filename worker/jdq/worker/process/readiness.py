@@ -38,7 +38,7 @@ def is_rocm_build() -> bool:
 
 
 def _torch_build() -> dict[str, Any]:
-    """What PyTorch was built for, from a file of its own, because importing it takes seconds; {} if it is missing."""
+    """What PyTorch was built for, from a file in its package, because importing it takes seconds; {} if missing."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return {}
@@ -64,7 +64,7 @@ def check_readiness(config: Config) -> None:
 
 
 def check_server(config: Config) -> None:
-    """Warns of a server that may lose jobs; raises NotReady for one that is too old. One that is away is waited for."""
+    """Warns about a server that may lose jobs; raises NotReady for one that is too old. None is needed to start."""
     try:
         for warning in server_warnings(connect(config)):
             log.warning("%s", warning)

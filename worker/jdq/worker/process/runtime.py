@@ -27,7 +27,7 @@ PATIENCE_S = 120.0
 
 
 class Runtime:
-    """What one worker process owns, each part made when it is first needed."""
+    """What one worker process owns; each part is created on first use."""
 
     def __init__(self, config: Config, *, worker: str, queue: Queue) -> None:
         self.config = config
@@ -41,7 +41,7 @@ class Runtime:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger; its commands wait for a server that restarts."""
-        ending = self._ending  # only it: a client that held this object would be in a cycle, and be closed late
+        ending = self._ending  # only the event: a client that held this object would be in a cycle, and be closed late
         client = connect(self.config, patience_s=PATIENCE_S, waits=lambda: not ending.is_set())
         return Ledger(
             client,
@@ -54,13 +54,13 @@ class Runtime:
         )
 
     def end(self) -> None:
-        """From now on, no command waits for a server that is away: this process is about to end."""
+        """From now on, no command waits for an unreachable server, because this process is about to end."""
         self._ending.set()
 
     @cached_property
     def jobbook(self) -> JobBook:
         """The ledger's jobs and workers, for reading."""
-        store = self.config.store  # only it: see `ledger`
+        store = self.config.store  # only the event: see `ledger`
         return JobBook(self.ledger.client, lambda: JobFiles(store))
 
     @cached_property
@@ -74,7 +74,7 @@ class Runtime:
         return JobFiles(self.store.root)
 
     def version(self, name: str, version: str) -> DatasetVersion:
-        """A dataset version, opened and checked once: it never changes."""
+        """A dataset version, opened and checked once, because it never changes."""
         if (name, version) not in self._versions:
             self._versions[name, version] = self.store.datasets.get(name, version)
         return self._versions[name, version]
@@ -90,7 +90,7 @@ class Runtime:
         return celery_app(self.config)
 
     def send(self, orders: list[TicketOrder], *, repair: bool = False) -> None:
-        """Sends tickets. A ticket that is lost, because the server is away, is replaced at a later reclaim."""
+        """Sends tickets. A ticket that is lost because the server is unreachable is replaced by a later reclaim."""
         try:
             send_tickets(self._app, orders, repair=repair)
         except OperationalError as error:

@@ -1,4 +1,4 @@
-"""The self-test of a worker's device, in a process of its own: it may hang or crash."""
+"""The self-test of a worker's device, in a separate process because it may hang or crash."""
 
 import logging
 import subprocess
@@ -14,7 +14,7 @@ LONGEST_PAUSE_S = 600.0
 
 
 class SelfTest:
-    """Tests a device as often as asked, each time in a new process and without waiting for it."""
+    """Tests a device on request, each time in a new process and without waiting for it."""
 
     def __init__(self, device: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._command = [sys.executable, "-m", "jdq.worker.programs.self_test", device]
@@ -24,7 +24,7 @@ class SelfTest:
 
     @property
     def runs(self) -> bool:
-        """Whether a test has begun whose finding nobody has asked for."""
+        """Whether a test has begun whose finding has not been read."""
         return self._process is not None
 
     def begin(self) -> None:
@@ -54,37 +54,37 @@ class SelfTest:
         return "self-test: " + lines[-1].removeprefix("jdq: ")
 
     def wait(self) -> str:
-        """The finding of a test that is made now."""
+        """Runs a test, and returns its finding."""
         self.begin()
-        while (found := self.finding()) is None:
+        while (finding := self.finding()) is None:
             time.sleep(0.05)
-        return found
+        return finding
 
 
 class Recovery:
     """Brings a quarantined worker back: tests its device, at intervals that double after failures and relapses."""
 
     def __init__(self, test: SelfTest, recover: Callable[[], bool]) -> None:
-        """recover: puts the worker into service again; False where it is not possible yet."""
+        """recover: puts the worker into service again; False if it is not possible yet."""
         self._test = test
         self._recover = recover
         self._pause_s = FIRST_PAUSE_S
         self._due = 0.0
 
     def step(self, sick: bool) -> None:
-        """Goes on with the recovery; call it with every heartbeat."""
+        """Continues the recovery; call it with every heartbeat."""
         if not self._test.runs:
             if not sick or time.monotonic() < self._due:
                 return
             if time.monotonic() > self._due + LONGEST_PAUSE_S:
                 self._pause_s = FIRST_PAUSE_S
             self._test.begin()
-        found = self._test.finding()
-        if found is None:
+        finding = self._test.finding()
+        if finding is None:
             return
-        if found == "" and self._recover():
+        if finding == "" and self._recover():
             log.warning("the device passed its self-test; this worker takes work again")
-        elif found:
-            log.error("%s; tested again in %g s", found, self._pause_s)
+        elif finding:
+            log.error("%s; tested again in %g s", finding, self._pause_s)
         self._due = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

@@ -1,6 +1,6 @@
 """The worker heartbeat: a thread of a worker's main process that reports it, renews its GPU and reclaims leases.
 
-It runs beside the process that does the work, so that a worker that is busy for hours still sends heartbeats.
+It runs outside the process that does the work, so that a worker that is busy for hours still sends heartbeats.
 """
 
 import logging
@@ -24,7 +24,7 @@ from jdq.worker.queue.records import GpuUse
 
 log = logging.getLogger(__name__)
 
-# Has the working process stop where the ledger cannot tell it to; one that has worked on nothing yet is ended by it.
+# Makes the working process stop if the ledger cannot tell it to; it ends a process that has not worked on anything yet.
 STOP_SIGNAL = signal.SIGUSR2
 
 
@@ -34,13 +34,13 @@ class Shortage(Protocol):
     def __call__(self, gpu: Gpu, *, held: bool) -> str: ...
 
 
-GpuUseOf = Callable[[Gpu], GpuUse | None]  # None where the driver does not answer
+GpuUseOf = Callable[[Gpu], GpuUse | None]  # None if the driver does not answer
 
 
 class WorkerHeartbeat(threading.Thread):
     """Sends a heartbeat every `heartbeat_s`, and reclaims expired leases every `reclaim_s`.
 
-    An error that is none of the ledger's ends the worker: without heartbeats it would be a worker that seems dead.
+    An error that is not one of the ledger ends the worker, which without heartbeats would seem dead.
     """
 
     def __init__(self, runtime: Runtime, *, device: str) -> None:
@@ -93,7 +93,7 @@ class WorkerHeartbeat(threading.Thread):
     def lease_gpu(
         self, gpus: Sequence[Gpu], shortage: Shortage | None = None, use_of: GpuUseOf = lambda _: None
     ) -> Gpu:
-        """Leases one of the GPUs for as long as this thread lives; waits, and reports it, while there is none.
+        """Leases one of the GPUs for as long as this thread lives; waits while there is none, and reports that.
 
         shortage: why a GPU must be left to others; None: never. use_of: what heartbeats report of the GPU's use.
         """
@@ -120,9 +120,9 @@ class WorkerHeartbeat(threading.Thread):
         """Quarantines this worker if its device does not compute; waits for the self-test."""
         test = SelfTest(device)
         self._recovery = Recovery(test, self._recover)
-        if found := test.wait():
-            log.error("%s; this worker takes no work", found)
-            while not self._try(lambda: self._runtime.ledger.quarantine(found)):
+        if fault := test.wait():
+            log.error("%s; this worker takes no work", fault)
+            while not self._try(lambda: self._runtime.ledger.quarantine(fault)):
                 time.sleep(self._runtime.config.heartbeat_s)
 
     def child_died(self, pid: int, reason: str) -> None:
@@ -132,8 +132,8 @@ class WorkerHeartbeat(threading.Thread):
     def ready(self, end_child: Callable[[signal.Signals], object], take_tickets: Callable[[bool], object]) -> None:
         """Reports that the worker takes work from now on.
 
-        end_child: sends a signal to the working process, which is replaced when it ends. take_tickets: whether this
-        worker consumes its queue; one that is quarantined or drained would take others' tickets.
+        end_child: sends a signal to the working process, which is replaced when it ends. take_tickets: starts or stops
+        consuming the queue; a quarantined or drained worker would take others' tickets.
         """
         self._end_child = end_child
         self._take_tickets = take_tickets
@@ -141,7 +141,7 @@ class WorkerHeartbeat(threading.Thread):
         self._try(self._send)
 
     def stop(self) -> None:
-        """Has the working process release its chunks: this worker is about to end. For signal handlers."""
+        """Makes the working process release its chunks, because this worker is about to end. For signal handlers."""
         self._runtime.end()
         self._stopping.set()
 
@@ -175,12 +175,12 @@ class WorkerHeartbeat(threading.Thread):
             self._keep_gpu(self._gpu)
 
     def _keep_gpu(self, gpu: Gpu) -> None:
-        """Renews the lease of the GPU, or ends this worker, to be restarted on another one."""
+        """Renews the lease of the GPU, or ends this worker, to be restarted on another GPU."""
         if self._runtime.ledger.lease_gpu([gpu.uuid]) is None:
-            # Its heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
+            # Heartbeats stopped for so long that another worker has the GPU; two on one would run out of memory.
             log.error("lost the lease of GPU %s; this worker exits, to be restarted", gpu.uuid)
         elif reason := self._shortage(gpu, held=True) if self._shortage else "":
-            # It takes no chunk any more, and leaves after those that it holds.
+            # It takes no more chunks, and exits when it has finished those that it holds.
             self._runtime.ledger.step_back(reason)
             if self._runtime.ledger.is_busy():
                 return
@@ -191,7 +191,7 @@ class WorkerHeartbeat(threading.Thread):
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _recover(self) -> bool:
-        """A fresh working process takes the place of the one that failed, once that holds no chunk."""
+        """Has a new working process replace the one that failed, once that holds no chunk."""
         if self._runtime.ledger.is_busy():
             return False
         self._end_child(signal.SIGTERM)
@@ -222,7 +222,7 @@ class WorkerHeartbeat(threading.Thread):
         self._runtime.send(tickets, repair=True)
 
     def _try(self, what: Callable[[], object]) -> bool:
-        """Whether it succeeded; while the ledger does not answer, the next heartbeat tries again."""
+        """Whether it succeeded; if the ledger does not answer, the next heartbeat tries again."""
         try:
             what()
         except (redis.RedisError, msgspec.MsgspecError) as error:

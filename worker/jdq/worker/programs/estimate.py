@@ -1,7 +1,7 @@
 """Estimates what an extraction would compute and cost, and changes nothing.
 
 ``python -m jdq.worker.programs.estimate VERSION_FOLDER SPEC``: an imported table, and the job's specification in JSON.
-Of a BART this needs transformers, of other encoders torch, too.
+For a BART this needs transformers, for other encoders also torch.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ from jdq.worker.queue.records import Job
 from jdq.worker.report.comparison_row import price_of
 
 BATCH_TEXTS = 4096
-# The newest tell most about the devices of today.
+# The newest say most about the current devices.
 LAST_JOBS = 5
 
 
 def estimate(version: DatasetVersion, spec: Extract, config: Config) -> dict[str, Any]:
-    """Token lengths of the distinct texts, and what is to compute.
+    """Token lengths of the distinct texts, and what is left to compute.
 
-    `token_lengths` has (upper bound, number of texts). `device_s`, `wall_s` and `price` are None where no earlier
+    `token_lengths` has (upper bound, number of texts). `device_s`, `wall_s` and `price` are None if no earlier
     extraction with this encoder, or no price, is known.
     """
     store = Store(config.store)
@@ -57,7 +57,7 @@ def estimate(version: DatasetVersion, spec: Extract, config: Config) -> dict[str
         [msgspec.structs.replace(definition, precision=each, pooling=name).digest for name in poolings]
         for each in precisions
     ]
-    # What workers choose for "auto" is not known here: most likely that of the features that are there.
+    # What workers choose for "auto" is not known here; most likely the precision of the existing features.
     missing = min((_missing(store, digests, version.keys()[rows]) for digests in spaces), key=np.count_nonzero)
     tokens = int(np.minimum(counted[missing], definition.max_length).sum())
     jobs, devices = _installation(config)
@@ -98,7 +98,7 @@ def _tokenizer(encoder: str, max_length: int) -> Any:
 
 
 def _missing(store: Store, digests: Sequence[str], keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """(n,) bool: True where one of the feature spaces, which may not exist, has no row of the key."""
+    """(n,) bool: True if one of the feature spaces, which may not exist, has no row of the key."""
     try:
         return missing_in_any([store.open_space(digest) for digest in digests], keys)
     except UnknownSpace:
@@ -108,12 +108,12 @@ def _missing(store: Store, digests: Sequence[str], keys: npt.NDArray[np.uint8]) 
 def _histogram(counts: npt.NDArray[np.uint32]) -> list[tuple[int, int]]:
     """(upper bound, number of texts), the bounds doubling from 16."""
     bounds = 16 << np.arange(28)
-    found = np.bincount(np.searchsorted(bounds, counts), minlength=1)
-    return list(zip(bounds[: len(found)].tolist(), found.tolist(), strict=True))
+    numbers = np.bincount(np.searchsorted(bounds, counts), minlength=1)
+    return list(zip(bounds[: len(numbers)].tolist(), numbers.tolist(), strict=True))
 
 
 def _installation(config: Config) -> tuple[list[Job], list[str]]:
-    """The jobs, and the devices of the live workers that compute features; none where Redis does not answer."""
+    """The jobs, and the devices of the live workers that compute features; none if Redis does not answer."""
     try:
         jobbook = JobBook(checked(connect(config), config))
     except BrokerUnreachable:
@@ -150,14 +150,14 @@ def _cost(tokens: int, tokens_per_s: float | None, devices: int, device_hour_pri
 @click.argument("spec")
 @exit_on_error()
 def main(version: Path, spec: str) -> None:
-    """Print the estimate as JSON; null where describing the encoder takes torch, which is not installed."""
-    found = None
+    """Print the estimate as JSON; null if describing the encoder needs torch, which is not installed."""
+    result = None
     try:
-        found = estimate(DatasetVersion(version), msgspec.json.decode(spec, type=Extract), read_config())
+        result = estimate(DatasetVersion(version), msgspec.json.decode(spec, type=Extract), read_config())
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-    click.echo(msgspec.json.encode(found))
+    click.echo(msgspec.json.encode(result))
 
 
 if __name__ == "__main__":

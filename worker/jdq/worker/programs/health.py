@@ -1,6 +1,6 @@
 """Whether a worker is healthy: ``python -m jdq.worker.programs.health NAME``, for the health checks of containers.
 
-Asks the ledger, not Celery, because a worker whose process is busy for hours renews its lease there all the same.
+Asks the ledger, not Celery, because a worker whose process is busy for hours still renews its lease there.
 """
 
 import click
@@ -18,8 +18,8 @@ class Unhealthy(Exception):
 def health_of(name: str, jobbook: JobBook) -> str:
     """The worker's state, in words. Raises Unhealthy, redis.RedisError.
 
-    Healthy is a worker with a recent heartbeat, also while it waits for a GPU, and one that holds a chunk's lease: a
-    lease expires unless the process that works on the chunk renews it.
+    A worker is healthy if it has a recent heartbeat, even while it waits for a GPU, or if it holds a chunk's lease,
+    which expires unless the process that works on the chunk renews it.
     """
     worker = next((worker for worker in jobbook.workers() if worker.name == name), None)
     if worker and worker.state == "sick":

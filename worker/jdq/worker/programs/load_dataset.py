@@ -16,11 +16,11 @@ def arrow_files(wanted: str) -> list[str]:
 
     name, _, config = wanted.partition(":")
     try:
-        found = datasets.load_dataset(name, config or None)
-    # ValueError: several configurations; the others are of the hub, the network and the files.
+        splits = datasets.load_dataset(name, config or None)
+    # ValueError: several configurations; the others come from the hub, the network and the files.
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise TableError(f"cannot load the dataset {wanted} of the Hugging Face hub: {error}") from None
-    return [file["filename"] for split in found.values() for file in split.cache_files]
+    return [file["filename"] for split in splits.values() for file in split.cache_files]
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The metrics that the Prometheus exporter makes of the ledger: see docs/reference/metrics.md."""
+"""The metrics that the Prometheus exporter derives from the ledger: see docs/reference/metrics.md."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from jdq.worker.queue.scripts import OpenJobs
 # Counter, the ledger's total, how many of these are one, help text.
 _TOTALS = (
     ("jdq_texts_computed", "computed", 1, "Texts whose features were computed."),
-    ("jdq_texts_reused", "reused", 1, "Texts whose features were in the store already."),
+    ("jdq_texts_reused", "reused", 1, "Texts whose features were already in the store."),
     ("jdq_texts_truncated", "truncated", 1, "Texts that were truncated to the encoder's limit."),
     ("jdq_tokens_computed", "tokens", 1, "Tokens that encoders have processed."),
     ("jdq_device_seconds", "device_ms", 1000, "Seconds of device time of encoded chunks."),
@@ -31,7 +31,7 @@ _GPU_GAUGES = (
     ("jdq_gpu_memory_total_bytes", "total", 1, "Memory of the GPU."),
     ("jdq_gpu_power_watts", "power_w", 1, "Power that the GPU draws."),
 )
-# Why an attempt at a chunk ended without a commit; without `drain`: a worker that stops is no failure.
+# Why an attempt at a chunk ended without a commit; not `drain`, because stopping a worker is no failure.
 _CAUSES = ("fault", "expired", "death", "error")
 
 
@@ -59,32 +59,32 @@ def chunks_by_state(groups: Iterable[OpenJobs]) -> Metric:
     return family
 
 
-def totals(found: Mapping[str, int]) -> Iterator[Metric]:
+def totals(counts: Mapping[str, int]) -> Iterator[Metric]:
     """Counters and summaries of all that the ledger has counted."""
     for name, total, per_one, text in _TOTALS:
-        yield CounterMetricFamily(name, text, value=found.get(total, 0) / per_one)
+        yield CounterMetricFamily(name, text, value=counts.get(total, 0) / per_one)
     ended = CounterMetricFamily("jdq_jobs_ended", "Jobs that ended, by kind and state.", labels=["kind", "state"])
     # From 0 on, because Prometheus sees no increase in a series that begins with 1.
     known = {(spec.kind, state): 0 for spec in get_args(Spec) for state in ("succeeded", "failed", "cancelled")}
-    for labels, number in (known | {(kind, state): n for (kind, state), n in _by_labels(found, "ended")}).items():
+    for labels, number in (known | {(kind, state): n for (kind, state), n in _by_labels(counts, "ended")}).items():
         ended.add_metric(labels, number)
     yield ended
     failures = CounterMetricFamily(
         "jdq_chunk_failures", "Attempts at a chunk that ended without a commit, by cause.", labels=["cause"]
     )
     for cause in _CAUSES:
-        failures.add_metric([cause], found.get(f"attempts:{cause}", 0))
+        failures.add_metric([cause], counts.get(f"attempts:{cause}", 0))
     yield failures
     for name, time, text in _TIMES:
         summary = SummaryMetricFamily(name, text, labels=["kind"])
-        for (kind,), number in _by_labels(found, time):
-            summary.add_metric([kind], number, found.get(f"{time}_ms:{kind}", 0) / 1000)
+        for (kind,), number in _by_labels(counts, time):
+            summary.add_metric([kind], number, counts.get(f"{time}_ms:{kind}", 0) / 1000)
         yield summary
 
 
-def _by_labels(found: Mapping[str, int], total: str) -> Iterator[tuple[list[str], int]]:
+def _by_labels(counts: Mapping[str, int], total: str) -> Iterator[tuple[list[str], int]]:
     """The labels and the number of each of the ledger's totals of this name."""
-    for name, number in sorted(found.items()):
+    for name, number in sorted(counts.items()):
         first, *labels = name.split(":")
         if first == total:
             yield labels, number
@@ -124,7 +124,7 @@ def of_gpus(workers: Iterable[Worker]) -> Iterator[Metric]:
     live = [(worker, worker.gpu) for worker in workers if worker.gpu and worker.state != "dead"]
     for name, field, per_one, text in _GPU_GAUGES:
         yield _gpu_gauge(name, text, [(gpu, getattr(gpu, field) / per_one) for _, gpu in live if _has(gpu, field)])
-    # Not `job`, for Prometheus sets that label itself.
+    # Not `job`, because Prometheus sets that label itself.
     jobs = GaugeMetricFamily(
         "jdq_gpu_job_info",
         "1 for each leased GPU; job_id: what its worker works on.",

@@ -1,4 +1,4 @@
-"""Tests whether a device computes: ``python -m jdq.worker.programs.self_test cuda``."""
+"""Tests whether a device computes correctly: ``python -m jdq.worker.programs.self_test cuda``."""
 
 import click
 
@@ -10,7 +10,7 @@ from jdq.worker.queue.exit_codes import ExitCode, exit_on_error
 @click.argument("device")
 @exit_on_error({DeviceFault: ExitCode.FAILED})
 def self_test(device: str) -> None:
-    """Compare a matrix product of DEVICE with the exact one. Exit code 1 where it differs or cannot be computed."""
+    """Compare a matrix product of DEVICE with the exact one. Exit code 1 if it differs or cannot be computed."""
     check_device(device)
 
 

@@ -20,7 +20,7 @@ from jdq.worker.queue.exit_codes import exit_on_error
 from jdq.worker.queue.ledger import Lease
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     """One job."""
 
     job: str
@@ -35,11 +35,11 @@ def main(folder: Path) -> None:
     runtime = Runtime(read_config(), worker="-", queue="gpu")
     runtime.job_files = JobFiles(folder)
     for line in sys.stdin.buffer:
-        asked = msgspec.json.decode(line, type=Asked)
-        lease = Lease(job=asked.job, chunk=0, token="", attempt=1, spec_json=encode_spec(asked.spec))
+        request = msgspec.json.decode(line, type=Request)
+        lease = Lease(job=request.job, chunk=0, token="", attempt=1, spec_json=encode_spec(request.spec))
         work = work_for(lease, runtime)
         work.publish(work.compute(work.prepare(), HeldLease(lease)))
-        click.echo(asked.job)
+        click.echo(request.job)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 INTERVAL_S = 60.0
-IDLE_SHARE = 20  # it measures for at most one twentieth of the time
+IDLE_SHARE = 20  # measuring takes at most one twentieth of the time
 
 
 class StoreSizes(Collector):
@@ -37,7 +37,7 @@ class StoreSizes(Collector):
         if self._sizes:
             used, free = self._sizes
             yield GaugeMetricFamily("jdq_store_bytes", "Bytes that the store's files occupy.", value=used)
-            yield GaugeMetricFamily("jdq_store_free_bytes", "Bytes that are free beside the store.", value=free)
+            yield GaugeMetricFamily("jdq_store_free_bytes", "Bytes that are free on the store's disk.", value=free)
 
     def _run(self) -> None:
         while True:
@@ -50,6 +50,6 @@ def _bytes_in(root: Path) -> int:
     total = 0
     for folder, _, names in os.walk(root):
         for name in names:
-            with suppress(FileNotFoundError):  # a file of which another process has just made something else
+            with suppress(FileNotFoundError):  # another process has just removed or replaced the file
                 total += 512 * os.lstat(f"{folder}/{name}").st_blocks
     return total

@@ -1,7 +1,7 @@
 """The archive: ended jobs as `job.json` and `lines.json` beside their other files in the store.
 
-A worker writes both when the job has ended. Later the job leaves Redis, where only its id and when it was submitted
-stay. The fields are those of Redis, so that a job of the archive is read, and retried, like any other.
+A worker writes both when the job has ended. Later the job is removed from Redis, where only its id and submission time
+stay. The fields are those of Redis, so that an archived job is read, and retried, like any other.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def lines_key(job: str) -> str:
 
 
 def archived_job(files: JobFiles, job: str) -> Job | None:
-    """The job as it ended; None where the store does not have it."""
+    """The job as it ended; None if the store does not have it."""
     record = _read(files, job, RECORD, _Record)
     if record is None:
         return None
@@ -58,7 +58,7 @@ def archived_lines(files: JobFiles, job: str) -> list[str]:
 
 
 def save(client: redis.Redis, files: JobFiles, job: str) -> int:
-    """Writes the ended job, and its log lines; when it ended, in milliseconds, 0 if it has not. Raises OSError."""
+    """Writes the ended job and its log lines; returns when it ended in ms, 0 if it has not. Raises OSError."""
     pipe = client.pipeline()
     pipe.hgetall(f"jdq:job:{job}")
     pipe.lrange(f"jdq:job:{job}:log", 0, -1)
@@ -79,7 +79,7 @@ def _save_lines(client: redis.Redis, files: JobFiles, job: str) -> None:
 
 
 def restore(client: redis.Redis, files: JobFiles, job: str) -> None:
-    """Puts an archived job back into Redis, to be retried; nothing where the store does not have it."""
+    """Puts an archived job back into Redis, to be retried; nothing if the store does not have it."""
     record = _read(files, job, RECORD, _Record)
     if record is None:
         return
@@ -98,7 +98,7 @@ def restore(client: redis.Redis, files: JobFiles, job: str) -> None:
 
 
 def restore_history(client: redis.Redis, files: JobFiles) -> int:
-    """Lists the archived jobs that Redis does not know; how many."""
+    """Lists the archived jobs that Redis does not know; returns their number."""
     known = {str(job) for key in ("jdq:jobs", "jdq:archived") for job in client.zrange(key, 0, -1)}
     lost = [job for job in files.jobs_with(RECORD) if job not in known]
     jobs = [job for id in lost if (job := archived_job(files, id))]

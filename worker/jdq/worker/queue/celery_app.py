@@ -1,4 +1,4 @@
-"""Celery settings: it carries the wake-up messages (tickets) and owns the processes. See docs/explanation/queue.md."""
+"""The settings of Celery, which carries the wake-up messages (tickets) and owns the processes."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def celery_settings() -> dict[str, Any]:
         "accept_content": ["json"],
         "result_backend": None,
         "task_ignore_result": True,
-        # Tickets only: the ledger owns recovery.
+        # Celery carries only tickets: recovery is up to the ledger.
         "task_acks_late": False,
         "task_default_queue": "cpu",
         "worker_prefetch_multiplier": 1,
@@ -32,7 +32,7 @@ def celery_settings() -> dict[str, Any]:
         "worker_pool": "prefork",
         "worker_concurrency": 1,
         "worker_pool_start_method": "spawn",
-        # A replacement child that imports for longer than this is killed, again and again.
+        # A replacement child whose imports take longer than this is killed, again and again.
         "worker_proc_alive_timeout": 120,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,

@@ -25,7 +25,7 @@ class _Backoff(ExponentialBackoff):
         self._waits = waits
 
     def compute(self, failures: int) -> float:
-        """Seconds; raises redis.ConnectionError where nobody waits any longer."""
+        """In seconds; raises redis.ConnectionError if nobody waits any more."""
         if not self._waits():
             raise redis.ConnectionError("the server does not answer, and this process ends")
         return super().compute(failures)
@@ -34,7 +34,7 @@ class _Backoff(ExponentialBackoff):
 def connect(config: Config, *, patience_s: float = 0.0, waits: Callable[[], bool] = lambda: True) -> redis.Redis:
     """A client of the ledger's Redis; commands retry for about `patience_s`, at least once, when the connection breaks.
 
-    waits: whether they still do. Repeating one is safe: see scripts.py.
+    waits: whether they still should. Repeating a command is safe: see scripts.py.
     """
     retries = max(1, int(patience_s / 2))
     url = redis_url(config.broker_url)
@@ -42,8 +42,8 @@ def connect(config: Config, *, patience_s: float = 0.0, waits: Callable[[], bool
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        encoding_errors="replace",  # one entry that is no UTF-8 must not hide all others
-        # A user waits at most 5 s for "no answer", in two tries; a worker had better wait for a busy server.
+        encoding_errors="replace",  # an entry that is not UTF-8 must not hide all others
+        # A user waits at most 5 s for "no answer", in two tries; a worker should wait for a busy server.
         socket_timeout=15 if patience_s else 2,
         socket_connect_timeout=4 if patience_s else 2,
         **over_tcp,
@@ -77,11 +77,13 @@ def unreachable(config: Config, error: redis.RedisError) -> BrokerUnreachable:
 
 
 def server_warnings(client: redis.Redis) -> Iterator[str]:
-    """What makes the server a bad place for the ledger. Raises BrokerUnreachable for one that is too old."""
+    """What makes the server unsuitable for the ledger. Raises BrokerUnreachable for one that is too old."""
     info = client.info()
-    found = str(info["redis_version"])
-    if tuple(map(int, found.split(".")[:2])) < OLDEST:
-        raise BrokerUnreachable(f"the Redis server is version {found}; jdq needs {'.'.join(map(str, OLDEST))} or newer")
+    running = str(info["redis_version"])
+    if tuple(map(int, running.split(".")[:2])) < OLDEST:
+        raise BrokerUnreachable(
+            f"the Redis server is version {running}; jdq needs {'.'.join(map(str, OLDEST))} or newer"
+        )
     if info.get("maxmemory_policy") != "noeviction":
         yield f"the Redis server may evict jobs: its maxmemory-policy is {info.get('maxmemory_policy')}, not noeviction"
     if not info.get("aof_enabled"):

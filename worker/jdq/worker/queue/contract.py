@@ -1,7 +1,7 @@
 """The messages between client and workers: the specification of a job, and the wake-up message (ticket) for a worker.
 
-Both are frozen, typed and versioned, and refuse unknown fields: an old worker must not obey half of what a newer client
-asks for. They travel as JSON and carry names and numbers, never texts or features.
+Both are frozen, typed and versioned, and refuse unknown fields: an old worker must not do only half of what a newer
+client requests. They are JSON, and carry names and numbers, never texts or features.
 """
 
 from enum import StrEnum
@@ -20,8 +20,8 @@ QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
 NOBODY = "-"  # the owner of a job that an earlier version of jdq created
 
 
-# Of these messages. A worker refuses fields that it does not know, so any change of them is a new number. A client
-# submits nothing while a worker with another number lives; workers older than 1 do not report theirs.
+# The version of these messages. A worker refuses fields that it does not know, so any change needs a new number. A
+# client submits nothing while a worker with another number is live; workers older than 1 do not report theirs.
 PROTOCOL = 1
 
 
@@ -32,12 +32,12 @@ class JobState(StrEnum):
     RUNNING = "running"  # a worker has taken a chunk of it
     SUCCEEDED = "succeeded"  # every chunk is committed
     FAILED = "failed"  # the error says why
-    CANCELLED = "cancelled"  # by the user
-    UNREADABLE = "unreadable"  # its entries are not those of this version of jdq; never stored
+    CANCELLED = "cancelled"  # by a user
+    UNREADABLE = "unreadable"  # this version of jdq cannot read its entries; never stored
 
     @property
     def ended(self) -> bool:
-        """True if nothing more will happen to the job, as far as this version can see."""
+        """True if nothing more will happen to the job, as far as this version can tell."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -66,7 +66,7 @@ class HeadSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Search for the best head: a grid, or `trials` random trials, scored by cross-validation over the train part.
 
     heads: the kinds to try; by default those that suit the number of rows. metric: what the best head maximizes.
-    time_s: no trial begins or goes on after so many seconds; random trials follow the grid until then.
+    time_s: no trial begins or continues after this many seconds; until then, random trials follow the grid.
     """
 
     trials: int | None = None
@@ -88,7 +88,7 @@ class TrainHead(_Spec, frozen=True, kw_only=True, tag="jdq.train-head.v1"):
     search: HeadSearch | None = None
     split: SplitOptions = SplitOptions()
     repeats: int = 1  # splits to measure on, each by another seed; the head is that of the first
-    forecast: bool = False  # of what more labels would bring
+    forecast: bool = False  # whether to forecast what more labels would bring
 
 
 class FineTune(_Spec, frozen=True, kw_only=True, tag="jdq.fine-tune.v1"):
@@ -123,7 +123,7 @@ class FindLabelErrors(_Spec, frozen=True, kw_only=True, tag="jdq.find-label-erro
 
     kind: ClassVar[str] = "find-label-errors"
     table: ClassVar[str] = "label_errors.csv"
-    first_number: ClassVar[str] = "score"  # the column with which numbers begin
+    first_number: ClassVar[str] = "score"  # the first column of numbers
     first_queue: ClassVar[Queue] = "cpu"
     queues: ClassVar[tuple[Queue, ...]] = ("cpu",)
     space: str | None = None  # None is the feature space of the version's last extraction
@@ -135,10 +135,10 @@ class FindLabelErrors(_Spec, frozen=True, kw_only=True, tag="jdq.find-label-erro
 
 
 class FindDuplicates(_Spec, frozen=True, kw_only=True, tag="jdq.find-duplicates.v1"):
-    """List the rows of a dataset version whose text is nearly that of an earlier row: one chunk.
+    """List the rows of a dataset version whose text nearly equals that of an earlier row: one chunk.
 
-    against: instead of an earlier row, a row of this dataset version. across_split: instead, for rows of the test part,
-    a row of the other parts of the label column's split.
+    against: compares with the rows of this dataset version instead. across_split: compares the test part with the other
+    parts of the label column's split instead.
     """
 
     kind: ClassVar[str] = "find-duplicates"
@@ -151,18 +151,18 @@ class FindDuplicates(_Spec, frozen=True, kw_only=True, tag="jdq.find-duplicates.
     against_version: str | None = None
     across_split: bool = False
     label_column: str | None = None  # None is the dataset's own
-    least: float | None = None  # cosine similarity; None is chosen by how similar any two texts are
+    least: float | None = None  # cosine similarity; None: chosen by how similar any two texts are
 
 
-# The files of a short job: what it is about, which the client puts there, and what the client takes away.
+# The files of a short job: its input, which the client writes, and its output, which the client collects.
 TEXTS, OUTPUT = "texts", "output"
 
 
 class _ShortJob(_Spec, frozen=True, kw_only=True):
     """What a client without the machine-learning packages has a worker compute, and waits for: one chunk.
 
-    Exactly one of head and model is given; a model's job is on the gpu queue. What it computes is `output.npy` of the
-    job's files, as bytes, which the client takes away.
+    Exactly one of head and model is given; a model's job is on the gpu queue. The output is `output.npy` of the job's
+    files, as bytes, which the client collects.
     """
 
     dataset: str = "-"
@@ -205,7 +205,7 @@ class Similar(_ShortJob, frozen=True, kw_only=True, tag="jdq.similar.v1"):
 
 
 class Report(_ShortJob, frozen=True, kw_only=True, tag="jdq.report.v1"):
-    """Write the report on a head, a model, or instead of them a job's table. The output: a page of HTML."""
+    """Write the report on a head, a model, or a job's table. The output: a page of HTML."""
 
     kind: ClassVar[str] = "report"
     table: str | None = None
@@ -263,7 +263,7 @@ def decode_spec(text: str | bytes) -> Spec:
 
 
 def read_spec(text: str | bytes) -> Spec | UnknownSpec:
-    """The specification from JSON, of whichever version of jdq: for those who only show it."""
+    """The specification from JSON, of any version of jdq: for code that only shows it."""
     try:
         return decode_spec(text)
     except ContractError as error:

@@ -10,7 +10,7 @@ import click
 
 
 class ExitCode(IntEnum):
-    """What the exit code of a command or a program says."""
+    """The meaning of the exit code of a command or a program."""
 
     meaning: str
 
@@ -43,7 +43,7 @@ _CODES = {
     "jdq.worker.queue.jobbook.NotRetried": ExitCode.BAD_INPUT,
     "jdq.worker.queue.jobbook.UnknownJob": ExitCode.UNKNOWN,
     "jdq.worker.queue.connection.BrokerUnreachable": ExitCode.NO_STACK,
-    # A server that goes away in the middle of a command.
+    # A server that disappears in the middle of a command.
     "redis.exceptions.RedisError": ExitCode.NO_STACK,
     "kombu.exceptions.OperationalError": ExitCode.NO_STACK,
 }
@@ -51,9 +51,9 @@ _CODES = {
 
 @contextmanager
 def exit_on_error(more: Mapping[type[Exception], ExitCode] | None = None) -> Iterator[None]:
-    """Ends the process with a message on stderr and an exit code where an error is one that users may see.
+    """Ends the process with a message on stderr and an exit code if an error is one for users.
 
-    `more` adds errors of the caller's own. A fault of jdq's own passes through.
+    `more` adds errors of the caller. A fault of jdq itself passes through.
     """
     try:
         yield
@@ -68,7 +68,7 @@ def exit_on_error(more: Mapping[type[Exception], ExitCode] | None = None) -> Ite
 
 
 def plain(line: str) -> str:
-    """The line with control characters as escapes: a label or a file name must not command the terminal."""
+    """The line with control characters as escapes: a label or a file name must not control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
@@ -78,13 +78,13 @@ def plain_lines(text: str) -> str:
 
 
 def code_of(error: Exception, more: Mapping[type[Exception], ExitCode]) -> ExitCode | None:
-    """The code of the nearest class that has one; None for a fault of jdq's own."""
+    """The code of the nearest class that has one; None for a fault of jdq itself."""
     codes = (more.get(kind) or _CODES.get(f"{kind.__module__}.{kind.__qualname__}") for kind in type(error).__mro__)
     return next((code for code in codes if code is not None), None)
 
 
 def message_of(error: Exception) -> str:
-    """The error's own words, and what to do where the words are another package's."""
+    """The error's message, and what to do if it comes from another package."""
     if type(error).__module__.partition(".")[0] in ("redis", "kombu"):
         return f"the connection to Redis broke: {error}\n  try: jdq workers"
     return str(error)

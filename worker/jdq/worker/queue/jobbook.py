@@ -33,9 +33,9 @@ from jdq.worker.queue.workerbook import WorkerBook
 if TYPE_CHECKING:
     from jdq.store.job_files import JobFiles
 
-_PAGE = 100  # jobs that are read together, where few may be wanted
+_PAGE = 100  # jobs that are read together if only a few may be needed
 _BATCH = 500  # jobs that one call of a script reads or removes: the server does nothing else meanwhile
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read aloud and typed
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i, because ids are read aloud and typed
 
 
 class UnknownJob(Exception):
@@ -62,7 +62,7 @@ def _batches(jobs: Sequence[str]) -> Iterator[tuple[str, ...]]:
 class JobBook(WorkerBook):
     """The jobs and workers of the ledger. All methods raise redis.RedisError.
 
-    files: where the jobs are that have left Redis; opened when one is asked for.
+    files: holds the jobs that have left Redis; opened on first use.
     """
 
     def __init__(self, client: redis.Redis, files: Callable[[], JobFiles] | None = None) -> None:
@@ -82,8 +82,8 @@ class JobBook(WorkerBook):
     ) -> tuple[str, list[TicketOrder]]:
         """Adds a job of one chunk that starts when the jobs in `after` have succeeded.
 
-        time_limit_s: the job fails if it has not ended so long after its first lease. notify: URLs that learn its end.
-        Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
+        time_limit_s: the job fails if it has not ended this long after its first lease. notify: URLs to notify of its
+        end. Returns its id and the tickets to send. Raises UnknownJob, DependencyEnded.
         """
         job = job or new_job_id(spec.kind)
         argument = Create(
@@ -109,13 +109,13 @@ class JobBook(WorkerBook):
 
     def job(self, job: str) -> Job:
         """The job; raises UnknownJob."""
-        found = self.read([job]) or self._archived([job])
-        if not found:
+        jobs = self.read([job]) or self._archived([job])
+        if not jobs:
             raise UnknownJob(job)
-        return found[0]
+        return jobs[0]
 
     def jobs(self, *, since: float | None = None) -> list[Job]:
-        """The jobs in Redis, newest first, or those of them submitted since then (seconds since 1970)."""
+        """The jobs in Redis, newest first, or those submitted since then (seconds since 1970)."""
         return self.read([job for _, job in self._listed("jdq:jobs", since)])
 
     def ids(self, *, since: float | None = None) -> list[str]:
@@ -123,18 +123,18 @@ class JobBook(WorkerBook):
         return [job for _, job in self._by_time(since)]
 
     def newest(self, *, since: float | None = None, start: int = 0, owner: str | None = None) -> Iterator[Job]:
-        """The jobs of `ids`, from the one at `start` on, read while they are taken.
+        """The jobs of `ids`, from the one at `start` on, read lazily.
 
-        owner: without those that are listed as another owner's. Earlier versions did not list owners.
+        owner: leaves out those that are listed as another owner's. Earlier versions did not list owners.
         """
         ids = (job for _, job in islice(self._by_time(since), start, None))
         while page := list(islice(ids, _PAGE)):
             if owner is not None:
                 owners = self._client.hmget("jdq:owners", page)
                 page = [job for job, listed in zip(page, owners, strict=True) if listed in (None, owner)]
-            found = {job.id: job for job in self.read(page)}
-            found |= {job.id: job for job in self._archived([job for job in page if job not in found])}
-            yield from (found[job] for job in page if job in found)
+            jobs = {job.id: job for job in self.read(page)}
+            jobs |= {job.id: job for job in self._archived([job for job in page if job not in jobs])}
+            yield from (jobs[job] for job in page if job in jobs)
 
     def _by_time(self, since: float | None) -> Iterator[tuple[float, str]]:
         """When each job was submitted, in milliseconds, and its id; newest first."""
@@ -150,43 +150,43 @@ class JobBook(WorkerBook):
             start, size = start + size, 100 * _PAGE
 
     def open_jobs(self) -> list[Job]:
-        """The jobs that have not ended, those that wait for others included. Reads no job that has ended."""
+        """The jobs that have not ended, including those that wait for others. Reads no job that has ended."""
         ids: set[str] = set()
-        found: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
-        while found:
-            ids |= found
+        jobs: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
+        while jobs:
+            ids |= jobs
             pipe = self._client.pipeline(transaction=False)
-            for job in found:
+            for job in jobs:
                 pipe.smembers(f"jdq:job:{job}:dependents")
-            found = set().union(*pipe.execute()) - ids
+            jobs = set().union(*pipe.execute()) - ids
         return self.read(sorted(ids))
 
     def survey(self) -> tuple[list[OpenJobs], int]:
-        """The jobs of `open_jobs` in numbers, without reading them: some per kind, state and queue, each time several.
+        """The numbers of `open_jobs` by kind, state and queue, without reading the jobs.
 
         Also the tokens of their chunks in flight, as far as workers have reported them.
         """
         groups: list[OpenJobs] = []
         live: list[str] = []
         known: set[str] = set()
-        found: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
-        while found:
-            known |= found
-            parts = [call(self._client, Survey(batch), Surveyed) for batch in _batches(sorted(found))]
+        jobs: set[str] = self._client.smembers("jdq:open")  # type: ignore[assignment]
+        while jobs:
+            known |= jobs
+            parts = [call(self._client, Survey(batch), Surveyed) for batch in _batches(sorted(jobs))]
             groups += [group for part in parts for group in part.groups]
             live += [job for part in parts for job in part.live]
-            found = {job for part in parts for job in part.dependents} - known
+            jobs = {job for part in parts for job in part.dependents} - known
         return groups, sum(each.get("tokens", 0) for job in self.read(live) for each in job.live)
 
     def totals(self) -> dict[str, int]:
         """What the ledger has counted since it was created, over all jobs: see docs/explanation/queue.md."""
-        found: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
-        return {name: int(value) for name, value in found.items()}
+        totals: dict[str, str] = self._client.hgetall("jdq:totals")  # type: ignore[assignment]
+        return {name: int(value) for name, value in totals.items()}
 
     def cancel(self, job: str, *, by: str | None = None) -> bool:
-        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had ended already.
+        """Ends the job in the ledger; its workers stop at their next lease renewal. False if it had already ended.
 
-        by: who asks; the job's log names one who is not its owner.
+        by: who cancels it; the job's log names this person if it is not the owner.
         """
         answer = call(self._client, Cancel(job, secrets.token_hex(8), by), str)
         if answer == "unknown" and not self._archived([job]):
@@ -209,7 +209,7 @@ class JobBook(WorkerBook):
         return in_redis + [(job.id, job.owner) for job in self._archived(archived) if (job.ended or 0) < moment]
 
     def forget(self, jobs: Sequence[str]) -> list[str]:
-        """Removes those of the jobs that have ended and that no worker is still busy with; their ids."""
+        """Removes the jobs that have ended and with which no worker is still busy; returns their ids."""
         removed = [job for batch in _batches(jobs) for job in call(self._client, Forget(batch), list[str])]
         if self._files:
             removed += [job for job in jobs if job not in removed and self._is_lost(job)]
@@ -217,7 +217,7 @@ class JobBook(WorkerBook):
         return removed
 
     def recover(self) -> int:
-        """Lists the archived jobs that Redis has lost; how many."""
+        """Lists the archived jobs that Redis has lost; returns their number."""
         return restore_history(self._client, self._files()) if self._files else 0
 
     def retry(self, job: str) -> list[TicketOrder]:
@@ -238,12 +238,12 @@ class JobBook(WorkerBook):
         return retried.tickets
 
     def precision(self) -> str | None:
-        """What `auto` means in this installation; None before it was settled."""
-        found: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
-        return found
+        """What `auto` means in this installation; None before that is decided."""
+        precision: str | None = self._client.get("jdq:precision")  # type: ignore[assignment]
+        return precision
 
     def settle_precision(self, precision: str) -> str:
-        """What `auto` means in this installation: this, unless it was settled before."""
+        """What `auto` means in this installation: this, unless that was decided before."""
         self._client.set("jdq:precision", precision, nx=True)
         return self.precision() or precision
 

@@ -39,8 +39,8 @@ from jdq.worker.queue.scripts import (
 class Lease:
     """The right to work on one chunk, until it expires or another worker has the chunk.
 
-    token: the fencing token; the ledger accepts nothing about the chunk from a worker with an older one.
-    deaths: of processes that worked on nothing else. rows: those of its rows that killed them. more: its job had
+    token: the fencing token; the ledger accepts nothing about the chunk from a worker with an older token.
+    deaths: of processes that worked on nothing else. rows: rows of the chunk that killed processes. more: its job had
     another pending chunk.
     """
 
@@ -94,7 +94,7 @@ class Ledger:
         self._quotas = quotas or Quotas()
 
     def next(self, job: str) -> Lease | None:
-        """A lease on a chunk of the job, or of one that goes before it; None when there is none to take.
+        """A lease on a chunk of the job, or of one with precedence; None when there is none to take.
 
         More urgent jobs go first, then equally urgent ones whose owners have had less device time for their share.
         """
@@ -116,8 +116,8 @@ class Ledger:
     def renew(self, leases: Sequence[tuple[Lease, Mapping[str, object] | None]]) -> list[Verdict]:
         """Renews the leases that this worker still holds, and stores each chunk's progress; a verdict for each.
 
-        'ok'; 'drain': release the chunk and stop; 'preempt': release it and go on with an urgent job; 'cancelled': the
-        job was; 'lost': another worker has the chunk.
+        'ok'; 'drain': release the chunk and stop; 'preempt': release it and continue with an urgent job; 'cancelled':
+        the job was; 'lost': another worker has the chunk.
         """
         renewed = tuple(
             RenewedLease(job=lease.job, chunk=lease.chunk, token=lease.token, live=_json(live) if live else None)
@@ -126,7 +126,7 @@ class Ledger:
         return call(self.client, Renew(self.worker, self._lease_ms, renewed, self._quotas), list[Verdict])
 
     def commit(self, lease: Lease, outcome: Outcome) -> Committed:
-        """Counts the chunk once; the tickets to send."""
+        """Counts the chunk once; returns the tickets to send."""
         argument = Commit(
             lease.job,
             lease.chunk,
@@ -144,31 +144,31 @@ class Ledger:
         return call(self.client, argument, list[TicketOrder])
 
     def release_after_fault(self, lease: Lease, reason: str) -> list[TicketOrder]:
-        """Returns the chunk after a fault of the machine, each time later; the last attempt fails the job."""
+        """Returns the chunk after a fault of the machine, with a delay that grows; the last attempt fails the job."""
         delay_ms = min(1000 * 2 ** (lease.attempt - 1), LIMITS.max_delay_ms)
         argument = Release(lease.job, lease.chunk, lease.token, what="fault", reason=reason, delay_ms=delay_ms)
         return call(self.client, argument, list[TicketOrder])
 
     def fail(self, lease: Lease, error: Mapping[str, object]) -> list[TicketOrder]:
-        """Fails the job with an error that another attempt would meet again: its `type` and `message`."""
+        """Fails the job with an error that another attempt would only repeat: its `type` and `message`."""
         argument = Fail(lease.job, lease.chunk, lease.token, error=_json(error))
         return call(self.client, argument, list[TicketOrder])
 
     def end_process(self, process: int, reason: str) -> tuple[int, list[TicketOrder]]:
-        """Returns the chunks of this worker's process that has died; how many, and the tickets to send."""
+        """Returns the chunks of a process of this worker that has died; their number, and the tickets to send."""
         argument = EndProcess(self.worker, "death", reason, process)
         return call(self.client, argument, tuple[int, list[TicketOrder]])
 
     def reclaim_expired(self) -> tuple[int, list[TicketOrder]]:
-        """Reclaims the chunks of expired leases; how many, and the tickets that jobs lack."""
+        """Reclaims the chunks of expired leases; returns their number, and the tickets that jobs lack."""
         return call(self.client, Reclaim(self._lease_ms, self._reclaim_ms), tuple[int, list[TicketOrder]])
 
     def mark_idle(self, job: str) -> list[TicketOrder]:
-        """Ends this worker's time on the job; the ticket to send when chunks of it are left."""
+        """Ends this worker's time on the job; returns the ticket to send if chunks of it are left."""
         return call(self.client, MarkIdle(self.worker, job, self._quotas), list[TicketOrder])
 
     def heartbeat(self, description: Mapping[str, object], *, ready: bool = True) -> str:
-        """Reports that this worker lives, what it is, and whether it takes work; why it is quarantined, or ''."""
+        """Reports that this worker is alive, and whether it takes work; returns why it is quarantined, or ''."""
         argument = Heartbeat(self.worker, _json(description), self.queue if ready else None)
         return call(self.client, argument, str)
 
@@ -181,7 +181,7 @@ class Ledger:
         return bool(self.client.hexists("jdq:workers:drained", self.worker))
 
     def step_back(self, reason: str) -> None:
-        """Takes no chunk from now on, until this worker is restarted."""
+        """Takes no more chunks until this worker is restarted."""
         self.client.hsetnx("jdq:workers:drained", self.worker, reason)
 
     def is_busy(self) -> bool:
@@ -208,7 +208,7 @@ class Ledger:
         return leased[0] if leased else None
 
     def drain(self) -> None:
-        """Has the process that works for this worker release its chunks and stop, at its next lease renewal."""
+        """Makes this worker's working process release its chunks and stop, at its next lease renewal."""
         self.client.sadd("jdq:workers:drain", self.worker)
 
     def register(self) -> None:
@@ -238,13 +238,13 @@ class Ledger:
             pipe.hdel(name, self.worker)
 
     def _come_back(self, pipe: redis.Redis) -> None:
-        """Ends what `step_back` began; not what the user ordered."""
+        """Undoes `step_back`, but not what the user ordered."""
         if self.client.hget("jdq:workers:drained", self.worker) != DRAINED:
             pipe.hdel("jdq:workers:drained", self.worker)
 
 
 def clear_busy(client: redis.Redis, worker: str) -> None:
-    """Marks the worker idle, whatever it worked on: the process that did so may have died."""
+    """Marks the worker idle, whatever it worked on, because the process that did may have died."""
     client.hdel("jdq:workers:busy", worker)
 
 

@@ -21,22 +21,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_death: int = 3
     max_halvings: int = 60
     max_delay_ms: int = 60_000  # after a fault
-    # A worker leaves a chunk that it failed to others while one lives; after a death, others only go first. One that is
-    # idle and has not taken the chunk for this long takes none: a stuck process, or lost messages.
+    # A worker leaves a chunk that it failed to live others; after a death, others only have precedence. A worker
+    # that is idle and has not taken the chunk for this long is ignored: its process is stuck, or messages were lost.
     avoid_after_death_ms: int = 10_000
     avoid_beside_idle_ms: int = 60_000
     sick_after: int = 3  # chunks that failed at their first attempt, in a row, quarantine their worker
     nobody: str = NOBODY
-    # Of an owner's device time: what is this old counts half; what the first chunk of a job is charged in advance.
+    # An owner's device time: time this old counts half; the first chunk of a job is charged this in advance.
     usage_halves_ms: int = 3_600_000
     first_charge_ms: int = 10_000
-    room_ms: int = 60_000  # how long an urgent job waits for the fine-tune that makes room before it asks another one
+    room_ms: int = 60_000  # how long an urgent job waits for a fine-tune to make room before another one is told to
     log_length: int = 500  # attempts and their reasons that a job keeps
     jobs_kept: int = 10_000  # ended jobs in Redis; those that ended before them are only in the store
     worker_timeout_ms: int = 15_000  # a worker without a heartbeat for this long counts as dead
     worker_listed_ms: int = 600_000  # how long a dead one is listed
     worker_forgotten_ms: int = 86_400_000
-    # What the ledger has of each worker that is listed, by name.
+    # What the ledger has about each listed worker, by name.
     worker_hashes: tuple[str, ...] = tuple(
         f"jdq:workers{part}"
         for part in ("", ":queue", ":busy", ":idle", ":faults", ":sick", ":speed", ":texts", ":tokens")
@@ -48,7 +48,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         "truncated",
         "tokens",
         "device_ms",
-    )  # counts also added over all jobs
+    )  # counts that are also added up over all jobs
     # A job from which no chunk was taken for this long gets another ticket; the wait then doubles, up to the maximum.
     ticket_wait_ms: int = 10_000
     ticket_wait_max_ms: int = 600_000

@@ -1,4 +1,4 @@
-"""What `--precision auto` means: settled once per installation, and kept in Redis and in the store."""
+"""What `--precision auto` means: decided once per installation, and kept in Redis and in the store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def settled_precision(jobbook: JobBook, store: Store) -> str | None:
-    """What `auto` means in this installation; None before it was settled."""
+    """What `auto` means in this installation; None before that is decided."""
     return jobbook.precision() or store.precision()
 
 
 def settle_precision(jobbook: JobBook | None, store: Store, precision: str) -> str:
-    """What `auto` means in this installation: this, unless it was settled before.
+    """What `auto` means in this installation: this, unless that was decided before.
 
-    Redis has the last word; the store tells programs that work without it. jobbook: None for such a program.
+    Redis decides; the store is for programs that work without Redis. jobbook: None for such a program.
     """
     settled = store.precision() or precision
     if jobbook is not None:

@@ -9,13 +9,13 @@ import redis
 from jdq.worker.queue.contract import NOBODY, JobState, Spec, UnknownSpec, read_spec
 from jdq.worker.queue.limits import LIMITS, PRIORITIES
 
-# In jdq:workers:drained, why a worker takes no chunk: the user drained it, until it is resumed. Others are its own.
+# A reason in jdq:workers:drained why a worker takes no chunks: the user drained it. Other reasons are the worker's own.
 DRAINED = "drained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job failed; the message ends with the next step where one is known."""
+    """Why a job failed; the message ends with the next step if one is known."""
 
     type: str
     message: str
@@ -41,7 +41,7 @@ class Job:
     counts: dict[str, int] = field(default_factory=dict)
     chunks_delayed: int = 0  # they failed, and are retried soon
     live: list[dict[str, Any]] = field(default_factory=list)  # progress of the leased chunks
-    workers: list[str] = field(default_factory=list)  # those that hold them
+    workers: list[str] = field(default_factory=list)  # workers that hold them
     log: list[dict[str, Any]] = field(default_factory=list)  # attempts that did not end in a commit, with their reasons
     result: dict[str, Any] | None = None
     error: JobError | None = None
@@ -49,7 +49,7 @@ class Job:
     priority: int = PRIORITIES["normal"]  # the lower goes first
     used_s: float = 0.0  # device time of the attempts that have ended, on all workers
     time_limit_s: float | None = None
-    held_back: str | None = None  # by which quota of its owner, when a worker last asked
+    held_back: str | None = None  # by which quota of its owner, at the last check
 
     @property
     def wall_s(self) -> float | None:
@@ -60,7 +60,7 @@ class Job:
 
 
 class GpuUse(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a worker's GPU all processes use, as its driver says; None where it does not.
+    """How much of a worker's GPU all processes use, as the driver reports it; None if it does not.
 
     percent: of the time; used, total: memory in bytes; power_w: watts.
     """
@@ -99,7 +99,7 @@ class Worker:
 
 
 class _Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says about itself with each heartbeat; other versions may say more or less."""
+    """What a worker reports about itself with each heartbeat; other versions may report more or less."""
 
     queue: str = "-"
     host: str = "-"
@@ -113,7 +113,7 @@ class _Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def readable_job(job: str, now: float, part: list[Any]) -> Job:
-    """The job, or one that says that it cannot be read: one bad entry must not hide all others."""
+    """The job, or one that says that it cannot be read, because one bad entry must not hide all others."""
     try:
         if errors := [reply for reply in part if isinstance(reply, redis.RedisError)]:
             raise errors[0]
@@ -204,7 +204,7 @@ def worker_record(
     texts: int,
     tokens: int,
 ) -> Worker:
-    """The worker that described itself so; one whose description no version of jdq wrote is shown as unreadable."""
+    """The worker with this description; a description that no version of jdq wrote is shown as unreadable."""
     described = _lenient(text, _Description, _Description(condition="unreadable"))
     if silent_s > LIMITS.worker_timeout_ms / 1000:
         state = "dead"

@@ -1,9 +1,9 @@
 """The ledger's Lua scripts, and the one JSON argument that each takes.
 
 A script runs on the server, with the server's clock, and nothing runs between its commands. It checks its argument
-before its first write, and may be called again when its reply was lost: a token or an id makes the repetition harmless.
-Its argument is a struct of this file; the script reads the same field names from `args`, and a field that is None is
-absent there. JSON that a script only stores is passed as text, so that Lua does not decode and change it.
+before its first write, and may be called again if its reply was lost, because a token or an id makes the repetition
+harmless. Its argument is a struct of this file; the script reads the same field names from `args`, and a field that is
+None is absent there. JSON that a script only stores is passed as text, so that Lua does not decode and change it.
 """
 
 from functools import cache
@@ -49,7 +49,7 @@ class Create(Script, frozen=True):
 
 
 class Cancel(Script, frozen=True):
-    """Ends a job. token: of this request; its repetition gets the same answer. by: who asks, if it is known."""
+    """Ends a job. token: of this request; its repetition gets the same answer. by: who cancels it, if that is known."""
 
     script = "cancel"
     job: str
@@ -58,7 +58,7 @@ class Cancel(Script, frozen=True):
 
 
 class Forget(Script, frozen=True):
-    """Removes ended jobs and all their keys. archive: they stay in the history, for the store has them."""
+    """Removes ended jobs and all their keys. archive: they stay in the history, because the store has them."""
 
     script = "forget"
     jobs: tuple[str, ...]
@@ -66,7 +66,7 @@ class Forget(Script, frozen=True):
 
 
 class Saved(Script, frozen=True):
-    """Notes which ended jobs the store has. jobs: when each had ended, in milliseconds."""
+    """Notes which ended jobs are in the store. jobs: when each ended, in milliseconds."""
 
     script = "saved"
     jobs: dict[str, int]
@@ -95,7 +95,7 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Next(Script, frozen=True):
-    """Leases a chunk of the job, or of another one on the same queue that goes before it.
+    """Leases a chunk of the job, or of another one on the same queue with precedence.
 
     process: the pid that works on it. shares: of owners in device time; "*" is all others'.
     """
@@ -130,8 +130,8 @@ class Renew(Script, frozen=True):
 class FollowUpChunks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Chunks that follow the one that is committed: a plan ends with them.
 
-    After the last of them, one closing chunk follows on the queue `closing`, where that is given. yields: before
-    each of them, pending chunks of the owner's other jobs go first.
+    After the last of them, one closing chunk follows on the queue `closing`, if that is given. yields: pending chunks
+    of the owner's other jobs have precedence over them.
     """
 
     chunks: int
@@ -214,7 +214,7 @@ class LeaseGpu(Script, frozen=True):
 
 
 class TicketOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """So many tickets for a job, on a queue."""
+    """How many tickets to send for a job, on a queue."""
 
     job: str
     queue: Queue
@@ -223,7 +223,7 @@ class TicketOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Submitted(msgspec.Struct, frozen=True, array_like=True):
-    """How a job was created or retried. job: another one, on account of which it was not."""
+    """How a job was created or retried. job: another job that prevented it."""
 
     answer: Literal["created", "retried", "running", "succeeded", "unknown", "failed"]
     tickets: list[TicketOrder] = []
@@ -247,7 +247,7 @@ class OpenJobs(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Surveyed(msgspec.Struct, frozen=True, array_like=True):
-    """Of some jobs: their numbers, those whose workers have reported progress, and the jobs that wait for them."""
+    """Some jobs: their numbers, those whose workers have reported progress, and the jobs that wait for them."""
 
     groups: list[OpenJobs]
     live: list[str]
@@ -286,6 +286,6 @@ def _source(name: str) -> str:
 def call(client: redis.Redis, argument: Script, reply: type[R]) -> R:
     """The script's reply to its argument; raises redis.RedisError."""
     script = client.register_script(_source(argument.script))
-    # Lua replies with what a hash holds, text, where Python has a number.
+    # Lua replies with the text that a hash holds, even for a number.
     answer: Any = script(args=[msgspec.json.encode(argument)])
     return msgspec.convert(answer, reply, strict=False)

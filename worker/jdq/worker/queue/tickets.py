@@ -12,7 +12,7 @@ from jdq.worker.queue.contract import Ticket
 from jdq.worker.queue.scripts import TicketOrder
 
 REPAIR_PRIORITY = 0
-BATCH = 500  # tickets per round trip: the end of a job may release thousands of others
+BATCH = 500  # tickets per round trip, because the end of a job may release thousands of others
 
 
 def send_tickets(app: Celery, orders: Iterable[TicketOrder], *, repair: bool = False) -> None:
@@ -24,7 +24,7 @@ def send_tickets(app: Celery, orders: Iterable[TicketOrder], *, repair: bool = F
                 with producer.batch(BATCH):
                     _send(app, producer, some, repair)
             except BatchPublishError:
-                _send(app, producer, some, repair)  # one that was sent before wakes a worker for nothing
+                _send(app, producer, some, repair)  # tickets that had been sent only wake a worker in vain
 
 
 def _send(app: Celery, producer: Producer, orders: list[TicketOrder], repair: bool) -> None:
@@ -37,5 +37,5 @@ def _send(app: Celery, producer: Producer, orders: list[TicketOrder], repair: bo
             priority=REPAIR_PRIORITY if repair else order.priority,
             ignore_result=True,
             producer=producer,
-            declare=[],  # nobody needs to know a queue to send to it
+            declare=[],  # sending to a queue needs no declaration of it
         )

@@ -1,4 +1,4 @@
-"""kombu's Redis transport, except that what is no message is dropped: it would end the worker's main process."""
+"""kombu's Redis transport, except that it drops entries that are not messages: they would end the worker."""
 
 import logging
 from typing import Any
@@ -21,7 +21,7 @@ class Channel(kombu_redis.Channel):
             return True
 
     def _get_pool(self, asynchronous: bool = False) -> object:
-        if self.connection is None:  # closed while its connection broke: a fault of the network, not of ours
+        if self.connection is None:  # closed while its connection broke: a fault of the network, not of jdq
             raise redis.ConnectionError("the connection of the channel is closed")
         return super()._get_pool(asynchronous=asynchronous)
 
@@ -33,6 +33,6 @@ class Transport(kombu_redis.Transport):
 
 
 def use_transport() -> None:
-    """Has kombu use this transport for all Redis URLs of this process."""
+    """Makes kombu use this transport for all Redis URLs in this process."""
     for alias in ("redis", "rediss"):
         TRANSPORT_ALIASES[alias] = f"{__name__}:{Transport.__name__}"

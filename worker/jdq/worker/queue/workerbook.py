@@ -10,7 +10,7 @@ from jdq.worker.queue.scripts import EndProcess, TicketOrder, call
 
 
 class WorkerBook:
-    """What the ledger in this Redis has of the workers."""
+    """The workers, as the ledger in this Redis has them."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class WorkerBook:
         ]
 
     def drain(self, workers: Sequence[str]) -> None:
-        """The workers finish the chunks that they hold and take no other, also after a restart, until `resume`."""
+        """The workers finish the chunks that they hold and take no others, even after a restart, until `resume`."""
         self._client.hset("jdq:workers:drained", mapping=dict.fromkeys(workers, DRAINED))
 
     def resume(self, workers: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from jdq.worker.report.subject import LearningPoint, Subject
 Floats = npt.NDArray[np.float64]
 
 BINS = 10
-LEAST_UMAP_ROWS = 50  # its neighbourhoods are of 15 rows
+LEAST_UMAP_ROWS = 50  # UMAP's neighbourhoods have 15 rows
 MAP_ROWS = 2500
 DUPLICATE_TEST_ROWS, DUPLICATE_TRAIN_ROWS = 2_000, 20_000
 

@@ -1,4 +1,4 @@
-"""The section about abstention and sets of labels: what they promise, and what they keep on the test part."""
+"""The section about abstention and sets of labels: what they promise, and how well they keep it on the test part."""
 
 import msgspec
 from markupsafe import Markup
@@ -14,7 +14,7 @@ COLUMNS = ("promised", "answered", "right of these", "right labels in the set", 
 
 
 def certainty_section(subject: Subject) -> Section | None:
-    """None where the classifier promises nothing."""
+    """None if the classifier promises nothing."""
     if not subject.record.get("certainty"):
         return None
     certainty = msgspec.convert(subject.record["certainty"], Certainty)

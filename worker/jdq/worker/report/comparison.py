@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from jdq.store.store import Store
     from jdq.worker.report.paired import Paired, Tested
 
-FLOOR = "floor"
+BASELINE = "baseline"
+# In the names of folders, which keep an earlier word for them.
+BASELINES_FOLDER = "floor"
 CHANCE = 0.05
 
 
@@ -26,19 +28,19 @@ CHANCE = 0.05
 class Comparison:
     """The rows: comparable ones first, each group by macro-F1, the best first.
 
-    floor: the most frequent class and TF-IDF of the texts on the reference's test rows, where a job has measured them.
+    baselines: the most frequent class and TF-IDF of the texts on the reference's test rows, if a job has measured them.
     """
 
     dataset: str
     reference: TestSetting
     rows: list[ComparisonRow]
     unreadable: list[str]
-    floor: list[ComparisonRow] = field(default_factory=list)
+    baselines: list[ComparisonRow] = field(default_factory=list)
 
     @property
     def lines(self) -> list[ComparisonRow]:
-        """All rows, those of the floor among the comparable ones."""
-        fit = [row for row in self.rows if row.comparable] + self.floor
+        """All rows, baselines among the comparable ones."""
+        fit = [row for row in self.rows if row.comparable] + self.baselines
         return [*sorted(fit, key=_by_score), *(row for row in self.rows if not row.comparable)]
 
 
@@ -64,23 +66,20 @@ def compare_dataset(
         newest.version,
         label_column or newest.label_column,
         strict=label_column is not None,
-        has_floor=lambda setting: bool(_floor(store, dataset, setting)),
+        has_baselines=lambda setting: bool(_baselines(store, dataset, setting)),
     )
     marked = [replace(row, why=_why(row, reference)) for row in rows]
     marked.sort(key=lambda row: (not row.comparable, *_by_score(row)))
-    floor = _floor(store, dataset, reference)
-    others = _tested_against_best(store, dataset, reference, [row for row in marked if row.comparable] + floor)
+    baselines = _baselines(store, dataset, reference)
+    others = _tested_against_best(store, dataset, reference, [row for row in marked if row.comparable] + baselines)
     marked = [replace(row, against_best=others.get((row.id, row.name))) for row in marked]
-    floor = [replace(row, against_best=others.get((row.id, row.name))) for row in floor]
-    return Comparison(dataset=dataset, reference=reference, rows=marked, unreadable=unreadable, floor=floor)
+    baselines = [replace(row, against_best=others.get((row.id, row.name))) for row in baselines]
+    return Comparison(dataset=dataset, reference=reference, rows=marked, unreadable=unreadable, baselines=baselines)
 
 
 def best_of(store: Store, wanted: str) -> str:
-    """The job where it made a head or model; for a dataset its best comparable one.
-
-    Raises StoreError, NothingToCompare.
-    """
-    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does without
+    """The job if it made a head or model; for a dataset its best comparable. Raises StoreError, NothingToCompare."""
+    from jdq.store.trained import Heads, Models  # imports numpy, which the client's help does not need
 
     if Heads(store.root).has(wanted) or Models(store.root).has(wanted):
         return wanted
@@ -88,9 +87,9 @@ def best_of(store: Store, wanted: str) -> str:
 
 
 def pick(store: Store, simpler: str, other: str) -> tuple[str, Paired | None]:
-    """The other job's head or model where the paired test on their test rows says that it is better, else the simpler.
+    """The other job's head or model if the paired test on their test rows says that it is better, else the simpler one.
 
-    Also by how much the other differs; None where they were not measured on the same rows.
+    Also by how much the other differs; None if they were not measured on the same rows.
     """
     from jdq.store.job_files import JobFiles
     from jdq.worker.report.paired import TESTED, paired
@@ -106,7 +105,7 @@ def _by_score(row: ComparisonRow) -> tuple[float, str]:
 
 
 def _why(row: ComparisonRow, reference: TestSetting) -> str:
-    """How the row's test setting differs from the reference, or why its test rows are not safe; empty where neither."""
+    """How the row's test setting differs from the reference, or why its test rows are not safe; empty if neither."""
     if row.learnt_rows and replace(row.setting, split=reference.split) == reference:
         return f"{row.learnt_rows} test rows left out, which its encoder has learnt from"
     why = difference(row.setting, reference)
@@ -115,22 +114,22 @@ def _why(row: ComparisonRow, reference: TestSetting) -> str:
     return why
 
 
-def floor_id(dataset: str, setting: TestSetting) -> str:
-    """Under which id the files of jobs have what needs no encoder on these test rows."""
+def baselines_id(dataset: str, setting: TestSetting) -> str:
+    """The id under which the store keeps the baselines on these test rows, like the files of a job."""
     named = msgspec.json.encode([dataset, setting])
-    return f"{FLOOR}-{hashlib.blake2b(named, digest_size=8).hexdigest()}"
+    return f"{BASELINES_FOLDER}-{hashlib.blake2b(named, digest_size=8).hexdigest()}"
 
 
-def _floor(store: Store, dataset: str, reference: TestSetting) -> list[ComparisonRow]:
+def _baselines(store: Store, dataset: str, reference: TestSetting) -> list[ComparisonRow]:
     from jdq.store.job_files import JobFiles, NoResult
 
     try:
-        found = JobFiles(store.root).get_result(floor_id(dataset, reference))
+        measured = JobFiles(store.root).get_result(baselines_id(dataset, reference))
     except NoResult:
         return []
     return [
         ComparisonRow(
-            id=FLOOR,
+            id=BASELINE,
             name=line["name"],
             encoder="",
             setting=reference,
@@ -138,7 +137,7 @@ def _floor(store: Store, dataset: str, reference: TestSetting) -> list[Compariso
             metrics={name: line["metrics"].get(name) for name in METRICS},
             intervals={name: tuple(line["intervals"][name]) for name in METRICS if name in line["intervals"]},
             trained_rows=line["trained_rows"],
-            test_rows=found["test_rows"],
+            test_rows=measured["test_rows"],
             seed=0,
             wall_time_s=line["wall_time_s"],
             device="cpu",
@@ -148,7 +147,7 @@ def _floor(store: Store, dataset: str, reference: TestSetting) -> list[Compariso
             reused=0,
             created_at="",
         )
-        for line in found["lines"]
+        for line in measured["lines"]
     ]
 
 
@@ -157,13 +156,13 @@ def _tested_against_best(
 ) -> dict[tuple[str, str], Paired]:
     """The paired test of each of these rows against the best of them, by id and name."""
     from jdq.store.job_files import JobFiles, NoResult
-    from jdq.worker.report.paired import TESTED, paired  # numpy, which no help needs
+    from jdq.worker.report.paired import TESTED, paired  # imports numpy, which the client's help does not need
 
     files = JobFiles(store.root)
     best: Tested | None = None
-    found: dict[tuple[str, str], Paired] = {}
+    tests: dict[tuple[str, str], Paired] = {}
     for row in sorted(rows, key=_by_score):
-        job, name = (floor_id(dataset, reference), row.name) if row.id == FLOOR else (row.id, TESTED)
+        job, name = (baselines_id(dataset, reference), row.name) if row.id == BASELINE else (row.id, TESTED)
         try:
             tested = files.get_array(job, name)
         except NoResult:
@@ -173,8 +172,8 @@ def _tested_against_best(
         if best is None:
             best = tested
         elif test := paired(best, tested):
-            found[row.id, row.name] = test
-    return found
+            tests[row.id, row.name] = test
+    return tests
 
 
 def _reference(
@@ -183,11 +182,11 @@ def _reference(
     column: str | None,
     *,
     strict: bool,
-    has_floor: Callable[[TestSetting], bool],
+    has_baselines: Callable[[TestSetting], bool],
 ) -> TestSetting:
     """The test setting of most rows, among those nearest to the requested one, if possible without rows left out.
 
-    One with a floor has priority: the split of earlier versions of jdq, which had none, is not drawn any more.
+    One with baselines has priority, because earlier versions of jdq, which had none, drew another split.
     """
     near = [row for row in rows if row.setting.dataset_version == version] or list(rows)
     of_column = [row for row in near if row.setting.label_column == column]
@@ -195,4 +194,4 @@ def _reference(
         raise NothingToCompare(f"nothing was trained on the label column {column!r} of version {version}")
     nearest = of_column or near
     counts = Counter(row.setting for row in [row for row in nearest if row.learnt_rows == 0] or nearest)
-    return max(counts, key=lambda setting: (has_floor(setting), counts[setting], setting.dataset_version))
+    return max(counts, key=lambda setting: (has_baselines(setting), counts[setting], setting.dataset_version))

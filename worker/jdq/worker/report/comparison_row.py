@@ -1,4 +1,4 @@
-"""A line of a comparison: one head or fine-tune by its record, and what it cost."""
+"""A row of a comparison: one head or fine-tune, by its record, and its cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jdq.store.store import Store
     from jdq.worker.report.paired import Paired
 
-# What is compared, and its heading.
+# The compared metrics, with their headings.
 METRICS = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -28,16 +28,16 @@ METRICS = {
 class ComparisonRow:
     """One head or fine-tune.
 
-    name: the kind of head, "fine-tune", "majority" or "tf-idf". details: what tells it from others of its kind.
-    pooling, precision: of the encoder's forward pass. few_shot: texts per class, where it was trained on so few.
-    learnt_rows: test rows left out because the encoder has learnt from them; None where that is not known.
-    encoder_device_s: of the fine-tunes that made the encoder; None where it is as it was published.
-    against_best: the paired test against the best comparable line; None where one of them was not kept row by row.
-    why: how its test setting differs from the reference; empty where comparable.
+    name: the kind of head, "fine-tune", "majority" or "tf-idf". details: what distinguishes it from others of its kind.
+    pooling, precision: of the encoder's forward pass. few_shot: texts per class, after few-shot training.
+    learnt_rows: test rows left out because the encoder has learnt from them; None if that is not known.
+    encoder_device_s: of the fine-tunes that made the encoder; None if it is as it was published.
+    against_best: the paired test against the best comparable line; None if one of them was not kept row by row.
+    why: how its test setting differs from the reference; empty if comparable.
     wall_time_s: of its training, for a search including all trials. device_s: of the network: the extraction's for a
     head, the training's for a fine-tune.
     computed, tokens, reused: texts and tokens that the network processed for it, and texts whose features the store
-    had; None where that is no longer known.
+    had; None if that is no longer known.
     """
 
     id: str
@@ -73,12 +73,12 @@ class ComparisonRow:
 
 
 def price_of(device_s: float | None, hour_price: float) -> float | None:
-    """What the device time costs at this price of an hour; None where one of them is not known."""
+    """What the device time costs at this price per hour; None if one of them is not known."""
     return None if device_s is None or not hour_price else device_s / 3600 * hour_price
 
 
 def rows_of(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]:
-    """All that were trained on the dataset, and for each damaged record why it cannot be read."""
+    """All heads and fine-tunes of the dataset, and for each damaged record why it cannot be read."""
     from jdq.store.trained import DamagedRecord, Heads, Models, TrainedStore
 
     trained_stores: tuple[TrainedStore, ...] = (Heads(store.root), Models(store.root))
@@ -97,7 +97,7 @@ def rows_of(store: Store, dataset: str) -> tuple[list[ComparisonRow], list[str]]
 
 
 def details_of(record: dict[str, Any]) -> tuple[str, ...]:
-    """What tells a head from others of its kind: what it chose, parameters, few-shot, class weights, and so on."""
+    """What distinguishes a head from others of its kind: what it chose, parameters, few-shot, class weights, ..."""
     few_shot, learnt = record.get("per_class"), record["origin"].get("learnt_rows", 0)
     named = {
         f"{few_shot} texts per class": few_shot,
@@ -165,7 +165,7 @@ def _row(job: str, record: dict[str, Any], cost: dict[str, Any]) -> ComparisonRo
 
 
 def _head_cost(store: Store, job: str) -> dict[str, Any]:
-    """What the extraction cost from which the head was trained; nothing where that is no longer known."""
+    """What the extraction cost from which the head was trained; nothing if that is no longer known."""
     from jdq.store.job_files import JobFiles, NoResult
 
     try:

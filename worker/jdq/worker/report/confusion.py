@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from jdq.worker.report.plots import shortened
 
-# A larger table cannot be read; the classes that are confused most stay.
+# A larger table would be unreadable; the classes that are confused most are shown.
 MOST_CLASSES = 20
 
 

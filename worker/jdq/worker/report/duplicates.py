@@ -20,7 +20,7 @@ def duplicates_page(result: dict[str, Any], records: Iterable[Sequence[str]]) ->
     return page_html(
         title=f"Near-duplicates in {result['dataset']}",
         kicker="near-duplicates",
-        lead=f"{result['found']:,} of {result['rows']:,} rows have a text that is nearly that of {_others(result)}.",
+        lead=f"{result['found']:,} of {result['rows']:,} rows nearly repeat the text of {_others(result)}.",
         tiles=_tiles(result),
         warnings=result["warnings"],
         sections=[_pairs(pairs, result)],

@@ -70,7 +70,7 @@ def _pairs(pairs: Sequence[tuple[str, str, int]]) -> Section:
         f"<tr><th scope=row>{_label(given)}</th><td>{_label(suggested)}</td><td>{n:,}</td></tr>"
         for given, suggested, n in pairs[:PAIRS]
     )
-    text = "What is labelled as what. A pair that is frequent in one direction may be two classes that overlap."
+    text = "Given and suggested labels. A pair that is frequent in one direction may be two classes that overlap."
     table = plain_table(("given label", "suggested label", "rows"), rows, "Given and suggested labels")
     return Section(title="Given and suggested labels", text=text, body=Markup(table), wide=True)
 

@@ -102,7 +102,7 @@ def _tiles(subject: Subject) -> list[Tile]:
     metrics, record = subject.record["metrics"], subject.record
     tiles = [
         _tile("Accuracy", "accuracy", record, _against_majority(metrics)),
-        _tile("Macro-F1", "macro_f1", record, "every class counts the same"),
+        _tile("Macro-F1", "macro_f1", record, "every class counts equally"),
     ]
     if metrics.get("roc_auc") is not None:
         note = "one class against the rest, mean" if len(subject.classes) > 2 else f"of {subject.classes[1]!r}"

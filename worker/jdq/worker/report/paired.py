@@ -1,4 +1,4 @@
-"""Paired tests of two classifiers on the same test rows. With numpy only: the client has no other package for it.
+"""Paired tests of two classifiers on the same test rows. Uses only numpy, which the client has.
 
 Two intervals may overlap although one classifier is better on nearly every text on which they differ.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Z = 1.959964
-RESAMPLES, LEAST_RESAMPLES, DRAWS = 1000, 200, 5_000_000  # at most so many (resamples x rows)
+RESAMPLES, LEAST_RESAMPLES, DRAWS = 1000, 200, 5_000_000  # at most this many (resamples x rows)
 EXACT = 1000  # more differing texts: the binomial is normal
 
 # The array in a job's files.
@@ -23,8 +23,9 @@ Tested = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """How another classifier differs from this one: its macro-F1 less this one's, with a 95 % interval, and the chance
-    of so uneven a number of texts on which only one of them is right, if they were equally good."""
+    """How another classifier differs from this one: its macro-F1 minus this one's, with a 95 % interval, and the
+    probability of so uneven a division of the texts on which only one of them is right, if they were equally good.
+    """
 
     difference: float
     low: float
@@ -43,7 +44,7 @@ def as_tested(true: npt.NDArray[Any], predicted: npt.NDArray[Any], keys: npt.NDA
 
 
 def paired(this: Tested, other: Tested, *, seed: int = 0) -> Paired | None:
-    """None where they were not measured on the same rows."""
+    """None if they were not measured on the same rows."""
     if this.dtype != other.dtype or len(this) != len(other) or (this["text"] != other["text"]).any():
         return None
     texts, text_of = np.unique(this["text"], return_inverse=True)

@@ -12,7 +12,7 @@ from jdq.worker.report.subject import Compared, LearningPoint
 
 # With more curves than this they are faint, and only the mean is bold.
 NAMED_CURVES = 7
-# Of a plot across the page, in inches; and of the same plot on a phone, where the wide one would be too small to read.
+# Size of a plot across the page, in inches, and on a phone, where the wide one would be too small to read.
 WIDE, NARROW = 9.6, 4.7
 
 
@@ -80,10 +80,10 @@ def reliability_plot(reliability: Reliability) -> str:
         axes.vlines(x, x, y, color=WARM, alpha=0.5, linewidth=2)
         sizes = 25 + 200 * reliability.counts[filled] / reliability.counts.sum()
         axes.scatter(x, y, s=sizes, color=ACCENT, zorder=3, edgecolor="white")
-        axes.set(ylabel="how often right", xlim=(-0.02, 1.02), ylim=(-0.04, 1.06))
+        axes.set(ylabel="share that is right", xlim=(-0.02, 1.02), ylim=(-0.04, 1.06))
         edges = (np.arange(len(reliability.counts)) + 0.5) / len(reliability.counts)
         below.bar(edges, reliability.counts, width=0.85 / len(reliability.counts), color="#c9d8f5")
-        below.set(xlabel="how sure (probability)", ylabel="texts")
+        below.set(xlabel="probability of the prediction", ylabel="texts")
         below.yaxis.get_major_locator().set_params(nbins=2, integer=True)
         how = ", ".join(f"{sure:.0%}: {right:.0%}" for sure, right in zip(x, y, strict=True))
         return as_svg(figure, f"How often predictions are right, by their probability. {how}.")
@@ -105,11 +105,11 @@ def learning_plot(points: Sequence[LearningPoint]) -> str:
         axes.set_xscale("log")
         axes.set_xticks(rows, [f"{count:,}" for count in rows], minor=False)
         axes.minorticks_off()
-        axes.set(xlabel="rows to learn from", ylim=(0, 1.04), ylabel="on the test part")
+        axes.set(xlabel="training rows", ylim=(0, 1.04), ylabel="on the test part")
         axes.margins(x=0.12)
         axes.legend(loc="best")
         shown = _listed((f"{point.rows:,} rows", point.macro_f1) for point in points)
-        return as_svg(figure, f"Macro-F1 on the test part, by rows to learn from: {shown}.")
+        return as_svg(figure, f"Macro-F1 on the test part, by the number of training rows: {shown}.")
 
 
 def loss_plot(

@@ -1,4 +1,4 @@
-"""The sections of the page; each is None where the subject has nothing for it."""
+"""The sections of the page; each is None if the subject has nothing for it."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -29,8 +29,9 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide because it has
-    no neighbour; its plot stays as large as beside one."""
+    """One card of the page. text: one or two sentences, plain. wide: as wide as the page. lone: wide because it has no
+    neighbour; its plot is no larger than beside one.
+    """
 
     title: str
     body: Markup
@@ -108,7 +109,7 @@ def confusion(subject: Subject) -> Section | None:
     if subject.multi_label:
         return None
     table = confusion_table(subject.test_codes, subject.probabilities.argmax(axis=1), subject.classes)
-    text = "What each class was predicted as. Blue is correct, orange is wrong; deeper is a larger share of the row."
+    text = "What each class was predicted as. Blue is correct, orange is wrong; darker is a larger share of the row."
     if len(subject.classes) > MOST_CLASSES:
         text += f" The {MOST_CLASSES} most confused of {len(subject.classes)} classes."
     return Section(title="Confusion", text=text, body=Markup(_scrolling(table, "Confusion")), wide=True)

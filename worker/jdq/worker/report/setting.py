@@ -20,7 +20,7 @@ class TestSetting:
 
 
 def difference(setting: TestSetting, reference: TestSetting) -> str:
-    """How the two differ, in words; empty where they are equal."""
+    """How the two differ, in words; empty if they are equal."""
     if setting.dataset_version != reference.dataset_version:
         return f"dataset version {setting.dataset_version}"
     if setting.label_column != reference.label_column:

@@ -13,9 +13,10 @@ from jdq.worker.heads.split import TEST, Rows, Split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One row of the comparison. details: what tells it from others of its kind. why: how its test rows or labels
-    differ from the subject's, so that its numbers are not comparable. computed, tokens: what the network processed
-    for it."""
+    """One row of the comparison. details: what distinguishes it from others of its kind. why: how its test rows or
+    labels differ from the subject's, so that its numbers are not comparable. computed, tokens: what the network
+    processed for it.
+    """
 
     name: str
     details: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ MAJORITY = "majority"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FloorLine:
+class Baseline:
     """One of the two. predicted: of the test rows, (rows,) class numbers or (rows, classes) bool."""
 
     name: str
@@ -34,10 +34,10 @@ class FloorLine:
     wall_time_s: float
 
 
-def floor_lines(
+def measured_baselines(
     texts: Callable[[Rows], Sequence[str]], targets: Targets, split: Split, keys: npt.NDArray[np.uint8], check: Check
-) -> list[FloorLine]:
-    """Both, measured on the test part; no TF-IDF where no word is in two texts.
+) -> list[Baseline]:
+    """Both, measured on the test part; no TF-IDF if no word is in two texts.
 
     They choose nothing, so they are trained on all other rows. texts: of the given rows, which ascend.
     """
@@ -90,11 +90,11 @@ def _line(
     keys: npt.NDArray[np.uint8],
     trained_rows: int,
     wall_time_s: float,
-) -> FloorLine:
+) -> Baseline:
     metrics = metrics_of(targets.codes[test], scores, targets.classes)
     if name == TFIDF:  # a support vector machine has no probabilities
         metrics |= {"log_loss": None, "calibration_error": None}
-    return FloorLine(
+    return Baseline(
         name=name,
         metrics={key: value for key, value in metrics.items() if value is None or isinstance(value, float)},
         intervals=bootstrap(targets.codes[test], scores, keys=keys[test]),

@@ -11,8 +11,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
+from jdq.worker.heads.baselines import Baseline, measured_baselines
 from jdq.worker.heads.features import no_check
-from jdq.worker.heads.floor import FloorLine, floor_lines
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.split import TEST, make_split
 from jdq.worker.heads.terms import ANALYZERS
@@ -21,12 +21,12 @@ from tests.heads.split_keys import keys_of
 WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic", "driver": "truck route delivery"}
 
 
-def measured(labels: Any, texts: list[str], **options: Any) -> tuple[dict[str, FloorLine], Any, Any, Any]:
+def measured(labels: Any, texts: list[str], **options: Any) -> tuple[dict[str, Baseline], Any, Any, Any]:
     keys = keys_of(list(range(len(texts))))
     split = make_split(labels, keys, **options)
     targets = read_targets(labels, **options)
     train, test = np.flatnonzero(split.parts != TEST), split.rows(TEST)
-    lines = floor_lines(lambda rows: [texts[row] for row in rows], targets, split, keys, no_check)
+    lines = measured_baselines(lambda rows: [texts[row] for row in rows], targets, split, keys, no_check)
     return {line.name: line for line in lines}, targets, train, test
 
 
