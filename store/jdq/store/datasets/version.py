@@ -205,7 +205,7 @@ class DatasetVersion:
         if name not in self._arrays:  # every chunk of a job asks for them
             if fact := self._fault_of(name):
                 raise fault(self.path, f"{name}: {fact}")
-            array = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+            array = read_array(self.path / name)
             if array.shape != shape or array.dtype != dtype:
                 raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
             self._arrays[name] = array

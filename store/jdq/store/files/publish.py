@@ -5,8 +5,6 @@ last step a power cut loses acknowledged files; without the fsync of the file, e
 (tests/faults/test_power_cut.py).
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno

@@ -110,7 +110,7 @@ class _Compaction:
             try:
                 shard = self.space.examine(owner)
                 found = np.minimum(rows[places], shard.header.rows - 1)
-                features[places], n_tokens[places] = shard.features[found], shard.n_tokens[found]
+                features[places], n_tokens[places] = shard.read(found), shard.n_tokens[found]
             except FileNotFoundError:
                 continue  # replaced by another compaction, or in quarantine
             except DamagedShard as damage:

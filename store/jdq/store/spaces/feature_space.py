@@ -1,21 +1,20 @@
 """A feature space in the store: write rows by text key, find missing ones, read them in any order."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
-from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.files.digests import UnreadableFile, is_shared, read_json
 from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, places_by_owner, repeats
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, shard_names
-from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard
+from jdq.store.spaces.mapped_shard import MappedShard, current_identity, open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
 from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows
@@ -40,15 +39,15 @@ class Space:
         self.index = Index(self.digest, self.shards, path / "index")
         self._open: dict[str, MappedShard] = {}
 
-    def __reduce__(self) -> tuple[type[Space], tuple[Path]]:
-        return Space, (self.path,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self.path,)
 
     def __repr__(self) -> str:
         return f"Space({self.digest}, {self.definition.architecture}, dim={self.definition.dim})"
 
     @cached_property
     def _files(self) -> MappedFiles:
-        return MappedFiles(self.definition.dim, self.definition.storage_dtype)
+        return MappedFiles(self.definition.dim, self.definition.storage_dtype, is_mapped=not is_shared(self.path))
 
     def put(
         self, keys: npt.ArrayLike, features: npt.ArrayLike, n_tokens: npt.ArrayLike, *, producer: Mapping[str, str]
@@ -90,7 +89,7 @@ class Space:
         """
         shards, owners, rows = self._resolve(checked_keys(keys))
         first_rows = np.array([shard.first_row for shard in shards], dtype=np.int64)
-        return FeatureRows(shards, self._files.rows, first_rows[owners] + rows)
+        return FeatureRows(shards, self._files, first_rows[owners] + rows)
 
     def n_tokens(self, keys: npt.ArrayLike) -> Tokens:
         """(n,) uint32: the number of tokens of each text before truncation. Raises MissingFeatures or DamagedShard."""
@@ -117,7 +116,7 @@ class Space:
         """The shard of this name, kept open. Raises FileNotFoundError or DamagedShard."""
         path, known = self.shard_path(name), self._open.get(name)
         # A file that was replaced or written to is opened and checked again.
-        if known is None or identity_of(path.lstat()) != known.identity:
+        if known is None or current_identity(path) != known.identity:
             self._open[name] = known = open_shard(path, space=self.digest, files=self._files)
         return known
 
@@ -156,8 +155,8 @@ class Space:
 
     def _exists_sound(self, path: Path) -> bool:
         """Whether the existing shard is sound; a damaged one is quarantined."""
+        identity = current_identity(path)
         try:
-            identity = identity_of(path.lstat())
             open_shard(path, space=self.digest).check()
         except FileNotFoundError:
             return False

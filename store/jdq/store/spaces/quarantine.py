@@ -1,7 +1,5 @@
 """Removing published files: one process at a time per feature space, and only the file that was checked."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import secrets
@@ -10,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jdq.store.files.publish import make_folder, sync
-from jdq.store.spaces.mapped_shard import identity_of
+from jdq.store.spaces.mapped_shard import Identity, current_identity
 
 
 @contextmanager
@@ -28,15 +26,12 @@ def removal_lock(space: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def quarantine(space: Path, shard: Path, identity: tuple[int, int]) -> Path | None:
+def quarantine(space: Path, shard: Path, identity: Identity | None) -> Path | None:
     """Move `shard` into the space's quarantine; None where it is gone, or is not the file of this `identity`."""
     folder = space / "quarantine"
     make_folder(folder)
     with removal_lock(space):
-        try:
-            if identity_of(shard.lstat()) != identity:
-                return None
-        except FileNotFoundError:
+        if identity is None or current_identity(shard) != identity:
             return None
         target = folder / f"{shard.stem}.{secrets.token_hex(4)}.h5"
         shard.rename(target)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import StoreError
-from jdq.store.files.digests import digest_of, digest_of_blocks, read_blocks
+from jdq.store.files.digests import digest_of, digest_of_blocks, is_shared, read_blocks
 from jdq.store.files.publish import replace
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces.validator import opened_regular
@@ -225,5 +225,8 @@ def _read(fd: int, size: int, path: Path) -> Segment | None:
     if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
         return None
     with open(fd, "rb", closefd=False) as file:
-        entries = np.asarray(np.memmap(file, np.uint64, "r", start, (3, header.entries)))
-    return Segment(shards=header.shards, entries=entries, path=path)
+        if is_shared(path):
+            entries = np.fromfile(file, np.uint64, offset=start)
+        else:
+            entries = np.asarray(np.memmap(file, np.uint64, "r", start))
+    return Segment(shards=header.shards, entries=entries.reshape(3, header.entries), path=path)
