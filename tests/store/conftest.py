@@ -1,7 +1,5 @@
 """The folder of a store, and the error of a table that cannot be used."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable

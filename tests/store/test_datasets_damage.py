@@ -1,7 +1,5 @@
 """Dataset versions whose files belong to other versions or contradict each other: damage, named by file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Dataset versions under faults: no changed bit is read silently, and a removed version is not damaged."""
 
-from __future__ import annotations
-
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

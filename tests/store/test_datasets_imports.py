@@ -1,7 +1,5 @@
 """What an import record says of the file, or the files, that a table came from."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

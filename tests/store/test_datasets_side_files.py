@@ -1,7 +1,5 @@
 """The files beside a version's table: which of them are read, in which order, and which cannot be."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

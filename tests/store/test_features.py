@@ -1,7 +1,5 @@
 """Put, missing and read of one feature space."""
 
-from __future__ import annotations
-
 import pickle
 import shutil
 from pathlib import Path

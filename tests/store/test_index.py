@@ -1,7 +1,5 @@
 """The index against a plain dictionary, whatever shards come and go."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The file object for HDF5: a plain file while all goes well, and silent but honest after an error."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

@@ -1,7 +1,5 @@
 """Files appear complete, under their final name, or not at all."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import mmap

@@ -1,7 +1,5 @@
 """A feature space whose files were changed, exchanged or refused: no wrong row, and an error that says which file."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Files mapped side by side: each row is a row of one array, whatever the sizes and offsets are."""
 
-from __future__ import annotations
-
 import errno
 import gc
 import mmap

@@ -1,7 +1,5 @@
 """Splits are stored once for a label column, and come back as they were or not at all."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What verify finds and repairs, and what is no damage."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What can be wrong with a store. Each error is named for the fact, carries its values, and can be pickled."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The lock of the store's objects, which a fork in the middle of another thread's work does not leave locked."""
 
-from __future__ import annotations
-
 import functools
 import os
 import threading

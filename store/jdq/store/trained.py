@@ -3,8 +3,6 @@
 Their records are read here as plain JSON; only the workers know how to predict with them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """All datasets of a store."""
 
-from __future__ import annotations
-
 import builtins
 import contextlib
 import itertools

@@ -1,7 +1,5 @@
 """Import a user's table into a temporary folder, which is then renamed: a version is complete, or does not exist."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,12 +1,10 @@
 """The JSON files of a dataset version: `dataset.json`, and those in `imports/`, `spaces/` and `splits/`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
@@ -87,7 +85,7 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     footer: str
     self_digest: str = ""
 
-    def with_digest(self) -> DatasetRecord:
+    def with_digest(self) -> Self:
         """The record with its own digest."""
         bare = msgspec.structs.replace(self, self_digest="")
         return msgspec.structs.replace(bare, self_digest=digest_of(msgspec.json.encode(bare)))

@@ -3,8 +3,6 @@
 The array is published before the JSON that names it, so that a split that can be found is complete.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

@@ -1,14 +1,12 @@
 """One version of a dataset: an imported table that never changes, read by rows."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +69,8 @@ class DatasetVersion:
         self.classes = record.classes
         self._arrays: dict[str, np.ndarray] = {}
 
-    def __reduce__(self) -> tuple[type[DatasetVersion], tuple[Path]]:
-        return DatasetVersion, (self.path,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self.path,)
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
@@ -141,7 +139,7 @@ class DatasetVersion:
             fact = f"column {self._label_column(column)!r} of {self.name} has one class only: {str(classes[0])!r}"
             raise NoLabels(fact + self._other_columns(column or self.label_column))
 
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    def blocks(self, columns: Sequence[str] | None = None) -> "Iterator[pd.DataFrame]":
         """These columns (by default all) as text, in blocks of at most 2,048 rows in order. Raises DamagedDataset."""
         wanted = list(self.columns if columns is None else columns)
         for column in wanted:

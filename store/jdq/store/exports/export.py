@@ -1,7 +1,5 @@
 """A dataset's features, labels and texts as one plain file that other programs read without jdq."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any

@@ -1,7 +1,5 @@
 """A file object for HDF5 whose writes never fail."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import IO, Any

@@ -1,7 +1,5 @@
 """Garbage collection: leftovers of writers that died, and shards whose rows are also in larger shards."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

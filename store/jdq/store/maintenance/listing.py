@@ -1,7 +1,5 @@
 """What is in a store, for people and as JSON."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial

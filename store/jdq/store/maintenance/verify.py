@@ -1,7 +1,5 @@
 """Check every file of a store, report damage, and quarantine damaged shards, whose rows are then computed again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """Compaction: many small shards become a few large ones, in the order of the datasets that use them."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Segments: sorted keys and where their rows are, at 24 bytes per key, in memory or mapped from a cache file."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

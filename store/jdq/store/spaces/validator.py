@@ -4,26 +4,21 @@ HDF5 itself follows external links and raw storage (to any file of the machine),
 rows.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.shard import FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ArrayForm, ShardHeader, array_forms
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Too many open files, or too little memory.
 NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
