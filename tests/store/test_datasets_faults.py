@@ -11,7 +11,6 @@ from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, Removed
 from jdq.store.errors import StoreFormatError
 from jdq.store.table import TableOptions
 from tests.store.dataset_tables import write
-from tests.store.test_splits import Split
 
 
 def content(store: Path) -> list[str]:
@@ -102,7 +101,7 @@ def test_a_removed_version_is_removed_and_not_damaged(tmp_path: Path, store: Pat
         lambda: version.source,
         lambda: DatasetVersion(version.path),
         lambda: version.record_space("1" * 32, encoder="e", job="j"),
-        lambda: version.put_split("label", Split(np.zeros(5, np.uint8))),
+        lambda: version.put_split("label", np.zeros(5, np.uint8), {}),
         version.get_split,
     ):
         with pytest.raises(RemovedDataset, match=f"dataset data {version.version} was removed"):

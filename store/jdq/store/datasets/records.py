@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from jdq.store.errors import StoreError, StoreFormatError
 from jdq.store.files.digests import UnreadableFile, digest_of, read_json
@@ -16,6 +18,7 @@ from jdq.store.table import SourceFile
 FORMAT_VERSION = 1
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
+PARTS = ("train", "validation", "test")
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
@@ -127,6 +130,18 @@ class SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
     digest: Digest
     rows: int
     fields: dict[str, Any]
+
+
+class StoredSplit(NamedTuple):
+    """A split: its record, and the part of each row (0 train, 1 validation, 2 test), (rows,) uint8."""
+
+    record: SplitRecord
+    parts: npt.NDArray[np.uint8]
+
+
+def split_digest(parts: npt.NDArray[np.uint8]) -> str:
+    """blake2b-128 of the rows' parts, 32 hexadecimal digits: it changes when any row changes its part."""
+    return digest_of(b"jdq-split-1\0", parts.tobytes())
 
 
 KINDS: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}

@@ -1,12 +1,13 @@
 """One version of a dataset: an imported table that never changes, read by rows."""
 
 import contextlib
+import hashlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +20,24 @@ from jdq.store.datasets.records import (
     KEYS,
     KINDS,
     N_BYTES,
+    PARTS,
     RECORD,
     SPACES,
+    SPLITS,
     TABLE,
+    DamagedSplit,
     ImportRecord,
     SpaceRecord,
+    SplitRecord,
+    StoredSplit,
     fault,
     now_after,
     put,
     read_dataset_record,
+    split_digest,
 )
-from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.errors import StoreError, read_each
-from jdq.store.files.digests import UnreadableFile, check_file, read_array, read_json, to_json
+from jdq.store.files.digests import UnreadableFile, array_pieces, check_file, read_array, read_json, to_json
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
 
 LABEL_CHARACTERS = 1000
 DIGEST = re.compile(r"[0-9a-f]{32}")
+SPLIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class NoLabels(StoreError):
@@ -163,13 +170,49 @@ class DatasetVersion:
         mine = [record for path, record in records if record.space == path.stem]
         return sorted(mine, key=lambda record: record.recorded_at, reverse=True)
 
-    def put_split(self, label_column: str | None, split: SplitLike, *, name: str = "default") -> StoredSplit:
-        """Store a split of this version unless one of this name exists; returns the stored one."""
-        return put_split(self.path, self.n_rows, self._label_column(label_column), split, name=name)
+    def put_split(
+        self,
+        label_column: str | None,
+        parts: npt.NDArray[np.uint8],
+        fields: Mapping[str, Any],
+        *,
+        name: str = "default",
+    ) -> StoredSplit:
+        """Store a split of the label column (by default the table's own) unless one of this name exists.
+
+        `parts`: 0 train, 1 validation or 2 test for each row, else ValueError; `fields`: what else is to be known of
+        it. Returns the stored one.
+        """
+        if parts.dtype != np.uint8 or parts.shape != (self.n_rows,) or (parts >= len(PARTS)).any():
+            raise ValueError(f"a split has one of 0, 1, 2 (uint8) for each of {self.n_rows} rows, not {parts.shape}")
+        column, digest = self._label_column(label_column), split_digest(parts)
+        # The array first: a split that can be found is complete.
+        put(self.path / SPLITS / f"{digest}.npy", array_pieces(parts))
+        record = SplitRecord(label_column=column, name=name, digest=digest, rows=self.n_rows, fields=dict(fields))
+        put(self._split_path(column, name), to_json(record))
+        stored = self.get_split(column, name=name)
+        if stored is None:
+            raise fault(self.path, f"the split of {column!r} was removed while it was stored", DamagedSplit)
+        return stored
 
     def get_split(self, label_column: str | None = None, *, name: str = "default") -> StoredSplit | None:
         """The stored split of this label column (by default the table's own), or None. Raises DamagedDataset."""
-        return get_split(self.path, self.n_rows, self._label_column(label_column), name=name)
+        column = self._label_column(label_column)
+        path = self._split_path(column, name)
+        try:
+            record = read_json(path, SplitRecord)
+            parts = read_array(self.path / SPLITS / f"{record.digest}.npy")
+        except FileNotFoundError as error:
+            if not path.exists() and self.path.is_dir():
+                return None
+            raise fault(self.path, f"{SPLITS}: {error}", DamagedSplit) from None
+        except UnreadableFile as error:
+            raise fault(self.path, f"{SPLITS}/{path.name}: {error}", DamagedSplit) from None
+        if parts.dtype != np.uint8 or parts.shape != (self.n_rows,) or split_digest(parts) != record.digest:
+            raise fault(self.path, f"{SPLITS}/{record.digest}.npy has changed since it was written", DamagedSplit)
+        if (record.label_column, record.name) != (column, name):
+            raise fault(self.path, f"{SPLITS}/{path.name} is the split of {record.label_column!r}", DamagedSplit)
+        return StoredSplit(record, parts)
 
     def verify(self) -> list[str]:
         """Read every byte of the table; one sentence for each damaged file."""
@@ -180,6 +223,13 @@ class DatasetVersion:
         """The files of `imports/`, `spaces/` and `splits/` that cannot be read, and why."""
         paths = [path for name in KINDS for path in sorted((self.path / name).glob("[0-9a-f]*.*"))]
         return read_each(paths, _read_side_file)[1]
+
+    def _split_path(self, label_column: str, name: str) -> Path:
+        if not SPLIT_NAME.fullmatch(name):
+            raise InvalidName(f"{name[:80]!r} cannot be a split's name: lower-case letters, digits, '_' and '-'")
+        # A column may have any name, a file may not.
+        column = hashlib.blake2b(label_column.encode(), digest_size=8).hexdigest()
+        return self.path / SPLITS / f"{column}.{name}.json"
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
