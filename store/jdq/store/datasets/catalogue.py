@@ -4,7 +4,7 @@ import builtins
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -32,9 +32,6 @@ from jdq.store.errors import StoreError, read_each
 from jdq.store.files.publish import remove, sync
 from jdq.store.table import TableOptions, open_table, table_name
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The digits of an import record's name.
-MICROSECONDS = 17
 ATTEMPTS = 5
 
 
@@ -51,7 +48,7 @@ class Datasets:
         *,
         name: str | None = None,
         options: TableOptions | None = None,
-        after_block: AfterBlock | None = None,
+        after_block: AfterBlock = lambda _: None,
     ) -> DatasetVersion:
         """Import a user's file, or several, as the newest version; `open_table` says which kinds there are.
 
@@ -134,7 +131,7 @@ class Datasets:
     def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
         """`source`, dated now, and later than every import of this name."""
         newest = max(map(_last_import, self._versions(name)), default="")
-        last = EPOCH + timedelta(microseconds=int(newest[:MICROSECONDS] or 0))
+        last = datetime.fromtimestamp(int(newest.removesuffix(".json") or 0) / 1e6, UTC)
         return msgspec.structs.replace(source, imported_at=now_after(last))
 
     def _note_import(self, version: DatasetVersion, source: ImportRecord) -> None:
