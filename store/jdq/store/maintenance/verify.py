@@ -126,7 +126,9 @@ class _Segments:
         for part, numbers in self._sound if not self._quick else []:
             if name in numbers and part.path is not None:
                 entries = segment.find(part, keys, shard=numbers[name])
-                if (entries < 0).any() or not np.array_equal(part.places(entries)[1], np.arange(len(keys))):
+                if (entries < 0).any() or not np.array_equal(
+                    segment.places(part.entries[2][entries])[1], np.arange(len(keys))
+                ):
                     self._faults[part.path] = f"its entries are not the keys of shard {name}"
 
     def findings(self, repair: bool) -> Iterator[Finding]:

@@ -143,27 +143,21 @@ class Space:
         return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
 
     def _publish(self, path: Path, pieces: Sequence[bytes | memoryview]) -> None:
+        """Publish the shard, unless it exists and is sound; a damaged one is quarantined."""
         for _ in range(ATTEMPTS):
             try:
                 if publish(path, pieces):
-                    return
+                    return None
             except OSError as error:
                 raise CannotWrite.by(error, path) from error
-            if self._exists_sound(path):
-                return
+            identity = current_identity(path)
+            try:
+                return open_shard(path, space=self.digest).check()
+            except FileNotFoundError:
+                continue
+            except DamagedShard:
+                quarantine(self.path, path, identity)
         raise DamagedShard(path, f"it was damaged and put again {ATTEMPTS} times")
-
-    def _exists_sound(self, path: Path) -> bool:
-        """Whether the existing shard is sound; a damaged one is quarantined."""
-        identity = current_identity(path)
-        try:
-            open_shard(path, space=self.digest).check()
-        except FileNotFoundError:
-            return False
-        except DamagedShard:
-            quarantine(self.path, path, identity)
-            return False
-        return True
 
     def _resolve(self, keys: Keys) -> tuple[list[MappedShard], Positions, Positions]:
         """The shards that have the keys, and for each key its shard's position among them and its row there."""

@@ -62,7 +62,7 @@ class Index:
             for part in self._parts:
                 entries = part.find(high[todo], low[todo], alive[part.numbers])
                 hits, todo, entries = todo[entries >= 0], todo[entries < 0], entries[entries >= 0]
-                owners, rows[hits] = part.places(entries)
+                owners, rows[hits] = segment.places(part.entries[2][entries])
                 shards[hits] = part.numbers[owners]
             return shards, rows
 
