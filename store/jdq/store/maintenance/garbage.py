@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +13,13 @@ import numpy as np
 
 from jdq.store.datasets.importing import IMPORTING
 from jdq.store.errors import DamagedShard, StoreError
-from jdq.store.files.publish import REMOVED, is_partial, sync
+from jdq.store.files.publish import REMOVED, is_partial, remove
 from jdq.store.keys import places_by_owner
 from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.quarantine import removal_lock
+from jdq.store.spaces.mapped_shard import removal_lock
 from jdq.store.store import Store, is_unfinished_space
 
 # A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.
@@ -150,11 +149,7 @@ def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float 
             report.waiting += 1
             return
         if not report.dry_run:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-                sync(path.parent)
+            remove(path, trash_in=path.parent)
         listed.append(str(path))
         report.size_bytes += sum(status.st_size for status in found)
 

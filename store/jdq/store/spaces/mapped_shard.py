@@ -1,6 +1,8 @@
-"""A shard open for reading: its keys and token counts in memory, its features mapped, or read when they are used."""
+"""Files of shards: open for reading, with their features mapped or read when they are used; or moved to quarantine."""
 
+import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +12,11 @@ import numpy as np
 
 from jdq.store.errors import DamagedShard
 from jdq.store.files.digests import digest_of_blocks, read_blocks, read_into
+from jdq.store.files.publish import make_folder, sync
 from jdq.store.keys import Keys
 from jdq.store.spaces.mmap_file import Bytes, MappedFiles
 from jdq.store.spaces.segment import Positions
-from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens
+from jdq.store.spaces.shard import ArrayForm, Column, Features, ShardHeader, Tokens
 from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
 Identity = tuple[int, int]
@@ -23,12 +26,15 @@ Identity = tuple[int, int]
 class MappedShard:
     """One shard's rows: `keys` (rows, 16), `n_tokens` (rows,), and its features. It keeps no file handle.
 
-    `memory`: the file, where it is mapped, at `first_row` of the rows of `MappedFiles`; it then stays readable when the
-    file is removed. Bits that flip in the page cache later are not detected.
+    `form`, `offset`: those of its features in the file. `memory`: the file, where it is mapped, at `first_row` of the
+    rows of `MappedFiles`; it then stays readable when the file is removed. Bits that flip in the page cache later are
+    not detected.
     """
 
     path: Path
-    layout: ShardLayout
+    header: ShardHeader
+    form: ArrayForm
+    offset: int
     identity: Identity
     size_bytes: int
     keys: Keys
@@ -37,11 +43,6 @@ class MappedShard:
     first_row: int = 0
     _checked: bool = False
 
-    @property
-    def header(self) -> ShardHeader:
-        """Its attributes."""
-        return self.layout.header
-
     def check(self) -> None:
         """Compare the features with their digest, once. Raises DamagedShard, and FileNotFoundError as `read` does.
 
@@ -49,7 +50,7 @@ class MappedShard:
         """
         if self._checked:
             return
-        start, size = self.layout.offsets["features"], self.layout.forms["features"].size_bytes
+        start, size = self.offset, self.form.size_bytes
         try:
             with self._opened() as fd:
                 digest = digest_of_blocks(read_blocks(fd, start, size), fast=True)
@@ -66,11 +67,10 @@ class MappedShard:
         Raises DamagedShard, and FileNotFoundError where the file was removed or replaced since it was opened.
         """
         self.check()
-        form, start = self.layout.forms["features"], self.layout.offsets["features"]
-        gathered = np.empty((len(rows), *form.shape[1:]), form.dtype)
+        gathered = np.empty((len(rows), *self.form.shape[1:]), self.form.dtype)
         with self._opened() as fd:
             for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
-                read_into(fd, start + int(rows[run[0]]) * gathered.strides[0], gathered[run[0] : run[-1] + 1])
+                read_into(fd, self.offset + int(rows[run[0]]) * gathered.strides[0], gathered[run[0] : run[-1] + 1])
         return gathered
 
     @contextmanager
@@ -95,14 +95,16 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
             raise DamagedShard(path, f"its keys have the digest {layout.header.keys_digest}, not its name")
         shard = MappedShard(
             path=path,
-            layout=layout,
+            header=layout.header,
+            form=layout.forms["features"],
+            offset=layout.offsets["features"],
             identity=identity_of(status),
             size_bytes=status.st_size,
             keys=_read_array(fd, path, layout, "keys"),
             n_tokens=_read_array(fd, path, layout, "n_tokens"),
         )
         if files is not None:
-            shard.memory, shard.first_row = files.add(fd, status.st_size, layout.offsets["features"])
+            shard.memory, shard.first_row = files.add(fd, status.st_size, shard.offset)
     return shard
 
 
@@ -129,3 +131,32 @@ def current_identity(path: Path) -> Identity | None:
         return identity_of(path.lstat())
     except FileNotFoundError:
         return None
+
+
+@contextmanager
+def removal_lock(space: Path) -> Iterator[None]:
+    """Held while shards of the feature space are removed. Readers, and writers of new shards, never wait for it.
+
+    A name gets another file only by removal and a new publication. So under this lock, a name that still has the file
+    that was checked keeps it until it is removed.
+    """
+    fd = os.open(space / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def quarantine(space: Path, shard: Path, identity: Identity | None) -> Path | None:
+    """Move `shard` into the space's quarantine; None where it is gone, or is not the file of this `identity`."""
+    folder = space / "quarantine"
+    make_folder(folder)
+    with removal_lock(space):
+        if identity is None or current_identity(shard) != identity:
+            return None
+        target = folder / f"{shard.stem}.{secrets.token_hex(4)}.h5"
+        shard.rename(target)
+    sync(folder)
+    sync(shard.parent)
+    return target
