@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
+from jdq.store.errors import CannotWrite, DamagedShard, MissingFeatures, NotFinite, StoreFormatError
 from jdq.store.files.digests import UnreadableFile, is_shared, read_json
 from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
@@ -55,8 +55,8 @@ class Space:
 
         `keys` (n, 16) uint8, all different; `features` (n, dim), cast to the storage dtype; `n_tokens` (n,), before
         truncation. Rows that are adjacent here can later be read without a copy, so put them in the dataset's order.
-        Putting the same keys again succeeds, and keeps the existing shard. Raises NotFinite, DuplicateKeys, CannotWrite
-        and ValueError (shapes); then nothing was stored.
+        Putting the same keys again succeeds, and keeps the existing shard. Raises NotFinite, CannotWrite and ValueError
+        (shapes, a key that occurs twice); then nothing was stored.
         """
         key_rows = checked_keys(keys)
         rows, tokens = self._checked_rows(key_rows, np.asarray(features), np.asarray(n_tokens))
@@ -133,7 +133,7 @@ class Space:
                 f"not {len(keys)} keys, {features.shape} and {n_tokens.shape}"
             )
         if (repeated := repeats(keys)).any():
-            raise DuplicateKeys(tuple(np.flatnonzero(repeated).tolist()))
+            raise ValueError(f"a put takes different keys, but those of rows {np.flatnonzero(repeated)} occur before")
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features, dtype=np.dtype(dtype).newbyteorder("<"))
         # After the cast: 70,000 is finite in float32 and an infinity in float16.
