@@ -25,7 +25,7 @@ def test_a_missing_file_is_named_and_the_other_datasets_stay_readable(tmp_path: 
     assert "try: jdq submit extract data.csv --name data" in str(caught.value)
     assert "other" in [found.name for found in datasets.list()]
     if name != "imports":
-        assert list(datasets.damaged()) == [version.path]
+        assert list(datasets.open_all()[1]) == [version.path]
 
 
 def test_a_truncated_file_is_noticed_when_the_version_is_opened(tmp_path: Path, store: Path) -> None:

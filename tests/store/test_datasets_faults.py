@@ -114,7 +114,7 @@ def test_a_dataset_of_a_newer_format_is_one_line_of_the_list(tmp_path: Path, sto
     version = Datasets(store).import_table(write(tmp_path, 5))
     Datasets(store).import_table(write(tmp_path, 6, "other.csv"))
     (version.path / "dataset.json").write_text('{"format": "jdq-dataset", "format_version": 2}')
-    assert [str(error).splitlines()[0] for error in Datasets(store).damaged().values()] == [
+    assert [str(error).splitlines()[0] for error in Datasets(store).open_all()[1].values()] == [
         f"{version.path / 'dataset.json'} is of format jdq-dataset 2; this jdq reads jdq-dataset up to 1"
     ]
     assert [found.name for found in Datasets(store).list()] == ["other"]

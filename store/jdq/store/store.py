@@ -71,14 +71,11 @@ class Store:
         return Space(self._spaces / matches[0])
 
     def spaces(self) -> list[Space]:
-        """All readable feature spaces, by digest; `damaged_spaces` has the others."""
-        return list(self._opened()[0].values())
+        """All readable feature spaces, by digest."""
+        return list(self.open_spaces()[0].values())
 
-    def damaged_spaces(self) -> dict[Path, StoreError]:
-        """Why feature spaces cannot be opened, by folder."""
-        return self._opened()[1]
-
-    def _opened(self) -> tuple[dict[Path, Space], dict[Path, StoreError]]:
+    def open_spaces(self) -> tuple[dict[Path, Space], dict[Path, StoreError]]:
+        """All feature spaces by folder, and why the others cannot be opened."""
         return read_each([self._spaces / name for name in self._digests()], Space)
 
     def frame(self, dataset: str, *, version: str | None = None) -> "pd.DataFrame":

@@ -87,12 +87,13 @@ class Datasets:
         return sorted(name for name in names if name[0] != "." and any(self._versions(name)))
 
     def list(self) -> builtins.list[DatasetVersion]:
-        """All readable versions by name, newest first within a name; `damaged` has the others."""
-        return list(self._opened()[0].values())
+        """All readable versions by name, newest first within a name."""
+        return list(self.open_all()[0].values())
 
-    def damaged(self) -> dict[Path, StoreError]:
-        """Why versions cannot be opened, by folder: they are damaged, or of a newer format."""
-        return self._opened()[1]
+    def open_all(self) -> tuple[dict[Path, DatasetVersion], dict[Path, StoreError]]:
+        """The versions of `list` by folder, and why the others cannot be opened: damaged, or of a newer format."""
+        folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
+        return read_each(itertools.chain.from_iterable(folders), DatasetVersion, gone=(RemovedDataset,))
 
     def remove(self, name: str, version: str | None = None) -> builtins.list[str]:
         """Remove one version, or all of a dataset; returns which. Features stay in their spaces.
@@ -123,10 +124,6 @@ class Datasets:
     def _versions(self, name: str) -> Iterator[Path]:
         if (folder := self._folder / name).is_dir():
             yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
-
-    def _opened(self) -> tuple[dict[Path, DatasetVersion], dict[Path, StoreError]]:
-        folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
-        return read_each(itertools.chain.from_iterable(folders), DatasetVersion, gone=(RemovedDataset,))
 
     def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
         """`source`, dated now, and later than every import of this name."""

@@ -54,12 +54,13 @@ def collect_garbage(
     right. `unused`: also shards none of whose texts is in any dataset (one that is being imported may have to be
     extracted again). `quarantined`: also what failed a check.
     """
-    report = GarbageReport(dry_run=dry_run, unreadable=[str(error) for error in store.damaged_spaces().values()])
+    spaces, damaged = store.open_spaces()
+    report = GarbageReport(dry_run=dry_run, unreadable=[str(error) for error in damaged.values()])
     now = time.time() if dry_run else _file_system_time(store.root)
     cutoff = now - grace_s
     for path in _leftovers(store.root):
         _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
-    for space in store.spaces():
+    for space in spaces.values():
         space.index.read_only = dry_run
         try:
             # Before the lock: reading the keys of new shards takes the longest.
@@ -125,13 +126,14 @@ def _is_replaced(space: Space, number: int, owners: Mask, is_sound: Callable[[in
 
 
 def _remove_unused(report: GarbageReport, space: Space, store: Store, cutoff: float) -> None:
-    if damaged := store.datasets.damaged():
+    versions, damaged = store.datasets.open_all()
+    if damaged:
         # Nobody knows which texts they have.
         report.unreadable += [str(error) for error in damaged.values() if str(error) not in report.unreadable]
         return
     space.index.refresh()
     unused = space.index.alive()
-    for version in store.datasets.list():
+    for version in versions.values():
         for start in range(0, version.n_rows, BLOCK_KEYS):
             block = np.ascontiguousarray(version.keys()[start : start + BLOCK_KEYS])
             # Again until none is found: a key may be in several shards.

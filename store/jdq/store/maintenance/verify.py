@@ -71,13 +71,12 @@ def verify(store: Store, *, quick: bool = False, repair: bool = False, after_sha
     and restores a damaged space.json from a shard.
     """
     report = VerifyReport(quick=quick)
-    damaged = store.damaged_spaces()
+    spaces, damaged = store.open_spaces()
     for folder, error in damaged.items():
         repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
         report.note("space", folder / "space.json", str(error), repaired)
-    folders = sorted([*damaged, *(space.path for space in store.spaces() if space.path not in damaged)])
-    shards = {folder: _shards(report, folder / "shards") for folder in folders}
-    report.spaces, done = len(folders), itertools.count(1)
+    shards = {folder: _shards(report, folder / "shards") for folder in sorted([*damaged, *spaces])}
+    report.spaces, done = len(shards), itertools.count(1)
     for folder, paths in shards.items():
         segments = _Segments(folder, quick)
         for path in paths:
@@ -157,9 +156,10 @@ def _check_shard(report: VerifyReport, path: Path, repair: bool, segments: _Segm
 
 
 def _check_datasets(store: Store, report: VerifyReport, repair: bool) -> None:
-    for path, damage in store.datasets.damaged().items():
+    versions, damaged = store.datasets.open_all()
+    for path, damage in damaged.items():
         report.note("dataset", path, damage)
-    for version in store.datasets.list():
+    for version in versions.values():
         report.datasets += 1
         for path, error in version.unreadable().items():
             # The last import record is not removed.
