@@ -135,6 +135,14 @@ def test_a_shard_that_cannot_be_mapped_is_named(
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["keys", "n_tokens"])
+def test_a_shard_with_other_keys_or_token_counts_is_not_opened(space: Space, name: str) -> None:
+    path = space.shard_path(put_texts(space, TEXTS))
+    flip(path, layout_of(path).offsets[name] + 3)
+    with pytest.raises(DamagedShard, match=f"damaged shard {path}: /{name} has digest"):
+        open_shard(path)
+
+
 def refuse_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -145,8 +153,10 @@ def refuse_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bad_block_of_an_array_is_named(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     path = space.shard_path(put_texts(space, sentences(5000)))
-    shard = open_shard(path)
+    shard, checked = open_shard(path), open_shard(path)
+    checked.check()
     refuse_blocks(monkeypatch)
+    checked.check()
     with pytest.raises(DamagedShard, match="it cannot be read: Input/output error") as raised:
         shard.check()
     assert raised.value.path == path
@@ -158,6 +168,7 @@ def test_a_shard_that_another_machine_truncates_while_it_is_read_is_damage(space
     reader = Space(space.path)
     rows = reader.rows(text_keys([*texts, *TEXTS]))
     np.testing.assert_array_equal(rows[4990:5010], fake_features([*texts[-10:], *TEXTS[:10]]))
+    np.testing.assert_array_equal(rows[4000:5000:2], fake_features(texts[4000::2]))
     np.testing.assert_array_equal(rows[[3, 5001, 3]], fake_features([texts[3], TEXTS[1], texts[3]]))
     np.testing.assert_array_equal(np.concatenate(list(rows.blocks(999))), fake_features([*texts, *TEXTS]))
     os.truncate(path, 1000)
