@@ -15,19 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jdq.store.datasets.columnar import footer_digest, table_writer
-from jdq.store.datasets.records import (
-    IMPORTS,
-    KEYS,
-    N_BYTES,
-    RECORD,
-    TABLE,
-    DatasetRecord,
-    FileRecord,
-    ImportRecord,
-    now_after,
-    put,
-)
-from jdq.store.files.digests import file_digest, indented, to_json
+from jdq.store.datasets.records import KEYS, N_BYTES, RECORD, TABLE, DatasetRecord, FileRecord, ImportRecord, now_after
+from jdq.store.files.digests import file_digest, indented
 from jdq.store.files.publish import make_folder, publish, sync
 from jdq.store.keys import KEY_BYTES, keys_of_bytes, repeats
 from jdq.store.table import Table
@@ -129,13 +118,6 @@ def import_record(table: Table) -> ImportRecord:
         text_columns=table.columns.joined,
         files=files if several else (),
     )
-
-
-def put_import(version: Path, record: ImportRecord) -> None:
-    """Record in the version's folder that this file has its table."""
-    at = record.imported_at
-    # Microseconds since 1970 in 17 digits, so that names sort by time.
-    put(version / IMPORTS / f"{int(at.timestamp()):011d}{at.microsecond:06d}.json", to_json(record))
 
 
 def publish_folder(partial: Path, target: Path) -> bool:
