@@ -11,6 +11,7 @@ import pytest
 
 from jdq.store import Space, open_store
 from jdq.store.errors import CannotRead, CannotWrite, DamagedShard, MissingFeatures, StoreFormatError
+from jdq.store.files import digests
 from jdq.store.job_files import JobFiles
 from jdq.store.keys import text_keys
 from jdq.store.maintenance.verify import verify
@@ -206,3 +207,14 @@ def test_a_bad_block_that_is_read_after_the_check_is_damage(
     refuse_blocks(monkeypatch)
     with pytest.raises(DamagedShard, match="it cannot be read: Input/output error"):
         rows[:]
+
+
+def test_a_file_that_is_removed_or_ends_early_is_not_read(space: Space) -> None:
+    path = space.shard_path(put_texts(space, TEXTS))
+    shard = open_shard(path)
+    with path.open("rb") as file, pytest.raises(OSError, match=r"^the file ends at \d+, not at 1000000$"):
+        digests.read_into(file.fileno(), 0, np.empty(1_000_000, np.uint8))
+    path.unlink()
+    for use in (shard.check, lambda: shard.read(np.arange(2))):
+        with pytest.raises(FileNotFoundError):
+            use()
