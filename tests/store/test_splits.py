@@ -89,11 +89,11 @@ def test_another_sound_array_in_the_place_of_a_split_is_damage(version: DatasetV
     array = version.path / "splits" / f"{stored.record.digest}.npy"
     array.write_bytes(b"".join(array_pieces(np.array(parts, dtype=np.uint8))))
     with pytest.raises(
-        DamagedSplit, match=f"damaged split .*/{stored.record.digest}.npy has changed since it was written"
+        DamagedSplit, match=f"damaged split .*/{stored.record.digest}.npy: it has changed since it was written"
     ):
         version.get_split("label")
     array.unlink()
-    with pytest.raises(DamagedSplit, match=f"splits: .*No such file.*{stored.record.digest}"):
+    with pytest.raises(DamagedSplit, match=f"splits/{array.name}: No such file"):
         version.get_split("label")
 
 

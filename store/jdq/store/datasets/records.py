@@ -1,6 +1,7 @@
 """The JSON files of a dataset version: `dataset.json`, and those in `imports/`, `spaces/` and `splits/`."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from jdq.store.errors import StoreError, StoreFormatError
-from jdq.store.files.digests import UnreadableFile, digest_of, read_json
+from jdq.store.files.digests import UnreadableFile, digest_of, fact_of, read_json
 from jdq.store.files.publish import Content, publish, replace
 from jdq.store.table import SourceFile
 
@@ -57,6 +59,15 @@ class RemovedDataset(StoreError):
 def fault(version: Path, fact: str, kind: type[DamagedDataset] = DamagedDataset) -> DamagedDataset | RemovedDataset:
     """The error of a file that cannot be read: a removal takes the entire folder, so without it nothing is damaged."""
     return kind(version, fact) if version.is_dir() else RemovedDataset(version)
+
+
+@contextlib.contextmanager
+def reading(version: Path, name: str, kind: type[DamagedDataset] = DamagedDataset) -> Iterator[None]:
+    """What may fail to read the version's file `name` raises DamagedDataset, or RemovedDataset."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException, UnreadableFile) as error:
+        raise fault(version, f"{name}: {fact_of(error)}", kind) from error
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +178,7 @@ def read_dataset_record(path: Path) -> DatasetRecord:
 
     Raises DamagedDataset, RemovedDataset, and StoreFormatError for a version that a newer jdq wrote.
     """
-    try:
+    with reading(path, RECORD):
         head = read_json(path / RECORD, _Head)
         if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
             raise StoreFormatError(
@@ -175,28 +186,19 @@ def read_dataset_record(path: Path) -> DatasetRecord:
                 f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
             )
         record = read_json(path / RECORD, DatasetRecord)
-    except (FileNotFoundError, UnreadableFile) as error:
-        raise fault(path, f"{RECORD}: {error}") from None
-    if record != record.with_digest():
-        raise fault(path, f"{RECORD} has changed since it was written")
-    if not record.digest.startswith(path.name) or record.text_column not in record.columns:
-        raise fault(path, f"{RECORD} is of another version: {record.digest}")
-    _check_sizes(path, record.files)
+        if record != record.with_digest():
+            raise ValueError("it has changed since it was written")
+        if not record.digest.startswith(path.name) or record.text_column not in record.columns:
+            raise ValueError(f"it is of another version: {record.digest}")
+        if set(record.files) != {TABLE, KEYS, N_BYTES}:
+            raise ValueError(f"it names the files {sorted(record.files)}")
+    for name, written in record.files.items():
+        with reading(path, name):
+            if (size := (path / name).stat().st_size) != written.size_bytes:
+                raise ValueError(f"it has {size} bytes, {written.size_bytes} were written")
     return record
 
 
 class _Head(msgspec.Struct):
     format: str
     format_version: int
-
-
-def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
-    if set(files) != {TABLE, KEYS, N_BYTES}:
-        raise fault(path, f"{RECORD} names the files {sorted(files)}")
-    for name, written in files.items():
-        try:
-            size = (path / name).stat().st_size
-        except OSError as error:
-            raise fault(path, f"{name}: {error.strerror}") from None
-        if size != written.size_bytes:
-            raise fault(path, f"{name} has {size} bytes, {written.size_bytes} were written")

@@ -1,6 +1,5 @@
 """One version of a dataset: an imported table that never changes, read by rows."""
 
-import contextlib
 import hashlib
 import re
 import shlex
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from jdq.store.datasets.columnar import TableFile, footer_digest
 from jdq.store.datasets.names import InvalidName
@@ -25,6 +23,7 @@ from jdq.store.datasets.records import (
     SPACES,
     SPLITS,
     TABLE,
+    DamagedDataset,
     DamagedSplit,
     ImportRecord,
     SpaceRecord,
@@ -34,10 +33,11 @@ from jdq.store.datasets.records import (
     now_after,
     put,
     read_dataset_record,
+    reading,
     split_digest,
 )
 from jdq.store.errors import StoreError, read_each
-from jdq.store.files.digests import UnreadableFile, array_pieces, check_file, read_array, read_json, to_json
+from jdq.store.files.digests import array_pieces, check_file, read_array, read_json, to_json
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -112,7 +112,7 @@ class DatasetVersion:
                 raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {wanted.shape}")
             if wanted.size and (wanted.min() < 0 or wanted.max() >= self.n_rows):
                 raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; not {wanted.min()} to {wanted.max()}")
-        with self._reading():
+        with reading(self.path, TABLE):
             return self._table.cells(column, wanted)
 
     def keys(self) -> npt.NDArray[np.uint8]:
@@ -151,7 +151,7 @@ class DatasetVersion:
         wanted = list(self.columns if columns is None else columns)
         for column in wanted:
             self._check_column(column)
-        with self._reading():
+        with reading(self.path, TABLE):
             for block in self._table.blocks(wanted):
                 yield block.to_pandas()
 
@@ -199,25 +199,22 @@ class DatasetVersion:
         """The stored split of this label column (by default the table's own), or None. Raises DamagedDataset."""
         column = self._label_column(label_column)
         path = self._split_path(column, name)
-        try:
+        if not path.exists() and self.path.is_dir():
+            return None
+        with reading(self.path, f"{SPLITS}/{path.name}", DamagedSplit):
             record = read_json(path, SplitRecord)
+            if (record.label_column, record.name) != (column, name):
+                raise ValueError(f"it is the split of {record.label_column!r}")
+        with reading(self.path, f"{SPLITS}/{record.digest}.npy", DamagedSplit):
             parts = read_array(self.path / SPLITS / f"{record.digest}.npy")
-        except FileNotFoundError as error:
-            if not path.exists() and self.path.is_dir():
-                return None
-            raise fault(self.path, f"{SPLITS}: {error}", DamagedSplit) from None
-        except UnreadableFile as error:
-            raise fault(self.path, f"{SPLITS}/{path.name}: {error}", DamagedSplit) from None
-        if parts.dtype != np.uint8 or parts.shape != (self.n_rows,) or split_digest(parts) != record.digest:
-            raise fault(self.path, f"{SPLITS}/{record.digest}.npy has changed since it was written", DamagedSplit)
-        if (record.label_column, record.name) != (column, name):
-            raise fault(self.path, f"{SPLITS}/{path.name} is the split of {record.label_column!r}", DamagedSplit)
+            if parts.dtype != np.uint8 or parts.shape != (self.n_rows,) or split_digest(parts) != record.digest:
+                raise ValueError("it has changed since it was written")
         return StoredSplit(record, parts)
 
     def verify(self) -> list[str]:
         """Read every byte of the table; one sentence for each damaged file."""
-        facts = {name: self._fault_of(name) for name in self.record.files}
-        return [f"{name}: {fact}" for name, fact in facts.items() if fact]
+        faults = read_each(self.record.files, self._check_file)[1].values()
+        return [fault.fact for fault in faults if isinstance(fault, DamagedDataset)]
 
     def unreadable(self) -> dict[Path, StoreError]:
         """The files of `imports/`, `spaces/` and `splits/` that cannot be read, and why."""
@@ -231,41 +228,30 @@ class DatasetVersion:
         column = hashlib.blake2b(label_column.encode(), digest_size=8).hexdigest()
         return self.path / SPLITS / f"{column}.{name}.json"
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """What may fail to read the table raises DamagedDataset, or RemovedDataset."""
-        try:
-            yield
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise fault(self.path, f"{TABLE}: {error}") from error
-
     @cached_property
     def _table(self) -> TableFile:
-        with self._reading():
+        with reading(self.path, TABLE):
             if footer_digest(self.path / TABLE) != self.record.footer:
-                raise fault(self.path, f"the footer of {TABLE} has changed since it was written")
+                raise ValueError("its footer has changed since it was written")
             table = TableFile(self.path / TABLE)
-        if table.n_rows != self.n_rows or table.columns != self.columns:
-            raise fault(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
-        return table
+            if table.n_rows != self.n_rows or table.columns != self.columns:
+                raise ValueError(f"it has other rows or columns than {RECORD} says")
+            return table
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
         if name not in self._arrays:  # every chunk of a job asks for them
-            if fact := self._fault_of(name):
-                raise fault(self.path, f"{name}: {fact}")
-            array = read_array(self.path / name)
-            if array.shape != shape or array.dtype != dtype:
-                raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+            self._check_file(name)
+            with reading(self.path, name):
+                array = read_array(self.path / name)
+                if array.shape != shape or array.dtype != dtype:
+                    raise ValueError(f"it has {array.shape} of {array.dtype}, not {shape} of {dtype}")
             self._arrays[name] = array
         return self._arrays[name]
 
-    def _fault_of(self, name: str) -> str:
-        """What is wrong with one of the table's files, or ""."""
-        try:
+    def _check_file(self, name: str) -> None:
+        """Compare one of the table's files with its digest. Raises DamagedDataset."""
+        with reading(self.path, name):
             check_file(self.path / name, self.record.files[name].blake2b)
-        except UnreadableFile as error:
-            return error.fact
-        return ""
 
     def _check_column(self, column: str) -> None:
         if column not in self.columns:

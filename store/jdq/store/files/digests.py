@@ -145,7 +145,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     # Not only ValueError: numpy reads the header of an array with Python's own tokenizer.
     except (OSError, ValueError, EOFError, SyntaxError, TokenError, msgspec.MsgspecError) as error:
-        raise UnreadableFile(path, _fact(error)) from error
+        raise UnreadableFile(path, fact_of(error)) from error
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -218,7 +218,7 @@ def check_file(path: Path, written: str) -> None:
         status = path.stat()
         same = _digest_now(path, status.st_ino, status.st_mtime_ns, status.st_size) == written
     except OSError as error:
-        raise UnreadableFile(path, _fact(error)) from error
+        raise UnreadableFile(path, fact_of(error)) from error
     if not same:
         raise UnreadableFile(path, "it has changed since it was written")
 
@@ -228,5 +228,6 @@ def _digest_now(path: Path, _inode: int, _mtime_ns: int, _size: int) -> str:
     return file_digest(path)
 
 
-def _fact(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def fact_of(error: Exception) -> str:
+    """What is wrong, without the path."""
+    return getattr(error, "fact", None) or getattr(error, "strerror", None) or str(error)
