@@ -169,6 +169,7 @@ def test_a_shard_that_another_machine_truncates_while_it_is_read_is_damage(space
     reader = Space(space.path)
     rows = reader.rows(text_keys([*texts, *TEXTS]))
     np.testing.assert_array_equal(rows[4990:5010], fake_features([*texts[-10:], *TEXTS[:10]]))
+    assert rows[:3].dtype == rows[[1]].dtype == rows.dtype == np.float16
     np.testing.assert_array_equal(rows[4000:5000:2], fake_features(texts[4000::2]))
     np.testing.assert_array_equal(rows[[3, 5001, 3]], fake_features([texts[3], TEXTS[1], texts[3]]))
     np.testing.assert_array_equal(np.concatenate(list(rows.blocks(999))), fake_features([*texts, *TEXTS]))

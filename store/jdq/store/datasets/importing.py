@@ -40,7 +40,7 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock) -> tuple
     digest, keys, n_bytes = _write_table(folder, table, after_block)
     columns, totals = table.columns, table.totals
     for name, array in ((KEYS, keys), (N_BYTES, n_bytes)):
-        publish(folder / name, partial(np.save, arr=array, allow_pickle=False))
+        publish(folder / name, partial(np.save, arr=array))
     record = DatasetRecord(
         digest=digest,
         columns=table.names,
