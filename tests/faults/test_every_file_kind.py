@@ -23,7 +23,6 @@ from jdq.store.trained import Heads, Models
 from tests.store.fake_datasets import write_store
 from tests.store.fake_features import sentences
 from tests.store.test_models import head_file
-from tests.store.test_splits import Split
 
 ROUNDS = int(os.environ.get("JDQ_FAULT_ROUNDS", "144"))
 JOB = "job-1"
@@ -38,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert not Space(space.path).missing(version.keys()).any()
     list_store(store)
     store.settle_precision("bfloat16")
-    version.put_split(None, Split(np.arange(40, dtype=np.uint8) % 3, {"seed": 1}))
+    version.put_split(None, np.arange(40, dtype=np.uint8) % 3, {"seed": 1})
     files = JobFiles(store.root)
     files.put_result(JOB, {"computed": 3, "nested": {"a": [1, 2.5, "é"]}})
     files.put_array(JOB, "part-1", np.random.default_rng(0).random((20, 3), dtype=np.float32))
@@ -75,7 +74,7 @@ def read_all(root: Path) -> dict[str, object]:
         "record": version.record,
         "imports": version.imports(),
         "spaces": version.spaces(),
-        "split": split and (split.parts.tolist(), split.fields),
+        "split": split and (split.parts.tolist(), split.record.fields),
         "result": JobFiles(root).get_result(JOB),
         "part": JobFiles(root).get_array(JOB, "part-1").tolist(),
         "head": heads.record(JOB),

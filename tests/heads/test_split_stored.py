@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from jdq.store.datasets.splits import split_digest
+from jdq.store.datasets.records import split_digest
 from jdq.worker.heads.errors import BadSplit
 from jdq.worker.heads.split import (
     TEST,

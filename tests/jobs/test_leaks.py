@@ -140,7 +140,7 @@ def test_what_an_older_fine_tune_has_learnt_from_is_read_from_its_stored_split(
     version = versions[5]
     labels, keys = version.labels(), version.keys()
     drawn = make_split(labels, keys, seed=7)  # as earlier versions stored it, by another rule
-    version.put_split(None, drawn, name=former_split_name(None))
+    version.put_split(None, drawn.parts, drawn.to_json(), name=former_split_name(None))
     origin = {"dataset": version.name, "dataset_version": version.version, "label_column": "label"}
     record = {"origin": origin, "options": {"encoder": "hash:16", "separator": None}, "split_digest": drawn.digest}
     folder = Models(store.root).place("fine-tune-old")

@@ -48,6 +48,7 @@ def test_a_split_that_is_not_the_heads_is_refused(workplace: Workplace) -> None:
         path.unlink()
     from jdq.worker.heads.split import make_split
 
-    version.put_split(None, make_split(version.labels(), version.keys(), seed=9), name=split_name(None))
+    drawn = make_split(version.labels(), version.keys(), seed=9)
+    version.put_split(None, drawn.parts, drawn.to_json(), name=split_name(None))
     with pytest.raises(OtherSplit, match="measured on split"):
         page_of(workplace.store, head)

@@ -1,12 +1,13 @@
 """The folder of a store, and the error of a table that cannot be used."""
 
-from __future__ import annotations
-
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from jdq.store.files import digests
 from jdq.store.table import TableError, TableOptions, open_table
 
 Failing = Callable[..., str]
@@ -24,6 +25,15 @@ def error_of(file: Path, options: TableOptions | None = None) -> str:
 def store(tmp_path: Path) -> Path:
     """The folder of a store that nobody has made yet."""
     return tmp_path / "store"
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the file system of `tmp_path` count as one that other machines write to."""
+    if sys.platform != "linux":
+        pytest.skip("other systems have another statfs")
+    kind = subprocess.run(["stat", "-f", "-c", "%t", tmp_path], capture_output=True, check=True).stdout
+    monkeypatch.setattr(digests, "SHARED", {int(kind, 16)})
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Damage to a file of a store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

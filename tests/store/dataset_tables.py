@@ -1,7 +1,5 @@
 """Tables of random texts for the tests of datasets under faults."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small datasets for tests, imported from a CSV and extracted with the fake encoder."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An encoder without a network: each text's feature is a hash of it, so that a mistake in the order shows."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 python -m tests.store.make_frozen FOLDER
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which shards a compaction merges, what the new ones say, and that every row stays, for old and new readers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

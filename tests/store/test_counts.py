@@ -1,7 +1,5 @@
 """What a listing says of rows and missing keys, and that it reads no keys for it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

@@ -1,7 +1,5 @@
 """Dataset versions: what was imported comes back, by rows, and only complete versions are visible."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Dataset versions under faults: no changed bit is read silently, and a removed version is not damaged."""
 
-from __future__ import annotations
-
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +11,6 @@ from jdq.store.datasets import DamagedDataset, Datasets, DatasetVersion, Removed
 from jdq.store.errors import StoreFormatError
 from jdq.store.table import TableOptions
 from tests.store.dataset_tables import write
-from tests.store.test_splits import Split
 
 
 def content(store: Path) -> list[str]:
@@ -104,7 +101,7 @@ def test_a_removed_version_is_removed_and_not_damaged(tmp_path: Path, store: Pat
         lambda: version.source,
         lambda: DatasetVersion(version.path),
         lambda: version.record_space("1" * 32, encoder="e", job="j"),
-        lambda: version.put_split("label", Split(np.zeros(5, np.uint8))),
+        lambda: version.put_split("label", np.zeros(5, np.uint8), {}),
         version.get_split,
     ):
         with pytest.raises(RemovedDataset, match=f"dataset data {version.version} was removed"):
@@ -117,7 +114,7 @@ def test_a_dataset_of_a_newer_format_is_one_line_of_the_list(tmp_path: Path, sto
     version = Datasets(store).import_table(write(tmp_path, 5))
     Datasets(store).import_table(write(tmp_path, 6, "other.csv"))
     (version.path / "dataset.json").write_text('{"format": "jdq-dataset", "format_version": 2}')
-    assert [str(error).splitlines()[0] for error in Datasets(store).damaged().values()] == [
+    assert [str(error).splitlines()[0] for error in Datasets(store).open_all()[1].values()] == [
         f"{version.path / 'dataset.json'} is of format jdq-dataset 2; this jdq reads jdq-dataset up to 1"
     ]
     assert [found.name for found in Datasets(store).list()] == ["other"]

@@ -1,7 +1,5 @@
 """A dataset version is what docs/reference/dataset-format.md says, read here without jdq; version 1 stays readable."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import struct

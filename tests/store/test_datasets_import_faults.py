@@ -1,7 +1,5 @@
 """Imports that fail, are interrupted or race: a complete version or none, and nothing left behind."""
 
-from __future__ import annotations
-
 import random
 import signal
 import subprocess

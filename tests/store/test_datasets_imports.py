@@ -1,7 +1,5 @@
 """What an import record says of the file, or the files, that a table came from."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys
@@ -59,7 +57,7 @@ def test_one_block_is_read_ahead_while_the_last_is_written() -> None:
                 second.set()
         raise TableError("at the end")
 
-    ahead = _read_ahead(blocks())
+    ahead = _read_ahead(blocks(), lambda _: None)
     assert next(ahead)[0].to_pylist() == ["0"]
     assert second.wait(10)
     assert read in ([0], [0, 1])

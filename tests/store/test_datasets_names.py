@@ -1,7 +1,5 @@
 """Which names datasets and versions may have, and what an error says of an unknown one."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.store.datasets import InvalidName, UnknownDataset, check_name, name_from

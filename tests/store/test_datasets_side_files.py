@@ -1,7 +1,5 @@
 """The files beside a version's table: which of them are read, in which order, and which cannot be."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from jdq.store.datasets.records import SPACES
 from jdq.store.files.digests import to_json
 from tests.store.fake_datasets import import_texts
 from tests.store.fake_features import sentences
-from tests.store.test_splits import Split
 
 
 @pytest.fixture
@@ -24,11 +21,11 @@ def version(tmp_path: Path) -> DatasetVersion:
 
 
 def test_only_the_damaged_files_of_a_version_are_unreadable(version: DatasetVersion) -> None:
-    split = version.put_split(None, Split(np.arange(9, dtype=np.uint8) % 3, {}))
+    split = version.put_split(None, np.arange(9, dtype=np.uint8) % 3, {})
     for space in ("a" * 32, "f" * 32, "0" * 32):
         version.record_space(space, encoder="e", job="j")
     assert version.unreadable() == {}
-    bad = [version.path / SPACES / f"{'a' * 32}.json", version.path / "splits" / f"{split.digest}.npy"]
+    bad = [version.path / SPACES / f"{'a' * 32}.json", version.path / "splits" / f"{split.record.digest}.npy"]
     for path in bad:
         path.write_bytes(path.read_bytes()[:-20])
     assert list(version.unreadable()) == bad

@@ -1,7 +1,5 @@
 """Exported files are plain: other programs read them without jdq."""
 
-from __future__ import annotations
-
 import resource
 from pathlib import Path
 

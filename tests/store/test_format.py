@@ -1,7 +1,5 @@
 """docs/reference/store-format.md: version 1, byte for byte where it says so, which every later version can read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """What gc removes, and what it never removes: features that a dataset uses, and files of living writers."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The index against a plain dictionary, whatever shards come and go."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ def test_keys_that_share_a_half_are_distinguished() -> None:
     keys[:, 7] = [1, 1, 1, 2, 2, 3]
     keys[:, 15] = [5, 6, 7, 5, 6, 5]
     part = segment.build({"a": keys[::-1].copy()})
-    np.testing.assert_array_equal(part.places(segment.find(part, keys))[1], [5, 4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(segment.places(part.entries[2][segment.find(part, keys)])[1], [5, 4, 3, 2, 1, 0])
     other = keys.copy()
     other[:, 15] = 9
     assert (segment.find(part, other) == -1).all()
@@ -40,7 +38,7 @@ def test_keys_sort_as_their_bytes_do() -> None:
     keys = text_keys(sentences(200))
     part = segment.build({"a": keys})
     order = sorted(range(200), key=lambda row: bytes(keys[row]))
-    np.testing.assert_array_equal(part.places(np.arange(200))[1], order)
+    np.testing.assert_array_equal(segment.places(part.entries[2][np.arange(200)])[1], order)
 
 
 def test_an_entry_of_a_removed_shard_does_not_hide_one_of_an_existing_shard() -> None:
@@ -50,7 +48,7 @@ def test_an_entry_of_a_removed_shard_does_not_hide_one_of_an_existing_shard() ->
     for living in range(2):
         mask = np.arange(3) == living
         entries = part.find(np.sort(high), low[np.argsort(high)], mask)
-        assert (part.places(entries)[0] == living).all()
+        assert (segment.places(part.entries[2][entries])[0] == living).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -66,7 +64,7 @@ def test_merged_segments_say_what_their_shards_hold(shards: list[list[int]], dat
     expected = {row for name in living for row in shards[int(name)]}
     assert set(np.flatnonzero(entries >= 0).tolist()) == expected
     for row in expected:
-        [[number], [place]] = merged.places(entries[[row]])
+        [[number], [place]] = segment.places(merged.entries[2][entries[[row]]])
         assert shards[int(merged.shards[number])][place] == row
 
 

@@ -1,7 +1,5 @@
 """Results and arrays of jobs: put once, read by job id."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

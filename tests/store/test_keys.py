@@ -1,7 +1,5 @@
 """Arrays of text keys: which rows repeat, and what is no such array."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

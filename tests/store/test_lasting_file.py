@@ -1,7 +1,5 @@
 """The file object for HDF5: a plain file while all goes well, and silent but honest after an error."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os
@@ -13,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jdq.store.exports.lasting_file import LastingFile
+from jdq.store.exports.export import LastingFile
 
 STEPS = st.one_of(
     st.tuples(st.just("write"), st.binary(max_size=20)),

@@ -1,7 +1,5 @@
 """Where the store is, by argument, environment and config.toml."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

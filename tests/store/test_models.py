@@ -1,7 +1,5 @@
 """Heads and fine-tuned models as files: listed, read without predicting, removed and copied."""
 
-from __future__ import annotations
-
 import json
 import resource
 from pathlib import Path

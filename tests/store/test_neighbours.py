@@ -1,7 +1,5 @@
 """The most similar rows, compared with all cosines at once."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

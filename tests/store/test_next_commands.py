@@ -1,7 +1,5 @@
 """Every command that an error of the store suggests exists, with its options."""
 
-from __future__ import annotations
-
 import errno
 import shlex
 from pathlib import Path

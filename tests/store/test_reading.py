@@ -1,7 +1,5 @@
 """The ways in which training reads a dataset: arrays, mapped blocks, shuffled batches, torch, Hugging Face."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 

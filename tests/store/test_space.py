@@ -1,7 +1,5 @@
 """What makes a feature space another one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

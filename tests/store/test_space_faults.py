@@ -1,7 +1,5 @@
 """A feature space whose files were changed, exchanged or refused: no wrong row, and an error that says which file."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
@@ -13,6 +11,8 @@ import pytest
 
 from jdq.store import Space, open_store
 from jdq.store.errors import CannotRead, CannotWrite, DamagedShard, MissingFeatures, StoreFormatError
+from jdq.store.files import digests
+from jdq.store.job_files import JobFiles
 from jdq.store.keys import text_keys
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces import mapped_shard, segment
@@ -132,18 +132,90 @@ def test_a_shard_that_cannot_be_mapped_is_named(
 
     monkeypatch.setattr(MappedFiles, "add", refuse)
     with pytest.raises(kind, match=os.strerror(number)) as raised:
-        open_shard(path)
+        space.open_shard(path.stem)
     assert str(path) in str(raised.value)
 
 
-def test_a_bad_block_of_an_array_is_named(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = space.shard_path(put_texts(space, sentences(5000)))
-    shard = open_shard(path)
+@pytest.mark.parametrize("name", ["keys", "n_tokens"])
+def test_a_shard_with_other_keys_or_token_counts_is_not_opened(space: Space, name: str) -> None:
+    path = space.shard_path(put_texts(space, TEXTS))
+    flip(path, layout_of(path).offsets[name] + 3)
+    with pytest.raises(DamagedShard, match=f"damaged shard {path}: /{name} has digest"):
+        open_shard(path)
 
+
+def refuse_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(mapped_shard, "read_blocks", refuse)
+    monkeypatch.setattr(mapped_shard, "read_into", refuse)
+
+
+def test_a_bad_block_of_an_array_is_named(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = space.shard_path(put_texts(space, sentences(5000)))
+    shard, checked = open_shard(path), open_shard(path)
+    checked.check()
+    refuse_blocks(monkeypatch)
+    checked.check()
     with pytest.raises(DamagedShard, match="it cannot be read: Input/output error") as raised:
         shard.check()
     assert raised.value.path == path
+
+
+def test_a_shard_that_another_machine_truncates_while_it_is_read_is_damage(space: Space, shared: None) -> None:
+    texts = sentences(5000, 100)
+    path, other = space.shard_path(put_texts(space, texts)), put_texts(space, TEXTS)
+    reader = Space(space.path)
+    rows = reader.rows(text_keys([*texts, *TEXTS]))
+    np.testing.assert_array_equal(rows[4990:5010], fake_features([*texts[-10:], *TEXTS[:10]]))
+    assert rows[:3].dtype == rows[[1]].dtype == rows.dtype == np.float16
+    np.testing.assert_array_equal(rows[4000:5000:2], fake_features(texts[4000::2]))
+    np.testing.assert_array_equal(rows[[3, 5001, 3]], fake_features([texts[3], TEXTS[1], texts[3]]))
+    np.testing.assert_array_equal(np.concatenate(list(rows.blocks(999))), fake_features([*texts, *TEXTS]))
+    os.truncate(path, 1000)
+    for which in (7, slice(0, 100), [0, 4999]):
+        with pytest.raises(DamagedShard, match=f"{path}: it was removed or replaced since it was opened"):
+            rows[which]
+    np.testing.assert_array_equal(rows[5000:], fake_features(TEXTS))
+    with pytest.raises(MissingFeatures, match=f"shard {path.stem} is damaged"):
+        reader.read(text_keys(texts))
+    np.testing.assert_array_equal(reader.read(text_keys(TEXTS)), fake_features(TEXTS))
+    space.shard_path(other).unlink()
+    with pytest.raises(DamagedShard, match=f"{other}.h5: it was removed"):
+        rows[5000:]
+
+
+def test_an_index_and_an_array_that_another_machine_truncates_stay_as_they_were(space: Space, shared: None) -> None:
+    segment.write(space.path / "index", [part := segment.build({"a" * 32: text_keys(sentences(5000))})], ["a" * 32])
+    (path,) = segment.paths(space.path / "index")
+    files, numbers = JobFiles(space.path), np.arange(5000)
+    files.put_array("job", "numbers", numbers)
+    read, array = segment.read(path), files.get_array("job", "numbers")
+    for file in (path, files.folder("job") / "numbers.npy"):
+        os.truncate(file, 0)
+    assert read is not None
+    np.testing.assert_array_equal(read.entries, part.entries)
+    np.testing.assert_array_equal(array, numbers)
+
+
+def test_a_bad_block_that_is_read_after_the_check_is_damage(
+    space: Space, shared: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_texts(space, TEXTS)
+    rows = space.rows(text_keys(TEXTS))
+    np.testing.assert_array_equal(rows[:], fake_features(TEXTS))
+    refuse_blocks(monkeypatch)
+    with pytest.raises(DamagedShard, match="it cannot be read: Input/output error"):
+        rows[:]
+
+
+def test_a_file_that_is_removed_or_ends_early_is_not_read(space: Space) -> None:
+    path = space.shard_path(put_texts(space, TEXTS))
+    shard = open_shard(path)
+    with path.open("rb") as file, pytest.raises(OSError, match=r"^the file ends at \d+, not at 1000000$"):
+        digests.read_into(file.fileno(), 0, np.empty(1_000_000, np.uint8))
+    path.unlink()
+    for use in (shard.check, lambda: shard.read(np.arange(2))):
+        with pytest.raises(FileNotFoundError):
+            use()

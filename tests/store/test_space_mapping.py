@@ -1,7 +1,5 @@
 """Files mapped side by side: each row is a row of one array, whatever the sizes and offsets are."""
 
-from __future__ import annotations
-
 import errno
 import gc
 import mmap
@@ -28,7 +26,9 @@ def add(files: MappedFiles, path: Path, rows: np.ndarray, offset: int, size: int
     """Write `rows` at `offset` of a file, and place it."""
     path.write_bytes(b"\7" * offset + rows.tobytes() + b"\7" * 9)
     with path.open("rb") as file:
-        return files.add(file.fileno(), path.stat().st_size if size is None else size, offset)
+        memory, first_row = files.add(file.fileno(), path.stat().st_size if size is None else size, offset)
+    assert memory is not None
+    return memory, first_row
 
 
 @pytest.mark.parametrize(("dim", "dtype"), [(1, "float16"), (8, "float16"), (768, "float16"), (1023, "float32")])

@@ -1,7 +1,5 @@
 """Rows over several shards: the right ones however they are asked for, and none of a damaged shard."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`jdq store`: exit codes, what is printed, and that stdout is only the result."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Reading a user's table: cells stay as they are, and what can be found is found."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

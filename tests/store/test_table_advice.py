@@ -1,7 +1,5 @@
 """What an error suggests: options with which the file is probably a table. The client's test_tables.py runs them."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.store.table import TableOptions

@@ -1,7 +1,5 @@
 """Parquet and Arrow files, also those that `datasets` writes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

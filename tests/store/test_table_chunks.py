@@ -1,7 +1,5 @@
 """Lines without quotes are divided by pyarrow, all others by csv: where the first answers, both say the same."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

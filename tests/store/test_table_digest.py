@@ -1,7 +1,5 @@
 """The digest of records is blake2b-128 of their cells' lengths and bytes, however the records are added."""
 
-from __future__ import annotations
-
 import hashlib
 import struct
 

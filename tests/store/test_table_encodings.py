@@ -1,7 +1,5 @@
 """Files in other encodings: each error names the bytes and suggests the encoding."""
 
-from __future__ import annotations
-
 import pytest
 
 from jdq.store.table import TableOptions

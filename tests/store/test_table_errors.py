@@ -1,7 +1,5 @@
 """Bad input: each error names the file, the rows or lines, the values, and the next command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Whole tables as users have them: odd but sound files are read as Python's csv module reads them, others refused."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

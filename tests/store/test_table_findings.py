@@ -1,7 +1,5 @@
 """What may be wrong with rows: by row, and by columns, which only says where rows must be looked at."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 import pytest
 

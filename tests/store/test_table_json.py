@@ -1,7 +1,5 @@
 """JSON Lines and JSON arrays."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from jdq.store.table import open_table

@@ -1,7 +1,5 @@
 """The next command of an error has what the user typed; lists in errors are short."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

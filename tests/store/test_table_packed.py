@@ -1,7 +1,5 @@
 """Packed files, and files that change: what is read is what is recorded."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import hashlib

@@ -1,7 +1,5 @@
 """Where tables come from: files, folders, patterns, standard input, URLs."""
 
-from __future__ import annotations
-
 import functools
 import gzip
 import http.server

@@ -1,7 +1,5 @@
 """What is unusual but no error is imported, and reported."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

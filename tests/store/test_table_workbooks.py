@@ -1,7 +1,5 @@
 """Sheets of workbooks: Excel and OpenDocument."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Sequence

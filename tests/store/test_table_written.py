@@ -1,7 +1,5 @@
 """Tables that jdq writes: each cell comes back, whatever is in it, and a file that differs is not published."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

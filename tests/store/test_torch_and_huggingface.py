@@ -1,7 +1,5 @@
 """Labels, parts and copies: what a training program relies on beyond the rows themselves."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import datasets

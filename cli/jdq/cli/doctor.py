@@ -149,7 +149,7 @@ def _store(client: Client) -> Iterator[Finding]:
         return
     try:
         opened = client.existing_store
-        damaged = [*opened.datasets.damaged().values(), *opened.damaged_spaces().values()]
+        damaged = [*opened.datasets.open_all()[1].values(), *opened.open_spaces()[1].values()]
         datasets, spaces = len(opened.datasets.names()), len(opened.spaces())
     except (StoreError, OSError) as error:
         yield Finding(about="store", level="fault", text=f"{root} cannot be used: {error}")

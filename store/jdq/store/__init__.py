@@ -3,8 +3,6 @@
 Names are imported on first use, so that a client that only needs a path does not load numpy.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING
 

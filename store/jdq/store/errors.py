@@ -1,7 +1,5 @@
 """What can be wrong with a store. Each error is named for the fact, carries its values, and can be pickled."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -109,31 +107,15 @@ class DamagedShard(StoreError):
 
 
 @dataclass(eq=False)
-class _BadRows(StoreError):
-    """A put was refused because of the rows at `positions`, from 0."""
+class NotFinite(StoreError):
+    """A put was refused: its rows at `positions`, from 0, hold a NaN or an infinity after the cast to `dtype`."""
 
     positions: tuple[int, ...]
-
-    def _say(self, fact: str) -> str:
-        rows = ", ".join(map(str, self.positions[:10])) + (", ..." if len(self.positions) > 10 else "")
-        return f"{len(self.positions)} rows {fact}: {rows}; nothing was stored"
-
-
-@dataclass(eq=False)
-class NotFinite(_BadRows):
-    """Features hold a NaN or an infinity after the cast to the storage dtype."""
-
     dtype: str
 
     def __str__(self) -> str:
-        return self._say(f"are not finite as {self.dtype}")
-
-
-class DuplicateKeys(_BadRows):
-    """A put has a text key more than once: the rows repeat an earlier key."""
-
-    def __str__(self) -> str:
-        return self._say("repeat a text key of the same put")
+        rows = ", ".join(map(str, self.positions[:10])) + (", ..." if len(self.positions) > 10 else "")
+        return f"{len(self.positions)} rows are not finite as {self.dtype}: {rows}; nothing was stored"
 
 
 @dataclass(eq=False)

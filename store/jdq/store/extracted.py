@@ -1,22 +1,17 @@
 """A dataset with its features, as training and export read it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from jdq.store.datasets import DatasetVersion
 from jdq.store.fork_lock import cached_property
 from jdq.store.spaces.batches import Batch, BatchPlan, batches
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from jdq.store.datasets import DatasetVersion
-    from jdq.store.spaces.feature_space import Space
-    from jdq.store.spaces.rows import FeatureRows
-    from jdq.store.spaces.shard import Features
+from jdq.store.spaces.feature_space import Space
+from jdq.store.spaces.rows import FeatureRows
+from jdq.store.spaces.shard import Features
 
 
 class ExtractedDataset:
@@ -26,8 +21,8 @@ class ExtractedDataset:
         self.version = version
         self.space = space
 
-    def __reduce__(self) -> tuple[type[ExtractedDataset], tuple[DatasetVersion, Space]]:
-        return ExtractedDataset, (self.version, self.space)
+    def __reduce__(self) -> tuple[type[Self], tuple[DatasetVersion, Space]]:
+        return type(self), (self.version, self.space)
 
     def __len__(self) -> int:
         return self.version.n_rows

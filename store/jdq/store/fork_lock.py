@@ -1,7 +1,5 @@
 """The lock of the store's objects, which a fork in the middle of another thread's work does not leave locked."""
 
-from __future__ import annotations
-
 import functools
 import os
 import threading
@@ -15,20 +13,16 @@ T = TypeVar("T")
 _LOCK = threading.RLock()
 
 
+@functools.cache
 def fork_lock() -> AbstractContextManager[bool]:
     """One re-entrant lock for all: a fork waits until no other thread holds it, so a child finds complete data."""
-    _register()
-    return _LOCK
-
-
-@functools.cache
-def _register() -> None:
     # The handlers of the latest registration run first. A fork takes h5py's lock, too, for which ours may wait.
     # `numpy.unique` loads numpy.ma at its first call: a child would wait forever for another thread's import.
     import h5py  # noqa: F401
     import numpy.ma  # noqa: F401
 
     os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+    return _LOCK
 
 
 class cached_property(Generic[T]):  # noqa: N801 - as functools names it

@@ -1,7 +1,5 @@
 """Files of jobs: `runs/<job>/result.json`, `runs/<job>/<name>.json` and `<name>.npy`, each written once."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable, Mapping

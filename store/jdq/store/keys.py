@@ -1,7 +1,5 @@
 """Text keys: how the store identifies a text, whatever file or job it came from."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Where the store is: the one rule that the client, the workers and `open_store` share."""
 
-from __future__ import annotations
-
 import os
 import stat
 import tomllib

@@ -1,7 +1,5 @@
 """A store: a folder that holds datasets, features, heads and models as plain files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +49,7 @@ class Store:
         return f"Store({str(self.root)!r})"
 
     @cached_property
-    def datasets(self) -> Datasets:
+    def datasets(self) -> "Datasets":
         """The imported tables."""
         from jdq.store.datasets import Datasets
 
@@ -73,17 +71,14 @@ class Store:
         return Space(self._spaces / matches[0])
 
     def spaces(self) -> list[Space]:
-        """All readable feature spaces, by digest; `damaged_spaces` has the others."""
-        return list(self._opened()[0].values())
+        """All readable feature spaces, by digest."""
+        return list(self.open_spaces()[0].values())
 
-    def damaged_spaces(self) -> dict[Path, StoreError]:
-        """Why feature spaces cannot be opened, by folder."""
-        return self._opened()[1]
-
-    def _opened(self) -> tuple[dict[Path, Space], dict[Path, StoreError]]:
+    def open_spaces(self) -> tuple[dict[Path, Space], dict[Path, StoreError]]:
+        """All feature spaces by folder, and why the others cannot be opened."""
         return read_each([self._spaces / name for name in self._digests()], Space)
 
-    def frame(self, dataset: str, *, version: str | None = None) -> pd.DataFrame:
+    def frame(self, dataset: str, *, version: str | None = None) -> "pd.DataFrame":
         """The dataset's table: its columns and rows as imported, text and labels among them; every cell is a str.
 
         `attrs` has the names of the text column and of the label column. Without `version` the newest. Raises
@@ -107,7 +102,7 @@ class Store:
         table = self.open(dataset, version=version, space=space)
         return table.read(), table.labels(label_column), table.texts()
 
-    def open(self, dataset: str, *, version: str | None = None, space: str | None = None) -> ExtractedDataset:
+    def open(self, dataset: str, *, version: str | None = None, space: str | None = None) -> "ExtractedDataset":
         """A dataset with its features, which are read on demand; the arguments and errors are those of `load`."""
         from jdq.store.extracted import ExtractedDataset
 

@@ -3,16 +3,13 @@
 Their records are read here as plain JSON; only the workers know how to predict with them.
 """
 
-from __future__ import annotations
-
-import contextlib
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +24,8 @@ RECORD = "jdq.json"
 LEARNT = "learnt_texts.npy"
 # The limit that safetensors itself sets for a header.
 MAX_HEADER_BYTES = 100_000_000
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -104,26 +103,31 @@ class TrainedStore(ABC):
             self.check(job)  # perhaps reading failed
             raise CannotWrite.by(error, target) from error
 
-    @abstractmethod
     def check(self, job: str) -> None:
         """Read every byte. Raises UnknownTrained, and DamagedRecord where one is not as written."""
+        self._read(job, self._check)
 
-    @abstractmethod
     def record(self, job: str) -> dict[str, Any]:
-        """Its record, as the worker wrote it. Raises UnknownTrained, DamagedRecord."""
+        """Its record, as the worker wrote it, whose digest is checked. Raises UnknownTrained, DamagedRecord."""
+        return self._read(job, self._record)
 
     def size_bytes(self, job: str) -> int:
         """Its size on disk. Raises UnknownTrained."""
         path = self.path(job)
         return sum(file.stat().st_size for file in (path, *path.glob("*")) if file.is_file())
 
-    @contextlib.contextmanager
-    def _reading(self, job: str) -> Iterator[None]:
+    def _read(self, job: str, read: Callable[[Path], T]) -> T:
         try:
-            yield
+            return read(self.path(job))
         except (OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError, UnreadableFile) as error:
             fact = f"{self.place(job)} cannot be read: {error}"
             raise DamagedRecord(f"{fact}\n  try: jdq {self.kind}s rm {job}") from error
+
+    @abstractmethod
+    def _check(self, path: Path) -> None: ...
+
+    @abstractmethod
+    def _record(self, path: Path) -> dict[str, Any]: ...
 
 
 class Heads(TrainedStore):
@@ -136,26 +140,16 @@ class Heads(TrainedStore):
         """Store a head; False where the job already has one, which is kept."""
         return publish(self.place(job), _with_digests(data))
 
-    def check(self, job: str) -> None:
-        with self._reading(job):
-            metadata, end = self._metadata(job)
-            data = self.path(job).read_bytes()[end:]
-            if metadata.get("data_digest", digest_of(data)) != digest_of(data):
-                raise ValueError("it has changed since it was written")
+    def _check(self, path: Path) -> None:
+        metadata, end = _metadata(path)
+        digest = digest_of(path.read_bytes()[end:])
+        if metadata.get("data_digest", digest) != digest:
+            raise ValueError("it has changed since it was written")
 
-    def record(self, job: str) -> dict[str, Any]:
-        """The record in the file's header, whose digest is checked. Loading a head checks the rest of the file."""
-        with self._reading(job):
-            record: dict[str, Any] = msgspec.json.decode(self._metadata(job)[0]["head"], type=dict[str, Any])["record"]
-            return record
-
-    def _metadata(self, job: str) -> tuple[dict[str, Any], int]:
-        """The header's metadata, and where the header ends."""
-        with self.path(job).open("rb") as file:
-            front = file.read(8)
-            front += file.read(min(int.from_bytes(front, "little"), MAX_HEADER_BYTES))
-        check_digest(front)
-        return msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"], len(front)
+    def _record(self, path: Path) -> dict[str, Any]:
+        # Loading a head checks the rest of the file.
+        record: dict[str, Any] = msgspec.json.decode(_metadata(path)[0]["head"], type=dict[str, Any])["record"]
+        return record
 
 
 class Models(TrainedStore):
@@ -164,14 +158,11 @@ class Models(TrainedStore):
     kind: Literal["head", "model"] = "model"
     suffix = ""
 
-    def check(self, job: str) -> None:
-        with self._reading(job):
-            check_folder(self.path(job))
+    def _check(self, path: Path) -> None:
+        check_folder(path)
 
-    def record(self, job: str) -> dict[str, Any]:
-        """The record beside the weights."""
-        with self._reading(job):
-            return read_json(self.path(job) / RECORD, dict[str, Any])
+    def _record(self, path: Path) -> dict[str, Any]:
+        return read_json(path / RECORD, dict[str, Any])
 
     def encoder(self, name: str) -> str:
         """The folder of the model whose id is `name`, all of it checked; any other name unchanged."""
@@ -179,6 +170,15 @@ class Models(TrainedStore):
             return name
         self.check(name)
         return str(self.place(name))
+
+
+def _metadata(path: Path) -> tuple[dict[str, Any], int]:
+    """The metadata in a head's header, and where the header ends."""
+    with path.open("rb") as file:
+        front = file.read(8)
+        front += file.read(min(int.from_bytes(front, "little"), MAX_HEADER_BYTES))
+    check_digest(front)
+    return msgspec.json.decode(front[8:], type=dict[str, Any])["__metadata__"], len(front)
 
 
 def _with_digests(data: bytes) -> list[bytes]:

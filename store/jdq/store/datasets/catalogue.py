@@ -1,24 +1,15 @@
 """All datasets of a store."""
 
-from __future__ import annotations
-
 import builtins
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from jdq.store.datasets.importing import (
-    VERSION_DIGITS,
-    AfterBlock,
-    import_into,
-    publish_folder,
-    put_import,
-    temporary_folder,
-)
+from jdq.store.datasets.importing import VERSION_DIGITS, AfterBlock, import_into, publish_folder, temporary_folder
 from jdq.store.datasets.names import VERSION, NameTaken, UnknownDataset, check_name, check_version, name_from
 from jdq.store.datasets.records import (
     IMPORTS,
@@ -28,15 +19,14 @@ from jdq.store.datasets.records import (
     ImportRecord,
     RemovedDataset,
     now_after,
+    put,
 )
 from jdq.store.datasets.version import DatasetVersion
 from jdq.store.errors import StoreError, read_each
+from jdq.store.files.digests import to_json
 from jdq.store.files.publish import remove, sync
 from jdq.store.table import TableOptions, open_table, table_name
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The digits of an import record's name.
-MICROSECONDS = 17
 ATTEMPTS = 5
 
 
@@ -53,7 +43,7 @@ class Datasets:
         *,
         name: str | None = None,
         options: TableOptions | None = None,
-        after_block: AfterBlock | None = None,
+        after_block: AfterBlock = lambda _: None,
     ) -> DatasetVersion:
         """Import a user's file, or several, as the newest version; `open_table` says which kinds there are.
 
@@ -67,7 +57,7 @@ class Datasets:
         table = open_table(file, options)
         with temporary_folder(self._folder) as partial:
             record, source = import_into(partial, table, after_block=after_block)
-            put_import(partial, self._dated(name, source))
+            self._put_import(partial, name, source)
             target = self._folder / name / record.digest[:VERSION_DIGITS]
             for _ in range(ATTEMPTS):
                 # Again where someone removed the version, or its name, meanwhile.
@@ -92,12 +82,13 @@ class Datasets:
         return sorted(name for name in names if name[0] != "." and any(self._versions(name)))
 
     def list(self) -> builtins.list[DatasetVersion]:
-        """All readable versions by name, newest first within a name; `damaged` has the others."""
-        return list(self._opened()[0].values())
+        """All readable versions by name, newest first within a name."""
+        return list(self.open_all()[0].values())
 
-    def damaged(self) -> dict[Path, StoreError]:
-        """Why versions cannot be opened, by folder: they are damaged, or of a newer format."""
-        return self._opened()[1]
+    def open_all(self) -> tuple[dict[Path, DatasetVersion], dict[Path, StoreError]]:
+        """The versions of `list` by folder, and why the others cannot be opened: damaged, or of a newer format."""
+        folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
+        return read_each(itertools.chain.from_iterable(folders), DatasetVersion, gone=(RemovedDataset,))
 
     def remove(self, name: str, version: str | None = None) -> builtins.list[str]:
         """Remove one version, or all of a dataset; returns which. Features stay in their spaces.
@@ -118,9 +109,8 @@ class Datasets:
         folders = sorted(self._versions(check_name(name)))
         if not folders:
             raise UnknownDataset(name, self.names())
-        chosen = [
-            folder for folder in folders if folder.name.startswith("" if version is None else check_version(version))
-        ]
+        beginning = "" if version is None else check_version(version)
+        chosen = [folder for folder in folders if folder.name.startswith(beginning)]
         if version is not None and len(chosen) != 1:
             raise UnknownDataset(f"{name} {version}", [f"{name} {folder.name}" for folder in folders])
         return chosen
@@ -129,15 +119,13 @@ class Datasets:
         if (folder := self._folder / name).is_dir():
             yield from (path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
-    def _opened(self) -> tuple[dict[Path, DatasetVersion], dict[Path, StoreError]]:
-        folders = (sorted(self._versions(name), key=_last_import, reverse=True) for name in self.names())
-        return read_each(itertools.chain.from_iterable(folders), DatasetVersion, gone=(RemovedDataset,))
-
-    def _dated(self, name: str, source: ImportRecord) -> ImportRecord:
-        """`source`, dated now, and later than every import of this name."""
+    def _put_import(self, version: Path, name: str, source: ImportRecord) -> None:
+        """Record in the folder `version` that this file has its table, dated later than every import of this name."""
         newest = max(map(_last_import, self._versions(name)), default="")
-        last = EPOCH + timedelta(microseconds=int(newest[:MICROSECONDS] or 0))
-        return msgspec.structs.replace(source, imported_at=now_after(last))
+        at = now_after(datetime.fromtimestamp(int(newest.removesuffix(".json") or 0) / 1e6, UTC))
+        # Microseconds since 1970 in 17 digits, so that names sort by time.
+        file = version / IMPORTS / f"{int(at.timestamp()):011d}{at.microsecond:06d}.json"
+        put(file, to_json(msgspec.structs.replace(source, imported_at=at)))
 
     def _note_import(self, version: DatasetVersion, source: ImportRecord) -> None:
         """Make an existing version the newest; nothing is written where it already is, and its file is the same."""
@@ -145,7 +133,7 @@ class Datasets:
         same_file = [(known.file, known.sha256) for known in last] == [(source.file, source.sha256)]
         newest = max(map(_last_import, self._versions(version.name)))
         if not same_file or newest != _last_import(version.path):
-            put_import(version.path, self._dated(version.name, source))
+            self._put_import(version.path, version.name, source)
 
 
 def _place(partial: Path, target: Path, record: DatasetRecord) -> DatasetVersion:

@@ -1,7 +1,5 @@
 """`table.parquet`: all columns as text, in row groups that can be read one by one."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,15 +1,13 @@
 """Import a user's table into a temporary folder, which is then renamed: a version is complete, or does not exist."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jdq.store.datasets.columnar import footer_digest, table_writer
-from jdq.store.datasets.records import (
-    IMPORTS,
-    KEYS,
-    N_BYTES,
-    RECORD,
-    TABLE,
-    DatasetRecord,
-    FileRecord,
-    ImportRecord,
-    now_after,
-    put,
-)
-from jdq.store.files.digests import file_digest, indented, to_json
+from jdq.store.datasets.records import KEYS, N_BYTES, RECORD, TABLE, DatasetRecord, FileRecord, ImportRecord, now_after
+from jdq.store.files.digests import file_digest, indented
 from jdq.store.files.publish import make_folder, publish, sync
 from jdq.store.keys import KEY_BYTES, keys_of_bytes, repeats
-from jdq.store.table import SourceFile, Table
+from jdq.store.table import Table
 from jdq.store.table.chunk import as_numbers
 from jdq.store.table.digest import RecordDigest
 from jdq.store.table.rows import Block
@@ -44,7 +31,7 @@ WRITE_BYTES = 1 << 20
 AfterBlock = Callable[[int], None]
 
 
-def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -> tuple[DatasetRecord, ImportRecord]:
+def import_into(folder: Path, table: Table, *, after_block: AfterBlock) -> tuple[DatasetRecord, ImportRecord]:
     """Write the table's files and its record durably into the empty `folder`.
 
     Memory grows by 20 bytes per row: a .npy file begins with its shape, which is known only at the end. Raises
@@ -52,8 +39,8 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     """
     digest, keys, n_bytes = _write_table(folder, table, after_block)
     columns, totals = table.columns, table.totals
-    _write_array(folder / KEYS, keys)
-    _write_array(folder / N_BYTES, n_bytes)
+    for name, array in ((KEYS, keys), (N_BYTES, n_bytes)):
+        publish(folder / name, partial(np.save, arr=array))
     record = DatasetRecord(
         digest=digest,
         columns=table.names,
@@ -70,7 +57,7 @@ def import_into(folder: Path, table: Table, *, after_block: AfterBlock | None) -
     return record, import_record(table)
 
 
-def _write_table(folder: Path, table: Table, after_block: AfterBlock | None) -> tuple[str, np.ndarray, np.ndarray]:
+def _write_table(folder: Path, table: Table, after_block: AfterBlock) -> tuple[str, np.ndarray, np.ndarray]:
     """Write table.parquet; the table's digest, the texts' keys (rows, 16) and their sizes in bytes (rows,)."""
     # Whatever file, encoding or delimiter the table came in, its digest is over this record, and one per row.
     digest = RecordDigest()
@@ -80,7 +67,7 @@ def _write_table(folder: Path, table: Table, after_block: AfterBlock | None) -> 
     file = (folder / TABLE).open("xb", buffering=WRITE_BYTES)
     writer = table_writer(file, table.names)
     try:
-        for block in _counted(table, after_block):
+        for block in _read_ahead(table.blocks(), after_block):
             lengths = np.column_stack([as_numbers(pc.binary_length(column)) for column in block]).astype("<u4")
             digest.add_columns(block, lengths)
             keys += keys_of_bytes(block[text].cast(pa.binary()).to_pylist())
@@ -95,45 +82,33 @@ def _write_table(folder: Path, table: Table, after_block: AfterBlock | None) -> 
     return digest.hexdigest(), np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES), np.frombuffer(n_bytes, "<u4")
 
 
-def _write_array(path: Path, array: np.ndarray) -> None:
-    with path.open("xb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data.cast("B") if array.size else b"")  # np.save tells no reason when it fails
-
-
 def _durable(path: Path) -> FileRecord:
     """Make the finished file durable; its size and digest."""
     sync(path)
     return FileRecord(size_bytes=path.stat().st_size, blake2b=file_digest(path))
 
 
-def _counted(table: Table, after_block: AfterBlock | None) -> Iterator[Block]:
-    """The table's blocks; `after_block` is called when the next one is wanted."""
-    done = 0
-    for block in _read_ahead(table.blocks()):
-        yield block
-        done += len(block[0])
-        if after_block is not None:
-            after_block(done)
-
-
-def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+def _read_ahead(blocks: Iterator[Block], after_block: AfterBlock) -> Iterator[Block]:
     """The blocks; another thread reads the next one meanwhile, mostly in C code that runs beside Python."""
+    done = 0
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, blocks, None)
         while (block := coming.result()) is not None:
             coming = reader.submit(next, blocks, None)
             yield block
+            done += len(block[0])
+            after_block(done)
 
 
 def import_record(table: Table) -> ImportRecord:
     """Where the table came from, imported now. Raises TableError where a file has changed since it was read."""
     files = tuple(table.sources())
     several = len(files) > 1
+    digests = "".join(file.sha256 for file in files)
     return ImportRecord(
         file=", ".join(file.file for file in files),
         size_bytes=sum(file.size_bytes for file in files),
-        sha256=_digest_of(files) if several else files[0].sha256,
+        sha256=hashlib.sha256(digests.encode()).hexdigest() if several else digests,
         imported_at=now_after(None),
         encoding=table.encoding,
         separator=table.delimiter,
@@ -143,21 +118,6 @@ def import_record(table: Table) -> ImportRecord:
         text_columns=table.columns.joined,
         files=files if several else (),
     )
-
-
-def _digest_of(files: Sequence[SourceFile]) -> str:
-    """The digest of the files' digests, in order."""
-    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
-
-
-def put_import(version: Path, record: ImportRecord) -> None:
-    """Record in the version's folder that this file has its table."""
-    put(version / IMPORTS / import_name(record.imported_at), to_json(record))
-
-
-def import_name(at: datetime) -> str:
-    """Microseconds since 1970 in 17 digits, so that names sort by time."""
-    return f"{int(at.timestamp()):011d}{at.microsecond:06d}.json"
 
 
 def publish_folder(partial: Path, target: Path) -> bool:

@@ -1,7 +1,5 @@
 """Names of datasets and of their versions. They come from users and from the network, and become folder names."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

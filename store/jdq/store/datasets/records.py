@@ -1,23 +1,26 @@
 """The JSON files of a dataset version: `dataset.json`, and those in `imports/`, `spaces/` and `splits/`."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from jdq.store.errors import StoreError, StoreFormatError
-from jdq.store.files.digests import UnreadableFile, digest_of, read_json
+from jdq.store.files.digests import UnreadableFile, digest_of, fact_of, read_json
 from jdq.store.files.publish import Content, publish, replace
 from jdq.store.table import SourceFile
 
 FORMAT_VERSION = 1
 TABLE, KEYS, N_BYTES, RECORD = "table.parquet", "keys.npy", "n_bytes.npy", "dataset.json"
 IMPORTS, SPACES, SPLITS = "imports", "spaces", "splits"
+PARTS = ("train", "validation", "test")
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
@@ -58,6 +61,15 @@ def fault(version: Path, fact: str, kind: type[DamagedDataset] = DamagedDataset)
     return kind(version, fact) if version.is_dir() else RemovedDataset(version)
 
 
+@contextlib.contextmanager
+def reading(version: Path, name: str, kind: type[DamagedDataset] = DamagedDataset) -> Iterator[None]:
+    """What may fail to read the version's file `name` raises DamagedDataset, or RemovedDataset."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException, UnreadableFile) as error:
+        raise fault(version, f"{name}: {fact_of(error)}", kind) from error
+
+
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The size and digest of a file when it was written."""
 
@@ -87,7 +99,7 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     footer: str
     self_digest: str = ""
 
-    def with_digest(self) -> DatasetRecord:
+    def with_digest(self) -> Self:
         """The record with its own digest."""
         bare = msgspec.structs.replace(self, self_digest="")
         return msgspec.structs.replace(bare, self_digest=digest_of(msgspec.json.encode(bare)))
@@ -131,6 +143,18 @@ class SplitRecord(msgspec.Struct, kw_only=True, frozen=True):
     fields: dict[str, Any]
 
 
+class StoredSplit(NamedTuple):
+    """A split: its record, and the part of each row (0 train, 1 validation, 2 test), (rows,) uint8."""
+
+    record: SplitRecord
+    parts: npt.NDArray[np.uint8]
+
+
+def split_digest(parts: npt.NDArray[np.uint8]) -> str:
+    """blake2b-128 of the rows' parts, 32 hexadecimal digits: it changes when any row changes its part."""
+    return digest_of(b"jdq-split-1\0", parts.tobytes())
+
+
 KINDS: dict[str, type[Any]] = {IMPORTS: ImportRecord, SPACES: SpaceRecord, SPLITS: SplitRecord}
 
 
@@ -154,7 +178,7 @@ def read_dataset_record(path: Path) -> DatasetRecord:
 
     Raises DamagedDataset, RemovedDataset, and StoreFormatError for a version that a newer jdq wrote.
     """
-    try:
+    with reading(path, RECORD):
         head = read_json(path / RECORD, _Head)
         if head.format != "jdq-dataset" or head.format_version > FORMAT_VERSION:
             raise StoreFormatError(
@@ -162,28 +186,19 @@ def read_dataset_record(path: Path) -> DatasetRecord:
                 f"{FORMAT_VERSION}\n  try: pip install --upgrade jdq"
             )
         record = read_json(path / RECORD, DatasetRecord)
-    except (FileNotFoundError, UnreadableFile) as error:
-        raise fault(path, f"{RECORD}: {error}") from None
-    if record != record.with_digest():
-        raise fault(path, f"{RECORD} has changed since it was written")
-    if not record.digest.startswith(path.name) or record.text_column not in record.columns:
-        raise fault(path, f"{RECORD} is of another version: {record.digest}")
-    _check_sizes(path, record.files)
+        if record != record.with_digest():
+            raise ValueError("it has changed since it was written")
+        if not record.digest.startswith(path.name) or record.text_column not in record.columns:
+            raise ValueError(f"it is of another version: {record.digest}")
+        if set(record.files) != {TABLE, KEYS, N_BYTES}:
+            raise ValueError(f"it names the files {sorted(record.files)}")
+    for name, written in record.files.items():
+        with reading(path, name):
+            if (size := (path / name).stat().st_size) != written.size_bytes:
+                raise ValueError(f"it has {size} bytes, {written.size_bytes} were written")
     return record
 
 
 class _Head(msgspec.Struct):
     format: str
     format_version: int
-
-
-def _check_sizes(path: Path, files: Mapping[str, FileRecord]) -> None:
-    if set(files) != {TABLE, KEYS, N_BYTES}:
-        raise fault(path, f"{RECORD} names the files {sorted(files)}")
-    for name, written in files.items():
-        try:
-            size = (path / name).stat().st_size
-        except OSError as error:
-            raise fault(path, f"{name}: {error.strerror}") from None
-        if size != written.size_bytes:
-            raise fault(path, f"{name} has {size} bytes, {written.size_bytes} were written")

@@ -1,18 +1,15 @@
 """One version of a dataset: an imported table that never changes, read by rows."""
 
-from __future__ import annotations
-
-import contextlib
+import hashlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from jdq.store.datasets.columnar import TableFile, footer_digest
 from jdq.store.datasets.names import InvalidName
@@ -21,19 +18,26 @@ from jdq.store.datasets.records import (
     KEYS,
     KINDS,
     N_BYTES,
+    PARTS,
     RECORD,
     SPACES,
+    SPLITS,
     TABLE,
+    DamagedDataset,
+    DamagedSplit,
     ImportRecord,
     SpaceRecord,
+    SplitRecord,
+    StoredSplit,
     fault,
     now_after,
     put,
     read_dataset_record,
+    reading,
+    split_digest,
 )
-from jdq.store.datasets.splits import SplitLike, StoredSplit, get_split, put_split
 from jdq.store.errors import StoreError, read_each
-from jdq.store.files.digests import UnreadableFile, check_file, read_array, read_json, to_json
+from jdq.store.files.digests import array_pieces, check_file, read_array, read_json, to_json
 from jdq.store.fork_lock import cached_property
 from jdq.store.table.options import columns as listed
 from jdq.store.table.options import rows as numbered
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 LABEL_CHARACTERS = 1000
 DIGEST = re.compile(r"[0-9a-f]{32}")
+SPLIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class NoLabels(StoreError):
@@ -71,8 +76,8 @@ class DatasetVersion:
         self.classes = record.classes
         self._arrays: dict[str, np.ndarray] = {}
 
-    def __reduce__(self) -> tuple[type[DatasetVersion], tuple[Path]]:
-        return DatasetVersion, (self.path,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self.path,)
 
     def __repr__(self) -> str:
         return f"<DatasetVersion {self.name} {self.version}: {self.n_rows} rows>"
@@ -107,7 +112,7 @@ class DatasetVersion:
                 raise IndexError(f"rows are a slice or a list of row numbers, not an array of shape {wanted.shape}")
             if wanted.size and (wanted.min() < 0 or wanted.max() >= self.n_rows):
                 raise IndexError(f"{self.name} has rows 0 to {self.n_rows - 1}; not {wanted.min()} to {wanted.max()}")
-        with self._reading():
+        with reading(self.path, TABLE):
             return self._table.cells(column, wanted)
 
     def keys(self) -> npt.NDArray[np.uint8]:
@@ -141,12 +146,12 @@ class DatasetVersion:
             fact = f"column {self._label_column(column)!r} of {self.name} has one class only: {str(classes[0])!r}"
             raise NoLabels(fact + self._other_columns(column or self.label_column))
 
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    def blocks(self, columns: Sequence[str] | None = None) -> "Iterator[pd.DataFrame]":
         """These columns (by default all) as text, in blocks of at most 2,048 rows in order. Raises DamagedDataset."""
         wanted = list(self.columns if columns is None else columns)
         for column in wanted:
             self._check_column(column)
-        with self._reading():
+        with reading(self.path, TABLE):
             for block in self._table.blocks(wanted):
                 yield block.to_pandas()
 
@@ -165,59 +170,88 @@ class DatasetVersion:
         mine = [record for path, record in records if record.space == path.stem]
         return sorted(mine, key=lambda record: record.recorded_at, reverse=True)
 
-    def put_split(self, label_column: str | None, split: SplitLike, *, name: str = "default") -> StoredSplit:
-        """Store a split of this version unless one of this name exists; returns the stored one."""
-        return put_split(self.path, self.n_rows, self._label_column(label_column), split, name=name)
+    def put_split(
+        self,
+        label_column: str | None,
+        parts: npt.NDArray[np.uint8],
+        fields: Mapping[str, Any],
+        *,
+        name: str = "default",
+    ) -> StoredSplit:
+        """Store a split of the label column (by default the table's own) unless one of this name exists.
+
+        `parts`: 0 train, 1 validation or 2 test for each row, else ValueError; `fields`: what else is to be known of
+        it. Returns the stored one.
+        """
+        if parts.dtype != np.uint8 or parts.shape != (self.n_rows,) or (parts >= len(PARTS)).any():
+            raise ValueError(f"a split has one of 0, 1, 2 (uint8) for each of {self.n_rows} rows, not {parts.shape}")
+        column, digest = self._label_column(label_column), split_digest(parts)
+        # The array first: a split that can be found is complete.
+        put(self.path / SPLITS / f"{digest}.npy", array_pieces(parts))
+        record = SplitRecord(label_column=column, name=name, digest=digest, rows=self.n_rows, fields=dict(fields))
+        put(self._split_path(column, name), to_json(record))
+        stored = self.get_split(column, name=name)
+        if stored is None:
+            raise fault(self.path, f"the split of {column!r} was removed while it was stored", DamagedSplit)
+        return stored
 
     def get_split(self, label_column: str | None = None, *, name: str = "default") -> StoredSplit | None:
         """The stored split of this label column (by default the table's own), or None. Raises DamagedDataset."""
-        return get_split(self.path, self.n_rows, self._label_column(label_column), name=name)
+        column = self._label_column(label_column)
+        path = self._split_path(column, name)
+        if not path.exists() and self.path.is_dir():
+            return None
+        with reading(self.path, f"{SPLITS}/{path.name}", DamagedSplit):
+            record = read_json(path, SplitRecord)
+            if (record.label_column, record.name) != (column, name):
+                raise ValueError(f"it is the split of {record.label_column!r}")
+        with reading(self.path, f"{SPLITS}/{record.digest}.npy", DamagedSplit):
+            parts = read_array(self.path / SPLITS / f"{record.digest}.npy")
+            if parts.dtype != np.uint8 or parts.shape != (self.n_rows,) or split_digest(parts) != record.digest:
+                raise ValueError("it has changed since it was written")
+        return StoredSplit(record, parts)
 
     def verify(self) -> list[str]:
         """Read every byte of the table; one sentence for each damaged file."""
-        facts = {name: self._fault_of(name) for name in self.record.files}
-        return [f"{name}: {fact}" for name, fact in facts.items() if fact]
+        faults = read_each(self.record.files, self._check_file)[1].values()
+        return [fault.fact for fault in faults if isinstance(fault, DamagedDataset)]
 
     def unreadable(self) -> dict[Path, StoreError]:
         """The files of `imports/`, `spaces/` and `splits/` that cannot be read, and why."""
         paths = [path for name in KINDS for path in sorted((self.path / name).glob("[0-9a-f]*.*"))]
         return read_each(paths, _read_side_file)[1]
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """What may fail to read the table raises DamagedDataset, or RemovedDataset."""
-        try:
-            yield
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise fault(self.path, f"{TABLE}: {error}") from error
+    def _split_path(self, label_column: str, name: str) -> Path:
+        if not SPLIT_NAME.fullmatch(name):
+            raise InvalidName(f"{name[:80]!r} cannot be a split's name: lower-case letters, digits, '_' and '-'")
+        # A column may have any name, a file may not.
+        column = hashlib.blake2b(label_column.encode(), digest_size=8).hexdigest()
+        return self.path / SPLITS / f"{column}.{name}.json"
 
     @cached_property
     def _table(self) -> TableFile:
-        with self._reading():
+        with reading(self.path, TABLE):
             if footer_digest(self.path / TABLE) != self.record.footer:
-                raise fault(self.path, f"the footer of {TABLE} has changed since it was written")
+                raise ValueError("its footer has changed since it was written")
             table = TableFile(self.path / TABLE)
-        if table.n_rows != self.n_rows or table.columns != self.columns:
-            raise fault(self.path, f"{TABLE} has other rows or columns than {RECORD} says")
-        return table
+            if table.n_rows != self.n_rows or table.columns != self.columns:
+                raise ValueError(f"it has other rows or columns than {RECORD} says")
+            return table
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
         if name not in self._arrays:  # every chunk of a job asks for them
-            if fact := self._fault_of(name):
-                raise fault(self.path, f"{name}: {fact}")
-            array = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-            if array.shape != shape or array.dtype != dtype:
-                raise fault(self.path, f"{name} has {array.shape} of {array.dtype}, not {shape} of {dtype}")
+            self._check_file(name)
+            with reading(self.path, name):
+                array = read_array(self.path / name)
+                if array.shape != shape or array.dtype != dtype:
+                    raise ValueError(f"it has {array.shape} of {array.dtype}, not {shape} of {dtype}")
             self._arrays[name] = array
         return self._arrays[name]
 
-    def _fault_of(self, name: str) -> str:
-        """What is wrong with one of the table's files, or ""."""
-        try:
+    def _check_file(self, name: str) -> None:
+        """Compare one of the table's files with its digest. Raises DamagedDataset."""
+        with reading(self.path, name):
             check_file(self.path / name, self.record.files[name].blake2b)
-        except UnreadableFile as error:
-            return error.fact
-        return ""
 
     def _check_column(self, column: str) -> None:
         if column not in self.columns:

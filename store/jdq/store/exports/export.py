@@ -1,15 +1,13 @@
 """A dataset's features, labels and texts as one plain file that other programs read without jdq."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from jdq.store.errors import CannotWrite, StoreError
-from jdq.store.exports.lasting_file import LastingFile
 from jdq.store.extracted import ExtractedDataset
 from jdq.store.files.publish import replace
 from jdq.store.table.options import columns as listed
@@ -69,11 +67,10 @@ def _write_hdf5(table: ExtractedDataset, file: IO[bytes], label_column: str | No
         texts = h5.create_dataset("texts", (len(table),), h5py.string_dtype())
         if label_column is not None:
             h5.create_dataset("labels", data=table.labels(label_column).tolist(), dtype=h5py.string_dtype())
-        for start, stop in _blocks(table):
-            features[start:stop] = table.features[start:stop]
-            texts[start:stop] = table.version.texts(slice(start, stop))
+        for rows in _blocks(table):
+            features[rows], texts[rows] = table.features[rows], table.version.texts(rows)
             lasting.raise_failure()
-            after_block(stop)
+            after_block(rows.stop)
     lasting.raise_failure()
 
 
@@ -100,22 +97,21 @@ def _write_parquet(table: ExtractedDataset, file: IO[bytes], label_column: str |
         fields["labels"] = pa.string()
     schema = pa.schema(fields, metadata=_origin(table, label_column))
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for start, stop in _blocks(table):
-            numbers = pa.array(np.asarray(table.features[start:stop], dtype=np.float32).ravel())
-            block = [pa.FixedSizeListArray.from_arrays(numbers, dim), table.version.texts(slice(start, stop))]
+        for rows in _blocks(table):
+            numbers = pa.array(np.asarray(table.features[rows], dtype=np.float32).ravel())
+            block = [pa.FixedSizeListArray.from_arrays(numbers, dim), table.version.texts(rows)]
             if label_column is not None:
-                block.append(table.version.cells(label_column, slice(start, stop)))
+                block.append(table.version.cells(label_column, rows))
             columns = [pa.array(column, kind) for column, kind in zip(block, fields.values(), strict=True)]
             writer.write_batch(pa.record_batch(columns, schema=schema))
-            after_block(stop)
+            after_block(rows.stop)
 
 
 FORMS: dict[str, Write] = {".h5": _write_hdf5, ".npz": _write_npz, ".parquet": _write_parquet}
 
 
-def _blocks(table: ExtractedDataset) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(table), BLOCK_ROWS):
-        yield start, min(start + BLOCK_ROWS, len(table))
+def _blocks(table: ExtractedDataset) -> list[slice]:
+    return [slice(start, min(start + BLOCK_ROWS, len(table))) for start in range(0, len(table), BLOCK_ROWS)]
 
 
 def _origin(table: ExtractedDataset, label_column: str | None) -> dict[str, str]:
@@ -128,3 +124,44 @@ def _origin(table: ExtractedDataset, label_column: str | None) -> dict[str, str]
         "space": table.space.digest,
         "space_json": table.space.definition.canonical_json().decode(),
     }
+
+
+class LastingFile(io.FileIO):
+    """A file object for HDF5 that keeps the first error for `raise_failure`, and does nothing from then on.
+
+    A failed write, such as on a full disk, leaves HDF5 in a state in which closing the file may end the process with
+    SIGSEGV.
+    """
+
+    _failure: OSError | None = None
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file.fileno(), "r+", closefd=False)
+
+    def raise_failure(self) -> None:
+        """Raise the first error, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def write(self, data: Any) -> int:
+        end, left = self.tell() + len(data), memoryview(data)
+        while left and self._failure is None:
+            left = left[self._try(super().write, left) :]
+        self.seek(end)
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        return self._try(super().truncate, size)
+
+    def readinto(self, buffer: Any) -> int:
+        """What was written, or zeros after an error."""
+        done = self._try(super().readinto, buffer)
+        buffer[done:] = bytes(len(buffer) - done)
+        return len(buffer)
+
+    def _try(self, call: Callable[[Any], int | None], value: Any) -> int:
+        try:
+            return (call(value) or 0) if self._failure is None else 0
+        except OSError as error:
+            self._failure = error
+            return 0

@@ -1,7 +1,5 @@
 """Features as a Hugging Face dataset. No other module of the store imports this one, or `datasets`."""
 
-from __future__ import annotations
-
 import hashlib
 
 import datasets

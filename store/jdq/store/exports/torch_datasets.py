@@ -1,7 +1,5 @@
 """Features as torch datasets. No other module of the store imports this one, or torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 

@@ -4,9 +4,8 @@ JSON, and a head's header, has a last field `self_digest`: `blake2b-128:` and th
 for the digest's 32 digits. An array's file (.npy) ends in the same text, over all bytes before it, which numpy ignores.
 """
 
-from __future__ import annotations
-
 import contextlib
+import ctypes
 import functools
 import hashlib
 import io
@@ -34,6 +33,8 @@ TAG = re.compile(rb'"self_digest": ?"blake2b-128:([0-9a-f]{32})"')
 # A single changed byte leaves one of these.
 TRACE = re.compile(rb'"self_digest": ?"bl|ake2b-128:')
 TRAILER_BYTES = len(UNSET) + 1
+# What `statfs` calls NFS, SMB (two versions), FUSE, 9P, Ceph, Lustre, GPFS and BeeGFS.
+SHARED = {0x6969, 0xFF534D42, 0xFE534D42, 0x65735546, 0x01021997, 0x00C36400, 0x0BD00BD0, 0x47504653, 0x19830326}
 
 Buffer = bytes | memoryview
 T = TypeVar("T")
@@ -75,6 +76,25 @@ def read_blocks(fd: int, offset: int, size: int) -> Iterator[bytes]:
             raise OSError(f"the file ends at {offset}, not at {end}")
         yield block
         offset += len(block)
+
+
+def read_into(fd: int, offset: int, array: np.ndarray) -> None:
+    """Fill a contiguous array with the bytes of a file from `offset` on. Raises OSError as `read_blocks` does."""
+    left = array.data.cast("B")
+    while left:
+        done = os.preadv(fd, [left], offset)
+        if not done:
+            raise OSError(f"the file ends at {offset}, not at {offset + len(left)}")
+        left, offset = left[done:], offset + done
+
+
+def is_shared(path: Path) -> bool:
+    """Whether `path` is on a file system that other machines may write to.
+
+    A page that they truncate after it was mapped ends the process, so files there are read when they are used.
+    """
+    status = (ctypes.c_long * 64)()
+    return not ctypes.CDLL(None).statfs(os.fsencode(path), status) and status[0] & 0xFFFFFFFF in SHARED
 
 
 def file_digest(path: Path, size: int | None = None) -> str:
@@ -125,7 +145,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     # Not only ValueError: numpy reads the header of an array with Python's own tokenizer.
     except (OSError, ValueError, EOFError, SyntaxError, TokenError, msgspec.MsgspecError) as error:
-        raise UnreadableFile(path, _fact(error)) from error
+        raise UnreadableFile(path, fact_of(error)) from error
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -147,10 +167,13 @@ def array_pieces(array: np.ndarray) -> list[bytes | memoryview]:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array in a .npy file, mapped, its digest checked. Raises FileNotFoundError, UnreadableFile."""
+    """The array in a .npy file, mapped (or read, if shared), its digest checked.
+
+    Raises FileNotFoundError, UnreadableFile.
+    """
     with _reading(path):
         end = _checked_end(path)
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode=None if is_shared(path) else "r", allow_pickle=False)
         if int(getattr(array, "offset", end - array.nbytes)) + array.nbytes != end:
             raise ValueError(f"its header says {array.shape} of {array.dtype}, which is not its size")
     return array
@@ -195,7 +218,7 @@ def check_file(path: Path, written: str) -> None:
         status = path.stat()
         same = _digest_now(path, status.st_ino, status.st_mtime_ns, status.st_size) == written
     except OSError as error:
-        raise UnreadableFile(path, _fact(error)) from error
+        raise UnreadableFile(path, fact_of(error)) from error
     if not same:
         raise UnreadableFile(path, "it has changed since it was written")
 
@@ -205,5 +228,6 @@ def _digest_now(path: Path, _inode: int, _mtime_ns: int, _size: int) -> str:
     return file_digest(path)
 
 
-def _fact(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def fact_of(error: Exception) -> str:
+    """What is wrong, without the path."""
+    return getattr(error, "fact", None) or getattr(error, "strerror", None) or str(error)

@@ -5,8 +5,6 @@ last step a power cut loses acknowledged files; without the fsync of the file, e
 (tests/faults/test_power_cut.py).
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno
@@ -155,28 +153,23 @@ def _link(partial: Path, path: Path) -> bool:
 def _rename_new(partial: Path, path: Path) -> bool:
     """Rename unless `path` exists: where a file system has no hard links, many have this."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None or rename(AT_CWD, os.fsencode(partial), AT_CWD, os.fsencode(path), RENAME_NOREPLACE):
-        number = ctypes.get_errno() if rename else errno.ENOSYS
-        if number == errno.EEXIST:
-            return False
-        if number in NO_LINKS:
-            raise OSError(
-                number, "this file system has neither hard links nor an exclusive rename: the store needs one"
-            )
-        raise OSError(number, os.strerror(number))
-    return True
+    if rename and not rename(AT_CWD, os.fsencode(partial), AT_CWD, os.fsencode(path), RENAME_NOREPLACE):
+        return True
+    number = ctypes.get_errno() if rename else errno.ENOSYS
+    if number == errno.EEXIST:
+        return False
+    lacking = "this file system has neither hard links nor an exclusive rename: the store needs one"
+    raise OSError(number, lacking if number in NO_LINKS else os.strerror(number))
 
 
 def require_file_system(folder: Path) -> None:
     """Try in `folder` what the store needs of a file system. Raises StoreError, which names what is missing."""
-    trial, again, linked = (partial_beside(folder / "trial") for _ in range(3))
-    missing = "hard links, or an exclusive rename"
+    trial = partial_beside(folder / "trial")
+    missing = "hard links (or an exclusive rename), or fsync of folders"
     try:
-        for path in (trial, again):
-            path.write_bytes(b"trial")
-        _link(trial, linked)
+        publish(trial, b"trial")
         missing = "locks (flock)"
-        with again.open("rb") as file:
+        with trial.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             missing = "files that can be mapped (mmap)"
             mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ).close()
@@ -186,5 +179,4 @@ def require_file_system(folder: Path) -> None:
         fact = f"the file system of {folder} has no {missing}, which the store needs ({error.strerror})"
         raise StoreError(f"{fact}; set JDQ_STORE to a folder on another disk") from error
     finally:
-        for path in (trial, again, linked):
-            path.unlink(missing_ok=True)
+        trial.unlink(missing_ok=True)

@@ -1,11 +1,8 @@
 """Garbage collection: leftovers of writers that died, and shards whose rows are also in larger shards."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +13,13 @@ import numpy as np
 
 from jdq.store.datasets.importing import IMPORTING
 from jdq.store.errors import DamagedShard, StoreError
-from jdq.store.files.publish import REMOVED, is_partial, sync
+from jdq.store.files.publish import REMOVED, is_partial, remove
 from jdq.store.keys import places_by_owner
 from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.quarantine import removal_lock
+from jdq.store.spaces.mapped_shard import removal_lock
 from jdq.store.store import Store, is_unfinished_space
 
 # A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.
@@ -57,12 +54,13 @@ def collect_garbage(
     right. `unused`: also shards none of whose texts is in any dataset (one that is being imported may have to be
     extracted again). `quarantined`: also what failed a check.
     """
-    report = GarbageReport(dry_run=dry_run, unreadable=[str(error) for error in store.damaged_spaces().values()])
+    spaces, damaged = store.open_spaces()
+    report = GarbageReport(dry_run=dry_run, unreadable=[str(error) for error in damaged.values()])
     now = time.time() if dry_run else _file_system_time(store.root)
     cutoff = now - grace_s
     for path in _leftovers(store.root):
         _remove(report, report.leftovers, path, min(cutoff, now - WRITER_GRACE_S))
-    for space in store.spaces():
+    for space in spaces.values():
         space.index.read_only = dry_run
         try:
             # Before the lock: reading the keys of new shards takes the longest.
@@ -128,13 +126,14 @@ def _is_replaced(space: Space, number: int, owners: Mask, is_sound: Callable[[in
 
 
 def _remove_unused(report: GarbageReport, space: Space, store: Store, cutoff: float) -> None:
-    if damaged := store.datasets.damaged():
+    versions, damaged = store.datasets.open_all()
+    if damaged:
         # Nobody knows which texts they have.
         report.unreadable += [str(error) for error in damaged.values() if str(error) not in report.unreadable]
         return
     space.index.refresh()
     unused = space.index.alive()
-    for version in store.datasets.list():
+    for version in versions.values():
         for start in range(0, version.n_rows, BLOCK_KEYS):
             block = np.ascontiguousarray(version.keys()[start : start + BLOCK_KEYS])
             # Again until none is found: a key may be in several shards.
@@ -152,11 +151,7 @@ def _remove(report: GarbageReport, listed: list[str], path: Path, cutoff: float 
             report.waiting += 1
             return
         if not report.dry_run:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-                sync(path.parent)
+            remove(path, trash_in=path.parent)
         listed.append(str(path))
         report.size_bytes += sum(status.st_size for status in found)
 

@@ -1,7 +1,5 @@
 """What is in a store, for people and as JSON."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -66,16 +64,17 @@ class StoreSummary:
 
 def list_store(store: Store, *, everything: bool = True) -> StoreSummary:
     """What is in the store now; without `everything`, tables that were imported only for predictions are counted."""
-    versions = store.datasets.list()
-    listed = [version for version in versions if everything or not is_passing(version.name)]
+    versions, damaged = store.datasets.open_all()
+    opened, damaged_spaces = store.open_spaces()
+    listed = [version for version in versions.values() if everything or not is_passing(version.name)]
     datasets, bad_datasets = read_each(listed, partial(summarize_dataset, store), gone=(RemovedDataset,))
-    spaces, bad_spaces = read_each(store.spaces(), partial(summarize_space, store))
-    damaged = [*store.datasets.damaged().values(), *store.damaged_spaces().values()]
+    spaces, bad_spaces = read_each(opened.values(), partial(summarize_space, store))
+    faults = damaged | damaged_spaces | bad_datasets | bad_spaces
     return StoreSummary(
         root=str(store.root),
         datasets=list(datasets.values()),
         spaces=list(spaces.values()),
-        damaged=[str(error) for error in (*damaged, *bad_datasets.values(), *bad_spaces.values())],
+        damaged=[str(error) for error in faults.values()],
         left_out=len(versions) - len(listed),
     )
 

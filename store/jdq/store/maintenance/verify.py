@@ -1,8 +1,7 @@
 """Check every file of a store, report damage, and quarantine damaged shards, whose rows are then computed again."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +18,13 @@ from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
 from jdq.store.spaces import segment
 from jdq.store.spaces.index import shard_names
-from jdq.store.spaces.mapped_shard import current_identity, open_shard
-from jdq.store.spaces.quarantine import quarantine
+from jdq.store.spaces.mapped_shard import current_identity, open_shard, quarantine
 from jdq.store.spaces.validator import layout_of
 from jdq.store.store import PRECISION, Store
 from jdq.store.trained import Heads, Models, UnknownTrained
 
 Kind = Literal["shard", "space", "index", "dataset", "head", "model", "job", "store", "incomplete"]
-AfterShard = Callable[[int, int], None]
+AfterShard = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +55,13 @@ class VerifyReport:
         """Whether there is no damage. Missing rows are none: a job may not have computed them yet."""
         return not self.findings
 
+    def note(self, kind: Kind, path: Path, fault: StoreError | str, repaired: str = "") -> None:
+        """Add a finding."""
+        listed = self.incomplete if kind == "incomplete" else self.findings
+        listed.append(Finding(kind=kind, path=str(path), fact=_fact(fault), repaired=repaired))
 
-def verify(
-    store: Store, *, quick: bool = False, repair: bool = False, after_shard: AfterShard | None = None
-) -> VerifyReport:
+
+def verify(store: Store, *, quick: bool = False, repair: bool = False, after_shard: AfterShard = max) -> VerifyReport:
     """Check the store while others use it. `after_shard` is called with the number of shards done, and of all shards.
 
     Each shard: its layout, its keys, and (unless `quick`) each digest. Each dataset version: its records, and (unless
@@ -70,21 +71,21 @@ def verify(
     and restores a damaged space.json from a shard.
     """
     report = VerifyReport(quick=quick)
-    damaged = store.damaged_spaces()
-    folders = sorted([*damaged, *(space.path for space in store.spaces())])
-    shards = [shard for folder in folders for shard in _shards(report, folder / "shards")]
-    report.spaces = len(folders)
-    report.findings += [_damaged_space(folder, error, repair) for folder, error in damaged.items()]
-    indexes = {folder: _Segments(folder, quick) for folder in folders}
-    for done, shard in enumerate(shards, start=1):
-        report.findings.extend(_check_shard(report, shard, quick, repair, indexes[shard.parent.parent]))
-        if after_shard:
-            after_shard(done, len(shards))
-    for segments in indexes.values():
-        report.findings.extend(segments.findings(repair))
+    spaces, damaged = store.open_spaces()
+    for folder, error in damaged.items():
+        repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
+        report.note("space", folder / "space.json", str(error), repaired)
+    shards = {folder: _shards(report, folder / "shards") for folder in sorted([*damaged, *spaces])}
+    report.spaces, done = len(shards), itertools.count(1)
+    for folder, paths in shards.items():
+        segments = _Segments(folder, quick)
+        for path in paths:
+            _check_shard(report, path, repair, segments)
+            after_shard(next(done), sum(map(len, shards.values())))
+        segments.note_faults(report, repair)
     _check_datasets(store, report, repair)
     if not quick:
-        report.findings += _check_rest(store)
+        _check_rest(store, report)
     return report
 
 
@@ -92,13 +93,8 @@ def _shards(report: VerifyReport, folder: Path) -> list[Path]:
     try:
         return [folder / f"{name}.h5" for name in sorted(shard_names(folder))]
     except CannotRead as error:
-        report.findings.append(Finding(kind="space", path=str(folder), fact=_fact(error)))
+        report.note("space", folder, error)
         return []
-
-
-def _damaged_space(folder: Path, error: StoreError, repair: bool) -> Finding:
-    repaired = "restored from a shard" if repair and _restore_definition(folder) else ""
-    return Finding(kind="space", path=str(folder / "space.json"), fact=str(error), repaired=repaired)
 
 
 def _restore_definition(folder: Path) -> bool:
@@ -114,45 +110,44 @@ class _Segments:
     """The files of a feature space's index, and what is wrong with each."""
 
     def __init__(self, folder: Path, quick: bool) -> None:
-        paths = segment.paths(folder / "index")
-        read = [part for part in map(segment.read, paths) if part is not None]
-        sound = {part.path for part in read}
-        self._sound = [(part, {name: number for number, name in enumerate(part.shards)}) for part in read]
-        self._faults = {path: "it has changed since it was written" for path in paths if path not in sound}
-        counts = read_each([folder / "index" / "counts.json"], partial(read_json, kind=dict))[1]
-        self._faults |= {path: _fact(error) for path, error in counts.items()}
-        self._quick = quick
+        read = {path: segment.read(path) for path in segment.paths(folder / "index")}
+        self._sound = {} if quick else {path: part for path, part in read.items() if part is not None}
+        self._numbers = {path: {name: n for n, name in enumerate(part.shards)} for path, part in self._sound.items()}
+        self._faults: dict[Path, StoreError | str] = {
+            path: "it has changed since it was written" for path, part in read.items() if part is None
+        }
+        self._faults |= read_each([folder / "index" / "counts.json"], partial(read_json, kind=dict))[1]
 
     def compare(self, name: str, keys: Keys) -> None:
         """Note each segment that has not exactly these keys for the shard."""
-        for part, numbers in self._sound if not self._quick else []:
-            if name in numbers and part.path is not None:
-                entries = segment.find(part, keys, shard=numbers[name])
-                if (entries < 0).any() or not np.array_equal(part.places(entries)[1], np.arange(len(keys))):
-                    self._faults[part.path] = f"its entries are not the keys of shard {name}"
+        for path, part in self._sound.items():
+            if (number := self._numbers[path].get(name)) is not None:
+                entries = segment.find(part, keys, shard=number)
+                rows = segment.places(part.entries[2][entries])[1]
+                if (entries < 0).any() or not np.array_equal(rows, np.arange(len(keys))):
+                    self._faults[path] = f"its entries are not the keys of shard {name}"
 
-    def findings(self, repair: bool) -> Iterator[Finding]:
-        for path, fact in self._faults.items():
+    def note_faults(self, report: VerifyReport, repair: bool) -> None:
+        for path, fault in self._faults.items():
             if path.exists():
                 if repair:
                     path.unlink(missing_ok=True)
-                repaired = "removed; it is rebuilt when it is next needed" if repair else ""
-                yield Finding(kind="index", path=str(path), fact=fact, repaired=repaired)
+                report.note("index", path, fault, "removed; it is rebuilt when it is next needed" if repair else "")
 
 
-def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool, segments: _Segments) -> Iterator[Finding]:
+def _check_shard(report: VerifyReport, path: Path, repair: bool, segments: _Segments) -> None:
     identity = current_identity(path)
     try:
         shard = open_shard(path, space=path.parent.parent.name)
-        if not quick:
+        if not report.quick:
             shard.check()
     except FileNotFoundError:
         return  # removed meanwhile by gc or another verify
     except (DamagedShard, CannotRead) as error:
         damaged = isinstance(error, DamagedShard)
-        moved = quarantine(path.parent.parent, path, identity) if damaged and repair and identity else None
+        moved = quarantine(path.parent.parent, path, identity) if damaged and repair else None
         repaired = f"moved to {moved}; its rows are missing now, and the next extraction computes them" if moved else ""
-        yield Finding(kind="shard", path=str(path), fact=_fact(error), repaired=repaired)
+        report.note("shard", path, error, repaired)
         return
     segments.compare(path.stem, shard.keys)
     report.shards += 1
@@ -161,52 +156,53 @@ def _check_shard(report: VerifyReport, path: Path, quick: bool, repair: bool, se
 
 
 def _check_datasets(store: Store, report: VerifyReport, repair: bool) -> None:
-    for path, damage in store.datasets.damaged().items():
-        report.findings.append(Finding(kind="dataset", path=str(path), fact=_fact(damage)))
-    for version in store.datasets.list():
+    versions, damaged = store.datasets.open_all()
+    for path, damage in damaged.items():
+        report.note("dataset", path, damage)
+    for version in versions.values():
         report.datasets += 1
-        report.findings += [_side_file(version, *fault, repair) for fault in version.unreadable().items()]
+        for path, error in version.unreadable().items():
+            # The last import record is not removed.
+            removed = repair and (path.parent.name != IMPORTS or bool(version.imports()))
+            if removed:
+                path.unlink(missing_ok=True)
+            repaired = "removed; the next import, extraction or training writes it anew" if removed else ""
+            report.note("dataset", path, error, repaired)
         if not report.quick:
             facts = version.verify() if version.path.is_dir() else []
-            report.findings += [Finding(kind="dataset", path=str(version.path), fact=fact) for fact in facts]
-            report.incomplete.extend(_incomplete(store, version) if not facts else [])
+            for fact in facts:
+                report.note("dataset", version.path, fact)
+            if not facts:
+                _note_incomplete(store, report, version)
 
 
-def _side_file(version: DatasetVersion, path: Path, error: StoreError, repair: bool) -> Finding:
-    """A broken file of `imports/`, `spaces/` or `splits/`; the last import record is not removed."""
-    removed = repair and (path.parent.name != IMPORTS or bool(version.imports()))
-    if removed:
-        path.unlink(missing_ok=True)
-    repaired = "removed; the next import, extraction or training writes it anew" if removed else ""
-    return Finding(kind="dataset", path=str(path), fact=_fact(error), repaired=repaired)
-
-
-def _check_rest(store: Store) -> Iterator[Finding]:
+def _check_rest(store: Store, report: VerifyReport) -> None:
     """Heads, models, files of jobs, and the precision that was settled."""
     for trained in (Heads(store.root), Models(store.root)):
         for job, error in read_each(trained.ids(), trained.check, gone=(UnknownTrained,))[1].items():
-            yield Finding(kind=trained.kind, path=str(trained.place(job)), fact=_fact(error))
+            report.note(trained.kind, trained.place(job), error)
     files = JobFiles(store.root)
     for path, error in read_each(files.paths(), files.check)[1].items():
-        where = error.path if isinstance(error, UnreadableFile) else path  # or the table that the file describes
-        yield Finding(kind="job", path=str(where), fact=_fact(error))
+        # Or the table that the file describes.
+        report.note("job", error.path if isinstance(error, UnreadableFile) else path, error)
     for error in read_each([store], Store.precision)[1].values():
-        yield Finding(kind="store", path=str(store.root / PRECISION), fact=_fact(error))
+        report.note("store", store.root / PRECISION, error)
 
 
-def _fact(error: StoreError) -> str:
-    return error.fact if isinstance(error, UnreadableFile | DamagedShard) else str(error).splitlines()[0]
+def _fact(fault: StoreError | str) -> str:
+    if isinstance(fault, str):
+        return fault
+    return fault.fact if isinstance(fault, UnreadableFile | DamagedShard) else str(fault).splitlines()[0]
 
 
-def _incomplete(store: Store, version: DatasetVersion) -> Iterator[Finding]:
+def _note_incomplete(store: Store, report: VerifyReport, version: DatasetVersion) -> None:
     """The feature spaces in which the version is extracted only in part."""
     for record in version.spaces():
+        fact = ""
         try:
-            missing = int(np.count_nonzero(store.open_space(record.space).missing(version.keys())))
-            fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}"
+            if missing := int(np.count_nonzero(store.open_space(record.space).missing(version.keys()))):
+                fact = f"{missing} of {version.n_rows} rows are not in feature space {record.space}"
         except StoreError as error:
-            missing, fact = version.n_rows, _fact(error)
-        if missing:
-            yield Finding(
-                kind="incomplete", path=str(version.path), fact=f"{fact}; extracting its file again computes them"
-            )
+            fact = _fact(error)
+        if fact:
+            report.note("incomplete", version.path, f"{fact}; extracting its file again computes them")

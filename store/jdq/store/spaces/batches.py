@@ -4,8 +4,6 @@ A full shuffle is slow because it reads single rows at random from disk. Mixing 
 shuffles well enough for a head, and lets the disk read in order.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass

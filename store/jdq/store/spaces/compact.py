@@ -1,7 +1,5 @@
 """Compaction: many small shards become a few large ones, in the order of the datasets that use them."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -110,7 +108,7 @@ class _Compaction:
             try:
                 shard = self.space.examine(owner)
                 found = np.minimum(rows[places], shard.header.rows - 1)
-                features[places], n_tokens[places] = shard.features[found], shard.n_tokens[found]
+                features[places], n_tokens[places] = shard.read(found), shard.n_tokens[found]
             except FileNotFoundError:
                 continue  # replaced by another compaction, or in quarantine
             except DamagedShard as damage:

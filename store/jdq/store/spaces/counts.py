@@ -4,8 +4,6 @@ Exact, but for one case: keys that two writers stored at the same time count twi
 the keys themselves. So do compacted rows, if the file was lost before `gc` removed the shards that they were in.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Collection
 from itertools import compress

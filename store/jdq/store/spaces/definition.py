@@ -1,7 +1,5 @@
 """The definition of a feature space: everything that changes a feature's numbers, and nothing else."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

@@ -1,23 +1,21 @@
 """A feature space in the store: write rows by text key, find missing ones, read them in any order."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from jdq.store.errors import CannotWrite, DamagedShard, DuplicateKeys, MissingFeatures, NotFinite, StoreFormatError
-from jdq.store.files.digests import UnreadableFile, read_json
+from jdq.store.errors import CannotWrite, DamagedShard, MissingFeatures, NotFinite, StoreFormatError
+from jdq.store.files.digests import UnreadableFile, is_shared, read_json
 from jdq.store.files.publish import publish
 from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, places_by_owner, repeats
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, shard_names
-from jdq.store.spaces.mapped_shard import MappedShard, identity_of, open_shard
+from jdq.store.spaces.mapped_shard import MappedShard, current_identity, open_shard, quarantine
 from jdq.store.spaces.mmap_file import MappedFiles
-from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features, Tokens, encode_shard
@@ -40,15 +38,15 @@ class Space:
         self.index = Index(self.digest, self.shards, path / "index")
         self._open: dict[str, MappedShard] = {}
 
-    def __reduce__(self) -> tuple[type[Space], tuple[Path]]:
-        return Space, (self.path,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self.path,)
 
     def __repr__(self) -> str:
         return f"Space({self.digest}, {self.definition.architecture}, dim={self.definition.dim})"
 
     @cached_property
     def _files(self) -> MappedFiles:
-        return MappedFiles(self.definition.dim, self.definition.storage_dtype)
+        return MappedFiles(self.definition.dim, self.definition.storage_dtype, is_mapped=not is_shared(self.path))
 
     def put(
         self, keys: npt.ArrayLike, features: npt.ArrayLike, n_tokens: npt.ArrayLike, *, producer: Mapping[str, str]
@@ -57,8 +55,8 @@ class Space:
 
         `keys` (n, 16) uint8, all different; `features` (n, dim), cast to the storage dtype; `n_tokens` (n,), before
         truncation. Rows that are adjacent here can later be read without a copy, so put them in the dataset's order.
-        Putting the same keys again succeeds, and keeps the existing shard. Raises NotFinite, DuplicateKeys, CannotWrite
-        and ValueError (shapes); then nothing was stored.
+        Putting the same keys again succeeds, and keeps the existing shard. Raises NotFinite, CannotWrite and ValueError
+        (shapes, a key that occurs twice); then nothing was stored.
         """
         key_rows = checked_keys(keys)
         rows, tokens = self._checked_rows(key_rows, np.asarray(features), np.asarray(n_tokens))
@@ -90,7 +88,7 @@ class Space:
         """
         shards, owners, rows = self._resolve(checked_keys(keys))
         first_rows = np.array([shard.first_row for shard in shards], dtype=np.int64)
-        return FeatureRows(shards, self._files.rows, first_rows[owners] + rows)
+        return FeatureRows(shards, self._files, first_rows[owners] + rows)
 
     def n_tokens(self, keys: npt.ArrayLike) -> Tokens:
         """(n,) uint32: the number of tokens of each text before truncation. Raises MissingFeatures or DamagedShard."""
@@ -117,7 +115,7 @@ class Space:
         """The shard of this name, kept open. Raises FileNotFoundError or DamagedShard."""
         path, known = self.shard_path(name), self._open.get(name)
         # A file that was replaced or written to is opened and checked again.
-        if known is None or identity_of(path.lstat()) != known.identity:
+        if known is None or current_identity(path) != known.identity:
             self._open[name] = known = open_shard(path, space=self.digest, files=self._files)
         return known
 
@@ -135,7 +133,7 @@ class Space:
                 f"not {len(keys)} keys, {features.shape} and {n_tokens.shape}"
             )
         if (repeated := repeats(keys)).any():
-            raise DuplicateKeys(tuple(np.flatnonzero(repeated).tolist()))
+            raise ValueError(f"a put takes different keys, but those of rows {np.flatnonzero(repeated)} occur before")
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features, dtype=np.dtype(dtype).newbyteorder("<"))
         # After the cast: 70,000 is finite in float32 and an infinity in float16.
@@ -144,27 +142,21 @@ class Space:
         return rows, np.ascontiguousarray(n_tokens, dtype="<u4")
 
     def _publish(self, path: Path, pieces: Sequence[bytes | memoryview]) -> None:
+        """Publish the shard, unless it exists and is sound; a damaged one is quarantined."""
         for _ in range(ATTEMPTS):
             try:
                 if publish(path, pieces):
-                    return
+                    return None
             except OSError as error:
                 raise CannotWrite.by(error, path) from error
-            if self._exists_sound(path):
-                return
+            identity = current_identity(path)
+            try:
+                return open_shard(path, space=self.digest).check()
+            except FileNotFoundError:
+                continue
+            except DamagedShard:
+                quarantine(self.path, path, identity)
         raise DamagedShard(path, f"it was damaged and put again {ATTEMPTS} times")
-
-    def _exists_sound(self, path: Path) -> bool:
-        """Whether the existing shard is sound; a damaged one is quarantined."""
-        try:
-            identity = identity_of(path.lstat())
-            open_shard(path, space=self.digest).check()
-        except FileNotFoundError:
-            return False
-        except DamagedShard:
-            quarantine(self.path, path, identity)
-            return False
-        return True
 
     def _resolve(self, keys: Keys) -> tuple[list[MappedShard], Positions, Positions]:
         """The shards that have the keys, and for each key its shard's position among them and its row there."""

@@ -5,8 +5,6 @@ time; one that was damaged is not read. A wrong entry never gives a wrong row: r
 the shard's (feature_space.py).
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -20,7 +18,7 @@ from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.fork_lock import fork_lock
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces import segment
-from jdq.store.spaces.mapped_shard import current_identity, open_shard
+from jdq.store.spaces.mapped_shard import Identity, current_identity, open_shard
 from jdq.store.spaces.segment import Positions, Segment
 
 SHARD_FILE = re.compile(r"([0-9a-f]{32})\.h5")
@@ -29,7 +27,6 @@ WORTH_A_FILE = 8
 WORTH_A_FILE_KEYS = 1 << 21
 
 Mask = npt.NDArray[np.bool_]
-Identity = tuple[int, int]
 
 
 class Index:
@@ -65,7 +62,7 @@ class Index:
             for part in self._parts:
                 entries = part.find(high[todo], low[todo], alive[part.numbers])
                 hits, todo, entries = todo[entries >= 0], todo[entries < 0], entries[entries >= 0]
-                owners, rows[hits] = part.places(entries)
+                owners, rows[hits] = segment.places(part.entries[2][entries])
                 shards[hits] = part.numbers[owners]
             return shards, rows
 
@@ -145,8 +142,7 @@ class Index:
         keys: dict[str, Keys] = {}
         for name in sorted(names):
             try:
-                # Copied, so that the file can be unmapped.
-                keys[name] = open_shard(self._shards / f"{name}.h5", space=self._space).keys.copy()
+                keys[name] = open_shard(self._shards / f"{name}.h5", space=self._space).keys
             except FileNotFoundError:
                 continue
             except DamagedShard as damage:

@@ -1,90 +1,91 @@
-"""A shard open for reading: its arrays are mapped, and the digest of each is checked once, before its first use."""
+"""Files of shards: open for reading, with their features mapped or read when they are used; or moved to quarantine."""
 
-from __future__ import annotations
-
+import fcntl
 import os
+import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from jdq.store.errors import DamagedShard
-from jdq.store.files.digests import digest_of_blocks, read_blocks
-from jdq.store.fork_lock import cached_property
+from jdq.store.files.digests import digest_of_blocks, read_blocks, read_into
+from jdq.store.files.publish import make_folder, sync
 from jdq.store.keys import Keys
 from jdq.store.spaces.mmap_file import Bytes, MappedFiles
-from jdq.store.spaces.shard import Column, Features, ShardHeader, Tokens
+from jdq.store.spaces.segment import Positions
+from jdq.store.spaces.shard import ArrayForm, Column, Features, ShardHeader, Tokens
 from jdq.store.spaces.validator import ShardLayout, opened_regular, read_layout
 
+Identity = tuple[int, int]
 
-@dataclass(eq=False)
+
+@dataclass(eq=False, kw_only=True)
 class MappedShard:
-    """One shard's rows, mapped. It keeps no file handle, and stays readable when the file is removed.
+    """One shard's rows: `keys` (rows, 16), `n_tokens` (rows,), and its features. It keeps no file handle.
 
-    An array is hashed on first access (as fast as memory is read), so callers get what was written. Bits that flip in
-    the page cache later are not detected. `first_row` is the position of its features in those of `MappedFiles`.
+    `form`, `offset`: those of its features in the file. `memory`: the file, where it is mapped, at `first_row` of the
+    rows of `MappedFiles`; it then stays readable when the file is removed. Bits that flip in the page cache later are
+    not detected.
     """
 
     path: Path
-    layout: ShardLayout
-    memory: Bytes
-    first_row: int
-    identity: tuple[int, int]
-
-    @property
-    def header(self) -> ShardHeader:
-        """Its attributes."""
-        return self.layout.header
-
-    @cached_property
-    def keys(self) -> Keys:
-        """(rows, 16) uint8."""
-        return self._array("keys")
-
-    @cached_property
-    def features(self) -> Features:
-        """(rows, dim), of the space's storage dtype."""
-        return self._array("features")
-
-    @cached_property
-    def n_tokens(self) -> Tokens:
-        """(rows,) uint32: tokens before truncation."""
-        return self._array("n_tokens")
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the file."""
-        return len(self.memory)
+    header: ShardHeader
+    form: ArrayForm
+    offset: int
+    identity: Identity
+    size_bytes: int
+    keys: Keys
+    n_tokens: Tokens
+    memory: Bytes | None = None
+    first_row: int = 0
+    _checked: bool = False
 
     def check(self) -> None:
-        """Compare every array with its digest. Raises DamagedShard for the first that differs."""
-        _ = self.keys, self.n_tokens, self.features
+        """Compare the features with their digest, once. Raises DamagedShard, and FileNotFoundError as `read` does.
 
-    def _array(self, name: str) -> Column:
-        form, start = self.layout.forms[name], self.layout.offsets[name]
-        written = getattr(self.header, f"{name}_digest")
-        if (digest := digest_of_blocks(self._blocks(start, form.size_bytes), fast=name != "keys")) != written:
-            raise DamagedShard(self.path, f"/{name} has digest {digest}, but {written} was written")
-        array = self.memory[start : start + form.size_bytes].view(form.dtype).reshape(form.shape)
-        # HDF5 aligns arrays of 512 bytes and more; numpy and torch are slow on, or refuse, the others.
-        return array if array.flags.aligned else array.copy()
-
-    def _blocks(self, start: int, size: int) -> Iterator[bytes | memoryview]:
-        """The bytes to check, read from the file: a block that the disk cannot read is a signal in mapped memory."""
+        They are read for it: a block that the disk cannot read is a signal in mapped memory.
+        """
+        if self._checked:
+            return
+        start, size = self.offset, self.form.size_bytes
         try:
-            with opened_regular(self.path) as (fd, status):
-                if identity_of(status) == self.identity:
-                    yield from read_blocks(fd, start, size)
-                    return
+            with self._opened() as fd:
+                digest = digest_of_blocks(read_blocks(fd, start, size), fast=True)
         except FileNotFoundError:
-            pass  # removed meanwhile: its bytes are still mapped
-        yield self.memory[start : start + size].data
+            if self.memory is None:
+                raise
+            digest = digest_of_blocks([self.memory[start : start + size].data], fast=True)
+        _compare(self.path, self.header, "features", digest)
+        self._checked = True
+
+    def read(self, rows: Positions) -> Features:
+        """The features of these rows, (n, dim), read from the file, whose digest is checked before.
+
+        Raises DamagedShard, and FileNotFoundError where the file was removed or replaced since it was opened.
+        """
+        self.check()
+        gathered = np.empty((len(rows), *self.form.shape[1:]), self.form.dtype)
+        with self._opened() as fd:
+            for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+                read_into(fd, self.offset + int(rows[run[0]]) * gathered.strides[0], gathered[run[0] : run[-1] + 1])
+        return gathered
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        with opened_regular(self.path) as (fd, status):
+            if identity_of(status) != self.identity:
+                raise FileNotFoundError(f"{self.path} was replaced since it was opened")
+            yield fd
 
 
 def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | None = None) -> MappedShard:
-    """The shard at `path`: its layout is validated, and its keys are compared with its name and their digest.
+    """The shard at `path`: its layout is validated, its keys are compared with its name, and with their digest.
 
-    It is mapped among `files`, by default by itself. Raises FileNotFoundError, CannotRead, and DamagedShard where it is
-    not a sound shard of the feature space `space`.
+    Its features are mapped among `files`; without, they are read when they are used. Raises FileNotFoundError,
+    CannotRead, and DamagedShard where it is not a sound shard of the feature space `space`.
     """
     with opened_regular(path) as (fd, status):
         layout = read_layout(fd, status.st_size, path)
@@ -92,21 +93,70 @@ def open_shard(path: Path, *, space: str | None = None, files: MappedFiles | Non
             raise DamagedShard(path, f"it belongs to feature space {layout.header.space}, not {space}")
         if layout.header.keys_digest != path.stem:
             raise DamagedShard(path, f"its keys have the digest {layout.header.keys_digest}, not its name")
-        files = files or MappedFiles(layout.space.dim, layout.space.storage_dtype)
-        memory, first_row = files.add(fd, status.st_size, layout.offsets["features"])
-    shard = MappedShard(path, layout, memory, first_row, identity_of(status))
-    _ = shard.keys
+        shard = MappedShard(
+            path=path,
+            header=layout.header,
+            form=layout.forms["features"],
+            offset=layout.offsets["features"],
+            identity=identity_of(status),
+            size_bytes=status.st_size,
+            keys=_read_array(fd, path, layout, "keys"),
+            n_tokens=_read_array(fd, path, layout, "n_tokens"),
+        )
+        if files is not None:
+            shard.memory, shard.first_row = files.add(fd, status.st_size, shard.offset)
     return shard
 
 
-def identity_of(status: os.stat_result) -> tuple[int, int]:
+def _read_array(fd: int, path: Path, layout: ShardLayout, name: str) -> Column:
+    form = layout.forms[name]
+    read_into(fd, layout.offsets[name], array := np.empty(form.shape, form.dtype))
+    _compare(path, layout.header, name, digest_of_blocks([array.data], fast=name != "keys"))
+    return array
+
+
+def _compare(path: Path, header: ShardHeader, name: str, digest: str) -> None:
+    if digest != (written := getattr(header, f"{name}_digest")):
+        raise DamagedShard(path, f"/{name} has digest {digest}, but {written} was written")
+
+
+def identity_of(status: os.stat_result) -> Identity:
     """What distinguishes two files of the same name: the inode and the time of the last write."""
     return status.st_ino, status.st_mtime_ns
 
 
-def current_identity(path: Path) -> tuple[int, int] | None:
+def current_identity(path: Path) -> Identity | None:
     """The identity of the file at `path` now; None where there is none."""
     try:
         return identity_of(path.lstat())
     except FileNotFoundError:
         return None
+
+
+@contextmanager
+def removal_lock(space: Path) -> Iterator[None]:
+    """Held while shards of the feature space are removed. Readers, and writers of new shards, never wait for it.
+
+    A name gets another file only by removal and a new publication. So under this lock, a name that still has the file
+    that was checked keeps it until it is removed.
+    """
+    fd = os.open(space / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def quarantine(space: Path, shard: Path, identity: Identity | None) -> Path | None:
+    """Move `shard` into the space's quarantine; None where it is gone, or is not the file of this `identity`."""
+    folder = space / "quarantine"
+    make_folder(folder)
+    with removal_lock(space):
+        if identity is None or current_identity(shard) != identity:
+            return None
+        target = folder / f"{shard.stem}.{secrets.token_hex(4)}.h5"
+        shard.rename(target)
+    sync(folder)
+    sync(shard.parent)
+    return target

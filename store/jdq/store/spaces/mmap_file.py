@@ -1,7 +1,5 @@
 """Files mapped into memory without keeping a file handle each; many of them side by side, as one array."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import functools
@@ -40,9 +38,11 @@ class MappedFiles:
 
     `rows` is that array, (n, dim): only rows of files that were added may be read. The range is unmapped with the last
     array on it. Python's own `mmap` and `np.memmap` keep a duplicate of each file's handle, of which a process has few.
+    Unless `is_mapped`, files only get their positions there, and none of `rows` may be read.
     """
 
-    def __init__(self, dim: int, dtype: str) -> None:
+    def __init__(self, dim: int, dtype: str, *, is_mapped: bool = True) -> None:
+        self.is_mapped = is_mapped
         kind = np.dtype(dtype).newbyteorder("<")
         self._row_bytes = dim * kind.itemsize
         self._base, size = _reserve()
@@ -56,10 +56,10 @@ class MappedFiles:
         self._end = 0
         self._lock = fork_lock()
 
-    def add(self, fd: int, size: int, offset: int) -> tuple[Bytes, int]:
+    def add(self, fd: int, size: int, offset: int) -> tuple[Bytes | None, int]:
         """Place the file so that the row at its byte `offset` is one of `rows`: its bytes, and that row's position.
 
-        Raises OSError.
+        Unless `is_mapped`, None instead of the bytes. Raises OSError.
         """
         # A file can only be mapped at a page; one whose rows then cannot be at multiples of a row is read.
         mapped = size >= SMALLEST_MAP and offset % math.gcd(PAGE, self._row_bytes) == 0
@@ -71,12 +71,12 @@ class MappedFiles:
             end = -(-(start + size) // PAGE) * PAGE
             if end > len(self._memory):
                 raise OSError(errno.ENOMEM, f"the shards take more than {len(self._memory)} bytes of address space")
-            if mapped:
+            if self.is_mapped and mapped:
                 _mmap(self._base + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
-            else:
+            elif self.is_mapped:
                 _read(fd, self._base + start, size)
             self._end = end
-        return self._memory[start : start + size], (start + offset) // self._row_bytes
+        return self._memory[start : start + size] if self.is_mapped else None, (start + offset) // self._row_bytes
 
 
 def _read(fd: int, address: int, size: int) -> None:

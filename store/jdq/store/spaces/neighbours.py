@@ -1,7 +1,5 @@
 """The most similar rows of features by cosine similarity: exact, block by block, in bounded memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Segments: sorted keys and where their rows are, at 24 bytes per key, in memory or mapped from a cache file."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os
@@ -15,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.errors import StoreError
-from jdq.store.files.digests import digest_of, digest_of_blocks, read_blocks
+from jdq.store.files.digests import digest_of, digest_of_blocks, is_shared, read_blocks
 from jdq.store.files.publish import replace
 from jdq.store.keys import Keys, halves
 from jdq.store.spaces.validator import opened_regular
@@ -61,10 +59,6 @@ class Segment:
     def __len__(self) -> int:
         return len(self.entries[2])
 
-    def places(self, which: Positions | slice) -> tuple[Positions, Positions]:
-        """The number of each entry's shard, and its row there."""
-        return places(self.entries[2][which])
-
     def find(self, high: Numbers, low: Numbers, alive: npt.NDArray[np.bool_]) -> Positions:
         """For each key, in ascending order of `high`, an entry whose shard (by its number here) is alive, or -1."""
         highs, lows = self.entries[:2]
@@ -76,7 +70,7 @@ class Segment:
             entries = at[pending]
             same = highs[entries] == high[pending]
             pending, entries = pending[same], entries[same]
-            hit = (lows[entries] == low[pending]) & alive[self.places(entries)[0]]
+            hit = (lows[entries] == low[pending]) & alive[places(self.entries[2][entries])[0]]
             matches[pending[hit]] = entries[hit]
             pending = pending[~hit]
             at[pending] += 1
@@ -87,7 +81,8 @@ class Segment:
         """The number of entries of each shard in `shards`."""
         sizes = np.zeros(len(self.shards), dtype=np.int64)
         for start in range(0, len(self), RANGE_ENTRIES):
-            sizes += np.bincount(self.places(slice(start, start + RANGE_ENTRIES))[0], minlength=len(self.shards))
+            block = self.entries[2][start : start + RANGE_ENTRIES]
+            sizes += np.bincount(places(block)[0], minlength=len(self.shards))
         return sizes
 
 
@@ -203,27 +198,25 @@ def paths(folder: Path) -> list[Path]:
 
 def read(path: Path) -> Segment | None:
     """The segment in a cache file, checked, then mapped; None where the file is missing, unreadable or damaged."""
-    with (
-        contextlib.suppress(OSError, ValueError, msgspec.MsgspecError, StoreError),
-        opened_regular(path) as (fd, status),
-    ):
-        return _read(fd, status.st_size, path)
+    errors = (OSError, ValueError, msgspec.MsgspecError, StoreError)
+    with contextlib.suppress(*errors), opened_regular(path) as (fd, status):
+        magic, length = os.pread(fd, len(MAGIC), 0), int.from_bytes(os.pread(fd, LENGTH_BYTES, len(MAGIC)), "little")
+        if magic != MAGIC or length > LARGEST_HEADER:
+            return None
+        end = len(MAGIC) + LENGTH_BYTES + length
+        start = -(-end // 64) * 64
+        header = msgspec.json.decode(os.pread(fd, length, end - length), type=SegmentHeader)
+        size = header.entries * ENTRY_BYTES
+        known = header.version == FORMAT_VERSION and header.entries > 0 and path.name == _file_name(header.shards)
+        if not known or any(os.pread(fd, start - end, end)) or start + size != status.st_size:
+            return None
+        # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
+        if digest_of_blocks(read_blocks(fd, start, size), fast=True) != header.digest:
+            return None
+        with open(fd, "rb", closefd=False) as file:
+            if is_shared(path):
+                entries = np.fromfile(file, np.uint64, offset=start)
+            else:
+                entries = np.asarray(np.memmap(file, np.uint64, "r", start))
+        return Segment(shards=header.shards, entries=entries.reshape(3, header.entries), path=path)
     return None
-
-
-def _read(fd: int, size: int, path: Path) -> Segment | None:
-    magic, length = os.pread(fd, len(MAGIC), 0), int.from_bytes(os.pread(fd, LENGTH_BYTES, len(MAGIC)), "little")
-    if magic != MAGIC or length > LARGEST_HEADER:
-        return None
-    end = len(MAGIC) + LENGTH_BYTES + length
-    start = -(-end // 64) * 64
-    header = msgspec.json.decode(os.pread(fd, length, end - length), type=SegmentHeader)
-    known = header.version == FORMAT_VERSION and header.entries > 0 and path.name == _file_name(header.shards)
-    if not known or any(os.pread(fd, start - end, end)) or start + header.entries * ENTRY_BYTES != size:
-        return None
-    # Read before it is mapped: a bad block of the disk is an error here, and a signal there.
-    if digest_of_blocks(read_blocks(fd, start, header.entries * ENTRY_BYTES), fast=True) != header.digest:
-        return None
-    with open(fd, "rb", closefd=False) as file:
-        entries = np.asarray(np.memmap(file, np.uint64, "r", start, (3, header.entries)))
-    return Segment(shards=header.shards, entries=entries, path=path)

@@ -1,7 +1,5 @@
 """One shard as a file: HDF5 writes the metadata, and the rows are put beside it without a copy."""
 
-from __future__ import annotations
-
 import math
 import mmap
 import os

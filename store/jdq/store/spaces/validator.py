@@ -4,26 +4,21 @@ HDF5 itself follows external links and raw storage (to any file of the machine),
 rows.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from jdq.store.errors import CannotRead, DamagedShard
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.shard import FORMAT, FORMAT_VERSION, LARGEST_ATTRIBUTE, ArrayForm, ShardHeader, array_forms
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Too many open files, or too little memory.
 NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -79,19 +74,13 @@ def read_layout(fd: int, size: int, path: Path) -> ShardLayout:
         # Through Python's own reads: HDF5 gets no path, takes no lock, and opens no other file.
         with io.FileIO(fd, closefd=False) as raw, h5py.File(raw, "r") as h5:
             return _layout(h5.id, size)
-    except _Fault as fault:
-        raise DamagedShard(path, str(fault)) from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
-        raise DamagedShard(path, f"it cannot be read as HDF5: {error}") from error
-
-
-class _Fault(Exception):
-    """A violation of the format."""
+        raise DamagedShard(path, f"it is not in the format of a shard: {error}") from error
 
 
 def _require(holds: bool, fact: str) -> None:
     if not holds:
-        raise _Fault(fact)
+        raise ValueError(fact)
 
 
 def _layout(file: Any, size: int) -> ShardLayout:

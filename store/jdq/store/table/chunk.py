@@ -1,7 +1,5 @@
 """Some consecutive records of a file: by rows, as most readers give them, or by columns, as Arrow does."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 

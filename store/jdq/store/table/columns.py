@@ -1,7 +1,5 @@
 """The columns of a table, and which of them are the text and the label."""
 
-from __future__ import annotations
-
 import difflib
 import itertools
 import re

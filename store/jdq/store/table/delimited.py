@@ -1,14 +1,12 @@
 """Records of a delimited text file (CSV, TSV, ...), with cells unchanged, and their line numbers."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Literal
+from typing import Literal, Self
 
 import pyarrow as pa
 import pyarrow.csv
@@ -103,7 +101,7 @@ class _Lines:
         self.number = 0
         self.last = ""
 
-    def __iter__(self) -> _Lines:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:

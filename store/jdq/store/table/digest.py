@@ -1,7 +1,5 @@
 """The digest of a sequence of records: no two different sequences are hashed as the same bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import struct
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A file's encoding: the user's, else that of its byte-order mark, else UTF-8; never a silent guess."""
 
-from __future__ import annotations
-
 import codecs
 import string
 import unicodedata

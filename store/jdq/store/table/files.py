@@ -1,7 +1,5 @@
 """From what a user names, files, folders and patterns, to the files of a table."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What may be wrong with a row, and where it is, so that one error reports all faults of a kind."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field

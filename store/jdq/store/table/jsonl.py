@@ -1,7 +1,5 @@
 """Records of a JSON file: one object per line (JSON Lines), or an array of objects. The first names the columns."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import TypeVar

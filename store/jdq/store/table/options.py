@@ -1,7 +1,5 @@
 """The options for reading a table, and the error of a table that cannot be used."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Parquet and Arrow files, their columns converted to text, class labels of Hugging Face datasets to their names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

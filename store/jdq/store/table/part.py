@@ -1,7 +1,5 @@
 """One file of a table: how it is read, and its records."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The rows of one file, checked, in blocks; and what is counted over all files of a table."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A user's file, opened once: passes over its bytes, unpacked where it is packed, and proof that it did not change."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io
@@ -69,7 +67,7 @@ class Source:
         """A new pass from the start, unpacked. Reading raises TableError for damage and a line without an end."""
         return io.BufferedReader(_Guarded(self), READ_BYTES)
 
-    def raw(self) -> _Bytes:
+    def raw(self) -> "_Bytes":
         """A new pass over the bytes as they are on disk, which can be seeked."""
         return _Bytes(self)
 

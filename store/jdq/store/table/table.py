@@ -1,7 +1,5 @@
 """An open user's table: its columns are known, and its rows can be read in order, in blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

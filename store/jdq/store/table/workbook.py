@@ -1,7 +1,5 @@
 """Records of a sheet of a workbook: Excel (.xlsx, .xlsm, .xlsb, .xls) and OpenDocument (.ods)."""
 
-from __future__ import annotations
-
 import datetime
 import functools
 import io
@@ -136,7 +134,7 @@ EXTENTS = (
 )
 
 
-def _sheet(source: Source, workbook: CalamineWorkbook) -> CalamineSheet:
+def _sheet(source: Source, workbook: "CalamineWorkbook") -> "CalamineSheet":
     names, wanted = workbook.sheet_names, source.options.sheet
     if wanted is not None:
         if wanted not in names:

@@ -1,7 +1,5 @@
 """Tables that jdq writes: any text survives in a cell, and each file is read back before it gets its name."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import json

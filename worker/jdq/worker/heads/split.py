@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from jdq.store.datasets.splits import PARTS, split_digest
+from jdq.store.datasets.records import PARTS, split_digest
 from jdq.store.keys import KEY_BYTES, text_keys
 from jdq.worker.heads.errors import BadSplit, OneClassOnly, TooFewRows
 from jdq.worker.heads.labels import Labels, Targets, read_targets

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.store.datasets import SpaceRecord
-from jdq.store.datasets.splits import PARTS
+from jdq.store.datasets.records import PARTS
 from jdq.store.store import Store
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.labelled import LabelledRows, labelled_rows

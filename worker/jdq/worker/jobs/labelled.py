@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -164,8 +164,12 @@ def _stored(labelled: _Rows, options: SplitOptions, label_separator: str | None,
     stored = version.get_split(column, name=name)
     if stored is None:
         made = make_split(labelled.labels, labelled.keys, label_separator=label_separator, groups=groups)
-        stored = version.put_split(column, _OfTable(made, labelled.rows, version.n_rows), name=name)
-    return labelled.divided(Split.from_json(stored.parts[labelled.rows], stored.fields), groups)
+        # Rows without a label are in the train part there; readers of the split take only the labelled rows, and the
+        # digest in its fields is that of these.
+        parts = np.zeros(version.n_rows, dtype=np.uint8)
+        parts[labelled.rows] = made.parts
+        stored = version.put_split(column, parts, made.to_json(), name=name)
+    return labelled.divided(Split.from_json(stored.parts[labelled.rows], stored.record.fields), groups)
 
 
 def split_name(label_separator: str | None, options: SplitOptions = DEFAULT) -> str:
@@ -181,19 +185,3 @@ def former_split_name(label_separator: str | None) -> str:
 
 def _short(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-class _OfTable:
-    """A split of some rows as one of all rows: the store keeps a part for each row of the table.
-
-    Rows without a label are in the train part there; readers of the split take only the labelled rows, and the digest
-    in `fields` is that of these.
-    """
-
-    def __init__(self, split: Split, rows: npt.NDArray[np.int64], n_rows: int) -> None:
-        self.parts = np.zeros(n_rows, dtype=np.uint8)
-        self.parts[rows] = split.parts
-        self._split = split
-
-    def to_json(self) -> dict[str, Any]:
-        return self._split.to_json()
