@@ -50,7 +50,12 @@ ROOMS = {
         "tests/queue/archive",
         "tests/queue/test_notices.py",
     ],
-    "worker/jdq/worker/queue": ["tests/queue", "tests/jobs/test_chunk_loop*.py", "tests/cli/test_exit_codes.py"],
+    "worker/jdq/worker/queue": [
+        "tests/queue",
+        "tests/jobs/test_chunk_loop*.py",
+        "tests/cli/test_exit_codes.py",
+        "tests/client/test_precision.py",
+    ],
 }
 LEAST = 0.85
 # The tests of one mutant, fastest first, take no longer than this in all: a survivor must not cost a run of its room.
