@@ -41,7 +41,7 @@ ROOMS = {
     ],
     "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],
-    "worker/jdq/worker/heads": ["tests/heads"],
+    "worker/jdq/worker/heads": ["tests/heads", "tests/cli/test_split.py"],
     "worker/jdq/worker/jobs": ["tests/jobs"],
     "worker/jdq/worker/process": [
         "tests/process",
