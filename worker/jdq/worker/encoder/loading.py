@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jdq.worker.encoder.linear import bfloat16_is_faster, has_int8
 from jdq.worker.encoder.options import AUTO, automatic_precision
 from jdq.worker.encoder.packed import PackedBart
 from jdq.worker.encoder.plain import PlainEncoder, load_network
+from jdq.worker.encoder.tokenizer_process import in_processes
 from jdq.worker.encoder.tokens import Tokens
 
 LEAST_COSINE = 0.999  # what 8-bit precisions must reach to be worth their speed
@@ -30,6 +32,7 @@ CANARY_TEXTS = (
     "Driver",
 )
 REFERENCES = {"float8": "bfloat16", "int8": "float32"}  # what each of them is compared with
+SWITCH_S = 0.0005  # after which a thread that starts a forward pass gets Python's lock from another; 0.005 by default
 # Older cards emulate bfloat16, slower than float32, and have no float8 products.
 LEAST_CAPABILITY = {"bfloat16": (8, 0), "float8": (8, 9)}
 
@@ -57,11 +60,14 @@ def build_encoder(files: Files, *, device: str) -> Encoder:
     check_device(files, device)
     precision = files.identity.precision
     network = _close_network(files, device, precision)
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        sys.setswitchinterval(SWITCH_S)
     return Encoder(
         identity=files.identity,
         path="packed" if files.structure.shape is not None else "plain",
         network=network,
-        tokenizer=files.tokenizer,
+        tokenizer=in_processes(files.tokenizer) if on_gpu else files.tokenizer,
         budget=TokenBudget.for_device(device, dim=files.identity.dim, precision=precision),
     )
 

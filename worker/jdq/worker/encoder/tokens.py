@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from jdq.worker.encoder.errors import TokenizerMismatch, UnsafeWeights
 
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model")
 NO_LIMIT = 1_000_000  # transformers writes "no limit" as 1e30
+
+
+FlatIds = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]  # ids of all texts, and how many each has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,9 @@ class TextTokenizer:
         limit = getattr(tokenizer, "model_max_length", None)
         self.limit: int | None = int(limit) if limit is not None and limit < NO_LIMIT else None
         self._unknown_id: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else -1
-        self._encode = _Fast(tokenizer) if getattr(tokenizer, "is_fast", False) else _Slow(tokenizer)
+        self.is_fast: bool = getattr(tokenizer, "is_fast", False)
+        self._encode = FastTokenizer(tokenizer.backend_tokenizer.to_str()) if self.is_fast else _Slow(tokenizer)
+        self.flat_ids: Callable[[Sequence[str]], FlatIds] = lambda texts: flattened(self._encode(texts, True))
         self._head, self._tail = _frame(self._encode)
         if len(self._head) + len(self._tail) == 0 and not any(self._encode(["a"], True)):
             raise TokenizerMismatch("the tokenizer finds no token in the text 'a'")
@@ -64,12 +69,7 @@ class TextTokenizer:
 
     def tokenize(self, texts: Sequence[str], max_length: int) -> Tokens:
         """Ids of the texts in order, each of at most `max_length` tokens with its special tokens."""
-        flat, counts = array("i"), array("q")
-        for text_ids in self._encode(texts, True):
-            flat.fromlist(text_ids)
-            counts.append(len(text_ids))
-        # Arrays of all texts from here on: this thread would keep the one that starts forward passes waiting.
-        ids, n_tokens = np.array(flat, dtype=np.int32), np.array(counts, dtype=np.int64)
+        ids, n_tokens = self.flat_ids(texts)
         owners = np.searchsorted(np.cumsum(n_tokens), np.flatnonzero(ids == self._unknown_id), side="right")
         return Tokens(
             ids=self._truncated(ids, n_tokens, max_length),
@@ -115,14 +115,23 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     return TextTokenizer(tokenizer)
 
 
-class _Fast:
+def flattened(ids: Iterable[list[int]]) -> FlatIds:
+    """The ids of several texts, one after another."""
+    flat, counts = array("i"), array("q")
+    for text_ids in ids:
+        flat.fromlist(text_ids)
+        counts.append(len(text_ids))
+    return np.array(flat, dtype=np.int32), np.array(counts, dtype=np.int64)
+
+
+class FastTokenizer:
     """The Rust tokenizer: it uses all its threads, releases the GIL, and is never changed after this."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, definition: str) -> None:
+        """`definition`: its JSON, because transformers changes the truncation and padding of its own at every call."""
         from tokenizers import Tokenizer
 
-        # A copy, because transformers changes the truncation and padding of its own with every call.
-        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend = Tokenizer.from_str(definition)
         self._backend.no_truncation()
         self._backend.no_padding()
         self.behaviour: str = self._backend.to_str()
@@ -154,7 +163,7 @@ def _highest_plain_id(tokenizer: Any) -> int:
     return max((i for i in tokenizer.get_vocab().values() if i not in special), default=0)
 
 
-def _frame(encode: _Fast | _Slow) -> tuple[list[int], list[int]]:
+def _frame(encode: FastTokenizer | _Slow) -> tuple[list[int], list[int]]:
     """The special tokens before and after every text, found on a sample."""
     (bare,), (framed,) = encode(["a"], False), encode(["a"], True)
     for start in range(len(framed) + 1):
