@@ -75,3 +75,13 @@ def test_the_most_similar_rows_are_printed(jdq: CommandLine) -> None:
     assert [row["row"] for row in rows] == [4, 41]
     assert "the text is empty" in jdq.run("similar", " ", "--dataset", "table", code=2).stderr
     assert "no dataset" in jdq.run("similar", "x", "--dataset", "none", code=4).stderr
+
+
+def test_an_extraction_that_has_not_computed_its_features_is_not_the_last_one(jdq: CommandLine) -> None:
+    jdq.extracted()
+    for name, encoder in (("table.csv", "hash:8"), ("new.csv", "hash:4")):
+        planned = jdq.submit("extract", jdq.file(TABLE, name), "--encoder", encoder)
+        jdq.workplace.work_on(planned, "cpu")
+    for choice in ((), ("--dataset", "table")):
+        assert jdq.json("similar", "text number 3 of b", *choice)[0]["row"] == 4
+    assert jdq.run_to_any_end("similar", "a text", "--dataset", "new").exit_code == 2

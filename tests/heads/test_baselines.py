@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 
 from jdq.worker.heads.baselines import Baseline, measured_baselines
 from jdq.worker.heads.features import no_check
+from jdq.worker.heads.intervals import bootstrap
 from jdq.worker.heads.labels import read_targets
 from jdq.worker.heads.split import TEST, make_split
 from jdq.worker.heads.terms import ANALYZERS
@@ -21,8 +22,10 @@ from tests.heads.split_keys import keys_of
 WORDS = {"cook": "kitchen menu chef", "nurse": "patient ward clinic", "driver": "truck route delivery"}
 
 
-def measured(labels: Any, texts: list[str], **options: Any) -> tuple[dict[str, Baseline], Any, Any, Any]:
-    keys = keys_of(list(range(len(texts))))
+def measured(
+    labels: Any, texts: list[str], n_keys: int = 999, **options: Any
+) -> tuple[dict[str, Baseline], Any, Any, Any]:
+    keys = keys_of([i % n_keys for i in range(len(texts))])
     split = make_split(labels, keys, **options)
     targets = read_targets(labels, **options)
     train, test = np.flatnonzero(split.parts != TEST), split.rows(TEST)
@@ -61,6 +64,15 @@ def test_the_terms_are_those_of_scikit_learns_pipeline(n_classes: int) -> None:
     )
     assert lines["majority"].metrics["log_loss"] == pytest.approx(loss, rel=1e-5)
     assert lines["majority"].trained_rows == len(train)
+
+
+def test_intervals_count_a_text_that_repeats_once() -> None:
+    labels, texts = data()
+    for n_keys in (99, 999):
+        lines, targets, train, test = measured(labels, texts, n_keys)
+        shares = np.tile(targets.counts(train) / len(train), (len(test), 1)).astype(np.float32)
+        of = bootstrap(targets.codes[test], shares, keys=keys_of([i % n_keys for i in test]))
+        assert lines["majority"].intervals == of
 
 
 def test_label_sets_have_both_lines() -> None:

@@ -188,6 +188,18 @@ def test_a_trained_head_keeps_what_it_promises(head: str) -> None:
     assert found["right"] >= 0.86
 
 
+def test_of_label_sets_a_trained_head_promises_what_its_thresholds_predict() -> None:
+    codes, probabilities, keys = drawn_sets(np.random.default_rng(4), 600)
+    y = ["|".join(np.array(list("abcdef"))[row]) for row in codes]
+    split = make_split(y, keys, label_separator="|")
+    trained = train_head(
+        probabilities.astype(np.float32), y, split, HeadOptions(head="logreg", label_separator="|"), keys=keys
+    )
+    rows = split.rows(VALIDATION)
+    of = codes[rows], trained.predict_proba(probabilities[rows].astype(np.float32)), keys[rows]
+    assert trained.record.certainty == choose_certainty(*of, trained.record.thresholds) != choose_certainty(*of)
+
+
 def test_heads_without_rows_left_promise_nothing() -> None:
     X = np.random.default_rng(5).normal(size=(60, 4)).astype(np.float32)
     y = ["ab"[n % 2] for n in range(60)]

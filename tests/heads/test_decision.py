@@ -55,6 +55,14 @@ def test_the_best_threshold_of_a_label_is_that_of_its_highest_f1() -> None:
             assert f1_score(true[:, label], probabilities[:, label] >= threshold) == pytest.approx(max(of))
 
 
+def test_a_threshold_is_halfway_to_the_next_lower_probability() -> None:
+    true = np.arange(7)[:, None] < 6
+    for least, halfway in ((0.2, 0.4), (0.0, 0.3)):
+        probabilities = np.array([0.9] * 5 + [0.6, least])[:, None]
+        assert best_thresholds(true, probabilities) == pytest.approx([halfway])
+    assert best_thresholds(true[:6], probabilities[:6]) == pytest.approx([0.3])
+
+
 def test_a_label_of_few_rows_gets_the_threshold_of_all_labels_together() -> None:
     true = np.zeros((40, 3), dtype=bool)
     true[:10, 0], true[:4, 1], true[20:25, 2] = True, True, True

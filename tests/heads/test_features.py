@@ -78,5 +78,11 @@ def test_small_numbers_are_not_constants() -> None:
     assert mean_and_std(np.array([[1e-13], [-1e-13]], dtype=np.float32), np.arange(2))[1] == [1]
 
 
+def test_large_numbers_do_not_hide_small_ones() -> None:
+    one_far_off = np.array([[1e4] * 3] + [[1.0] * 3, [-1.0] * 3] * 4000, dtype=np.float32)
+    std = mean_and_std(one_far_off, np.arange(8001))[1]
+    assert std == pytest.approx(one_far_off.astype(np.float64).std(axis=0), rel=1e-6)
+
+
 def test_without_a_check_nothing_happens() -> None:
     no_check(0, 1)

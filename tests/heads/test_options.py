@@ -9,7 +9,7 @@ from jdq.worker.heads.errors import BadParameter
 from jdq.worker.heads.estimators import RECIPES
 from jdq.worker.heads.metrics import metrics_of
 from jdq.worker.heads.mlp import DEFAULTS
-from jdq.worker.heads.options import HEADS, METRICS, PARAMETERS, check_params
+from jdq.worker.heads.options import HEADS, METRICS, PARAMETERS, check_metric, check_params
 
 
 def test_the_parameters_of_each_head_are_those_of_its_estimator() -> None:
@@ -23,16 +23,19 @@ def test_the_parameters_of_each_head_are_those_of_its_estimator() -> None:
     assert set(PARAMETERS) == set(HEADS)
 
 
-def test_the_metrics_are_the_numbers_that_are_measured() -> None:
-    codes, probabilities = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
-    measured = {**metrics_of(codes, probabilities, ["a", "b"])}
-    measured |= metrics_of(np.array([[True, False], [True, True]]), np.array([[0.9, 0.1], [0.6, 0.2]]), ["a", "b"])
-    numbers = {name for name, value in measured.items() if isinstance(value, float)} - {
-        "majority_share",
-        "calibration_error",
-        "without_label",
-    }
-    assert set(METRICS) == numbers
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_search_can_optimize_the_numbers_that_are_measured(multi_label: bool) -> None:
+    codes = np.array([[True, False], [True, True]]) if multi_label else np.array([0, 1])
+    measured = metrics_of(codes, np.array([[0.9, 0.1], [0.2, 0.8]]), ["a", "b"])
+    others = {"majority_share", "calibration_error", "without_label"}
+    numbers = {name for name, value in measured.items() if isinstance(value, float)} - others
+    for name in numbers:
+        assert check_metric(name, multi_label=multi_label) == name
+    for name in {*METRICS, "beauty"} - numbers:
+        with pytest.raises(
+            BadParameter, match=rf"{name}' of {'label sets' if multi_label else 'single labels'}; there"
+        ):
+            check_metric(name, multi_label=multi_label)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,15 @@ def never(held: list[HeldLease]) -> None:
     raise AssertionError("the work looks whether it must stop")
 
 
+Report = Callable[[list[HeldLease]], object]
+
+
 @contextmanager
-def running(ledger: Ledger, hangs: Callable[[list[HeldLease]], object] = lambda held: None) -> Iterator[LeaseHeartbeat]:
+def running(
+    ledger: Ledger, hangs: Report = lambda held: None, *, ignores_stop: Report = never
+) -> Iterator[LeaseHeartbeat]:
     watch = ProgressWatch(0.2, interval_s=0.02, on_cpu=False)
-    with LeaseHeartbeat(ledger, heartbeat_s=0.02, watch=watch, hangs=hangs, ignores_stop=never) as heartbeat:
+    with LeaseHeartbeat(ledger, heartbeat_s=0.02, watch=watch, hangs=hangs, ignores_stop=ignores_stop) as heartbeat:
         yield heartbeat
 
 
@@ -193,6 +198,18 @@ def test_work_that_has_seen_its_order_to_stop_does_not_ignore_it_however_long_it
             assert held.ignores_stop
             assert stopped(held) is Draining
             assert not held.ignores_stop  # it saves a checkpoint
+
+
+def test_leases_are_given_to_who_asked_when_work_ignores_its_order_to_stop(
+    jobbook: JobBook, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jdq.worker.process.lease_heartbeat.STOP_S", 0)
+    ignored: list[list[HeldLease]] = []
+    with running(ledger, ignores_stop=ignored.append) as heartbeat:
+        held = heartbeat.hold(leased(jobbook, ledger))
+        with held.working():
+            heartbeat.drain()
+            assert until(lambda: ignored)[0] == [held]
 
 
 def test_work_that_reports_nothing_hangs_and_its_leases_are_given_to_who_asked(

@@ -34,6 +34,7 @@ def test_a_device_that_does_not_compute_quarantines_its_worker(
     assert worker.state == "sick"
     assert worker.reason == "self-test: cuda:99 does not compute"
     assert caplog.messages == [f"{worker.reason}; this worker takes no work"]
+    assert heartbeat._recovery._recover == heartbeat._recover
 
 
 def test_a_quarantined_worker_takes_no_tickets_until_it_has_recovered(

@@ -1,6 +1,7 @@
 """What Celery must do with our settings: with others it loses tickets, runs work twice, or takes more than one."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,7 @@ def holding() -> Iterator[Holding]:
     """The worker was started before its server, and has waited for it."""
     with tempfile.TemporaryDirectory(prefix="jdq-") as folder:
         home, server = Path(folder), RedisServer(Path(folder) / "redis")
-        environment = {"PATH": "/usr/bin:/bin", "JDQ_HOME": str(home), "JDQ_BROKER_URL": server.url}
+        environment = os.environ | {"JDQ_HOME": str(home), "JDQ_BROKER_URL": server.url}
         command = [sys.executable, "-m", "celery", "-A", "tests.queue.holding_app", "worker", "-n", "w@%h"]
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from jdq.cli.main import cli
+from tests.waiting import until
 
 JDQ = str(Path(sys.executable).parent / "jdq")
 
@@ -52,6 +53,11 @@ def computing(worker: psutil.Process) -> list[psutil.Process]:
     """The processes that compute for a worker: those that Celery spawned, not its semaphore tracker."""
     titles = ("spawn_main", "PoolWorker")  # the second where setproctitle is installed
     return [child for child in worker.children() if any(title in " ".join(child.cmdline()) for title in titles)]
+
+
+def gpu_workers_of(stack: Stack, job: str) -> list[str]:
+    """Those that hold chunks of the job, once there are some: a CPU worker holds its plan before, and then nobody."""
+    return until(lambda: [name for name in stack.json("status", job)["workers"] if name.startswith("gpu-")])
 
 
 def stack_in(folder: str, **settings: str) -> Stack:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.stack.conftest import JDQ, Stack, computing
+from tests.stack.conftest import JDQ, Stack, computing, gpu_workers_of
 from tests.stack.test_queue import slow, submitted
 from tests.waiting import until
 
@@ -66,7 +66,7 @@ def test_up_takes_over_what_a_killed_supervisor_left_and_running_chunks_continue
     stack.run("up", "--gpu-workers", "2")
     before = pids(stack)
     job = submitted(stack, tmp_path, "table", [f"text {n} [slow]" for n in range(300)])
-    until(lambda: stack.json("status", job)["workers"])
+    gpu_workers_of(stack, job)
     kill_supervisor(stack)
     psutil.Process(before["cpu-1"]).kill()
     said = stack.run("up", "--gpu-workers", "2").stderr
@@ -90,7 +90,7 @@ def test_up_changes_the_number_of_workers_and_running_chunks_continue(stack: Sta
     stack.run("up")
     before = pids(stack)
     job = submitted(stack, tmp_path, "table", [f"text {n} [slow]" for n in range(300)])
-    until(lambda: stack.json("status", job)["workers"])
+    gpu_workers_of(stack, job)
     assert "up: 1 gpu worker, 3 cpu workers" in stack.run("up", "--cpu-workers", "3").stderr
     more = pids(stack)
     assert set(more) == {"redis", "gpu-1", "cpu-1", "cpu-2", "cpu-3"}

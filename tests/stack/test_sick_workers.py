@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.fake_nvml.host import card
-from tests.stack.conftest import SHORT, Stack, computing, stack_in
+from tests.stack.conftest import SHORT, Stack, computing, gpu_workers_of, stack_in
 from tests.stack.test_gpus import with_gpus
 from tests.stack.test_queue import submitted
 from tests.waiting import until
@@ -85,14 +85,13 @@ def test_the_chunk_of_a_killed_process_is_taken_again_within_seconds(stack: Stac
     long = Stack(stack.home, stack.settings | {"JDQ_LEASE_S": "60", "JDQ_HEARTBEAT_S": "2", "JDQ_RECLAIM_S": "5"})
     long.run("up", "--gpu-workers", "2")
     job = submitted(long, tmp_path, "table", [f"text {n} [slow]" for n in range(500)])
-    until(lambda: long.json("status", job)["workers"])
-    [name, *_] = long.json("status", job)["workers"]
+    [name, *_] = gpu_workers_of(long, job)
     [holder] = [each for each in long.json("workers") if each["name"] == name]
     process = psutil.Process(int(holder["pid"]))
     if victim == "child":
         [process] = computing(process)
     os.kill(process.pid, signal.SIGKILL)
-    found = until(lambda: long.json("status", job)["attempts"], within_s=3, why="the death is known")
+    found = until(lambda: long.json("status", job)["attempts"], within_s=10, why="the death is known")
     assert "SIGKILL" in found[0]["reason"]
     long.run("watch", job)
     assert long.json("status", job)["wall_s"] < 50

@@ -50,10 +50,12 @@ def test_only_the_row_groups_that_are_needed_are_read(
     monkeypatch.setattr("jdq.store.table.chunk.CHUNK_BYTES", 1 << 14)
     version = Datasets(store).import_table(write(tmp_path, 10_000))
     texts = version.texts()
+    assert version.texts([0]) == texts[:1]
     path = version.path / "table.parquet"
     data = bytearray(path.read_bytes())
     data[200] ^= 1  # in the first row group
     path.write_bytes(data)
+    assert version.texts([1]) == texts[1:2]  # in memory
     again = Datasets(store).get("data")
     assert again.texts(slice(5000, 5010)) == texts[5000:5010]
     assert again.texts([2048, 9999]) == [texts[2048], texts[9999]]

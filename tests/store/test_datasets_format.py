@@ -39,8 +39,12 @@ def test_the_version_of_the_frozen_table_is_still_its_name(tmp_path: Path) -> No
 
 def test_the_table_is_plain_parquet(version: Path) -> None:
     table = pq.read_table(version / "table.parquet", page_checksum_verification=True)
-    assert [str(field.type) for field in table.schema] == ["string"] * 3
+    assert [(str(field.type), field.nullable) for field in table.schema] == [("string", False)] * 3
     assert [tuple(row.values()) for row in table.to_pylist()] == ROWS
+    metadata = pq.read_metadata(version / "table.parquet")
+    assert metadata.metadata is None
+    assert not any(metadata.row_group(0).column(n).is_stats_set for n in range(3))
+    assert not any(metadata.row_group(0).column(n).has_dictionary_page for n in range(3))
 
 
 @pytest.mark.parametrize(("width", "compression"), [(1000, "ZSTD"), (1001, "SNAPPY")])

@@ -208,6 +208,16 @@ def test_segments_are_merged_until_each_is_over_twice_as_long_as_all_shorter_one
         index._tidy()
     assert sorted(map(len, index._parts), reverse=True) == kept
     assert index.sizes().tolist() == added
+    index._indexed.discard(index.names[0])
+    assert index.sizes().tolist() == [0, *added[1:]]
+
+
+def test_keys_are_counted_by_ranges_as_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = open_store(tmp_path).space(fake_space())
+    for start in (0, 5, 10):
+        put_texts(space, sentences(10, start))
+    monkeypatch.setattr(segment, "RANGE_ENTRIES", 7)
+    assert space.count() == 20
 
 
 @pytest.mark.parametrize(("shards", "files"), [(1, 0), (2, 1), (3, 1), (5, 1)])

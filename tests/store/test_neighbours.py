@@ -85,6 +85,9 @@ def test_the_nearest_come_most_similar_first() -> None:
     assert places.tolist() == np.argsort(-expected)[:4].tolist()
     assert similarity == pytest.approx(np.sort(expected)[::-1][:4], abs=1e-6)
     assert len(nearest(query, rows(3), 10)[0]) == 3
+    equal, similarity = nearest(query, np.tile(query, (60, 1)), 60)
+    assert equal.dtype == np.int64 and equal.tolist() == [*range(60)]
+    assert (similarity == 1).all()
 
 
 def test_how_similar_any_two_rows_are() -> None:

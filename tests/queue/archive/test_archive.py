@@ -9,7 +9,7 @@ from jdq.worker.config import read_config
 from jdq.worker.process import archiver
 from jdq.worker.process.archiver import Archiver
 from jdq.worker.process.runtime import Runtime
-from jdq.worker.queue.archive import LINES, RECORD, archived_lines, lines_key
+from jdq.worker.queue.archive import LINES, RECORD, archived_lines, lines_key, save
 from jdq.worker.queue.contract import OUTPUT, Classify, JobState
 from jdq.worker.queue.jobbook import DependencyEnded, NotRetried, UnknownJob
 from jdq.worker.queue.ledger import Outcome
@@ -22,6 +22,7 @@ from tests.queue.ledgers import DONE, SPEC, OwnQueue, taken
 def test_an_ended_job_is_found_in_the_store_exactly_as_it_was(queue: OwnQueue, step: Step, files: JobFiles) -> None:
     job, waiting = ended(queue), queue.job()
     before = queue.jobbook.job(job)
+    save(queue.client, files, job)  # by a worker that then died
     step()
     assert shown(queue.jobbook.job(job)) == shown(before)
     assert queue.client.exists(f"jdq:job:{job}") == 1

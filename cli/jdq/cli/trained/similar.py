@@ -37,8 +37,8 @@ def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: 
     if not text.strip():
         raise BadRequest("the text is empty")
     client = Client()
-    version = client.store.datasets.get(dataset) if dataset else extracted_last(client)
     digest = client.store.open_space(space).digest if space else None
+    version, digest = extracted_last(client, dataset, digest)
     with short_jobs(client) as compute:
         spec = Similar(dataset=version.name, version=version.version, space=digest, k=k)
         similar_rows: list[dict[str, Any]] = json.loads(compute(spec, [text]))
@@ -49,16 +49,29 @@ def similar(text: str, dataset: str | None, space: str | None, k: int, as_json: 
     print_table(columns, [[_cell(row[name]) for name in columns] for row in similar_rows])
 
 
-def extracted_last(client: Client) -> DatasetVersion:
-    """The dataset version that was extracted last, by the store's records; notes which. Raises BadRequest."""
+def extracted_last(client: Client, dataset: str | None, space: str | None) -> tuple[DatasetVersion, str | None]:
+    """A dataset version and its feature space, by the store's records: of the last extraction that has all features.
+
+    One that still runs, or was cancelled, lacks some. Raises BadRequest, UnknownDataset.
+    """
     from jdq.store.datasets.names import is_passing
 
-    versions = [each for each in client.store.datasets.list() if not is_passing(each.name) and each.spaces()]
-    if not versions:
+    store = client.store
+    if dataset:
+        versions = [store.datasets.get(dataset)]
+    else:
+        versions = [each for each in store.datasets.list() if not is_passing(each.name)]
+    made = [(record, each) for each in versions for record in each.spaces() if space in (None, record.space)]
+    made.sort(key=lambda each: each[0].recorded_at, reverse=True)
+    if not made and dataset:
+        return versions[0], space
+    if not made:
         raise BadRequest("no dataset has been extracted yet\n  try: jdq submit extract data.csv")
-    last = max(versions, key=lambda version: version.spaces()[0].recorded_at)
-    client.note(f"dataset {last.name} {last.version}")
-    return last
+    complete = (each for each in made if not store.open_space(each[0].space).missing(each[1].keys()).any())
+    record, last = next(complete, made[0])
+    if not dataset:
+        client.note(f"dataset {last.name} {last.version}")
+    return last, record.space
 
 
 def _cell(value: Any) -> str:

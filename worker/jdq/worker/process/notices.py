@@ -71,6 +71,7 @@ def _sent(url: str, job: Job) -> bool:
 
 
 def _text(job: Job) -> list[str]:
-    minutes = f", {round((job.wall_s or 0) / 60):,} min" if (job.wall_s or 0) >= 60 else ""
+    minutes = round((job.wall_s or 0) / 60)
+    duration = f", {minutes:,} min" if minutes else ""
     error = [job.error.message] if job.error else []
-    return [f"{job.kind} of dataset {job.spec.dataset}, by {job.owner}{minutes}", *error, f"jdq status {job.id}"]
+    return [f"{job.kind} of dataset {job.spec.dataset}, by {job.owner}{duration}", *error, f"jdq status {job.id}"]

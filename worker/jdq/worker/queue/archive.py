@@ -34,7 +34,7 @@ class _Lines(msgspec.Struct, kw_only=True):
     """Log lines, oldest first. last: the id of the last one's entry in Redis."""
 
     lines: list[str] = []
-    last: str = "-"
+    last: str = "0"
 
 
 def lines_key(job: str) -> str:
@@ -72,7 +72,7 @@ def save(client: redis.Redis, files: JobFiles, job: str) -> int:
 
 def _save_lines(client: redis.Redis, files: JobFiles, job: str) -> None:
     known = _read(files, job, LINES, _Lines) or _Lines()
-    entries: Any = client.xrange(lines_key(job), known.last if known.last == "-" else f"({known.last}")
+    entries: Any = client.xrange(lines_key(job), f"({known.last}")
     if entries:
         lines = [*known.lines, *(fields["line"] for _, fields in entries)]
         files.replace_json(job, LINES, _Lines(lines=lines[-LINES_KEPT:], last=entries[-1][0]))

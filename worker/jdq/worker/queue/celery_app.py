@@ -19,23 +19,16 @@ def celery_app(config: Config) -> Celery:
 def celery_settings() -> dict[str, Any]:
     """The settings of client and workers."""
     return {
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "result_backend": None,
-        "task_ignore_result": True,
         # Celery carries only tickets: recovery is up to the ledger.
         "task_acks_late": False,
         "task_default_queue": "cpu",
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         # One process per GPU; spawn, because neither CUDA nor OpenMP survives a fork.
-        "worker_pool": "prefork",
         "worker_concurrency": 1,
         "worker_pool_start_method": "spawn",
         # A replacement child whose imports take longer than this is killed, again and again.
         "worker_proc_alive_timeout": 120,
-        "worker_send_task_events": False,
-        "worker_hijack_root_logger": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
