@@ -22,7 +22,8 @@ NAME = tokenizer_process.__name__
 START = (
     "import sys; from pathlib import Path; from jdq.worker.encoder.tokens import load_tokenizer;"
     "from jdq.worker.encoder.tokenizer_process import in_processes;"
-    "moved = in_processes(load_tokenizer(Path(sys.argv[1]))); [moved.tokenize(['a'], 9) for _ in range(2)]; print(flush=True); input()"
+    "moved = in_processes(load_tokenizer(Path(sys.argv[1])));"
+    "moved.tokenize(['a'], 9); moved.tokenize(['a'], 9); print(flush=True); input()"
 )
 
 
