@@ -43,7 +43,7 @@ def test_each_end_of_a_child_is_reported_once_also_when_the_pool_has_forgotten_i
 
 
 def test_the_watch_is_a_thread_that_logs_only_unexpected_ends(caplog: pytest.LogCaptureFixture) -> None:
-    pool = [Process(1), Process(2), Process(3)]
+    pool = [Process(1), Process(2), Process(3), Process(4)]
     died: list[int] = []
     watch = ChildWatch(lambda: pool, lambda pid, reason: died.append(pid))
     assert (watch.name, watch.daemon) == ("child-watch", True)
@@ -52,8 +52,10 @@ def test_the_watch_is_a_thread_that_logs_only_unexpected_ends(caplog: pytest.Log
     until(lambda: died == [1], within_s=10)
     pool[2].exitcode = 15  # of a process that Celery has sent SIGTERM
     until(lambda: died == [1, 3], within_s=10)
+    pool[3].exitcode = -15  # of one that was not ready for it
+    until(lambda: died == [1, 3, 4], within_s=10)
     pool[1].exitcode = -11
-    until(lambda: died == [1, 3, 2], within_s=10)
+    until(lambda: died == [1, 3, 4, 2], within_s=10)
     watch.close()
     watch.join(10)
     assert not watch.is_alive()

@@ -12,7 +12,8 @@ LIKELY_CAUSES = {
     "SIGKILL": " (out of memory?)",
     "SIGBUS": " (a mapped file was truncated, or its disk failed: jdq store verify)",
 }
-STOPPED = signal.SIGTERM.value  # the exit code of a process to which a stopping Celery has sent SIGTERM
+# Exit codes of a process that was told to stop: by Celery, or by a signal to the whole group before it was ready.
+STOPPED = (0, signal.SIGTERM, -signal.SIGTERM)
 INTERVAL_S = 0.05  # checking costs one system call per child
 
 
@@ -49,7 +50,7 @@ class ChildWatch(threading.Thread):
         ended = {pid: code for pid, child in self._running.items() if (code := child.exitcode) is not None}
         for pid, code in ended.items():
             self._ended[pid] = self._running.pop(pid)
-            if code not in (0, STOPPED):
+            if code not in STOPPED:
                 log.error("working process %d: %s", pid, reason_of(code))
             self._died(pid, reason_of(code))
 
