@@ -70,7 +70,7 @@ def test_up_takes_over_what_a_killed_supervisor_left_and_running_chunks_continue
     kill_supervisor(stack)
     psutil.Process(before["cpu-1"]).kill()
     said = stack.run("up", "--gpu-workers", "2").stderr
-    assert "took over redis, gpu-1, gpu-2, cpu-2, which" in said
+    assert "took over redis, gpu-1, gpu-2, cpu-2 from a supervisor that had died" in said
     after = pids(stack)
     assert {name for name in before if before[name] != after[name]} == {"cpu-1"}
     stack.run("watch", job)
@@ -113,7 +113,7 @@ def test_a_server_that_was_left_without_its_socket_is_replaced_and_its_jobs_are_
     job = submitted(stack, tmp_path, "table", ["a text", "another"])
     kill_supervisor(stack)
     Path((stack.home / "run" / "socket").read_text()).unlink()
-    assert "took over cpu-1, cpu-2, which" in stack.run("up", "--gpu-workers", "0").stderr
+    assert "took over cpu-1, cpu-2 from" in stack.run("up", "--gpu-workers", "0").stderr
     assert pids(stack)["redis"] != before["redis"]
     assert stack.json("status", job)["state"] in ("queued", "running")
 
@@ -145,7 +145,7 @@ def test_a_worker_that_cannot_start_says_why(stack: Stack) -> None:
     store.mkdir(parents=True)
     (store / "holiday.jpg").touch()
     error = stack.run("up", code=3).stderr
-    assert "does not start" in error
+    assert "did not start" in error
     assert "is not a store" in error
     assert processes_of(stack) == []
 

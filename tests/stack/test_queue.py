@@ -97,7 +97,7 @@ def test_an_urgent_job_overtakes_within_a_chunk(running: Stack, tmp_path: Path) 
 def test_the_log_lines_of_a_job_name_worker_job_and_chunk(running: Stack, tmp_path: Path) -> None:
     job = submitted(running, tmp_path, "lines", [f"line {n}" for n in range(10)])
     lines = running.run("logs", "-f", job).stdout.splitlines()
-    assert any("cpu-1@" in line and f"{job}/0" in line for line in lines)
+    assert any("cpu-" in line and f"{job}/0" in line for line in lines)
     assert any("gpu-1@" in line and f"{job}/1" in line and "committed (last)" in line for line in lines)
 
 

@@ -54,8 +54,11 @@ class Child:
 
     @property
     def exited(self) -> bool:
-        """True when the process has ended."""
-        return self._process is None
+        """True when the process has ended; one that this process started, only once its exit code is known.
+
+        A killed process looks ended a little earlier, while some of its threads still end.
+        """
+        return self._process is None if self._started is None else self._started.poll() is not None
 
     @property
     def _process(self) -> psutil.Process | None:

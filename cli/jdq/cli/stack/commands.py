@@ -35,7 +35,7 @@ def up(gpu_workers: int | None, cpu_workers: int | None) -> None:
     client = Client()
     state, done = bring_up(client.config, gpu_workers=gpu_workers, cpu_workers=cpu_workers)
     if done == "started" and state.message:
-        say(f"{state.message}, taken over from a supervisor that had died", err=True)
+        say(f"{state.message} from a supervisor that had died", err=True)
     workers = f"{counted(state.gpu_workers, 'gpu worker')}, {counted(state.cpu_workers, 'cpu worker')}"
     running = f"{workers}, logs in {client.config.logs}"
     say(f"{'already running' if done == 'running' else 'up'}: {running}", err=True)
