@@ -180,8 +180,7 @@ class Client(HeadJobs):
     ) -> Job[pd.DataFrame]:
         """Trains the whole network. The result: metrics. The job's id is the model's.
 
-        data: as for `extract`, a dataset's name, or the job that extracted it. Options: those of `jdq submit
-        fine-tune`.
+        data: as for `extract`, a dataset's name, or the job that extracted it. Options: see `jdq submit fine-tune`.
         """
         sending = sending_of(self._connection, priority, time_limit, notify)
         connection = self._connection

@@ -60,7 +60,7 @@ class Runtime:
     @cached_property
     def jobbook(self) -> JobBook:
         """The ledger's jobs and workers, for reading."""
-        store = self.config.store  # only the event: see `ledger`
+        store = self.config.store  # only the path: see `ledger`
         return JobBook(self.ledger.client, lambda: JobFiles(store))
 
     @cached_property
