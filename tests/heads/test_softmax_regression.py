@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import check_grad
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from jdq.worker.heads import features, softmax_regression
 from jdq.worker.heads.softmax_regression import Objective, minimise, sampled_moments
@@ -107,3 +108,15 @@ def test_iterations_end_at_the_maximum_or_at_the_tolerance() -> None:
         minimise(objective(), max_iter=200, tol=1e-1).iterations
         < minimise(objective(), max_iter=200, tol=1e-4).iterations
     )
+
+
+def test_scipys_blas_has_one_thread_meanwhile_and_numpys_all_of_its_own() -> None:
+    def threads() -> dict[str, int]:
+        return {each["filepath"]: each["num_threads"] for each in threadpool_info()}
+
+    seen: list[dict[str, int]] = []
+    before = threads()
+    minimise(objective(check=lambda *_: seen.append(threads())), max_iter=3, tol=1e-6)
+    assert seen[0] == {file: 1 if "scipy.libs" in file else count for file, count in before.items()}
+    assert any("scipy.libs" in file for file in before)
+    assert threads() == before

@@ -21,7 +21,7 @@ Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES, LEAST_RESAMPLES = 1000, 200
-DRAWS = 20_000_000  # at most this many (resamples x rows), about a second
+DRAWS = 20_000_000  # at most this many (resamples x distinct rows), about a second
 DRAWS_PER_BLOCK = 2_000_000  # 16 MiB
 JACKKNIFE_GROUPS = 10
 Z = 1.959964  # of 95 %
@@ -103,13 +103,17 @@ Measured = Callable[[Floats], dict[str, Floats]]
 
 
 def _spread(counts: Any, drawn: int, measured: Measured, rng: np.random.Generator, resamples: int) -> dict[str, float]:
-    """The standard deviation of each metric over resamples of `drawn` of the rows of `counts`."""
-    rows = counts.shape[0]
-    times = max(min(LEAST_RESAMPLES, resamples), min(resamples, DRAWS // rows))
-    per_block = max(1, DRAWS_PER_BLOCK // rows)
-    even = np.full(rows, 1 / rows)
+    """The standard deviation of each metric over resamples of `drawn` of the rows of `counts`.
+
+    Equal rows are drawn together, which gives the same distribution; they are found by a random hash of each.
+    """
+    hashes = counts.astype(np.int64) @ rng.integers(1 << 62, size=counts.shape[1])
+    _, first, sizes = np.unique(hashes, return_index=True, return_counts=True)
+    distinct, shares = counts[first], sizes / counts.shape[0]
+    times = max(min(LEAST_RESAMPLES, resamples), min(resamples, DRAWS // len(first)))
+    per_block = max(1, DRAWS_PER_BLOCK // len(first))
     parts = [
-        measured(np.asarray(rng.multinomial(drawn, even, size=min(per_block, times - start)) @ counts))
+        measured(np.asarray(rng.multinomial(drawn, shares, size=min(per_block, times - start)) @ distinct))
         for start in range(0, times, per_block)
     ]
     # A resample of n rows varies as one of n - 1 would.

@@ -5,6 +5,7 @@ decorrelated features: with A = L L' near the Hessian (one class's share of the 
 the coefficients are W = inverse(L') V, and the Hessian of V is near the identity. The minimum is the same.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 from jdq.worker.heads.features import Check, Features, Rows, float32_blocks, mean_and_std
 
@@ -120,6 +122,17 @@ def sampled_moments(X: Features, rows: Rows) -> tuple[Float64, Float64]:
     return mean, products / len(rows)
 
 
+@functools.cache
+def _scipys_blas() -> ThreadpoolController:
+    """The BLAS that SciPy's wheels bring, if there is one.
+
+    NumPy's wheels bring another. The threads of both wait for work by spinning, so if they are used in turns, each
+    keeps the other's waiting for cores.
+    """
+    libraries = [each["filepath"] for each in ThreadpoolController().info() if "scipy.libs" in each["filepath"]]
+    return ThreadpoolController().select(filepath=libraries)
+
+
 class _Coordinates:
     """The variables that L-BFGS sees: V (dim, outputs), and the intercepts of centred features."""
 
@@ -225,19 +238,21 @@ def minimise(
         if largest <= tol:
             raise StopIteration
 
-    minimum = minimize(
-        value_and_gradient,
-        coordinates.inside(start),
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop_at_tolerance,
-        options={
-            "maxiter": max_iter,
-            "gtol": 0.0,
-            "ftol": 64 * np.finfo(np.float64).eps,
-            "maxls": 50,
-            "maxcor": MEMORY,
-        },
-    )
+    options = {
+        "maxiter": max_iter,
+        "gtol": 0.0,
+        "ftol": 64 * np.finfo(np.float64).eps,
+        "maxls": 50,
+        "maxcor": MEMORY,
+    }
+    with _scipys_blas().limit(limits=1):
+        minimum = minimize(
+            value_and_gradient,
+            coordinates.inside(start),
+            jac=True,
+            method="L-BFGS-B",
+            callback=stop_at_tolerance,
+            options=options,
+        )
     W, b = coordinates.outside(minimum.x)
     return Solution(coefficients=W.T, intercepts=b, iterations=int(minimum.nit))
