@@ -13,7 +13,6 @@ import random
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -25,6 +24,7 @@ import msgspec
 import pytest
 from mutmut.mutation.file_mutation import create_mutations, deep_replace
 
+from tests.mutation.equivalent import equivalents, is_listed
 from tests.mutation.forks import answers, fails, must_pass, with_collected
 from tests.mutation.inside import sitecustomize
 
@@ -162,7 +162,7 @@ def tested(folder: str, rooms: list[str], children: int, sample: int) -> list[Sc
             for path in [PROJECT / room] if room.endswith(".py") else sorted((PROJECT / room).rglob("*.py")):
                 every = list(mutants(path))
                 every = random.Random(0).sample(every, min(sample, len(every)))
-                pending = [mutant for mutant in every if not is_listed(mutant, listed)]
+                pending = [mutant for mutant in every if not is_listed(mutant.qualified_name, mutant.becomes, listed)]
                 score.equivalent += len(every) - len(pending)
                 for mutant, killed in outcomes(session, pending, control, children):
                     score.killed += killed
@@ -291,19 +291,6 @@ def substitute(mutant: Mutant, file: Path) -> None:
         changed = mutated[original.__qualname__]
         original.__code__ = changed.__code__
         original.__defaults__, original.__kwdefaults__ = changed.__defaults__, changed.__kwdefaults__
-
-
-def equivalents() -> list[dict[str, str]]:
-    """The entries of equivalent.toml: mutants that behave as the original does."""
-    text = (Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8")
-    entries: list[dict[str, str]] = tomllib.loads(text)["mutant"]
-    return entries
-
-
-def is_listed(mutant: Mutant, entries: list[dict[str, str]]) -> bool:
-    """Whether an entry is this mutant, by function and line, or only by a part of the line."""
-    names = {"function": mutant.qualified_name, "becomes": mutant.becomes}
-    return any(e["part"] in mutant.becomes if "part" in e else names.items() <= e.items() for e in entries)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jdq.store.exports.export import LastingFile
+from jdq.store.exports.lasting_file import LastingFile
 
 STEPS = st.one_of(
     st.tuples(st.just("write"), st.binary(max_size=20)),

@@ -9,7 +9,8 @@ import pytest
 from jdq.store.maintenance.listing import summarize_dataset
 from jdq.store.maintenance.verify import verify
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.mapped_shard import identity_of, quarantine
+from jdq.store.spaces.mapped_shard import identity_of
+from jdq.store.spaces.quarantine import quarantine
 from tests.store.damage import flip
 from tests.store.fake_datasets import import_texts, write_store
 from tests.store.fake_features import fake_features, put_texts, sentences

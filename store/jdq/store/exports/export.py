@@ -1,6 +1,5 @@
 """A dataset's features, labels and texts as one plain file that other programs read without jdq."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -8,6 +7,7 @@ from typing import IO, Any
 import numpy as np
 
 from jdq.store.errors import CannotWrite, StoreError
+from jdq.store.exports.lasting_file import LastingFile
 from jdq.store.extracted import ExtractedDataset
 from jdq.store.files.publish import replace
 from jdq.store.table.options import columns as listed
@@ -124,44 +124,3 @@ def _origin(table: ExtractedDataset, label_column: str | None) -> dict[str, str]
         "space": table.space.digest,
         "space_json": table.space.definition.canonical_json().decode(),
     }
-
-
-class LastingFile(io.FileIO):
-    """A file object for HDF5 that keeps the first error for `raise_failure`, and does nothing from then on.
-
-    A failed write, such as on a full disk, leaves HDF5 in a state in which closing the file may end the process with
-    SIGSEGV.
-    """
-
-    _failure: OSError | None = None
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file.fileno(), "r+", closefd=False)
-
-    def raise_failure(self) -> None:
-        """Raise the first error, if there was one."""
-        if self._failure is not None:
-            raise self._failure
-
-    def write(self, data: Any) -> int:
-        end, left = self.tell() + len(data), memoryview(data)
-        while left and self._failure is None:
-            left = left[self._try(super().write, left) :]
-        self.seek(end)
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        return self._try(super().truncate, size)
-
-    def readinto(self, buffer: Any) -> int:
-        """What was written, or zeros after an error."""
-        done = self._try(super().readinto, buffer)
-        buffer[done:] = bytes(len(buffer) - done)
-        return len(buffer)
-
-    def _try(self, call: Callable[[Any], int | None], value: Any) -> int:
-        try:
-            return (call(value) or 0) if self._failure is None else 0
-        except OSError as error:
-            self._failure = error
-            return 0

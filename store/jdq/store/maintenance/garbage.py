@@ -19,7 +19,7 @@ from jdq.store.spaces.compact import BLOCK_KEYS
 from jdq.store.spaces.counts import keep_owned
 from jdq.store.spaces.feature_space import Space
 from jdq.store.spaces.index import Mask
-from jdq.store.spaces.mapped_shard import removal_lock
+from jdq.store.spaces.quarantine import removal_lock
 from jdq.store.store import Store, is_unfinished_space
 
 # A reader that listed the shards before a compaction has this long to open them, and a copy of the store to finish.

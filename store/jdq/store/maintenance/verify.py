@@ -18,7 +18,8 @@ from jdq.store.job_files import JobFiles
 from jdq.store.keys import Keys
 from jdq.store.spaces import segment
 from jdq.store.spaces.index import shard_names
-from jdq.store.spaces.mapped_shard import current_identity, open_shard, quarantine
+from jdq.store.spaces.mapped_shard import current_identity, open_shard
+from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.validator import layout_of
 from jdq.store.store import PRECISION, Store
 from jdq.store.trained import Heads, Models, UnknownTrained

@@ -14,8 +14,9 @@ from jdq.store.fork_lock import cached_property
 from jdq.store.keys import Keys, checked_keys, places_by_owner, repeats
 from jdq.store.spaces.definition import FeatureSpace
 from jdq.store.spaces.index import Index, shard_names
-from jdq.store.spaces.mapped_shard import MappedShard, current_identity, open_shard, quarantine
+from jdq.store.spaces.mapped_shard import MappedShard, current_identity, open_shard
 from jdq.store.spaces.mmap_file import MappedFiles
+from jdq.store.spaces.quarantine import quarantine
 from jdq.store.spaces.rows import FeatureRows
 from jdq.store.spaces.segment import Positions
 from jdq.store.spaces.shard import Features, Tokens, encode_shard
