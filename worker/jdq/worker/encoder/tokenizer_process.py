@@ -17,7 +17,8 @@ from queue import SimpleQueue
 from typing import Any
 from weakref import finalize
 
-from jdq.worker.encoder.tokens import FastTokenizer, FlatIds, TextTokenizer, flattened
+from jdq.worker.encoder.segments import FlatIds
+from jdq.worker.encoder.tokens import FastTokenizer, TextTokenizer, with_special_tokens
 
 COUNT = 2  # as many chunks are prepared at the same time
 NICENESS = 5  # the thread that starts forward passes goes first
@@ -93,9 +94,9 @@ def main() -> None:
     os.nice(NICENESS)
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
     with suppress(EOFError, ConnectionError), connection:
-        encode = FastTokenizer(connection.recv())
+        flat_ids = with_special_tokens(FastTokenizer(connection.recv()))
         while True:
-            connection.send(flattened(encode(connection.recv(), True)))
+            connection.send(flat_ids(connection.recv()))
 
 
 if __name__ == "__main__":

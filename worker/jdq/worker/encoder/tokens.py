@@ -1,7 +1,6 @@
 """Token ids of texts, as features need them: special tokens' strings are plain text, and long texts are truncated."""
 
 import threading
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jdq.worker.encoder.errors import TokenizerMismatch, UnsafeWeights
+from jdq.worker.encoder.segments import FlatIds, Segments, flattened, splits_at_spaces
 
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model")
 NO_LIMIT = 1_000_000  # transformers writes "no limit" as 1e30
-
-
-FlatIds = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]  # ids of all texts, and how many each has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +50,8 @@ class TextTokenizer:
         self._unknown_id: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else -1
         self.is_fast: bool = getattr(tokenizer, "is_fast", False)
         self._encode = FastTokenizer(tokenizer.backend_tokenizer.to_str()) if self.is_fast else _Slow(tokenizer)
-        self.flat_ids: Callable[[Sequence[str]], FlatIds] = lambda texts: flattened(self._encode(texts, True))
         self._head, self._tail = _frame(self._encode)
+        self.flat_ids = with_special_tokens(self._encode)
         if len(self._head) + len(self._tail) == 0 and not any(self._encode(["a"], True)):
             raise TokenizerMismatch("the tokenizer finds no token in the text 'a'")
 
@@ -111,13 +108,11 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     return TextTokenizer(tokenizer)
 
 
-def flattened(ids: Iterable[list[int]]) -> FlatIds:
-    """The ids of several texts, one after another."""
-    flat, counts = array("i"), array("q")
-    for text_ids in ids:
-        flat.fromlist(text_ids)
-        counts.append(len(text_ids))
-    return np.array(flat, dtype=np.int32), np.array(counts, dtype=np.int64)
+def with_special_tokens(encode: "FastTokenizer | _Slow") -> Callable[[Sequence[str]], FlatIds]:
+    """What tokenizes texts, each with its special tokens; with BART's kind of tokenizer, each distinct word once."""
+    if splits_at_spaces(encode.behaviour):
+        return Segments(encode, *_frame(encode)).flat_ids
+    return lambda texts: flattened(encode(texts, True))
 
 
 class FastTokenizer:
