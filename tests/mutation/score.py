@@ -36,8 +36,7 @@ ROOMS = {
     "cli/jdq/cli/web": ["tests/web/test_[!b]*.py"],
     "store/jdq/store/datasets": ["tests/store/test_datasets*.py", "tests/store/test_splits.py"],
     "store/jdq/store/spaces": [
-        f"tests/store/test_{name}.py"
-        for name in ["co*", "f*", "garbage", "index", "neighbours", "reading", "space*", "verify"]
+        f"tests/store/test_{name}.py" for name in ["co*", "f*", "garbage", "index", "reading", "space*", "verify"]
     ],
     "store/jdq/store/table": ["tests/store/test_table*.py"],
     "worker/jdq/worker/encoder": ["tests/encoder"],

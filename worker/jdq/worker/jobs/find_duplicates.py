@@ -10,10 +10,10 @@ import numpy.typing as npt
 from jdq.store.datasets import DatasetVersion, SpaceRecord
 from jdq.store.errors import StoreError
 from jdq.store.spaces.feature_space import Space
-from jdq.store.spaces.neighbours import Float32, most_similar, typical_similarity
 from jdq.store.spaces.rows import FeatureRows
 from jdq.worker.jobs.cores import threads_for
 from jdq.worker.jobs.labelled import labelled_rows
+from jdq.worker.jobs.neighbours import Float32, most_similar, typical_similarity
 from jdq.worker.jobs.tables import publish_table, write_partial
 from jdq.worker.jobs.train_head import recorded_space
 from jdq.worker.process.chunk_work import ChunkContext

@@ -4,9 +4,9 @@ from typing import Any
 
 from jdq.store.datasets import DatasetVersion
 from jdq.store.errors import StoreError
-from jdq.store.spaces.neighbours import nearest
 from jdq.store.store import Store
 from jdq.store.trained import Models
+from jdq.worker.jobs.neighbours import nearest
 from jdq.worker.jobs.train_head import recorded_space
 
 

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from jdq.store.spaces import neighbours
-from jdq.store.spaces.neighbours import most_similar, nearest, typical_similarity, unit_rows
+from jdq.worker.jobs import neighbours
+from jdq.worker.jobs.neighbours import most_similar, nearest, typical_similarity, unit_rows
 
 
 @pytest.fixture(autouse=True)
