@@ -10,17 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
 from typing import Any
 from weakref import finalize
+
+import numpy as np
 
 from jdq.worker.encoder.segments import FlatIds
 from jdq.worker.encoder.tokens import FastTokenizer, TextTokenizer, with_special_tokens
 
-COUNT = 2  # as many chunks are prepared at the same time
+MOST = 4  # processes; each tokenizes two million tokens per second, and a GPU takes up to six
 NICENESS = 5  # the thread that starts forward passes goes first
 
 
@@ -34,25 +37,33 @@ def in_processes(tokenizer: TextTokenizer) -> TextTokenizer:
 
 
 class TokenizerProcesses:
-    """Ids of texts, by whichever process is free. Thread-safe."""
+    """Ids of texts, each process tokenizing a part of them. Thread-safe."""
 
     def __init__(self, definition: str) -> None:
         self._definition = definition
-        self._free: SimpleQueue[Process] = SimpleQueue()
-        for _ in range(COUNT):
-            self._free.put(Process(definition))
+        self._lock = threading.Lock()
+        self._processes: list[Process] = []
+        self._start()
 
     def __call__(self, texts: Sequence[str]) -> FlatIds:
-        """Raises ChildProcessError if the process ended; another one takes its place."""
-        process, answered = self._free.get(), False
-        try:
-            ids = process.flat_ids(texts)
-            answered = True
-            return ids
-        except (EOFError, OSError) as error:
-            raise ChildProcessError("the tokenizer's process ended") from error
-        finally:  # one that did not answer would give this answer to the next texts
-            self._free.put(process if answered else Process(self._definition))
+        """Raises ChildProcessError if a process ended; others take the place of all."""
+        with self._lock:
+            bounds, answered = np.linspace(0, len(texts), len(self._processes) + 1).astype(int), False
+            try:
+                for process, (start, stop) in zip(self._processes, pairwise(bounds), strict=True):
+                    process.send(texts[start:stop])
+                answers = [process.connection.recv() for process in self._processes]
+                answered = True
+            except (EOFError, OSError) as error:
+                raise ChildProcessError("a tokenizer's process ended") from error
+            finally:
+                if not answered:  # what is still to come would be taken for the ids of the next texts
+                    self._start()
+        ids, n_tokens = zip(*answers, strict=True)
+        return np.concatenate(ids), np.concatenate(n_tokens)
+
+    def _start(self) -> None:
+        self._processes = [Process(self._definition) for _ in range(count())]
 
 
 class Process:
@@ -67,18 +78,22 @@ class Process:
         self.definition: str | None = definition  # it would keep this process waiting for the start of the other
         finalize(self, _end, self.connection, process)
 
-    def flat_ids(self, texts: Sequence[str]) -> FlatIds:
+    def send(self, texts: Sequence[str]) -> None:
+        """Has the process tokenize the texts; `connection` then has their ids."""
         if self.definition is not None:
             self.connection.send(self.definition)
             self.definition = None
         self.connection.send(list(texts))
-        ids: FlatIds = self.connection.recv()
-        return ids
+
+
+def count() -> int:
+    """How many processes: two cores are left for the thread that starts forward passes, and the one that writes."""
+    return max(1, min(MOST, len(os.sched_getaffinity(0)) - 2))
 
 
 def environment() -> dict[str, str]:
-    """All cores tokenize but two: for the thread that starts forward passes, and for the one that writes."""
-    threads = max(1, (len(os.sched_getaffinity(0)) - 2) // COUNT)
+    """Rust's threads, which compute the ids of new words, share those cores."""
+    threads = max(1, (len(os.sched_getaffinity(0)) - 2) // count())
     return {"RAYON_NUM_THREADS": str(threads), **os.environ}
 
 
