@@ -47,6 +47,7 @@ def kernels_of(subject: Subject, batch: Batch, device: str) -> dict[str, Callabl
         ways |= {
             "attention, PyTorch's": lambda: attend(q, k, v, replace(layout, varlen=flash_attention)),
             "norm of a sum, fused": lambda: fused.normed_sum(x, residual, gain, gain, 1e-5),
+            "norm of a sum, also to float8, fused": lambda: fused.float8_normed_sum(x, residual, gain, gain, 1e-5),
             "gelu, fused": lambda: fused.gelu(hidden),
             "rows to float8, fused": lambda: fused.float8_rows(x, activate=False),
             "gelu and rows to float8, fused": lambda: fused.float8_rows(hidden, activate=True),

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jdq.worker.encoder.fused import Float8Rows
 from jdq.worker.encoder.layout import Layout
 
 
@@ -24,12 +25,19 @@ class PlainFused:
         """LayerNorm(x + residual)."""
         return F.layer_norm(x.float() + residual.float(), gain.shape, gain.float(), bias.float(), eps).to(x.dtype)
 
+    def float8_normed_sum(
+        self, x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Float8Rows]:
+        """The same, and its rows in float8."""
+        y = self.normed_sum(x, residual, gain, bias, eps)
+        return y, self.float8_rows(y, activate=False)
+
     def gelu(self, x: Tensor) -> Tensor:
         """GELU, in place."""
         return x.copy_(F.gelu(x.float(), approximate="tanh"))
 
-    def float8_rows(self, x: Tensor, *, activate: bool) -> tuple[Tensor, Tensor]:
-        """Rows, or their GELU, as float8, and their scales."""
+    def float8_rows(self, x: Tensor, *, activate: bool) -> Float8Rows:
+        """Rows, or their GELU, in float8."""
         rows = F.gelu(x.float(), approximate="tanh") if activate else x.float()
         scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-9) / 448
-        return (rows / scale).to(torch.float8_e4m3fn), scale
+        return Float8Rows((rows / scale).to(torch.float8_e4m3fn), scale)

@@ -20,6 +20,7 @@ from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.budget import CUDA_MOST_TOKENS, TokenBudget
 from jdq.worker.encoder.errors import UnsupportedEncoder
 from jdq.worker.encoder.forward_pool import open_forward_pool
+from jdq.worker.encoder.fused import Float8Rows
 from jdq.worker.encoder.identity import describe, read_files
 from jdq.worker.encoder.loading import check_device
 from jdq.worker.encoder.packed import PackedBart
@@ -87,6 +88,44 @@ def test_every_precision_and_shape_passes_the_kernels_checks(
         states = network.pooled(pack(random_tokens(lengths), np.arange(len(lengths))))
         assert states.device.type == "cuda"
         assert states.shape == (len(lengths), len(poolings) * shape.dim)
+
+
+class CountedFloat8(PlainFused):
+    """Counts the rows that become float8 in a pass of their own."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def float8_rows(self, x: Tensor, *, activate: bool) -> Float8Rows:
+        self.rows.append(len(x))
+        return super().float8_rows(x, activate=activate)
+
+    def float8_normed_sum(
+        self, x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Float8Rows]:
+        y = self.normed_sum(x, residual, gain, bias, eps)
+        return y, super().float8_rows(y, activate=False)
+
+
+@pytest.mark.parametrize(
+    ("poolings", "rows"),
+    [
+        (("mean",), [12, 12, 12, 12, 12]),  # embeddings, then attention's result and the activation of each layer
+        (("cls",), [12, 12, 12, 2, 2, 2]),  # the last layer's queries come by themselves, and end at the first rows
+    ],
+)
+@pytest.mark.usefixtures("fake_cuda")
+def test_normed_rows_become_float8_where_they_are_normed(
+    poolings: tuple[str, ...], rows: list[int], card: Card, fused: dict[str, PlainFused]
+) -> None:
+    card(8, 9)
+    fused["cuda:0"] = counted = CountedFloat8()
+    shape = BartShape.of(BART_SIZES | {"model_type": "bart", "encoder_layers": 2})
+    assert shape is not None
+    tensors = {name: torch.empty(size) for name, size in shape.tensors().items()}
+    network = PackedBart(shape, tensors.__getitem__, precision="float8", device="cuda:0", rows=1024, poolings=poolings)
+    network.pooled(pack(random_tokens([5, 7]), np.arange(2)))
+    assert counted.rows == rows
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,16 @@ def test_float8_rows_have_each_rows_largest_value_as_scale(dim: int, activate: b
     assert float(far.float().mean()) <= (0 if DEVICE == "cuda" else 0.05)
 
 
+@pytest.mark.parametrize("dim", [48, 1024])
+def test_the_norm_of_a_sum_comes_in_float8_too(dim: int) -> None:
+    x, residual, gain, bias = drawn(5, dim), 3 * drawn(7, dim)[2:], 1 + drawn(dim) / 4, drawn(dim)
+    y, rows = triton_kernels.float8_normed_sum(x, residual, gain, bias, 1e-2)
+    assert torch.equal(y, triton_kernels.normed_sum(x, residual, gain, bias, 1e-2))
+    expected = triton_kernels.float8_rows(y)
+    assert torch.equal(rows.numbers.view(torch.uint8), expected.numbers.view(torch.uint8))
+    assert torch.equal(rows.scales, expected.scales)
+
+
 @pytest.mark.parametrize("head_dim", [16, 64])
 def test_attention_sees_each_texts_own_rows(head_dim: int) -> None:
     lengths = [256, 200, 129, 128, 127, 65, 64, 63, 2, 1]  # around whole tiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,16 @@ from jdq.worker.encoder.layout import Layout
 
 LEAST_CAPABILITY = (8, 0)  # of Triton's compiler
 LOG = logging.getLogger(__name__)
+
+
+class Float8Rows(NamedTuple):
+    """Rows in float8, (rows, dim), and their scales, (rows, 1) float32: the largest value of each row becomes 448."""
+
+    numbers: Tensor
+    scales: Tensor
+
+
+Rows = Tensor | Float8Rows  # what a product in float8 takes
 
 
 class FusedKernels(Protocol):
@@ -24,11 +34,16 @@ class FusedKernels(Protocol):
     def normed_sum(self, x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
         """LayerNorm(x + residual)."""
 
+    def float8_normed_sum(
+        self, x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Float8Rows]:
+        """The same, and its rows in float8."""
+
     def gelu(self, x: Tensor) -> Tensor:
         """GELU, in place."""
 
-    def float8_rows(self, x: Tensor, *, activate: bool) -> tuple[Tensor, Tensor]:
-        """Rows, or their GELU, as float8, and their scales (rows, 1)."""
+    def float8_rows(self, x: Tensor, *, activate: bool) -> Float8Rows:
+        """Rows, or their GELU, in float8."""
 
 
 @functools.cache

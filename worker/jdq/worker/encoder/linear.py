@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import timeit
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.fused import FusedKernels, fused_kernels
+from jdq.worker.encoder.fused import Float8Rows, FusedKernels, Rows, fused_kernels
 
 INT8_LARGEST = 127
 INT8_ZERO = 128
@@ -27,14 +27,17 @@ NUMBERS_IN_CACHE = 196_608
 
 
 class Linear(Protocol):
-    """One linear layer of a network that is not trained: rows in, rows out, (tokens, inside) -> (tokens, outside)."""
+    """One linear layer of a network that is not trained: rows in, rows out, (tokens, inside) -> (tokens, outside).
+
+    Where it multiplies in float8, `x` may be Float8Rows.
+    """
 
     size_bytes: int
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Any) -> Tensor:
         """x W^T + b."""
 
-    def activated(self, x: Tensor) -> Tensor:
+    def activated(self, x: Any) -> Tensor:
         """act(x W^T + b)."""
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -132,35 +135,35 @@ class Float8Linear:
     def __init__(
         self, weight: Tensor, bias: Tensor, activation: str, input_activation: str, fused: FusedKernels | None
     ) -> None:
-        quantized, self._weight_scale = _to_float8(weight.to(torch.bfloat16))
-        self._weight = quantized.t()  # the product wants the second factor by columns
-        self._weight_scale = self._weight_scale.t().contiguous()
+        quantized = _to_float8(weight.to(torch.bfloat16))
+        self._weight = quantized.numbers.t()  # the product wants the second factor by columns
+        self._weight_scale = quantized.scales.t().contiguous()
         self._bias = bias.to(torch.bfloat16)
         self._activate = _activation(activation, fused)
         self._input_activation = input_activation
         self._fused = fused
-        self.size_bytes = quantized.nbytes + self._bias.nbytes
+        self.size_bytes = quantized.numbers.nbytes + self._bias.nbytes
 
-    def __call__(self, x: Tensor) -> Tensor:
-        quantized, scale = self._quantized(x)
+    def __call__(self, x: Rows) -> Tensor:
+        rows = self._quantized(x) if isinstance(x, Tensor) else x
         return torch._scaled_mm(
-            quantized,
+            rows.numbers,
             self._weight,
-            scale_a=scale,
+            scale_a=rows.scales,
             scale_b=self._weight_scale,
             bias=self._bias,
             out_dtype=torch.bfloat16,
             use_fast_accum=True,  # the sums of a product stay below those that lose by it; the load checks the cosine
         )
 
-    def _quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantized(self, x: Tensor) -> Float8Rows:
         if self._fused is None or self._input_activation == "relu":
             x = _activation(self._input_activation, None)(x)
         if self._fused is None:
             return _to_float8(x)
         return self._fused.float8_rows(x, activate=self._input_activation == "gelu")
 
-    def activated(self, x: Tensor) -> Tensor:
+    def activated(self, x: Rows) -> Tensor:
         return self._activate(self(x))
 
     def added(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -245,8 +248,7 @@ def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
     return quantized, scale
 
 
-def _to_float8(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows as float8 and their scales (rows, 1) float32: the largest value of each row becomes float8's largest."""
+def _to_float8(x: Tensor) -> Float8Rows:
     largest = torch.finfo(torch.float8_e4m3fn).max
     scale = x.abs().amax(dim=1, keepdim=True).to(torch.float32).clamp_(min=LEAST_SCALE) / largest
-    return (x / scale).to(torch.float8_e4m3fn), scale
+    return Float8Rows((x / scale).to(torch.float8_e4m3fn), scale)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jdq.worker.encoder.attention import attend, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
-from jdq.worker.encoder.fused import fused_kernels
+from jdq.worker.encoder.fused import Rows, fused_kernels
 from jdq.worker.encoder.layout import Layout, layout_of, place
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.options import CLS
@@ -81,8 +81,9 @@ class PackedBart:
         with torch.inference_mode(), torch.cuda.device_of(self._tokens):  # type: ignore[no-untyped-call]
             layout = layout_of(batch, self.device, varlen=self._varlen)
             x = self._embed(batch)
+            rows: Rows = x
             for layer in self._layers:
-                x = self._step(layer, x, layout)
+                x, rows = self._step(layer, x, rows, layout)
             x = x if self._last_norm is None else self._normed(x, self._last_norm)
             return x if self._only_first else torch.cat([self._pool(x, layout, name) for name in self.poolings], dim=1)
 
@@ -100,24 +101,26 @@ class PackedBart:
         x += F.embedding(place(batch.positions, self.device), self._positions)
         return self._normed(x, self._embedding_norm)
 
-    def _step(self, layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+    def _step(self, layer: Layer, x: Tensor, rows: Rows, layout: Layout) -> tuple[Tensor, Rows]:
         """BART's order: attention, add, norm, feed-forward, add, norm; or mBART's, with each norm first.
 
+        `rows` and the second result are x as products take it.
         A layer with a `q` of its own gives only each text's first row: of the others it needs keys and values.
         """
         pre_norm = self.shape.pre_norm
         inner = self._normed(x, layer.attention_norm) if pre_norm else x
-        heads = self._heads(layer.qkv(inner))
+        heads = self._heads(layer.qkv(inner if pre_norm else rows))
         if layer.q is not None:
-            x, inner = (rows.index_select(0, layout.firsts) for rows in (x, inner))
+            x, inner = (each.index_select(0, layout.firsts) for each in (x, inner))
             heads = (*self._heads(layer.q(inner)), *heads)
         q, k, v = heads
         attended = attend(q, k, v, layout)
         if not pre_norm:
-            x = self._normed_sum(layer.out, attended, x, layer.attention_norm)
-            return self._normed_sum(layer.fc2, layer.fc1.activated(x), x, layer.final_norm)
+            x, rows = self._normed_sum(layer.out, attended, x, layer.attention_norm)
+            return self._normed_sum(layer.fc2, layer.fc1.activated(rows), x, layer.final_norm)
         x = layer.out.added(attended, x)
-        return layer.fc2.added(layer.fc1.activated(self._normed(x, layer.final_norm)), x)
+        x = layer.fc2.added(layer.fc1.activated(self._normed(x, layer.final_norm)), x)
+        return x, x
 
     def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """(rows, n x dim) -> n of (rows, heads, head dim)."""
@@ -126,11 +129,15 @@ class PackedBart:
     def _normed(self, x: Tensor, norm: Norm) -> Tensor:
         return F.layer_norm(x, (self.shape.dim,), norm[0], norm[1], NORM_EPS)
 
-    def _normed_sum(self, product: Linear, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        """LayerNorm(product(x) + residual)."""
-        if self._fused is None:
-            return self._normed(product.added(x, residual), norm)
-        return self._fused.normed_sum(product(x), residual, *norm, NORM_EPS)
+    def _normed_sum(self, product: Linear, x: Tensor, residual: Tensor, norm: Norm) -> tuple[Tensor, Rows]:
+        """LayerNorm(product(x) + residual), and the same as products take it."""
+        if self._fused is not None and self._precision == "float8":
+            return self._fused.float8_normed_sum(product(x), residual, *norm, NORM_EPS)
+        if self._fused is not None:
+            y = self._fused.normed_sum(product(x), residual, *norm, NORM_EPS)
+        else:
+            y = self._normed(product.added(x, residual), norm)
+        return y, y
 
     def _layer(self, read: Read, i: int) -> Layer:
         attention, last = f"layers.{i}.self_attn", self._only_first and i == self.shape.layers - 1

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from triton import TritonError
 
+from jdq.worker.encoder.fused import Float8Rows
 from jdq.worker.encoder.layout import TILE_QUERIES, Layout
 
 # What starting a kernel raises where the compiler does not know the GPU, or where it or the C compiler does not run.
@@ -55,10 +56,29 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
 
 def normed_sum(x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
     """LayerNorm(x + residual): (rows, dim) each; the sum is not rounded before it is normed."""
-    rows, dim = x.shape
     y = torch.empty_like(x)
-    _normed_sum[(rows,)](x, residual, gain, bias, y, eps, DIM=dim, BLOCK=triton.next_power_of_2(dim), num_warps=2)
+    _start_normed_sum(x, residual, gain, bias, y, None, eps)
     return y
+
+
+def float8_normed_sum(x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Float8Rows]:
+    """The same, and its rows in float8, as `float8_rows` gives them, but without reading them again."""
+    y, quantized = torch.empty_like(x), _empty_float8_rows(x)
+    _start_normed_sum(x, residual, gain, bias, y, quantized, eps)
+    return y, quantized
+
+
+def _start_normed_sum(
+    x: Tensor, residual: Tensor, gain: Tensor, bias: Tensor, y: Tensor, quantized: Float8Rows | None, eps: float
+) -> None:
+    rows, dim = x.shape
+    _normed_sum[(rows,)](
+        *(x, residual, gain, bias, y, *(quantized or (y, y)), eps),  # of which nothing is written then
+        DIM=dim,
+        BLOCK=triton.next_power_of_2(dim),
+        FLOAT8=quantized is not None,
+        num_warps=2,
+    )
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -68,19 +88,21 @@ def gelu(x: Tensor) -> Tensor:
     return x
 
 
-def float8_rows(x: Tensor, *, activate: bool = False) -> tuple[Tensor, Tensor]:
-    """Rows, or their GELU, as float8 and their scales (rows, 1): each row's largest value becomes float8's largest."""
-    rows, dim = x.shape
-    quantized = x.new_empty(rows, dim, dtype=torch.float8_e4m3fn)
-    scale = x.new_empty(rows, 1, dtype=torch.float32)
+def float8_rows(x: Tensor, *, activate: bool = False) -> Float8Rows:
+    """Rows, or their GELU, in float8: each row's largest value becomes float8's largest."""
+    (rows, dim), quantized = x.shape, _empty_float8_rows(x)
     _float8_rows[(rows,)](
-        *(x, quantized, scale),
+        *(x, *quantized),
         DIM=dim,
         BLOCK=triton.next_power_of_2(dim),
         ACTIVATE=activate,
         num_warps=4 if dim > 2_048 else 2,
     )
-    return quantized, scale
+    return quantized
+
+
+def _empty_float8_rows(x: Tensor) -> Float8Rows:
+    return Float8Rows(torch.empty_like(x, dtype=torch.float8_e4m3fn), x.new_empty(len(x), 1, dtype=torch.float32))
 
 
 @triton.jit(do_not_specialize=["n_tiles"])
@@ -133,17 +155,24 @@ def _attend_to(acc, largest, total, scores, v, scale):
 
 
 @triton.jit
-def _normed_sum(x_ptr, residual_ptr, gain_ptr, bias_ptr, y_ptr, eps, DIM: tl.constexpr, BLOCK: tl.constexpr):
+def _normed_sum(
+    x_ptr, residual_ptr, gain_ptr, bias_ptr, y_ptr, quantized_ptr, scale_ptr, eps,
+    DIM: tl.constexpr, BLOCK: tl.constexpr, FLOAT8: tl.constexpr,
+):  # fmt: skip
     columns = tl.arange(0, BLOCK)
     there = columns < DIM
-    row = tl.program_id(0).to(tl.int64) * DIM + columns
-    x = tl.load(x_ptr + row, mask=there, other=0.0).to(tl.float32)
-    x += tl.load(residual_ptr + row, mask=there, other=0.0).to(tl.float32)
+    row = tl.program_id(0).to(tl.int64)
+    at = row * DIM + columns
+    x = tl.load(x_ptr + at, mask=there, other=0.0).to(tl.float32)
+    x += tl.load(residual_ptr + at, mask=there, other=0.0).to(tl.float32)
     centred = tl.where(there, x - tl.sum(x, 0) / DIM, 0.0)
     normed = centred * tl.rsqrt(tl.sum(centred * centred, 0) / DIM + eps)
     gain = tl.load(gain_ptr + columns, mask=there, other=0.0).to(tl.float32)
     bias = tl.load(bias_ptr + columns, mask=there, other=0.0).to(tl.float32)
-    tl.store(y_ptr + row, (normed * gain + bias).to(y_ptr.dtype.element_ty), mask=there)
+    y = (normed * gain + bias).to(y_ptr.dtype.element_ty)
+    tl.store(y_ptr + at, y, mask=there)
+    if FLOAT8:
+        _store_float8(tl.where(there, y.to(tl.float32), 0.0), quantized_ptr + at, scale_ptr + row, there)
 
 
 @triton.jit
@@ -161,9 +190,15 @@ def _float8_rows(x_ptr, quantized_ptr, scale_ptr, DIM: tl.constexpr, BLOCK: tl.c
     x = tl.load(x_ptr + row * DIM + columns, mask=there, other=0.0).to(tl.float32)
     if ACTIVATE:
         x = _gelu_of(x)
+    _store_float8(x, quantized_ptr + row * DIM + columns, scale_ptr + row, there)
+
+
+@triton.jit
+def _store_float8(x, quantized_ptrs, scale_ptr, there):
+    """One row, zeros where `there` is false."""
     scale = tl.maximum(tl.max(tl.abs(x), 0), LEAST_LARGEST) / FLOAT8_LARGEST
-    tl.store(scale_ptr + row, scale)
-    tl.store(quantized_ptr + row * DIM + columns, (x * (1.0 / scale)).to(tl.float8e4nv), mask=there)
+    tl.store(scale_ptr, scale)
+    tl.store(quantized_ptrs, (x * (1.0 / scale)).to(tl.float8e4nv), mask=there)
 
 
 @triton.jit
