@@ -63,6 +63,29 @@ def test_results_are_the_exact_ones_to_the_precision(precision: str, activation:
     assert torch.equal(residual, kept)
 
 
+@pytest.mark.skipif(not has_onednn("float32"), reason="this PyTorch was built without oneDNN")
+@pytest.mark.parametrize(
+    ("capability", "activation", "in_product"),
+    [("AVX2", "gelu", "none"), ("AVX2", "relu", "relu"), ("AVX512", "gelu", "gelu"), ("DEFAULT", "gelu", "gelu")],
+)
+def test_gelu_is_computed_apart_where_the_product_is_slow_at_it(
+    capability: str, activation: str, in_product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    weight, bias, x, _ = factors()
+    product = OneDnnLinear(weight, bias, activation, rows=ROWS)
+    called: list[str] = []
+
+    def counted(*arguments: object) -> object:
+        called.append(str(arguments[3]))
+        return torch.ops.mkldnn._linear_pointwise(*arguments)
+
+    monkeypatch.setattr(product, "_product", counted)
+    found = product.activated(x)
+    assert called == [in_product]
+    torch.testing.assert_close(found, ACTIVATIONS[activation](F.linear(x, weight, bias)), rtol=0, atol=1e-5)
+
+
 def test_the_layer_is_the_fastest_one_of_its_precision() -> None:
     fast = {precision: OneDnnLinear if has_onednn(precision) else TorchLinear for precision in ("float32", "bfloat16")}
     kinds = {**fast, "float8": Float8Linear, **({"int8": Int8Linear} if has_int8() else {})}
