@@ -51,6 +51,17 @@ def test_tokens_are_those_of_this_process_also_of_several_threads_at_a_time(tiny
     assert all(map(same, found, [here.tokenize(texts, 100) for texts in parts]))
 
 
+def test_the_processes_stay_and_share_the_cores(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(14))
+    moved = in_processes(load_tokenizer(tiny))
+    started = tokenizers(psutil.Process())
+    for _ in range(2):
+        moved.tokenize(TEXTS, 9)
+    assert tokenizers(psutil.Process()) == started
+    assert [process.environ()["RAYON_NUM_THREADS"] for process in started] == ["3"] * 4
+
+
 def test_a_process_that_ends_is_an_error_and_replaced(tiny: Path) -> None:
     here = load_tokenizer(tiny)
     moved = in_processes(here)
@@ -121,7 +132,7 @@ def test_an_encoder_on_a_gpu_tokenizes_in_processes(
     assert same(encoder.tokenize(TEXTS), load_tokenizer(tiny).tokenize(TEXTS, 1024))
 
 
-@pytest.mark.parametrize(("cores", "processes", "threads"), [(1, 1, 1), (2, 1, 1), (5, 3, 1), (16, 4, 3)])
+@pytest.mark.parametrize(("cores", "processes", "threads"), [(1, 1, 1), (2, 1, 1), (5, 3, 1), (18, 4, 4)])
 def test_two_cores_are_left_for_the_worker(
     cores: int, processes: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,8 +42,7 @@ class TokenizerProcesses:
     def __init__(self, definition: str) -> None:
         self._definition = definition
         self._lock = threading.Lock()
-        self._processes: list[Process] = []
-        self._start()
+        self._processes = self._started()
 
     def __call__(self, texts: Sequence[str]) -> FlatIds:
         """Raises ChildProcessError if a process ended; others take the place of all."""
@@ -58,12 +57,12 @@ class TokenizerProcesses:
                 raise ChildProcessError("a tokenizer's process ended") from error
             finally:
                 if not answered:  # what is still to come would be taken for the ids of the next texts
-                    self._start()
+                    self._processes = self._started()
         ids, n_tokens = zip(*answers, strict=True)
         return np.concatenate(ids), np.concatenate(n_tokens)
 
-    def _start(self) -> None:
-        self._processes = [Process(self._definition) for _ in range(count())]
+    def _started(self) -> "list[Process]":
+        return [Process(self._definition) for _ in range(count())]
 
 
 class Process:
