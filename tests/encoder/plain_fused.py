@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.fused import Float8Rows
+from jdq.worker.encoder.float8 import Float8Rows
 from jdq.worker.encoder.layout import Layout
 
 

@@ -19,8 +19,8 @@ from jdq.worker.encoder.attention import flash_attention, memory_efficient_atten
 from jdq.worker.encoder.batch import pack
 from jdq.worker.encoder.budget import CUDA_MOST_TOKENS, TokenBudget
 from jdq.worker.encoder.errors import UnsupportedEncoder
+from jdq.worker.encoder.float8 import Float8Rows
 from jdq.worker.encoder.forward_pool import open_forward_pool
-from jdq.worker.encoder.fused import Float8Rows
 from jdq.worker.encoder.identity import describe, read_files
 from jdq.worker.encoder.loading import check_device
 from jdq.worker.encoder.packed import PackedBart

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from jdq.worker.encoder.float8 import Float8Rows
 from jdq.worker.encoder.layout import Layout
 
 LEAST_CAPABILITY = (8, 0)  # of Triton's compiler
 LOG = logging.getLogger(__name__)
-
-
-class Float8Rows(NamedTuple):
-    """Rows in float8, (rows, dim), and their scales, (rows, 1) float32: the largest value of each row becomes 448."""
-
-    numbers: Tensor
-    scales: Tensor
-
-
-Rows = Tensor | Float8Rows  # what a product in float8 takes
 
 
 class FusedKernels(Protocol):

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jdq.worker.encoder.fused import Float8Rows, FusedKernels, Rows, fused_kernels
+from jdq.worker.encoder.float8 import LEAST_SCALE, Float8Rows, Rows, to_float8
+from jdq.worker.encoder.fused import FusedKernels, fused_kernels
 
 INT8_LARGEST = 127
 INT8_ZERO = 128
-LEAST_SCALE = 1e-12  # for rows of zeros
 FASTER = 1.2  # by which bfloat16 must be faster than float32 to be worth it
 NUMBERS_IN_CACHE = 196_608
 
@@ -141,7 +141,7 @@ class Float8Linear:
     def __init__(
         self, weight: Tensor, bias: Tensor, activation: str, input_activation: str, fused: FusedKernels | None
     ) -> None:
-        quantized = _to_float8(weight.to(torch.bfloat16))
+        quantized = to_float8(weight.to(torch.bfloat16))
         self._weight = quantized.numbers.t()  # the product wants the second factor by columns
         self._weight_scale = quantized.scales.t().contiguous()
         self._bias = bias.to(torch.bfloat16)
@@ -166,7 +166,7 @@ class Float8Linear:
         if self._fused is None or self._input_activation == "relu":
             x = _activation(self._input_activation, None)(x)
         if self._fused is None:
-            return _to_float8(x)
+            return to_float8(x)
         return self._fused.float8_rows(x, activate=self._input_activation == "gelu")
 
     def activated(self, x: Rows) -> Tensor:
@@ -252,9 +252,3 @@ def _to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
         with np.errstate(invalid="ignore"):  # the scale of a row that is not finite makes its results that, too
             np.copyto(into.numpy(), part.numpy(), casting="unsafe")  # in a quarter of the time of PyTorch's copy_
     return quantized, scale
-
-
-def _to_float8(x: Tensor) -> Float8Rows:
-    largest = torch.finfo(torch.float8_e4m3fn).max
-    scale = x.abs().amax(dim=1, keepdim=True).to(torch.float32).clamp_(min=LEAST_SCALE) / largest
-    return Float8Rows((x / scale).to(torch.float8_e4m3fn), scale)

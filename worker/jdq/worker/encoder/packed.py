@@ -16,7 +16,8 @@ from torch import Tensor
 
 from jdq.worker.encoder.attention import attend, text_means, varlen_kernel
 from jdq.worker.encoder.batch import Batch
-from jdq.worker.encoder.fused import Rows, fused_kernels
+from jdq.worker.encoder.float8 import Rows
+from jdq.worker.encoder.fused import fused_kernels
 from jdq.worker.encoder.layout import Layout, layout_of, place
 from jdq.worker.encoder.linear import Linear, dtype_of, make_linear
 from jdq.worker.encoder.options import CLS

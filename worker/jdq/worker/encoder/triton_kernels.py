@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from triton import TritonError
 
-from jdq.worker.encoder.fused import Float8Rows
+from jdq.worker.encoder.float8 import Float8Rows
 from jdq.worker.encoder.layout import TILE_QUERIES, Layout
 
 # What starting a kernel raises where the compiler does not know the GPU, or where it or the C compiler does not run.
