@@ -1,6 +1,6 @@
 """Tokenizers in separate processes, beside the one that starts forward passes on a GPU.
 
-In one process, each call of a forward pass waits for Python's lock while the next chunk's ids become lists.
+In one process, each call of a forward pass waits for Python's lock while the next chunk's words are looked up.
 `benchmarks/pipeline.py --device cuda` compares the whole way to the store with passes only.
 """
 
